@@ -13,24 +13,26 @@ mod outbox;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use gimlet_bench::Bench;
-use gimlet_core::envelope::{Delivery, Envelope, Parcel};
+use gimlet_bench::BenchRunner;
+use gimlet_core::envelope::{ConnectionDelivery, DeliveryBatch, Envelope};
 use gimlet_core::fanout;
 use gimlet_core::id::{DeviceId, Generation, MessageId, NodeId, UserId};
-use gimlet_core::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+};
 use gimlet_core::store::Route;
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 use gimlet_core::{envelope, seq};
 
-use cursor::{Cursor, Verdict};
-use outbox::Outbox;
+use cursor::{Cursor, PushVerdict};
+use outbox::ConnectionOutbox;
 use seq::Seq;
 
 /// Entries in one round.
-const ENTRIES: u64 = 64;
+const ENTRIES_PER_ROUND: u64 = 64;
 
 /// A queue's budget in bytes.
-const BUDGET: usize = 256 * 1024;
+const OUTBOX_BUDGET_BYTES: usize = 256 * 1024;
 
 fn user(n: u64) -> UserId {
     UserId::new(n).expect("a positive id")
@@ -39,17 +41,17 @@ fn user(n: u64) -> UserId {
 fn envelope() -> Arc<Envelope> {
     let message = Message {
         id: MessageId::generate(),
-        sender: Sender::Business,
-        receiver: Receiver::User(user(1)),
+        sender: MessageSender::Business,
+        receiver: MessageReceiver::User(user(1)),
         mentions: Vec::new(),
         kind: 1,
-        content: Content(vec![7; 100].into()),
-        sent_at: Timestamp(0),
+        content: MessageContent(vec![7; 100].into()),
+        sent_at: UnixTimestamp(0),
         unknown: UnknownFields::NONE,
     };
     Arc::new(Envelope::new(
         Arc::new(message),
-        Arc::new(Profile::default()),
+        Arc::new(UserProfile::default()),
         0,
     ))
 }
@@ -60,44 +62,50 @@ fn live() -> Cursor {
     cursor
 }
 
-fn cursors(bench: &mut Bench) {
-    let mut group = bench.group("cursor", ENTRIES);
+fn cursors(bench: &mut BenchRunner) {
+    let mut group = bench.group("cursor", ENTRIES_PER_ROUND);
     group.case("entries in order", || {
         let mut cursor = live();
-        for seq in 1..=ENTRIES {
+        for seq in 1..=ENTRIES_PER_ROUND {
             let seq = black_box(Seq::new(seq));
-            if cursor.offer(seq) == Verdict::Next {
-                cursor.pass(seq);
+            if cursor.offer(seq) == PushVerdict::Next {
+                cursor.mark_served(seq);
             }
         }
         cursor
     });
 }
 
-fn outboxes(bench: &mut Bench) {
+fn outboxes(bench: &mut BenchRunner) {
     let envelope = envelope();
-    let mut group = bench.group("outbox", ENTRIES);
+    let mut group = bench.group("outbox", ENTRIES_PER_ROUND);
     group.case("queued and taken", || {
-        let mut outbox = Outbox::default();
-        for seq in 1..=ENTRIES {
+        let mut outbox = ConnectionOutbox::default();
+        for seq in 1..=ENTRIES_PER_ROUND {
             let envelope = Arc::clone(&envelope);
             let seq = Seq::new(seq);
-            outbox.push(Delivery::Entry { seq, envelope }, BUDGET);
+            outbox.push(
+                ConnectionDelivery::Entry { seq, envelope },
+                OUTBOX_BUDGET_BYTES,
+            );
         }
-        outbox.take(usize::try_from(ENTRIES).unwrap_or(usize::MAX))
+        outbox.take(usize::try_from(ENTRIES_PER_ROUND).unwrap_or(usize::MAX))
     });
-    let mut outbox = Outbox::default();
+    let mut outbox = ConnectionOutbox::default();
     group.case("one at a time", || {
-        for seq in 1..=ENTRIES {
+        for seq in 1..=ENTRIES_PER_ROUND {
             let envelope = Arc::clone(&envelope);
             let seq = Seq::new(seq);
-            outbox.push(Delivery::Entry { seq, envelope }, BUDGET);
+            outbox.push(
+                ConnectionDelivery::Entry { seq, envelope },
+                OUTBOX_BUDGET_BYTES,
+            );
             black_box(outbox.take(1));
         }
     });
 }
 
-fn plans(bench: &mut Bench) {
+fn plans(bench: &mut BenchRunner) {
     let node = |name: &str| NodeId {
         name: name.into(),
         boot: 1,
@@ -118,7 +126,7 @@ fn plans(bench: &mut Bench) {
             .collect();
         let envelope = envelope();
         let parcels = || {
-            vec![Parcel::Entries {
+            vec![DeliveryBatch::Entries {
                 envelope: Arc::clone(&envelope),
                 to: to.clone(),
             }]

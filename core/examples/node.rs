@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use gimlet_core::{
-    business::Open,
+    business::OpenBusiness,
     id::{DeviceId, UserId},
     memory,
-    message::{Draft, Sender},
+    message::{MessageDraft, MessageSender},
     node::NodeBuilder,
 };
 use gimlet_core::{page::PageLimit, seq::Seq};
@@ -14,16 +14,18 @@ use gimlet_core::{page::PageLimit, seq::Seq};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let stores = memory::stores();
-    let node = NodeBuilder::new(stores.clone(), Arc::new(Open)).start();
+    let node = NodeBuilder::new(stores.clone(), Arc::new(OpenBusiness)).start();
     let (alice, bob) = (
         UserId::new(1).ok_or("not an id")?,
         UserId::new(2).ok_or("not an id")?,
     );
-    let phone = Sender::User {
+    let phone = MessageSender::User {
         user: alice,
         device: DeviceId::new(1),
     };
-    node.service().send(phone, Draft::text(bob, "hi")).await?;
+    node.service()
+        .send(phone, MessageDraft::text(bob, "hi"))
+        .await?;
     let page = stores
         .inbox
         .after(bob, Seq::ZERO, PageLimit::items(10))

@@ -1,7 +1,7 @@
 //! Health of the servers that this node depends on, with the cause of a failure.
 //!
 //! An outage fails thousands of calls, each of which would log the same line. A failure is logged
-//! here with its cause, at most once in [`LOG_EVERY`], and its end is logged once. Probes and
+//! here with its cause, at most once in [`FAILURE_LOG_INTERVAL`], and its end is logged once. Probes and
 //! metrics read the same state.
 
 use std::error::Error;
@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::Causes;
+use crate::error::ErrorChain;
 
 /// Shortest time between two log lines for failures of one dependency.
-pub const LOG_EVERY: Duration = Duration::from_secs(30);
+pub const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A server that this node calls.
 #[derive(Debug)]
-pub struct Dependency {
+pub struct DependencyHealth {
     name: &'static str,
     /// Cleared by a failure, so that the next answer takes the lock. A healthy dependency is never
     /// locked.
@@ -26,23 +26,23 @@ pub struct Dependency {
     /// True once the server has answered since this node started.
     answered: AtomicBool,
     failures: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<DependencyState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    trouble: Option<Trouble>,
+struct DependencyState {
+    current_failure: Option<DependencyFailure>,
     /// Time of the last logged failure.
     logged: Option<Instant>,
     /// True while a logged failure has no logged recovery yet.
-    owed: bool,
+    recovery_unlogged: bool,
     /// Failures since the last logged one.
     unlogged: u64,
 }
 
 /// Current failure of a dependency.
 #[derive(Clone, Debug)]
-pub struct Trouble {
+pub struct DependencyFailure {
     /// Time of the first failed call after the last answer.
     pub since: Instant,
     /// Cause of the last failed call.
@@ -51,7 +51,7 @@ pub struct Trouble {
     pub refused: bool,
 }
 
-impl Dependency {
+impl DependencyHealth {
     /// Creates a dependency without any calls so far.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
@@ -84,8 +84,8 @@ impl Dependency {
 
     /// Returns the current failure, if the last call failed.
     #[must_use]
-    pub fn trouble(&self) -> Option<Trouble> {
-        self.lock().trouble.clone()
+    pub fn current_failure(&self) -> Option<DependencyFailure> {
+        self.lock().current_failure.clone()
     }
 
     /// Records an answered call, and logs the recovery if the failure was logged.
@@ -102,10 +102,10 @@ impl Dependency {
         // Under the lock, as in `note_failure`: `well` and `trouble` never disagree once it is
         // released.
         self.well.store(true, Ordering::Relaxed);
-        let Some(trouble) = state.trouble.take() else {
+        let Some(trouble) = state.current_failure.take() else {
             return;
         };
-        if std::mem::take(&mut state.owed) {
+        if std::mem::take(&mut state.recovery_unlogged) {
             let away_ms = trouble.since.elapsed().as_millis();
             let away_ms = u64::try_from(away_ms).unwrap_or(u64::MAX);
             tracing::info!(dependency = self.name, away_ms, "dependency recovered");
@@ -116,28 +116,28 @@ impl Dependency {
     /// in.
     pub fn note_failure(&self, error: &(dyn Error + 'static), refused: bool) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        let cause = Causes(error).to_string();
+        let cause = ErrorChain(error).to_string();
         let now = Instant::now();
         let mut state = self.lock();
         self.well.store(false, Ordering::Relaxed);
-        let since = state.trouble.as_ref().map_or(now, |it| it.since);
+        let since = state.current_failure.as_ref().map_or(now, |it| it.since);
         state.unlogged += 1;
         if state
             .logged
-            .is_none_or(|at| now.duration_since(at) >= LOG_EVERY)
+            .is_none_or(|at| now.duration_since(at) >= FAILURE_LOG_INTERVAL)
         {
             let failures = std::mem::take(&mut state.unlogged);
-            (state.logged, state.owed) = (Some(now), true);
+            (state.logged, state.recovery_unlogged) = (Some(now), true);
             tracing::warn!(dependency = self.name, failures, cause, "dependency fails");
         }
-        state.trouble = Some(Trouble {
+        state.current_failure = Some(DependencyFailure {
             since,
             cause,
             refused,
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DependencyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -145,24 +145,24 @@ impl Dependency {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Kind, StoreError};
+    use crate::store::{StoreError, StoreErrorKind};
 
     #[tokio::test(start_paused = true)]
-    async fn trouble_lasts_until_an_answer_and_names_its_cause() {
-        let it = Dependency::new("redis");
-        assert!(it.trouble().is_none() && !it.has_answered());
+    async fn a_failure_lasts_until_an_answer_and_has_its_cause() {
+        let it = DependencyHealth::new("redis");
+        assert!(it.current_failure().is_none() && !it.has_answered());
         let root = std::io::Error::other("NOAUTH");
-        let error = StoreError::with("route.claim", Kind::Unavailable, root);
+        let error = StoreError::with("route.claim", StoreErrorKind::Unavailable, root);
         for refused in [true, false] {
             it.note_failure(&error, refused);
             tokio::time::advance(Duration::from_secs(7)).await;
         }
-        let trouble = it.trouble().unwrap();
+        let trouble = it.current_failure().unwrap();
         assert_eq!(trouble.cause, "route.claim: unavailable: NOAUTH");
         assert_eq!(trouble.since.elapsed(), Duration::from_secs(14));
         assert!(!trouble.refused);
         it.note_answer();
-        assert!(it.trouble().is_none() && it.has_answered());
+        assert!(it.current_failure().is_none() && it.has_answered());
         assert_eq!(it.failures(), 2);
     }
 }

@@ -13,51 +13,51 @@ use moka::Expiry;
 use moka::future::Cache;
 use tokio::time::timeout;
 
-use crate::business::{Business, UserInfo};
-use crate::error::Refusal;
+use crate::business::{BusinessBackend, UserInfo};
+use crate::error::RequestRefusal;
 use crate::id::UserId;
 use crate::limits::Limits;
-use crate::map::Seeded;
-use crate::message::{Profile, Sender};
+use crate::map::FastHashState;
+use crate::message::{MessageSender, UserProfile};
 
 /// Timeout of one call to the backend.
-const WAIT: Duration = Duration::from_secs(1);
+const BACKEND_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for which inbox pages use cached profiles only after a failed call.
-const AWAY: Duration = Duration::from_secs(1);
+const BACKEND_RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Lifetime of the cached fact that a user does not exist, so that a new user is reachable soon.
-const ABSENT_TTL: Duration = Duration::from_secs(2);
+const ABSENT_USER_TTL: Duration = Duration::from_secs(2);
 /// Largest profile in bytes: it fits a frame beside the largest content and the most mentions.
-pub const PROFILE_BYTES: usize = 1_900;
+pub const MAX_PROFILE_BYTES: usize = 1_900;
 /// Users requested in one call to the backend.
-const ASK: usize = 500;
+const USERS_PER_CALL: usize = 500;
 
 /// Cached state of a user; `None` means that the user does not exist.
-pub type Known = Option<Arc<Person>>;
+pub type CachedUser = Option<Arc<DirectoryEntry>>;
 
 /// A user, with the profile ready to be shared by envelopes.
 #[derive(Debug)]
-pub struct Person {
+pub struct DirectoryEntry {
     /// The user as the backend returned it.
     pub info: UserInfo,
-    /// The profile, truncated to [`PROFILE_BYTES`].
-    pub profile: Arc<Profile>,
+    /// The profile, truncated to [`MAX_PROFILE_BYTES`].
+    pub profile: Arc<UserProfile>,
 }
 
 /// The profile cache. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Directory {
-    business: Arc<dyn Business>,
-    known: Cache<UserId, Known, Seeded>,
-    nobody: Arc<Profile>,
+pub struct ProfileDirectory {
+    business: Arc<dyn BusinessBackend>,
+    known: Cache<UserId, CachedUser, FastHashState>,
+    nobody: Arc<UserProfile>,
     /// Users whose profiles are being loaded.
-    loading: Arc<Mutex<HashMap<UserId, Loading>>>,
+    loading: Arc<Mutex<HashMap<UserId, UserLoads>>>,
     /// End of the time in which pages do not wait for a backend that failed a call.
     away: Arc<Mutex<Option<tokio::time::Instant>>>,
 }
 
 /// The loads in progress of one user's profile.
 #[derive(Debug, Default)]
-struct Loading {
+struct UserLoads {
     loads: usize,
     /// Number of times that the user was forgotten during these loads.
     forgotten: u64,
@@ -65,13 +65,13 @@ struct Loading {
 
 /// A load of profiles. It must live until they are in the cache: dropping it removes those of users
 /// that were forgotten meanwhile.
-struct Load<'a> {
-    directory: &'a Directory,
+struct ProfileLoad<'a> {
+    directory: &'a ProfileDirectory,
     /// The users, with the number of times that each was forgotten before.
     users: Vec<(UserId, u64)>,
 }
 
-impl Load<'_> {
+impl ProfileLoad<'_> {
     /// Returns whether one of the users was forgotten since the load began.
     fn is_outdated(&self) -> bool {
         let loading = self.directory.loading();
@@ -83,7 +83,7 @@ impl Load<'_> {
     }
 }
 
-impl Drop for Load<'_> {
+impl Drop for ProfileLoad<'_> {
     fn drop(&mut self) {
         let mut forgotten = Vec::new();
         {
@@ -108,21 +108,21 @@ impl Drop for Load<'_> {
 }
 
 #[derive(Debug)]
-struct Ttl(Duration);
+struct ProfileExpiry(Duration);
 
-impl Expiry<UserId, Known> for Ttl {
-    fn expire_after_create(&self, _: &UserId, known: &Known, _: Instant) -> Option<Duration> {
+impl Expiry<UserId, CachedUser> for ProfileExpiry {
+    fn expire_after_create(&self, _: &UserId, known: &CachedUser, _: Instant) -> Option<Duration> {
         Some(if known.is_some() {
             self.0
         } else {
-            self.0.min(ABSENT_TTL)
+            self.0.min(ABSENT_USER_TTL)
         })
     }
 
     fn expire_after_update(
         &self,
         user: &UserId,
-        known: &Known,
+        known: &CachedUser,
         at: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
@@ -130,14 +130,14 @@ impl Expiry<UserId, Known> for Ttl {
     }
 }
 
-impl Directory {
+impl ProfileDirectory {
     /// Creates an empty directory over this backend.
     #[must_use]
-    pub fn new(business: Arc<dyn Business>, limits: &Limits) -> Self {
+    pub fn new(business: Arc<dyn BusinessBackend>, limits: &Limits) -> Self {
         let known = Cache::builder()
             .max_capacity(limits.profiles)
-            .expire_after(Ttl(limits.profile_ttl))
-            .build_with_hasher(Seeded::default());
+            .expire_after(ProfileExpiry(limits.profile_ttl))
+            .build_with_hasher(FastHashState::default());
         Self {
             business,
             known,
@@ -149,7 +149,7 @@ impl Directory {
 
     /// Returns the profile of a message's sender. It is empty if the sender is not a user, does not
     /// exist, or cannot be loaded now.
-    pub async fn sender(&self, sender: Sender) -> Arc<Profile> {
+    pub async fn sender(&self, sender: MessageSender) -> Arc<UserProfile> {
         match sender.user() {
             Some(user) => match self.person(user).await {
                 Ok(Some(person)) => Arc::clone(&person.profile),
@@ -162,18 +162,21 @@ impl Directory {
     /// Returns the cached state of a user without a call to the backend: `Some(None)` means that
     /// the user does not exist, `None` that nothing is cached.
     #[must_use]
-    pub fn remembered(&self, user: UserId) -> Option<Known> {
+    pub fn remembered(&self, user: UserId) -> Option<CachedUser> {
         self.known.get(&user).now_or_never().flatten()
     }
 
     /// Returns `true` if the user exists; a backend that does not answer is
-    /// [`Refusal::Unavailable`].
-    pub async fn exists(&self, user: UserId) -> Result<bool, Refusal> {
+    /// [`RequestRefusal::Unavailable`].
+    pub async fn exists(&self, user: UserId) -> Result<bool, RequestRefusal> {
         Ok(self.person(user).await?.is_some())
     }
 
     /// Returns the user; concurrent lookups of one user share one call.
-    pub async fn person(&self, user: UserId) -> Result<Option<Arc<Person>>, Refusal> {
+    pub async fn person(
+        &self,
+        user: UserId,
+    ) -> Result<Option<Arc<DirectoryEntry>>, RequestRefusal> {
         // Set while this call loads the profile; dropped when the profile is in the cache.
         let mut load = None;
         let ask = async {
@@ -185,17 +188,20 @@ impl Directory {
                 load = Some(self.begin_load(&[user]));
                 found = self.ask(&[user]).await?;
             }
-            Ok::<_, Refusal>(found.remove(&user))
+            Ok::<_, RequestRefusal>(found.remove(&user))
         };
         match self.known.try_get_with(user, ask).await {
             Ok(known) => Ok(known),
-            Err(refusal) => Err(Refusal::clone(&refusal)),
+            Err(refusal) => Err(RequestRefusal::clone(&refusal)),
         }
     }
 
     /// Returns these users without the unknown ones. Users that are not cached are loaded in one
     /// call for every 500 of them.
-    pub async fn people(&self, users: &[UserId]) -> Result<HashMap<UserId, Arc<Person>>, Refusal> {
+    pub async fn people(
+        &self,
+        users: &[UserId],
+    ) -> Result<HashMap<UserId, Arc<DirectoryEntry>>, RequestRefusal> {
         let mut found = HashMap::with_capacity(users.len());
         self.find(users, &mut found, true).await?;
         Ok(found)
@@ -206,9 +212,9 @@ impl Directory {
     async fn find(
         &self,
         users: &[UserId],
-        found: &mut HashMap<UserId, Arc<Person>>,
+        found: &mut HashMap<UserId, Arc<DirectoryEntry>>,
         ask: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RequestRefusal> {
         let mut missing = Vec::new();
         for user in users {
             match self.known.get(user).await {
@@ -222,7 +228,7 @@ impl Directory {
         }
         missing.sort_unstable();
         missing.dedup();
-        for part in missing.chunks(ASK) {
+        for part in missing.chunks(USERS_PER_CALL) {
             // Dropped at the end of the round, when the profiles are in the cache.
             let _load = self.begin_load(part);
             let mut answer = self.ask(part).await?;
@@ -239,7 +245,7 @@ impl Directory {
 
     /// Returns the profiles of these users. Users that are unknown or cannot be loaded now are left
     /// out.
-    pub async fn profiles(&self, users: &[UserId]) -> HashMap<UserId, Arc<Profile>> {
+    pub async fn profiles(&self, users: &[UserId]) -> HashMap<UserId, Arc<UserProfile>> {
         let mut people = HashMap::with_capacity(users.len());
         // A failed call keeps the profiles found so far.
         let _ = self.find(users, &mut people, !self.is_away()).await;
@@ -251,7 +257,7 @@ impl Directory {
 
     /// Returns the shared empty profile.
     #[must_use]
-    pub fn nobody(&self) -> Arc<Profile> {
+    pub fn nobody(&self) -> Arc<UserProfile> {
         Arc::clone(&self.nobody)
     }
 
@@ -266,21 +272,21 @@ impl Directory {
     }
 
     /// Notes that these users' profiles are being loaded.
-    fn begin_load(&self, users: &[UserId]) -> Load<'_> {
+    fn begin_load(&self, users: &[UserId]) -> ProfileLoad<'_> {
         let mut loading = self.loading();
         let noted = users.iter().map(|user| {
             let it = loading.entry(*user).or_default();
             it.loads += 1;
             (*user, it.forgotten)
         });
-        Load {
+        ProfileLoad {
             users: noted.collect(),
             directory: self,
         }
     }
 
     // Counts stay consistent after a panic, so poisoning is ignored.
-    fn loading(&self) -> MutexGuard<'_, HashMap<UserId, Loading>> {
+    fn loading(&self) -> MutexGuard<'_, HashMap<UserId, UserLoads>> {
         self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -294,37 +300,40 @@ impl Directory {
         self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(&self, users: &[UserId]) -> Result<HashMap<UserId, Arc<Person>>, Refusal> {
-        let answer = timeout(WAIT, self.business.users(users)).await;
+    async fn ask(
+        &self,
+        users: &[UserId],
+    ) -> Result<HashMap<UserId, Arc<DirectoryEntry>>, RequestRefusal> {
+        let answer = timeout(BACKEND_TIMEOUT, self.business.users(users)).await;
         let Ok(Ok(infos)) = answer else {
-            *self.away() = Some(tokio::time::Instant::now() + AWAY);
+            *self.away() = Some(tokio::time::Instant::now() + BACKEND_RETRY_PAUSE);
             crate::warn_rated!(
                 users = users.len(),
                 "the business server returned no profiles"
             );
-            return Err(Refusal::Unavailable);
+            return Err(RequestRefusal::Unavailable);
         };
         *self.away() = None;
         let people = infos.into_iter().map(|info| {
             let profile = Arc::new(fit(info.profile.clone()));
-            (info.user, Arc::new(Person { info, profile }))
+            (info.user, Arc::new(DirectoryEntry { info, profile }))
         });
         Ok(people.collect())
     }
 }
 
-/// Truncates a profile to [`PROFILE_BYTES`], so that long data of a backend cannot push a message
+/// Truncates a profile to [`MAX_PROFILE_BYTES`], so that long data of a backend cannot push a message
 /// over the frame limit. Drops the extra data first, then the picture, and then shortens the name.
-fn fit(mut profile: Profile) -> Profile {
-    let size = |p: &Profile| p.nickname.len() + p.avatar_url.len() + p.extra.len();
-    if size(&profile) > PROFILE_BYTES {
+fn fit(mut profile: UserProfile) -> UserProfile {
+    let size = |p: &UserProfile| p.nickname.len() + p.avatar_url.len() + p.extra.len();
+    if size(&profile) > MAX_PROFILE_BYTES {
         profile.extra.clear();
     }
-    if size(&profile) > PROFILE_BYTES {
+    if size(&profile) > MAX_PROFILE_BYTES {
         profile.avatar_url.clear();
     }
-    if size(&profile) > PROFILE_BYTES {
-        let end = profile.nickname.floor_char_boundary(PROFILE_BYTES);
+    if size(&profile) > MAX_PROFILE_BYTES {
+        let end = profile.nickname.floor_char_boundary(MAX_PROFILE_BYTES);
         profile.nickname.truncate(end);
     }
     profile
@@ -337,35 +346,35 @@ mod tests {
 
     use super::*;
     use crate::id::DeviceId;
-    use crate::time::Timestamp;
+    use crate::time::UnixTimestamp;
 
     /// A backend whose answers wait for a permit after they were read.
     #[derive(Debug)]
-    struct Slow {
+    struct SlowProfileSource {
         name: Mutex<String>,
         read: Semaphore,
         answer: Semaphore,
     }
 
     #[async_trait]
-    impl Business for Slow {
-        async fn auth(&self, _: UserId, _: DeviceId, _: &str) -> Result<(), Refusal> {
+    impl BusinessBackend for SlowProfileSource {
+        async fn auth(&self, _: UserId, _: DeviceId, _: &str) -> Result<(), RequestRefusal> {
             Ok(())
         }
 
-        async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+        async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
             let nickname = self.name.lock().unwrap().clone();
             self.read.add_permits(1);
             self.answer.acquire().await.unwrap().forget();
             let infos = users.iter().map(|user| UserInfo {
                 user: *user,
-                profile: Profile {
+                profile: UserProfile {
                     nickname: nickname.clone(),
-                    ..Profile::default()
+                    ..UserProfile::default()
                 },
                 sex: 0,
-                created_at: Timestamp(0),
-                updated_at: Timestamp(0),
+                created_at: UnixTimestamp(0),
+                updated_at: UnixTimestamp(0),
             });
             Ok(infos.collect())
         }
@@ -375,12 +384,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_profile_that_changes_while_it_is_loaded_is_not_cached() {
         for alone in [true, false] {
-            let backend = Arc::new(Slow {
+            let backend = Arc::new(SlowProfileSource {
                 name: Mutex::new("old".to_owned()),
                 read: Semaphore::new(0),
                 answer: Semaphore::new(0),
             });
-            let directory = Directory::new(Arc::clone(&backend) as _, &Limits::default());
+            let directory = ProfileDirectory::new(Arc::clone(&backend) as _, &Limits::default());
             let user = UserId::new(1).unwrap();
             let load = async {
                 if alone {

@@ -5,12 +5,12 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use crate::id::UserId;
-use crate::message::{Message, Profile};
+use crate::message::{Message, UserProfile};
 use crate::room_batch::RoomBatch;
 use crate::seq::Seq;
 
 /// Fixed cost of an entry in bytes, beside its content, in every bounded queue.
-const OVERHEAD: usize = 128;
+const ENTRY_OVERHEAD_BYTES: usize = 128;
 
 /// A message with its sender's profile, and a slot for its encoded form: a message that goes to a
 /// thousand connections is encoded once.
@@ -19,7 +19,7 @@ pub struct Envelope {
     /// The message.
     pub message: Arc<Message>,
     /// The sender's profile.
-    pub profile: Arc<Profile>,
+    pub profile: Arc<UserProfile>,
     /// gim's `request_id` metadata, passed on to the other members of a group; otherwise 0.
     pub request_id: i64,
     encoded: OnceLock<Bytes>,
@@ -28,7 +28,7 @@ pub struct Envelope {
 impl Envelope {
     /// Wraps a message.
     #[must_use]
-    pub const fn new(message: Arc<Message>, profile: Arc<Profile>, request_id: i64) -> Self {
+    pub const fn new(message: Arc<Message>, profile: Arc<UserProfile>, request_id: i64) -> Self {
         Self {
             message,
             profile,
@@ -40,7 +40,7 @@ impl Envelope {
     /// Returns everything that a writer encodes: the message, the sender's profile and the request id. A
     /// new field changes this type, so no writer can forget it.
     #[must_use]
-    pub fn parts(&self) -> (&Message, &Profile, i64) {
+    pub fn parts(&self) -> (&Message, &UserProfile, i64) {
         let Self {
             message,
             profile,
@@ -58,7 +58,7 @@ impl Envelope {
     /// Returns the cost in bytes in a bounded queue.
     #[must_use]
     pub fn weight(&self) -> usize {
-        OVERHEAD
+        ENTRY_OVERHEAD_BYTES
             + self.message.content.len()
             + self.message.mentions.len() * size_of::<UserId>()
             + self.message.unknown.as_bytes().len()
@@ -70,7 +70,7 @@ impl Envelope {
 
 /// One item to be written to one connection.
 #[derive(Clone, Debug)]
-pub enum Delivery {
+pub enum ConnectionDelivery {
     /// An inbox entry; these go out in seq order.
     Entry {
         /// The entry's seq in the connection's inbox.
@@ -90,7 +90,7 @@ pub enum Delivery {
     Room(Arc<RoomBatch>),
 }
 
-impl Delivery {
+impl ConnectionDelivery {
     /// Returns the cost in bytes in a bounded queue.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -112,7 +112,7 @@ impl Delivery {
 
 /// A delivery batch: one message and its recipients, which the logic role hands to a connect role.
 #[derive(Clone, Debug)]
-pub enum Parcel {
+pub enum DeliveryBatch {
     /// New inbox entries.
     Entries {
         /// The message.

@@ -1,22 +1,22 @@
 //! Refusals: the answers to requests that gimlet does not carry out.
 //!
 //! Three kinds of failure are kept apart: a [`StoreError`] is a fault of a storage engine, a
-//! [`Refusal`] is an answer to a caller, and a close (in the hub) ends a connection.
+//! [`RequestRefusal`] is an answer to a caller, and a close (in the hub) ends a connection.
 
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
 use crate::id::{DeviceId, GroupId, UserId};
-use crate::store::{Kind, StoreError};
+use crate::store::{StoreError, StoreErrorKind};
 
 /// Retry hint for an unavailable store or node: a failover takes about that long.
-const RETRY_UNAVAILABLE: Duration = Duration::from_millis(500);
+const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// A negative answer. Its text says what was wrong and what would be right; [`code`](Self::code) is
 /// the code on gim's wire.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum RequestRefusal {
     /// 10000: the token is missing, wrong, expired or revoked; sign in again.
     #[error("unauthorized: {0}; sign in again")]
     Unauthorized(&'static str),
@@ -85,7 +85,7 @@ pub enum Refusal {
     Internal,
 }
 
-impl Refusal {
+impl RequestRefusal {
     /// Makes a [`BadRequest`](Self::BadRequest) with this text.
     #[must_use]
     pub fn bad(text: impl Into<String>) -> Self {
@@ -99,7 +99,7 @@ impl Refusal {
             Self::RateLimited { retry_after }
             | Self::Backlog { retry_after }
             | Self::Busy { retry_after } => Some(*retry_after),
-            Self::Unavailable => Some(RETRY_UNAVAILABLE),
+            Self::Unavailable => Some(UNAVAILABLE_RETRY_AFTER),
             _ => None,
         }
     }
@@ -139,9 +139,9 @@ impl Refusal {
 /// Displays an error with its chain of causes in one line: the first says which operation failed,
 /// the last says why.
 #[derive(Clone, Copy, Debug)]
-pub struct Causes<'a>(pub &'a (dyn Error + 'static));
+pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
 
-impl fmt::Display for Causes<'_> {
+impl fmt::Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut last = self.0.to_string();
         f.write_str(&last)?;
@@ -159,15 +159,15 @@ impl fmt::Display for Causes<'_> {
     }
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for RequestRefusal {
     fn from(error: StoreError) -> Self {
         match error.kind {
-            Kind::Unavailable | Kind::Contended => Self::Unavailable,
-            Kind::Unknown => Self::Unknown,
-            Kind::Full => {
+            StoreErrorKind::Unavailable | StoreErrorKind::Contended => Self::Unavailable,
+            StoreErrorKind::Unknown => Self::Unknown,
+            StoreErrorKind::Full => {
                 Self::Exhausted("the server's storage is full; nothing was stored".into())
             }
-            Kind::Corrupt | Kind::Misuse => {
+            StoreErrorKind::Corrupt | StoreErrorKind::Misuse => {
                 crate::error_rated!(error = &error as &dyn std::error::Error, "store fault");
                 Self::Internal
             }

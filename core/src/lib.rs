@@ -5,7 +5,7 @@
 //! message.**
 //!
 //! This crate has no sockets, no SQL, no protobuf and no environment variables. A
-//! [`Node`](node::Node) holds all parts in one value; this example runs one inside a test:
+//! [`RunningNode`](node::RunningNode) holds all parts in one value; this example runs one inside a test:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -80,7 +80,7 @@ pub mod node;
 pub mod page;
 pub mod peer;
 pub mod room_batch;
-pub mod sending;
+pub mod send_future;
 pub mod seq;
 pub mod service;
 pub mod store;
@@ -89,4 +89,4 @@ pub mod testkit;
 pub mod time;
 mod unknown;
 pub mod verify;
-mod wakes;
+mod wake_list;

@@ -27,7 +27,7 @@ pub struct Limits {
     /// unavailable.
     pub send_queue_bytes: usize,
     /// Entries of one group's sends that are accepted and not delivered yet, for groups above
-    /// [`PART`] members; further sends are refused with 8.
+    /// [`FANOUT_CHUNK`] members; further sends are refused with 8.
     pub group_backlog: usize,
     /// As `group_backlog`, for all groups of a node.
     pub node_backlog: usize,
@@ -137,4 +137,4 @@ impl Default for Limits {
 
 /// Recipients above which a group send becomes a fan-out job, and the number of entries in one
 /// chunk of the job.
-pub const PART: usize = 1_000;
+pub const FANOUT_CHUNK: usize = 1_000;

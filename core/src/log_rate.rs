@@ -8,10 +8,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::time::{Clock as _, SystemClock};
+use crate::time::{SystemClock, TimeSource as _};
 
 /// Shortest time between two events of one call site.
-const EVERY_MS: u64 = 30_000;
+const LOG_INTERVAL_MS: u64 = 30_000;
 
 /// Rate limit of one call site.
 #[derive(Debug)]
@@ -45,7 +45,12 @@ impl LogRate {
         let due = now >= next
             && self
                 .next_ms
-                .compare_exchange(next, now + EVERY_MS, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(
+                    next,
+                    now + LOG_INTERVAL_MS,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
                 .is_ok();
         if !due {
             self.suppressed.fetch_add(1, Ordering::Relaxed);

@@ -9,11 +9,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::envelope::Envelope;
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::{DeviceId, Epoch, Generation, MessageId, UserId};
-use crate::message::{Draft, Sender};
+use crate::message::{MessageDraft, MessageSender};
 use crate::page::PageLimit;
-use crate::sending::Sending;
+use crate::send_future::SendFuture;
 use crate::seq::Seq;
 use crate::store::{AckMark, Head};
 
@@ -38,7 +38,7 @@ impl InboxPage {
 
 /// The answer to a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sent {
+pub struct SendReceipt {
     /// Seq of the sender's own copy; of the recipient's copy if a backend sent to one user; zero if
     /// nothing was stored, and for a backend's send to a group.
     pub seq: Seq,
@@ -50,7 +50,7 @@ pub struct Sent {
 
 /// Result of a successful sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Granted {
+pub struct SignInGrant {
     /// The device's new generation.
     pub generation: Generation,
     /// Remaining validity of the token, if the business backend returns it.
@@ -59,35 +59,45 @@ pub struct Granted {
 
 /// Requests of connections to the logic role.
 #[async_trait]
-pub trait Logic: Debug + Send + Sync + 'static {
+pub trait LogicRole: Debug + Send + Sync + 'static {
     /// Checks the token and raises the device's generation.
     async fn sign_in(
         &self,
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<Granted, Refusal>;
+    ) -> Result<SignInGrant, RequestRefusal>;
 
     /// Returns the epoch of the inboxes' history.
-    async fn epoch(&self) -> Result<Epoch, Refusal>;
+    async fn epoch(&self) -> Result<Epoch, RequestRefusal>;
 
     /// Reports that this user's inbox was served up to `seen` under the epoch `known` and is
     /// shorter now. Reads the head again, and ends that history if the report is right (law 10).
     /// Returns the current epoch.
-    async fn went_back(&self, user: UserId, seen: Seq, known: Epoch) -> Result<Epoch, Refusal>;
+    async fn went_back(
+        &self,
+        user: UserId,
+        seen: Seq,
+        known: Epoch,
+    ) -> Result<Epoch, RequestRefusal>;
 
     /// Returns the heads of these inboxes, in the order of `users`.
-    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal>;
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, RequestRefusal>;
 
     /// Returns the entries of the user's inbox above `after`.
-    async fn page(&self, user: UserId, after: Seq, limit: PageLimit) -> Result<InboxPage, Refusal>;
+    async fn page(
+        &self,
+        user: UserId,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<InboxPage, RequestRefusal>;
 
     /// Returns the highest acked seq of each of the user's devices.
-    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, Refusal>;
+    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, RequestRefusal>;
 
     /// Stores acks.
-    async fn ack(&self, acks: &[AckMark]) -> Result<(), Refusal>;
+    async fn ack(&self, acks: &[AckMark]) -> Result<(), RequestRefusal>;
 
     /// Starts a send. Sends of one user are stored in the order of these calls.
-    fn send(&self, sender: Sender, draft: Draft) -> Sending;
+    fn send(&self, sender: MessageSender, draft: MessageDraft) -> SendFuture;
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 /// A hasher with a random seed.
-pub(crate) type Seeded = foldhash::fast::RandomState;
+pub(crate) type FastHashState = foldhash::fast::RandomState;
 
 /// A hash map with that hasher.
-pub(crate) type Map<K, V> = HashMap<K, V, Seeded>;
+pub(crate) type FastHashMap<K, V> = HashMap<K, V, FastHashState>;

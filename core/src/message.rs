@@ -7,15 +7,15 @@ use bytes::Bytes;
 
 use crate::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
 use crate::seq::Seq;
-use crate::time::Timestamp;
+use crate::time::UnixTimestamp;
 
 pub use crate::unknown::UnknownFields;
 
 /// A message's content: opaque to the server, never printed.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Content(pub Bytes);
+pub struct MessageContent(pub Bytes);
 
-impl Content {
+impl MessageContent {
     /// Copies the content out of the receive buffer. A slice would keep the whole buffer, which a
     /// sender can make thousands of times as large, as long as the message is kept. All content
     /// from a socket or a call enters here; the stores copy texts.
@@ -37,7 +37,7 @@ impl Content {
     }
 }
 
-impl fmt::Debug for Content {
+impl fmt::Debug for MessageContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Content({} B)", self.0.len())
     }
@@ -45,7 +45,7 @@ impl fmt::Debug for Content {
 
 /// The sender of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Sender {
+pub enum MessageSender {
     /// gimlet itself, for friend and group events.
     System,
     /// A user's device.
@@ -59,7 +59,7 @@ pub enum Sender {
     Business,
 }
 
-impl Sender {
+impl MessageSender {
     /// Returns the sending device, if a device sent the message.
     #[must_use]
     pub const fn device(self) -> Option<DeviceId> {
@@ -81,7 +81,7 @@ impl Sender {
 
 /// The addressee of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Receiver {
+pub enum MessageReceiver {
     /// One user.
     User(UserId),
     /// Every member of a group.
@@ -98,24 +98,24 @@ pub struct Message {
     /// The id, made by the node that accepted the message.
     pub id: MessageId,
     /// The sender.
-    pub sender: Sender,
+    pub sender: MessageSender,
     /// The addressee.
-    pub receiver: Receiver,
+    pub receiver: MessageReceiver,
     /// Mentioned users; passed on without a meaning to the server.
     pub mentions: Vec<UserId>,
     /// gim's `MessageType`, passed on unchecked.
     pub kind: i32,
     /// The content.
-    pub content: Content,
+    pub content: MessageContent,
     /// Send time: as stated by the sender, or the server's time.
-    pub sent_at: Timestamp,
+    pub sent_at: UnixTimestamp,
     /// Fields that a newer release stored with it.
     pub unknown: UnknownFields,
 }
 
 /// An entry of an inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct InboxEntry {
     /// The entry's seq in that inbox.
     pub seq: Seq,
     /// The message.
@@ -124,17 +124,17 @@ pub struct Entry {
 
 /// A message to be sent, with each field checked but not accepted yet.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub struct MessageDraft {
     /// The addressee: a user or a group.
-    pub receiver: Receiver,
+    pub receiver: MessageReceiver,
     /// Mentioned users.
     pub mentions: Vec<UserId>,
     /// gim's `MessageType`.
     pub kind: i32,
     /// The content.
-    pub content: Content,
+    pub content: MessageContent,
     /// The time stated by the sender; 0 if it states none, and then the server's time is used.
-    pub sent_at: Timestamp,
+    pub sent_at: UnixTimestamp,
     /// True if the message is stored; otherwise it is only pushed to current connections.
     pub persist: bool,
     /// The client's id of this send, which identifies a repeat; at most 64 bytes by default.
@@ -143,17 +143,17 @@ pub struct Draft {
     pub request_id: Option<i64>,
 }
 
-impl Draft {
+impl MessageDraft {
     /// Makes a stored text message to a user, without a client id, for examples and tests. The
     /// content is the text itself, not gim's `Text`.
     #[must_use]
     pub fn text(to: UserId, text: &str) -> Self {
         Self {
-            receiver: Receiver::User(to),
+            receiver: MessageReceiver::User(to),
             mentions: Vec::new(),
             kind: 1,
-            content: Content(Bytes::copy_from_slice(text.as_bytes())),
-            sent_at: Timestamp::default(),
+            content: MessageContent(Bytes::copy_from_slice(text.as_bytes())),
+            sent_at: UnixTimestamp::default(),
             persist: true,
             client_id: None,
             request_id: None,
@@ -163,7 +163,7 @@ impl Draft {
 
 /// The part of a user that is shown with its messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Profile {
+pub struct UserProfile {
     /// The display name.
     pub nickname: String,
     /// URL of the picture.

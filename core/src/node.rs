@@ -9,36 +9,36 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::business::Business;
-use crate::gateway::{Gateway, SyncFromZero};
-use crate::hub::Hub;
+use crate::business::BusinessBackend;
+use crate::gateway::{ConnectGateway, SyncFromZero};
+use crate::hub::ConnectionHub;
 use crate::id::NodeId;
 use crate::limits::Limits;
-use crate::peer::{Alone, Peer};
-use crate::service::{Parts, Policy, PushCodec, Service, SystemPush};
-use crate::store::Stores;
-use crate::time::{Clock, SystemClock};
+use crate::peer::{PeerNodes, SingleNodePeer};
+use crate::service::{LogicService, PushCodec, ServerPolicy, ServiceParts, SystemPush};
+use crate::store::StoreSet;
+use crate::time::{SystemClock, TimeSource};
 
 /// gim's `MT_COMMAND`: the message type of system pushes.
-const COMMAND: i32 = 7;
+const COMMAND_MESSAGE_KIND: i32 = 7;
 
 /// Parts of a node; all but the stores and the business backend have defaults.
 #[derive(Clone, Debug)]
 pub struct NodeBuilder {
     /// The stores of all data.
-    pub stores: Stores,
+    pub stores: StoreSet,
     /// The business backend: checks sign-ins and returns profiles.
-    pub business: Arc<dyn Business>,
+    pub business: Arc<dyn BusinessBackend>,
     /// The limits.
     pub limits: Limits,
     /// The source of time.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn TimeSource>,
     /// The seam to other nodes; by default there are none.
-    pub peer: Arc<dyn Peer>,
+    pub peer: Arc<dyn PeerNodes>,
     /// Encoder of system pushes; by default they are described in text.
     pub codec: Arc<dyn PushCodec>,
     /// The operator's rules.
-    pub policy: Policy,
+    pub policy: ServerPolicy,
     /// Start of a device's first page.
     pub from_zero: SyncFromZero,
     /// This node's name and run.
@@ -48,15 +48,15 @@ pub struct NodeBuilder {
 impl NodeBuilder {
     /// Makes a builder for a single node over these stores.
     #[must_use]
-    pub fn new(stores: Stores, business: Arc<dyn Business>) -> Self {
+    pub fn new(stores: StoreSet, business: Arc<dyn BusinessBackend>) -> Self {
         Self {
             stores,
             business,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
-            peer: Arc::new(Alone),
-            codec: Arc::new(TextPushes),
-            policy: Policy::default(),
+            peer: Arc::new(SingleNodePeer),
+            codec: Arc::new(TextPushCodec),
+            policy: ServerPolicy::default(),
             from_zero: SyncFromZero::default(),
             id: NodeId::boot("local"),
         }
@@ -64,14 +64,14 @@ impl NodeBuilder {
 
     /// Starts the node's tasks; call it inside a tokio runtime.
     #[must_use]
-    pub fn start(self) -> Node {
+    pub fn start(self) -> RunningNode {
         let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
-        let hub = Arc::new(Hub::new(self.limits.zombies));
+        let hub = Arc::new(ConnectionHub::new(self.limits.zombies));
         let (room, route) = (
             Arc::clone(&self.stores.room),
             Arc::clone(&self.stores.route),
         );
-        let parts = Parts {
+        let parts = ServiceParts {
             stores: self.stores,
             limits: self.limits.clone(),
             clock: self.clock,
@@ -82,8 +82,8 @@ impl NodeBuilder {
             policy: self.policy,
             codec: self.codec,
         };
-        let service = Service::start(parts, &tracker, &token);
-        let gateway = Gateway::start(
+        let service = LogicService::start(parts, &tracker, &token);
+        let gateway = ConnectGateway::start(
             self.id,
             hub,
             Arc::new(service.clone()),
@@ -95,7 +95,7 @@ impl NodeBuilder {
             &tracker,
             &token,
         );
-        Node {
+        RunningNode {
             service,
             gateway,
             tracker,
@@ -106,23 +106,23 @@ impl NodeBuilder {
 
 /// A running node. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Node {
-    service: Service,
-    gateway: Gateway,
+pub struct RunningNode {
+    service: LogicService,
+    gateway: ConnectGateway,
     tracker: TaskTracker,
     token: CancellationToken,
 }
 
-impl Node {
+impl RunningNode {
     /// Returns the logic role, which serves a backend and the clients' gRPC calls.
     #[must_use]
-    pub const fn service(&self) -> &Service {
+    pub const fn service(&self) -> &LogicService {
         &self.service
     }
 
     /// Returns the connect role, at which connections sign in.
     #[must_use]
-    pub const fn gateway(&self) -> &Gateway {
+    pub const fn gateway(&self) -> &ConnectGateway {
         &self.gateway
     }
 
@@ -137,10 +137,10 @@ impl Node {
 
 /// Encodes system pushes as text, for a node without a wire.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TextPushes;
+pub struct TextPushCodec;
 
-impl PushCodec for TextPushes {
+impl PushCodec for TextPushCodec {
     fn encode(&self, push: &SystemPush) -> (i32, Bytes) {
-        (COMMAND, Bytes::from(format!("{push:?}")))
+        (COMMAND_MESSAGE_KIND, Bytes::from(format!("{push:?}")))
     }
 }

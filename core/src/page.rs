@@ -23,14 +23,14 @@ impl PageLimit {
 
 /// A part of an ordered list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page<T> {
+pub struct ListPage<T> {
     /// The items, in the list's order.
     pub items: Vec<T>,
     /// True if the list continues after the last item.
     pub more: bool,
 }
 
-impl<T> Page<T> {
+impl<T> ListPage<T> {
     /// Makes the last page of a list.
     #[must_use]
     pub const fn last(items: Vec<T>) -> Self {
@@ -38,7 +38,7 @@ impl<T> Page<T> {
     }
 }
 
-impl<T> Default for Page<T> {
+impl<T> Default for ListPage<T> {
     fn default() -> Self {
         Self::last(Vec::new())
     }

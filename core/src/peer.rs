@@ -4,14 +4,14 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use crate::envelope::Parcel;
+use crate::envelope::DeliveryBatch;
 use crate::id::{DeviceId, Generation, NodeId, UserId};
 
 /// Calls other connect nodes. Delivery batches are hints: a lost one costs time, never a message
 /// (law 6), so failures are counted and not retried. A takeover is retried until it is
 /// acknowledged.
 #[async_trait]
-pub trait Peer: Debug + Send + Sync + 'static {
+pub trait PeerNodes: Debug + Send + Sync + 'static {
     /// Returns the connect nodes known now, without this one.
     async fn nodes(&self) -> Vec<NodeId>;
 
@@ -22,7 +22,7 @@ pub trait Peer: Debug + Send + Sync + 'static {
 
     /// Hands delivery batches to a node; calls to one node arrive in order. Does not wait for the
     /// peer beyond a bounded queue; returns `false` if the batches were dropped.
-    async fn deliver(&self, node: &NodeId, parcels: Vec<Parcel>) -> bool;
+    async fn deliver(&self, node: &NodeId, parcels: Vec<DeliveryBatch>) -> bool;
 
     /// Reports a takeover: the user has signed in elsewhere on this device with this generation,
     /// and an older connection of both on that node must not be served any more. Waits briefly for
@@ -49,10 +49,10 @@ pub trait Peer: Debug + Send + Sync + 'static {
 
 /// The peer of a node without others: everything is in this process.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Alone;
+pub struct SingleNodePeer;
 
 #[async_trait]
-impl Peer for Alone {
+impl PeerNodes for SingleNodePeer {
     async fn nodes(&self) -> Vec<NodeId> {
         Vec::new()
     }
@@ -61,7 +61,7 @@ impl Peer for Alone {
         true
     }
 
-    async fn deliver(&self, _node: &NodeId, _parcels: Vec<Parcel>) -> bool {
+    async fn deliver(&self, _node: &NodeId, _parcels: Vec<DeliveryBatch>) -> bool {
         false
     }
 

@@ -9,7 +9,7 @@ use crate::id::RoomId;
 use crate::store::RoomItem;
 
 /// Largest batch of more than one message, in bytes.
-const MOST: usize = 32 * 1024;
+const MAX_ROOM_BATCH_BYTES: usize = 32 * 1024;
 
 /// Consecutive items of one stream of a room, in the order of their seqs; at least one.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl RoomBatch {
         let mut bytes = 0;
         let together = |before: &Arc<RoomItem>, next: &Arc<RoomItem>| {
             bytes += before.envelope.weight();
-            let fits = bytes + next.envelope.weight() <= MOST;
+            let fits = bytes + next.envelope.weight() <= MAX_ROOM_BATCH_BYTES;
             let goes_on = before.stream == next.stream && before.seq < next.seq;
             if !(fits && goes_on) {
                 bytes = 0;
@@ -97,24 +97,26 @@ mod tests {
     use super::*;
     use crate::envelope::Envelope;
     use crate::id::MessageId;
-    use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
+    use crate::message::{
+        Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+    };
     use crate::seq::Seq;
     use crate::store::StreamId;
-    use crate::time::Timestamp;
+    use crate::time::UnixTimestamp;
 
     fn item(stream: u64, seq: u64, bytes: usize) -> Arc<RoomItem> {
         let room = RoomId::new(1).unwrap();
         let message = Message {
             id: MessageId::generate(),
-            sender: Sender::Business,
-            receiver: Receiver::Room(room),
+            sender: MessageSender::Business,
+            receiver: MessageReceiver::Room(room),
             mentions: Vec::new(),
             kind: 1,
-            content: Content(vec![b'x'; bytes].into()),
-            sent_at: Timestamp(0),
+            content: MessageContent(vec![b'x'; bytes].into()),
+            sent_at: UnixTimestamp(0),
             unknown: UnknownFields::NONE,
         };
-        let envelope = Envelope::new(Arc::new(message), Arc::new(Profile::default()), 0);
+        let envelope = Envelope::new(Arc::new(message), Arc::new(UserProfile::default()), 0);
         Arc::new(RoomItem {
             room,
             stream: StreamId(stream),
@@ -128,7 +130,7 @@ mod tests {
         for batch in &batches {
             let weights = batch.items().iter().map(|it| it.envelope.weight());
             assert_eq!(batch.weight(), weights.sum::<usize>());
-            assert!(batch.weight() <= MOST || batch.items().len() == 1);
+            assert!(batch.weight() <= MAX_ROOM_BATCH_BYTES || batch.items().len() == 1);
         }
         let seqs = |batch: &Arc<RoomBatch>| batch.items().iter().map(|it| it.seq.get()).collect();
         batches.iter().map(seqs).collect()

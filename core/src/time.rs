@@ -11,9 +11,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// Milliseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(pub i64);
+pub struct UnixTimestamp(pub i64);
 
-impl Timestamp {
+impl UnixTimestamp {
     /// Returns the time that is `span` later; saturates.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
@@ -40,9 +40,9 @@ impl Timestamp {
 }
 
 /// A source of time.
-pub trait Clock: fmt::Debug + Send + Sync + 'static {
+pub trait TimeSource: fmt::Debug + Send + Sync + 'static {
     /// Returns the current wall-clock time.
-    fn now(&self) -> Timestamp;
+    fn now(&self) -> UnixTimestamp;
 
     /// Returns the time since a fixed moment; it never goes back and is never set.
     fn monotonic(&self) -> Duration;
@@ -52,16 +52,16 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-impl Clock for SystemClock {
+impl TimeSource for SystemClock {
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one Clock that reads it"
     )]
-    fn now(&self) -> Timestamp {
+    fn now(&self) -> UnixTimestamp {
         let since = std::time::SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        UnixTimestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     #[expect(
@@ -84,7 +84,7 @@ pub struct ManualClock {
 impl ManualClock {
     /// Creates a clock that shows this time.
     #[must_use]
-    pub const fn at(time: Timestamp) -> Self {
+    pub const fn at(time: UnixTimestamp) -> Self {
         Self {
             wall_ms: AtomicI64::new(time.0),
             monotonic_ms: AtomicU64::new(0),
@@ -100,14 +100,14 @@ impl ManualClock {
 
     /// Sets the wall clock, as an operator or a time server may; the monotonic clock does not
     /// advance.
-    pub fn set(&self, time: Timestamp) {
+    pub fn set(&self, time: UnixTimestamp) {
         self.wall_ms.store(time.0, Ordering::SeqCst);
     }
 }
 
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.wall_ms.load(Ordering::SeqCst))
+impl TimeSource for ManualClock {
+    fn now(&self) -> UnixTimestamp {
+        UnixTimestamp(self.wall_ms.load(Ordering::SeqCst))
     }
 
     fn monotonic(&self) -> Duration {

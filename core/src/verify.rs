@@ -1,16 +1,16 @@
 //! Findings of a check of a store at rest.
 //!
 //! Each engine reads all its data and compares it with those laws that can be verified from stored
-//! data; each violation is a [`Finding`] with its rule.
+//! data; each violation is a [`VerifyFinding`] with its rule.
 
 use std::collections::BTreeMap;
 
 /// Findings kept in full; further ones are only counted.
-const KEPT: usize = 1_000;
+const MAX_FINDINGS: usize = 1_000;
 
 /// A law that stored data can break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
+pub enum VerifyRule {
     /// Every record can be read, and related records are complete (law 1).
     Readable,
     /// An inbox is contiguous from its floor to its head (law 3).
@@ -37,7 +37,7 @@ pub enum Rule {
     Counters,
 }
 
-impl Rule {
+impl VerifyRule {
     /// Returns the rule's name for scripts.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -60,41 +60,41 @@ impl Rule {
 
 /// A violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct VerifyFinding {
     /// The rule.
-    pub rule: Rule,
+    pub rule: VerifyRule,
     /// The place: an inbox, a group, a key.
-    pub place: String,
+    pub location: String,
     /// The stored and the expected state.
     pub what: String,
 }
 
 /// Result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct VerifyReport {
     /// Number of records read, by kind.
     pub checked: BTreeMap<&'static str, u64>,
     /// The findings, up to a thousand.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<VerifyFinding>,
     /// Number of further findings.
     pub more: u64,
 }
 
-impl Report {
+impl VerifyReport {
     /// Adds to the number of records read.
     pub fn count(&mut self, kind: &'static str, n: u64) {
         *self.checked.entry(kind).or_default() += n;
     }
 
     /// Records a finding.
-    pub fn find(&mut self, rule: Rule, place: impl Into<String>, what: impl Into<String>) {
-        if self.findings.len() == KEPT {
+    pub fn find(&mut self, rule: VerifyRule, place: impl Into<String>, what: impl Into<String>) {
+        if self.findings.len() == MAX_FINDINGS {
             self.more += 1;
             return;
         }
-        self.findings.push(Finding {
+        self.findings.push(VerifyFinding {
             rule,
-            place: place.into(),
+            location: place.into(),
             what: what.into(),
         });
     }
@@ -112,12 +112,12 @@ mod tests {
 
     #[test]
     fn a_report_is_bounded_and_counts_the_rest() {
-        let mut report = Report::default();
+        let mut report = VerifyReport::default();
         assert!(report.is_sound());
-        for n in 0..KEPT + 5 {
-            report.find(Rule::Acks, format!("user {n}"), "above its head");
+        for n in 0..MAX_FINDINGS + 5 {
+            report.find(VerifyRule::Acks, format!("user {n}"), "above its head");
         }
-        assert_eq!((report.findings.len(), report.more), (KEPT, 5));
+        assert_eq!((report.findings.len(), report.more), (MAX_FINDINGS, 5));
         report.count("entries", 2);
         report.count("entries", 3);
         assert_eq!(report.checked.get("entries"), Some(&5));

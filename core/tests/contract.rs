@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use gimlet_core::memory;
-use gimlet_core::testkit::{Backend, Fixture, run};
+use gimlet_core::testkit::{StoreFixture, TestBackend, run};
 
 fn main() -> ExitCode {
-    let fresh = || async { Fixture::new(memory::stores(), ()) };
-    run("memory", Backend::Ready(fresh))
+    let fresh = || async { StoreFixture::new(memory::stores(), ()) };
+    run("memory", TestBackend::Ready(fresh))
 }

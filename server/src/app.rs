@@ -4,26 +4,26 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use gimlet_core::business::{Builtin, BuiltinConfig};
-use gimlet_core::node::Node;
-use gimlet_core::store::Stores;
-use gimlet_core::time::{Clock, SystemClock};
-use gimlet_transport::{Failures, SessionSettings, Sessions};
+use gimlet_core::business::{BuiltinBusiness, BuiltinConfig};
+use gimlet_core::node::RunningNode;
+use gimlet_core::store::StoreSet;
+use gimlet_core::time::{SystemClock, TimeSource};
+use gimlet_transport::{SessionServer, SessionSettings, SignInFailures};
 
-use crate::accept::Ends;
-use crate::api::Api;
-use crate::certificates::Certificates;
-use crate::config::{Config, ConfigError, Listener, Role, StorageKind};
-use crate::health::{Health, Phase};
-use crate::http::files::Files;
-use crate::http::{Bounds, Folder};
-use crate::listeners::{Addrs, Listeners};
-use crate::metrics::Metrics;
-use crate::places::Places;
-use crate::roles::Roles;
-use crate::servers::Servers;
-use crate::storage::{self, Watch};
-use crate::tokens::Tokens;
+use crate::accept::StopTokens;
+use crate::api::GrpcServices;
+use crate::certificates::CertificateFiles;
+use crate::config::{Config, ConfigError, ListenerName, NodeRole, StorageKind};
+use crate::dependencies::NodeDependencies;
+use crate::health::{ServerHealth, ServerPhase};
+use crate::http::files::FileService;
+use crate::http::{UploadBounds, UploadFolder};
+use crate::listener_limits::ListenerLimits;
+use crate::listeners::{BoundListeners, ListenAddrs};
+use crate::metrics::ServerMetrics;
+use crate::roles::RunningRoles;
+use crate::storage::{self, StorageWatch};
+use crate::tokens::TokenChecker;
 use crate::verifier;
 
 /// Reasons a server did not start.
@@ -75,99 +75,99 @@ fn hint(error: &io::Error, env: &str) -> String {
 
 /// A built server: its sockets are bound and its storage is open. [`run`](Self::run) it.
 #[derive(Debug)]
-pub struct App {
-    pub(crate) addrs: Addrs,
-    pub(crate) listeners: Listeners,
-    pub(crate) roles: Roles,
-    pub(crate) api: Api,
-    pub(crate) files: Option<Files>,
-    pub(crate) sessions: Option<Arc<Sessions>>,
-    pub(crate) places: Places,
-    pub(crate) certificates: Certificates,
-    pub(crate) watch: Watch,
+pub struct BuiltServer {
+    pub(crate) addrs: ListenAddrs,
+    pub(crate) listeners: BoundListeners,
+    pub(crate) roles: RunningRoles,
+    pub(crate) api: GrpcServices,
+    pub(crate) files: Option<FileService>,
+    pub(crate) sessions: Option<Arc<SessionServer>>,
+    pub(crate) listener_limits: ListenerLimits,
+    pub(crate) certificates: CertificateFiles,
+    pub(crate) watch: StorageWatch,
     #[cfg(all(unix, feature = "sled"))]
-    pub(crate) control: Option<crate::control::Control>,
-    pub(crate) servers: Servers,
-    pub(crate) health: Arc<Health>,
-    pub(crate) metrics: Metrics,
+    pub(crate) control: Option<crate::control::ControlSocket>,
+    pub(crate) servers: NodeDependencies,
+    pub(crate) health: Arc<ServerHealth>,
+    pub(crate) metrics: ServerMetrics,
     /// Tokens of the graceful stop and of the forced close.
-    pub(crate) ends: Ends,
+    pub(crate) ends: StopTokens,
     pub(crate) config: Config,
 }
 
-impl App {
+impl BuiltServer {
     /// Returns the addresses that it listens on.
     #[must_use]
-    pub const fn addrs(&self) -> &Addrs {
+    pub const fn addrs(&self) -> &ListenAddrs {
         &self.addrs
     }
 
     /// Registers `observer` to be called at each change of the server's state. Call it before
     /// [`run`](Self::run); only the first observer is kept.
-    pub fn observe(&self, observer: impl Fn(&Phase) + Send + Sync + 'static) {
+    pub fn observe(&self, observer: impl Fn(&ServerPhase) + Send + Sync + 'static) {
         self.health.observe(observer);
     }
 
     /// Returns the certificates, to load them again while the server runs.
     #[must_use]
-    pub fn certificates(&self) -> Certificates {
+    pub fn certificates(&self) -> CertificateFiles {
         self.certificates.clone()
     }
 
     /// Returns the node inside, if both the connect and the logic role are in this process.
     #[must_use]
-    pub const fn node(&self) -> Option<&Node> {
+    pub const fn node(&self) -> Option<&RunningNode> {
         self.roles.node.as_ref()
     }
 }
 
 #[cfg(feature = "sled")]
-impl App {
+impl BuiltServer {
     /// Holds commits of the embedded storage before they become durable: for tests of what clients
     /// can see.
     #[doc(hidden)]
     #[must_use]
     pub fn flush_gate(&self) -> Option<gimlet_storage_sled::FlushGate> {
         match &self.watch {
-            Watch::Sled(_, gate) => Some(gate.clone()),
-            Watch::Memory => None,
+            StorageWatch::Sled(_, gate) => Some(gate.clone()),
+            StorageWatch::Memory => None,
             #[cfg(feature = "mysql")]
-            Watch::Mysql(_) => None,
+            StorageWatch::Mysql(_) => None,
         }
     }
 }
 
 /// Checks the configuration, binds every listener, opens the storage and starts the node.
-pub async fn build(config: Config) -> Result<App, StartError> {
+pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
     for notice in config.check()? {
         tracing::warn!("{}", notice.0);
     }
     // Sockets first: a port in use is found before the storage is opened or migrated.
-    let certificates = Certificates::load(&config)?;
-    let (listeners, addrs) = Listeners::bind(&config.opened(), config.limits.socket_buffer)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let certificates = CertificateFiles::load(&config)?;
+    let (listeners, addrs) = BoundListeners::bind(&config.opened(), config.limits.socket_buffer)?;
+    let clock: Arc<dyn TimeSource> = Arc::new(SystemClock);
     let storage = storage::open(&config, Arc::clone(&clock)).await?;
     let builtin = match &storage.stores {
-        Some(stores) if config.roles.has(Role::Business) => {
+        Some(stores) if config.roles.has(NodeRole::Business) => {
             Some(builtin(&config, stores, Arc::clone(&clock))?)
         }
         _ => None,
     };
     let internal = addrs.internal.map(|addr| addr.to_string());
     let tls = certificates.nodes();
-    let roles = Roles::start(&config, &storage, builtin.clone(), internal, tls, clock)?;
-    let (ends, metrics) = (Ends::default(), Metrics::new());
+    let roles = RunningRoles::start(&config, &storage, builtin.clone(), internal, tls, clock)?;
+    let (ends, metrics) = (StopTokens::default(), ServerMetrics::new());
     let sessions = roles.gateway.clone().map(|gateway| {
         let settings = session_settings(&config);
-        let sessions = Sessions::new(gateway, settings, ends.stop.clone());
-        Arc::new(sessions.cut_by(ends.cut.clone()))
+        let sessions = SessionServer::new(gateway, settings, ends.stop.clone());
+        Arc::new(sessions.abort_closing_by(ends.force_close.clone()))
     });
     let failures = sessions.as_ref().map_or_else(
-        || Arc::new(Failures::new(config.limits.node.failed_sign_ins)),
+        || Arc::new(SignInFailures::new(config.limits.node.failed_sign_ins)),
         |sessions| Arc::clone(sessions.failures()),
     );
-    Ok(App {
-        api: Api {
+    Ok(BuiltServer {
+        api: GrpcServices {
             roles: roles.clone(),
             stop: ends.stop.clone(),
             content: config.limits.node.content,
@@ -184,13 +184,13 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         listeners,
         roles,
         sessions,
-        places: Places::new(&config.limits),
+        listener_limits: ListenerLimits::new(&config.limits),
         certificates,
         watch: storage.watch,
         #[cfg(all(unix, feature = "sled"))]
         control: storage.control,
         servers: storage.servers,
-        health: Arc::new(Health::default()),
+        health: Arc::new(ServerHealth::default()),
         metrics,
         ends,
         config,
@@ -198,7 +198,11 @@ pub async fn build(config: Config) -> Result<App, StartError> {
 }
 
 /// Makes the built-in business service.
-fn builtin(config: &Config, stores: &Stores, clock: Arc<dyn Clock>) -> Result<Builtin, StartError> {
+fn builtin(
+    config: &Config,
+    stores: &StoreSet,
+    clock: Arc<dyn TimeSource>,
+) -> Result<BuiltinBusiness, StartError> {
     let verifier = verifier::of(&config.business.code_verifier).map_err(|error| {
         StartError::Storage(format!(
             "business.code_verifier is not an http address: {error}"
@@ -210,16 +214,21 @@ fn builtin(config: &Config, stores: &Stores, clock: Arc<dyn Clock>) -> Result<Bu
         failed_sign_ins: config.limits.node.failed_sign_ins,
         search_page: config.limits.node.list_page,
     };
-    Ok(Builtin::new(stores, clock, verifier, settings))
+    Ok(BuiltinBusiness::new(stores, clock, verifier, settings))
 }
 
-fn files(config: &Config, addrs: &Addrs, builtin: Builtin, failures: Arc<Failures>) -> Files {
-    Files {
+fn files(
+    config: &Config,
+    addrs: &ListenAddrs,
+    builtin: BuiltinBusiness,
+    failures: Arc<SignInFailures>,
+) -> FileService {
+    FileService {
         folder: Arc::new(match config.storage.kind {
-            StorageKind::Memory => Folder::temporary(),
-            StorageKind::Sled | StorageKind::Mysql => Folder::under(&config.data_dir),
+            StorageKind::Memory => UploadFolder::temporary(),
+            StorageKind::Sled | StorageKind::Mysql => UploadFolder::under(&config.data_dir),
         }),
-        tokens: Tokens::new(Arc::new(builtin), failures),
+        tokens: TokenChecker::new(Arc::new(builtin), failures),
         forwarding: config.forwarding(),
         base: base_url(config, addrs),
         max: config.http.upload_max,
@@ -230,12 +239,12 @@ fn files(config: &Config, addrs: &Addrs, builtin: Builtin, failures: Arc<Failure
 }
 
 /// Computes the bounds of uploads: they always stop before sends do, whatever is configured.
-fn upload_bounds(config: &Config) -> Bounds {
+fn upload_bounds(config: &Config) -> UploadBounds {
     let sends = match config.storage.kind {
         StorageKind::Sled => config.storage.min_free.saturating_mul(2),
         StorageKind::Memory | StorageKind::Mysql => 0,
     };
-    Bounds {
+    UploadBounds {
         min_free: config.http.upload_min_free.max(sends),
         each: config.http.upload_quota,
     }
@@ -243,12 +252,12 @@ fn upload_bounds(config: &Config) -> Bounds {
 
 fn session_settings(config: &Config) -> SessionSettings {
     /// gim drops a silent WebSocket a minute after a silent TCP connection.
-    const WS_MORE: std::time::Duration = std::time::Duration::from_mins(1);
+    const WS_EXTRA_IDLE: std::time::Duration = std::time::Duration::from_mins(1);
     let limits = &config.limits;
     SessionSettings {
-        silent: limits.silent_before_sign_in,
+        silent_before_sign_in: limits.silent_before_sign_in,
         idle_tcp: limits.idle,
-        idle_ws: limits.idle.saturating_add(WS_MORE),
+        idle_ws: limits.idle.saturating_add(WS_EXTRA_IDLE),
         failed_sign_ins: limits.node.failed_sign_ins,
         pace: config.compat.tcp_pacing,
         stuck: limits.stuck,
@@ -258,8 +267,8 @@ fn session_settings(config: &Config) -> SessionSettings {
 }
 
 /// Returns the prefix of uploaded files' addresses.
-fn base_url(config: &Config, addrs: &Addrs) -> String {
-    let scheme = if config.has_tls(Listener::Http) {
+fn base_url(config: &Config, addrs: &ListenAddrs) -> String {
+    let scheme = if config.has_tls(ListenerName::Http) {
         "https"
     } else {
         "http"

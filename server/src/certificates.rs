@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_listen::pem::{Look, PemError, Reload};
-use gimlet_listen::{Alpn, ListenerTls, ServerTls};
+use gimlet_listen::pem::{FileCheck, PemError, ReloadFiles};
+use gimlet_listen::{AlpnProtocols, ListenerTls, ServerTls};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::NodeTls;
-use crate::config::{Config, Listener};
+use crate::config::{Config, ListenerName};
 
 /// Interval of the looks at the files. Watching them would miss what Kubernetes and certbot do, which
 /// exchange links.
@@ -17,14 +17,14 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// The certificates of a running server. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Certificates {
+pub struct CertificateFiles {
     listeners: Option<ServerTls>,
     internal: Option<ServerTls>,
     nodes: Option<NodeTls>,
-    all: Vec<Arc<dyn Reload>>,
+    all: Vec<Arc<dyn ReloadFiles>>,
 }
 
-impl Certificates {
+impl CertificateFiles {
     /// Loads what the configuration names.
     pub(crate) fn load(config: &Config) -> Result<Self, PemError> {
         let listeners = config.certificate_files().map(ServerTls::load);
@@ -44,7 +44,7 @@ impl Certificates {
     /// Returns TLS of the listener for backends and other nodes, if it speaks it.
     pub(crate) fn internal(&self) -> Option<ListenerTls> {
         let tls = self.internal.as_ref()?;
-        Some(tls.listener(Alpn::Http2))
+        Some(tls.listener(AlpnProtocols::Http2))
     }
 
     /// Returns TLS of the calls to other nodes, if they use it.
@@ -53,11 +53,11 @@ impl Certificates {
     }
 
     /// Returns TLS for a listener, if it speaks it.
-    pub(crate) fn of(&self, config: &Config, listener: Listener) -> Option<ListenerTls> {
+    pub(crate) fn of(&self, config: &Config, listener: ListenerName) -> Option<ListenerTls> {
         let alpn = match listener {
-            Listener::Tcp => Alpn::Frames,
-            Listener::Ws | Listener::Http | Listener::Ops => Alpn::Http1,
-            Listener::Grpc => Alpn::Http2,
+            ListenerName::Tcp => AlpnProtocols::Frames,
+            ListenerName::Ws | ListenerName::Http | ListenerName::Ops => AlpnProtocols::Http1,
+            ListenerName::Grpc => AlpnProtocols::Http2,
         };
         let tls = self.listeners.as_ref()?;
         config.has_tls(listener).then(|| tls.listener(alpn))
@@ -94,12 +94,12 @@ impl Certificates {
     fn look(&self) {
         for certificate in &self.all {
             match certificate.look() {
-                Look::Unchanged => {}
-                Look::Reloaded => {
+                FileCheck::Unchanged => {}
+                FileCheck::Reloaded => {
                     let files = certificate.files();
                     tracing::info!(files, "certificate changed, loaded again");
                 }
-                Look::Refused(error) => {
+                FileCheck::Refused(error) => {
                     gimlet_core::warn_rated!(
                         %error,
                         "changed certificate cannot be used, the former one stays"
@@ -127,7 +127,7 @@ mod tests {
         let mut config = Config::default();
         config.tls.cert = Some(path("cert.pem").display().to_string());
         config.tls.key = Some(path("key.pem").display().to_string());
-        let certificates = Certificates::load(&config).unwrap();
+        let certificates = CertificateFiles::load(&config).unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(certificates.clone().follow(stop.clone()));
         let loads = || certificates.all[0].loads();

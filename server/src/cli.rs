@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use gimlet_server::Config;
 use gimlet_server::config::{ConfigError, TEMPLATE};
 
-use crate::tool::Tool;
+use crate::tool_output::ToolCommand;
 
 /// An instant-messaging server. Without a command it runs a single server with an embedded database
 /// under ./data, reachable from this machine only. `gimlet chat` connects to it.
@@ -19,20 +19,20 @@ use crate::tool::Tool;
     after_help = "Every key of the configuration can also be set \
     in the environment: [listen] tcp is GIMLET_LISTEN__TCP."
 )]
-struct Cli {
+struct CommandLine {
     #[command(subcommand)]
-    command: Option<Verb>,
+    command: Option<CliCommand>,
     #[command(flatten)]
-    file: File,
+    file: ConfigFileArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum CliCommand {
     /// Runs the server.
-    Serve(File),
+    Serve(ConfigFileArgs),
     /// Brings the tables in MySQL up to this version.
     #[cfg(feature = "mysql")]
-    Migrate(File),
+    Migrate(ConfigFileArgs),
     /// Writes a backup of the embedded storage to one file, also while a server uses it.
     ///
     /// The file contains every row as of one moment, and the uploaded files. Exit code 0: it is
@@ -59,16 +59,16 @@ enum Verb {
     #[cfg(feature = "chat")]
     Chat(gimlet_chat::Args),
     /// Checks the configuration and prints the effective values, secrets masked.
-    CheckConfig(File),
+    CheckConfig(ConfigFileArgs),
     /// Commands about the configuration.
     Config {
         #[command(subcommand)]
-        command: About,
+        command: ConfigCommand,
     },
 }
 
 #[derive(Debug, Subcommand)]
-enum About {
+enum ConfigCommand {
     /// Prints a configuration file with every key, its default, and what it means.
     Default,
 }
@@ -76,7 +76,7 @@ enum About {
 #[derive(Debug, Args)]
 struct ToolArgs {
     #[command(flatten)]
-    file: File,
+    file: ConfigFileArgs,
     /// Prints one line of JSON, for scripts.
     #[arg(long)]
     json: bool,
@@ -112,7 +112,7 @@ struct VerifyArgs {
 }
 
 #[derive(Debug, Args)]
-struct File {
+struct ConfigFileArgs {
     /// A configuration file (TOML); the environment takes precedence over it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -120,14 +120,14 @@ struct File {
 
 /// The command to run.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub(crate) enum ParsedCommand {
     /// Run the server, with the file that the configuration came from.
     Serve(Box<Config>, Option<PathBuf>),
     /// Bring the tables up to date.
     #[cfg(feature = "mysql")]
     Migrate(Box<Config>),
     /// Run a tool; `true` prints JSON.
-    Tool(Box<Config>, Tool, bool),
+    Tool(Box<Config>, ToolCommand, bool),
     /// Chat.
     #[cfg(feature = "chat")]
     Chat(Box<gimlet_chat::Args>),
@@ -137,15 +137,15 @@ pub(crate) enum Command {
 
 /// Text for the user that is shown instead of running a command.
 #[derive(Debug)]
-pub(crate) struct Shown {
+pub(crate) struct CliMessage {
     /// The text.
     pub(crate) text: String,
     /// `true` if the user asked for it.
     pub(crate) help: bool,
 }
 
-fn refuse(error: &ConfigError) -> Shown {
-    Shown {
+fn refuse(error: &ConfigError) -> CliMessage {
+    CliMessage {
         text: error.to_string(),
         help: false,
     }
@@ -167,55 +167,59 @@ fn readable(
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Command, Shown> {
-    let cli = Cli::try_parse_from(args).map_err(|error| Shown {
+) -> Result<ParsedCommand, CliMessage> {
+    let cli = CommandLine::try_parse_from(args).map_err(|error| CliMessage {
         text: error.render().to_string(),
         help: !error.use_stderr(),
     })?;
     let env: Vec<_> = readable(env).collect();
     let before = cli.file.config;
-    let load = |file: File| {
+    let load = |file: ConfigFileArgs| {
         let file = file.config.or(before.clone());
         let loaded =
             Config::load(file.as_deref(), env.iter().cloned()).map_err(|error| refuse(&error));
         loaded.map(|(config, notices)| (config, notices, file))
     };
     let serve = |(config, _, file): (Config, Vec<_>, Option<PathBuf>)| {
-        Command::Serve(Box::new(config), file)
+        ParsedCommand::Serve(Box::new(config), file)
     };
     // A tool needs only the storage's keys: a configuration that a server would refuse for other
     // reasons does not stop it.
-    let run = |tool: Tool, args: ToolArgs| {
+    let run = |tool: ToolCommand, args: ToolArgs| {
         let file = args.file.config.or(before.clone());
         let read =
             Config::read(file.as_deref(), env.iter().cloned()).map_err(|error| refuse(&error))?;
-        Ok(Command::Tool(Box::new(read), tool, args.json))
+        Ok(ParsedCommand::Tool(Box::new(read), tool, args.json))
     };
     match cli.command {
-        None => load(File { config: None }).map(serve),
-        Some(Verb::Serve(file)) => load(file).map(serve),
+        None => load(ConfigFileArgs { config: None }).map(serve),
+        Some(CliCommand::Serve(file)) => load(file).map(serve),
         #[cfg(feature = "mysql")]
-        Some(Verb::Migrate(file)) => Ok(Command::Migrate(Box::new(load(file)?.0))),
+        Some(CliCommand::Migrate(file)) => Ok(ParsedCommand::Migrate(Box::new(load(file)?.0))),
         #[cfg(all(unix, feature = "sled"))]
-        Some(Verb::Backup(BackupArgs { to, tool })) => run(Tool::Backup(to), tool),
+        Some(CliCommand::Backup(BackupArgs { to, tool })) => run(ToolCommand::Backup(to), tool),
         #[cfg(all(unix, feature = "sled"))]
-        Some(Verb::Restore(RestoreArgs { from, tool })) => run(Tool::Restore(from), tool),
-        Some(Verb::NewEpoch(tool)) => run(Tool::NewEpoch, tool),
-        Some(Verb::Verify(VerifyArgs { backup, tool })) => run(Tool::Verify(backup), tool),
+        Some(CliCommand::Restore(RestoreArgs { from, tool })) => {
+            run(ToolCommand::Restore(from), tool)
+        }
+        Some(CliCommand::NewEpoch(tool)) => run(ToolCommand::NewEpoch, tool),
+        Some(CliCommand::Verify(VerifyArgs { backup, tool })) => {
+            run(ToolCommand::Verify(backup), tool)
+        }
         #[cfg(feature = "chat")]
-        Some(Verb::Chat(args)) => Ok(Command::Chat(Box::new(args))),
-        Some(Verb::CheckConfig(file)) => {
+        Some(CliCommand::Chat(args)) => Ok(ParsedCommand::Chat(Box::new(args))),
+        Some(CliCommand::CheckConfig(file)) => {
             let (config, notices, _) = load(file)?;
             let mut text = String::new();
             for notice in notices {
                 let _ = writeln!(text, "# note: {}", notice.0);
             }
             text.push_str(&config.masked());
-            Ok(Command::Print(text))
+            Ok(ParsedCommand::Print(text))
         }
-        Some(Verb::Config {
-            command: About::Default,
-        }) => Ok(Command::Print(TEMPLATE.to_owned())),
+        Some(CliCommand::Config {
+            command: ConfigCommand::Default,
+        }) => Ok(ParsedCommand::Print(TEMPLATE.to_owned())),
     }
 }
 
@@ -223,7 +227,7 @@ pub(crate) fn parse(
 mod tests {
     use super::*;
 
-    fn run(args: &[&str], env: &[(&str, &str)]) -> Result<Command, Shown> {
+    fn run(args: &[&str], env: &[(&str, &str)]) -> Result<ParsedCommand, CliMessage> {
         let args = std::iter::once(&"gimlet").chain(args).map(OsString::from);
         parse(args, env.iter().map(|(k, v)| (k.into(), v.into())))
     }
@@ -231,13 +235,13 @@ mod tests {
     #[test]
     fn alone_it_serves() {
         for args in [&[][..], &["serve"]] {
-            assert!(matches!(run(args, &[]), Ok(Command::Serve(..))));
+            assert!(matches!(run(args, &[]), Ok(ParsedCommand::Serve(..))));
         }
     }
 
     #[test]
     fn check_config_shows_what_is_in_force_and_default_the_template() {
-        let Ok(Command::Print(text)) = run(
+        let Ok(ParsedCommand::Print(text)) = run(
             &["check-config"],
             &[
                 ("GIMLET_LOG__LEVEL", "debug"),
@@ -250,14 +254,14 @@ mod tests {
             text.contains("level = \"debug\"") && text.contains("# note: "),
             "{text}"
         );
-        let Ok(Command::Print(text)) = run(&["config", "default"], &[]) else {
+        let Ok(ParsedCommand::Print(text)) = run(&["config", "default"], &[]) else {
             panic!("it prints");
         };
         assert_eq!(text, TEMPLATE);
     }
 
     #[test]
-    fn mistakes_are_told_and_help_is_not_one() {
+    fn mistakes_are_reported_and_help_is_not_a_mistake() {
         let shown = run(&["serve"], &[("GIMLET_LISTEN__TPC", "x")]).unwrap_err();
         assert!(shown.text.contains("did you mean GIMLET_LISTEN__TCP?") && !shown.help);
         assert!(!run(&["serv"], &[]).unwrap_err().help);

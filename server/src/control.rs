@@ -21,29 +21,29 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accept::Ends;
+use crate::accept::StopTokens;
 use crate::tools::files::add_files;
 
 /// The socket's name in the data directory.
-const SOCKET: &str = "control.sock";
+const SOCKET_NAME: &str = "control.sock";
 /// Prefix of every request.
-const GREETING: &str = "gimlet-control 1 ";
+const REQUEST_PREFIX: &str = "gimlet-control 1 ";
 /// Most bytes of a request, which is one short line.
-const REQUEST_MAX: u64 = 256;
+const REQUEST_MAX_BYTES: u64 = 256;
 /// Time limit for the request line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval at which a write that waits checks for a stop of the server.
-const LOOK: Duration = Duration::from_millis(200);
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// A tool that takes no data for this long is given up.
-const STALLED: Duration = Duration::from_mins(1);
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The parts of the server that the tools use.
 #[derive(Clone, Debug)]
-pub(crate) struct Control {
+pub(crate) struct ControlSocket {
     /// The data directory.
     pub(crate) dir: PathBuf,
     /// Makes backups.
-    pub(crate) exporter: sled::Exporter,
+    pub(crate) exporter: sled::BackupExporter,
     /// Draws epochs.
     pub(crate) seq: Arc<dyn SeqStore>,
 }
@@ -53,9 +53,9 @@ pub(crate) struct Control {
 fn short(dir: &Path) -> io::Result<(std::fs::File, PathBuf)> {
     let open = std::fs::File::open(dir)?;
     let path = if cfg!(target_os = "linux") {
-        PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", open.as_raw_fd()))
+        PathBuf::from(format!("/proc/self/fd/{}/{SOCKET_NAME}", open.as_raw_fd()))
     } else {
-        dir.join(SOCKET)
+        dir.join(SOCKET_NAME)
     };
     Ok((open, path))
 }
@@ -78,7 +78,7 @@ pub(crate) fn connect(dir: &Path) -> io::Result<Option<StdStream>> {
 
 /// Sends a request and returns the text after `ok`, or the error's text.
 pub(crate) fn ask(stream: &mut StdStream, command: &str) -> io::Result<Result<String, String>> {
-    stream.write_all(format!("{GREETING}{command}\n").as_bytes())?;
+    stream.write_all(format!("{REQUEST_PREFIX}{command}\n").as_bytes())?;
     let mut line = Vec::new();
     // Byte by byte: the bytes after the line belong to the caller.
     let mut byte = [0];
@@ -94,7 +94,7 @@ pub(crate) fn ask(stream: &mut StdStream, command: &str) -> io::Result<Result<St
 }
 
 /// Serves the tools until the stop.
-pub(crate) async fn serve(control: Control, tasks: TaskTracker, ends: Ends) {
+pub(crate) async fn serve(control: ControlSocket, tasks: TaskTracker, ends: StopTokens) {
     let listener = match listen(&control.dir) {
         Ok(listener) => listener,
         Err(error) => {
@@ -112,26 +112,30 @@ pub(crate) async fn serve(control: Control, tasks: TaskTracker, ends: Ends) {
     };
     gimlet_listen::accept_each(&listener, &ends.stop, each).await;
     // A socket that stays behind is harmless: no process listens on it.
-    let _ = std::fs::remove_file(control.dir.join(SOCKET));
+    let _ = std::fs::remove_file(control.dir.join(SOCKET_NAME));
 }
 
 fn listen(dir: &Path) -> io::Result<UnixListener> {
     let (_open, path) = short(dir)?;
     // This process holds the directory's lock, so the process that made an existing socket is gone.
-    match std::fs::remove_file(dir.join(SOCKET)) {
+    match std::fs::remove_file(dir.join(SOCKET_NAME)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     UnixListener::bind(path)
 }
 
-async fn answer(stream: UnixStream, control: Control, stop: CancellationToken) -> io::Result<()> {
+async fn answer(
+    stream: UnixStream,
+    control: ControlSocket,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
-    let mut bounded = (&mut stream).take(REQUEST_MAX);
+    let mut bounded = (&mut stream).take(REQUEST_MAX_BYTES);
     timeout(REQUEST_TIMEOUT, bounded.read_line(&mut line)).await??;
     let mut stream = stream.into_inner();
-    let command = line.trim_end().strip_prefix(GREETING);
+    let command = line.trim_end().strip_prefix(REQUEST_PREFIX);
     match command {
         Some("new-epoch") => {
             let text = match new_epoch(&*control.seq).await {
@@ -147,7 +151,7 @@ async fn answer(stream: UnixStream, control: Control, stop: CancellationToken) -
         Some("backup") => {
             let stream = stream.into_std()?;
             stream.set_nonblocking(false)?;
-            stream.set_write_timeout(Some(LOOK))?;
+            stream.set_write_timeout(Some(STOP_CHECK_INTERVAL))?;
             let written = tokio::task::spawn_blocking(move || backup(stream, &control, &stop));
             written.await.map_err(io::Error::other)?
         }
@@ -174,15 +178,15 @@ pub(crate) async fn new_epoch(
 }
 
 /// Writes a backup to a tool. A failure is written into the backup, so that the reader notices it.
-fn backup(stream: StdStream, control: &Control, stop: &CancellationToken) -> io::Result<()> {
-    let stream = Patient {
+fn backup(stream: StdStream, control: &ControlSocket, stop: &CancellationToken) -> io::Result<()> {
+    let stream = StallLimitedWriter {
         stream,
         stop: stop.clone(),
     };
     let mut out = io::BufWriter::with_capacity(256 << 10, stream);
     out.write_all(b"ok\n")?;
     tracing::info!("backup started");
-    let mut writer = sled::Writer::new(out)?;
+    let mut writer = sled::BackupWriter::new(out)?;
     let look = |_| {
         if stop.is_cancelled() {
             return Err(io::Error::other("the server is shutting down"));
@@ -195,7 +199,7 @@ fn backup(stream: StdStream, control: &Control, stop: &CancellationToken) -> io:
         Ok(exported)
     });
     match done {
-        Ok(sled::Exported { rows, commits, .. }) => {
+        Ok(sled::ExportProgress { rows, commits, .. }) => {
             writer.finish()?;
             tracing::info!(rows, commits, "backup written");
             Ok(())
@@ -208,12 +212,12 @@ fn backup(stream: StdStream, control: &Control, stop: &CancellationToken) -> io:
 }
 
 /// A writer that waits while the tool still takes data now and then, and until the server stops.
-struct Patient {
+struct StallLimitedWriter {
     stream: StdStream,
     stop: CancellationToken,
 }
 
-impl Write for Patient {
+impl Write for StallLimitedWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let begun = tokio::time::Instant::now();
         loop {
@@ -222,7 +226,7 @@ impl Write for Patient {
                     if matches!(
                         error.kind(),
                         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    ) && begun.elapsed() < STALLED
+                    ) && begun.elapsed() < STALL_TIMEOUT
                         && !self.stop.is_cancelled() => {}
                 done => return done,
             }

@@ -2,34 +2,34 @@
 
 use std::sync::Arc;
 
-use gimlet_listen::Entrance;
-use gimlet_listen::admission::Admission;
+use gimlet_listen::ListenerEntrance;
+use gimlet_listen::admission::ConnectionLimiter;
 use tokio::net::TcpListener;
 
-use crate::app::App;
-use crate::config::Listener;
+use crate::app::BuiltServer;
+use crate::config::ListenerName;
 
-impl App {
+impl BuiltServer {
     /// Returns the entrance of a listener for clients or operators.
     pub(crate) fn entrance(
         &self,
-        which: Listener,
+        which: ListenerName,
         listener: TcpListener,
-        admission: &Arc<Admission>,
-    ) -> Entrance {
-        Entrance {
+        admission: &Arc<ConnectionLimiter>,
+    ) -> ListenerEntrance {
+        ListenerEntrance {
             tls: self.certificates.of(&self.config, which),
             trusted: self.config.forwarding().trusted,
             proxy_protocol: self.config.proxies.protocol.contains(&which),
-            ..Entrance::plain(listener, Arc::clone(admission))
+            ..ListenerEntrance::plain(listener, Arc::clone(admission))
         }
     }
 
     /// Returns the entrance of the listener for backends and other nodes.
-    pub(crate) fn internal_entrance(&self, listener: TcpListener) -> Entrance {
-        Entrance {
+    pub(crate) fn internal_entrance(&self, listener: TcpListener) -> ListenerEntrance {
+        ListenerEntrance {
             tls: self.certificates.internal(),
-            ..Entrance::plain(listener, Arc::clone(&self.places.internal))
+            ..ListenerEntrance::plain(listener, Arc::clone(&self.listener_limits.internal))
         }
     }
 }

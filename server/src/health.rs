@@ -4,7 +4,7 @@ use std::sync::{Mutex, OnceLock};
 
 /// State of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum HealthState {
     /// Not serving yet.
     #[default]
     Starting,
@@ -20,7 +20,7 @@ pub(crate) enum State {
 
 /// A change of the server's state, for its supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum ServerPhase {
     /// It serves.
     Ready,
     /// It has started and temporarily does not serve, for this reason.
@@ -32,17 +32,17 @@ pub enum Phase {
 }
 
 /// A callback for each change.
-type Observer = Box<dyn Fn(&Phase) + Send + Sync>;
+type PhaseObserver = Box<dyn Fn(&ServerPhase) + Send + Sync>;
 
 /// The shared state of the server.
 #[derive(Default)]
-pub(crate) struct Health {
+pub(crate) struct ServerHealth {
     // A std mutex: held for a copy, never across an await.
-    state: Mutex<State>,
-    observer: OnceLock<Observer>,
+    state: Mutex<HealthState>,
+    observer: OnceLock<PhaseObserver>,
 }
 
-impl std::fmt::Debug for Health {
+impl std::fmt::Debug for ServerHealth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Health")
             .field("state", &self.state)
@@ -50,24 +50,24 @@ impl std::fmt::Debug for Health {
     }
 }
 
-impl Health {
+impl ServerHealth {
     /// Returns the current state.
-    pub(crate) fn get(&self) -> State {
+    pub(crate) fn get(&self) -> HealthState {
         self.lock().clone()
     }
 
     /// Changes the state; a failed server stays failed.
-    pub(crate) fn set(&self, next: State) {
+    pub(crate) fn set(&self, next: HealthState) {
         let phase = match &next {
-            State::Starting => None,
-            State::Ready => Some(Phase::Ready),
-            State::Waiting(why) => Some(Phase::Waiting(why.clone())),
-            State::Draining => Some(Phase::Stopping),
-            State::Failed(why) => Some(Phase::Failed(why.clone())),
+            HealthState::Starting => None,
+            HealthState::Ready => Some(ServerPhase::Ready),
+            HealthState::Waiting(why) => Some(ServerPhase::Waiting(why.clone())),
+            HealthState::Draining => Some(ServerPhase::Stopping),
+            HealthState::Failed(why) => Some(ServerPhase::Failed(why.clone())),
         };
         {
             let mut state = self.lock();
-            if !matches!(*state, State::Failed(_)) {
+            if !matches!(*state, HealthState::Failed(_)) {
                 *state = next;
             }
         }
@@ -79,11 +79,11 @@ impl Health {
     }
 
     /// Registers `observer` to be called at each change; only the first one is kept.
-    pub(crate) fn observe(&self, observer: impl Fn(&Phase) + Send + Sync + 'static) {
+    pub(crate) fn observe(&self, observer: impl Fn(&ServerPhase) + Send + Sync + 'static) {
         let _ = self.observer.set(Box::new(observer));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HealthState> {
         self.state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)

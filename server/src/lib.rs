@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! The stages are `Config` → [`build`] (binds, opens) → [`App`] (addresses) → [`App::run`]. This is
+//! The stages are `Config` → [`build`] (binds, opens) → [`BuiltServer`] (addresses) → [`BuiltServer::run`]. This is
 //! the only crate that names both a storage engine and a wire.
 
 mod accept;
@@ -28,31 +28,31 @@ mod cluster;
 pub mod config;
 #[cfg(all(unix, feature = "sled"))]
 mod control;
+mod dependencies;
+mod disk_space;
 mod entrances;
 mod health;
 mod http;
 mod lifecycle;
+mod listener_limits;
 mod listeners;
 mod metrics;
 mod ops;
-mod places;
-mod private;
+mod private_dir;
 mod process;
 mod roles;
 mod server;
-mod servers;
-mod space;
 mod storage;
 mod tokens;
 pub mod tools;
 mod verifier;
 
-pub use app::{App, StartError, build};
-pub use certificates::Certificates;
+pub use app::{BuiltServer, StartError, build};
+pub use certificates::CertificateFiles;
 pub use config::Config;
-pub use health::Phase;
+pub use health::ServerPhase;
 pub use lifecycle::RunError;
-pub use listeners::Addrs;
+pub use listeners::ListenAddrs;
 pub use server::Server;
 #[cfg(feature = "mysql")]
 pub use storage::migrate;

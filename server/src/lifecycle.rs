@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use gimlet_transport::SessionProtocol;
-use gimlet_transport::origins::Origins;
-use gimlet_transport_tcp::TcpFrames;
+use gimlet_transport::origins::AllowedOrigins;
+use gimlet_transport_tcp::TcpFrameListener;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -19,24 +19,24 @@ use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::accept::Ends;
-use crate::api::{Callers, Listened};
-use crate::app::App;
-use crate::config::Listener;
-use crate::health::State;
+use crate::accept::StopTokens;
+use crate::api::{CallerKind, ListenerServices};
+use crate::app::BuiltServer;
+use crate::config::ListenerName;
+use crate::disk_space::DiskSpace;
+use crate::health::HealthState;
 use crate::http;
 use crate::http::files;
-use crate::listeners::Listeners;
-use crate::metrics::Metrics;
+use crate::listeners::BoundListeners;
+use crate::metrics::ServerMetrics;
 use crate::ops;
 use crate::process;
-use crate::space::Space;
-use crate::storage::Watch;
+use crate::storage::StorageWatch;
 
 /// The longest frame, because its length has two bytes.
-const FRAME_MAX: usize = 65_535;
+const MAX_FRAME_BYTES: usize = 65_535;
 /// Interval at which the metrics recorder is maintained.
-const UPKEEP: Duration = Duration::from_secs(5);
+const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Reasons a running server ended other than by a stop.
 #[derive(Debug, thiserror::Error)]
@@ -50,19 +50,19 @@ pub enum RunError {
 }
 
 /// The running tasks, and the channel on which a fatal failure is reported.
-struct Running {
+struct RunningTasks {
     tasks: TaskTracker,
-    ends: Ends,
+    ends: StopTokens,
     died: mpsc::Sender<RunError>,
 }
 
 /// Returns the origins whose pages may open a WebSocket and upload.
-pub(crate) fn origins(config: &crate::config::Config) -> Origins {
-    Origins::new(&config.http.origins, config.is_development())
+pub(crate) fn origins(config: &crate::config::Config) -> AllowedOrigins {
+    AllowedOrigins::new(&config.http.origins, config.is_development())
 }
 
 /// Waits until something has failed that a server cannot work without.
-async fn failure(watch: &Watch, deaths: &mut mpsc::Receiver<RunError>) -> RunError {
+async fn failure(watch: &StorageWatch, deaths: &mut mpsc::Receiver<RunError>) -> RunError {
     tokio::select! {
         reason = watch.failed() => RunError::Storage(reason),
         Some(error) = deaths.recv() => error,
@@ -73,7 +73,7 @@ async fn failure(watch: &Watch, deaths: &mut mpsc::Receiver<RunError>) -> RunErr
 /// the delay, and is returned.
 async fn serve_on(
     delay: Duration,
-    watch: &Watch,
+    watch: &StorageWatch,
     deaths: &mut mpsc::Receiver<RunError>,
 ) -> Result<(), RunError> {
     if delay.is_zero() {
@@ -86,18 +86,18 @@ async fn serve_on(
     }
 }
 
-impl App {
+impl BuiltServer {
     /// Serves until `shutdown` is cancelled or something that it cannot work without fails, then
     /// stops in order, within the configured grace.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
         let (died, mut deaths) = mpsc::channel(1);
-        let running = Running {
+        let running = RunningTasks {
             tasks: TaskTracker::new(),
             ends: self.ends.clone(),
             died,
         };
         let watch = self.watch.clone();
-        let ops_ends = Ends::default();
+        let ops_ends = StopTokens::default();
         let ops_tasks = TaskTracker::new();
         let (reporter, reporting) = tonic_health::server::health_reporter();
         // The ops listener first, so that probes read the state from the beginning. gRPC before any
@@ -131,16 +131,16 @@ impl App {
         // `Failed` before `Draining`: the state keeps the failure, and probes report it until the
         // end.
         if let Err(error) = &outcome {
-            self.health.set(State::Failed(error.to_string()));
+            self.health.set(HealthState::Failed(error.to_string()));
         }
-        self.health.set(State::Draining);
+        self.health.set(HealthState::Draining);
         self.set_serving(&reporter, ServingStatus::NotServing).await;
         if outcome.is_ok() {
             // Load balancers need time to notice that the node is not ready; until then clients
             // still come here. A failed server skips this: it cannot serve them.
             outcome = serve_on(self.config.stop.delay, &watch, &mut deaths).await;
             if let Err(error) = &outcome {
-                self.health.set(State::Failed(error.to_string()));
+                self.health.set(HealthState::Failed(error.to_string()));
             }
         }
         self.drain(running, (ops_tasks, ops_ends)).await;
@@ -151,7 +151,7 @@ impl App {
         }
     }
 
-    async fn drain(self, running: Running, (ops_tasks, ops_ends): (TaskTracker, Ends)) {
+    async fn drain(self, running: RunningTasks, (ops_tasks, ops_ends): (TaskTracker, StopTokens)) {
         let until = Instant::now() + self.config.stop.grace;
         tracing::info!(connections = self.roles.connections(), "stopping");
         // The stop comes before `close_all`. A sign-in first registers its connection and then
@@ -166,17 +166,23 @@ impl App {
         if timeout_at(until, running.tasks.wait()).await.is_err() {
             let left = running.tasks.len();
             tracing::info!(left, "stop.grace elapsed, closing the rest by force");
-            running.ends.cut.cancel();
-            if timeout(CUT, running.tasks.wait()).await.is_err() {
+            running.ends.force_close.cancel();
+            if timeout(FORCED_CLOSE_TIME, running.tasks.wait())
+                .await
+                .is_err()
+            {
                 let left = running.tasks.len();
                 tracing::warn!(left, "tasks still running after the forced close");
             }
         }
         // The roles stop after the connections and calls, which are the source of new sends and
         // acks.
-        if timeout_at(until.max(Instant::now() + LAST), self.roles.stop())
-            .await
-            .is_err()
+        if timeout_at(
+            until.max(Instant::now() + MIN_FINISH_TIME),
+            self.roles.stop(),
+        )
+        .await
+        .is_err()
         {
             tracing::error!("the node did not stop in time");
         }
@@ -184,14 +190,14 @@ impl App {
         // open too.
         ops_ends.stop.cancel();
         ops_tasks.close();
-        if timeout(CUT, ops_tasks.wait()).await.is_err() {
-            ops_ends.cut.cancel();
+        if timeout(FORCED_CLOSE_TIME, ops_tasks.wait()).await.is_err() {
+            ops_ends.force_close.cancel();
             ops_tasks.wait().await;
         }
         let watch = self.watch.clone();
         // These hold the storage open, so they are dropped before the wait for its end.
         drop((self, running));
-        if timeout_at(until.max(Instant::now() + LAST), watch.closed())
+        if timeout_at(until.max(Instant::now() + MIN_FINISH_TIME), watch.closed())
             .await
             .is_err()
         {
@@ -200,25 +206,25 @@ impl App {
         tracing::info!("stopped");
     }
 
-    fn start_clients(&mut self, running: &Running) {
-        let Listeners { tcp, ws, http, .. } = &mut self.listeners;
+    fn start_clients(&mut self, running: &RunningTasks) {
+        let BoundListeners { tcp, ws, http, .. } = &mut self.listeners;
         let (tcp, ws, http) = (tcp.take(), ws.take(), http.take());
         if let (Some(listener), Some(sessions)) = (tcp, &self.sessions) {
             running.tasks.spawn(gimlet_listen::accept(
-                self.entrance(Listener::Tcp, listener, &self.places.clients),
-                SessionProtocol::new(TcpFrames::new(FRAME_MAX), Arc::clone(sessions)),
+                self.entrance(ListenerName::Tcp, listener, &self.listener_limits.clients),
+                SessionProtocol::new(TcpFrameListener::new(MAX_FRAME_BYTES), Arc::clone(sessions)),
                 running.tasks.clone(),
                 running.ends.stop.clone(),
             ));
         }
         #[cfg(feature = "ws")]
         if let (Some(listener), Some(sessions)) = (ws, &self.sessions) {
-            use gimlet_transport_ws::WsFrames;
-            let frames = WsFrames::new(FRAME_MAX, origins(&self.config))
+            use gimlet_transport_ws::WsFrameListener;
+            let frames = WsFrameListener::new(MAX_FRAME_BYTES, origins(&self.config))
                 .development(self.config.is_development())
                 .forwarding(self.config.forwarding());
             running.tasks.spawn(gimlet_listen::accept(
-                self.entrance(Listener::Ws, listener, &self.places.clients),
+                self.entrance(ListenerName::Ws, listener, &self.listener_limits.clients),
                 SessionProtocol::new(frames, Arc::clone(sessions)),
                 running.tasks.clone(),
                 running.ends.stop.clone(),
@@ -229,7 +235,7 @@ impl App {
         if let (Some(listener), Some(files)) = (http, self.files.clone()) {
             let router = http::direct_only(files::router(files), self.config.is_development());
             running.tasks.spawn(http::serve(
-                self.entrance(Listener::Http, listener, &self.places.http),
+                self.entrance(ListenerName::Http, listener, &self.listener_limits.http),
                 router,
                 running.tasks.clone(),
                 running.ends.clone(),
@@ -239,35 +245,37 @@ impl App {
 
     fn start_grpc(
         &mut self,
-        running: &Running,
+        running: &RunningTasks,
         health: tonic_health::pb::health_server::HealthServer<
             impl tonic_health::pb::health_server::Health,
         >,
     ) {
         let clients = self.api.clients(health.clone());
         for listener in std::mem::take(&mut self.listeners.grpc) {
-            self.spawn_grpc(running, listener, clients.clone(), Callers::Clients);
+            self.spawn_grpc(running, listener, clients.clone(), CallerKind::Clients);
         }
         if let Some(listener) = self.listeners.internal.take() {
             let backends = self
                 .api
                 .backends(self.config.cluster.secret.clone(), health);
-            self.spawn_grpc(running, listener, backends, Callers::Internal);
+            self.spawn_grpc(running, listener, backends, CallerKind::Internal);
         }
     }
 
     fn spawn_grpc(
         &self,
-        running: &Running,
+        running: &RunningTasks,
         listener: TcpListener,
-        services: Listened,
-        callers: Callers,
+        services: ListenerServices,
+        callers: CallerKind,
     ) {
         let (api, ends, died) = (self.api.clone(), running.ends.clone(), running.died.clone());
         let tasks = running.tasks.clone();
         let entrance = match callers {
-            Callers::Clients => self.entrance(Listener::Grpc, listener, &self.places.grpc),
-            Callers::Internal => self.internal_entrance(listener),
+            CallerKind::Clients => {
+                self.entrance(ListenerName::Grpc, listener, &self.listener_limits.grpc)
+            }
+            CallerKind::Internal => self.internal_entrance(listener),
         };
         running.tasks.spawn(async move {
             let served = api.serve(entrance, services, callers, &tasks, ends);
@@ -279,10 +287,10 @@ impl App {
         });
     }
 
-    fn start_ops(&mut self, tasks: &TaskTracker, ends: &Ends) {
+    fn start_ops(&mut self, tasks: &TaskTracker, ends: &StopTokens) {
         let (metrics, ended) = (self.metrics.clone(), ends.stop.clone());
         tasks.spawn(async move {
-            while tokio::time::timeout(UPKEEP, ended.cancelled())
+            while tokio::time::timeout(METRICS_UPKEEP_INTERVAL, ended.cancelled())
                 .await
                 .is_err()
             {
@@ -298,20 +306,20 @@ impl App {
                 self.scrape(),
                 self.servers.clone(),
             );
-            let router = Space::of(&self.config).tell(router);
+            let router = DiskSpace::of(&self.config).tell(router);
             let router = http::direct_only(router, self.config.is_development());
-            let entrance = self.entrance(Listener::Ops, listener, &self.places.ops);
+            let entrance = self.entrance(ListenerName::Ops, listener, &self.listener_limits.ops);
             tasks.spawn(http::serve(entrance, router, tasks.clone(), ends.clone()));
         }
     }
 
     /// Returns a function that reads the counters of core and of the sessions.
-    fn scrape(&self) -> ops::Scrape {
+    fn scrape(&self) -> ops::ScrapeFn {
         let (roles, sessions) = (self.roles.clone(), self.sessions.clone());
-        let (failures, places) = (Arc::clone(&self.api.failures), self.places.clone());
+        let (failures, places) = (Arc::clone(&self.api.failures), self.listener_limits.clone());
         let (watch, data_dir) = (self.watch.clone(), self.config.data_dir.clone());
-        let (started, space) = (Instant::now(), Space::of(&self.config));
-        Arc::new(move |metrics: &Metrics| {
+        let (started, space) = (Instant::now(), DiskSpace::of(&self.config));
+        Arc::new(move |metrics: &ServerMetrics| {
             let read_only = u64::from(space.shortage().is_some());
             metrics.gauge("gimlet_read_only", read_only);
             metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
@@ -364,7 +372,7 @@ impl App {
 }
 
 /// Sets the metrics that the operating system provides.
-fn scrape_process(metrics: &Metrics, data_dir: &std::path::Path) {
+fn scrape_process(metrics: &ServerMetrics, data_dir: &std::path::Path) {
     if let Some(free) = process::free_bytes(data_dir) {
         metrics.gauge("gimlet_disk_free_bytes", free);
     }
@@ -378,17 +386,17 @@ fn scrape_process(metrics: &Metrics, data_dir: &std::path::Path) {
 }
 
 /// Time for connections to end after the forced close.
-const CUT: Duration = Duration::from_secs(1);
+const FORCED_CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// Interval at which the dependencies of this node are checked.
-const LOOK: Duration = Duration::from_millis(500);
+const DEPENDENCY_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-const NO_LOGIC: &str = "no logic node is reached";
+const NO_LOGIC_NODE_TEXT: &str = "no logic node is reached";
 
 /// Time for flushing and closing, even when draining has used up the grace.
-const LAST: Duration = Duration::from_secs(5);
+const MIN_FINISH_TIME: Duration = Duration::from_secs(5);
 
-impl App {
+impl BuiltServer {
     /// Keeps the readiness up to date: ready while everything that this process cannot serve
     /// without is reached. Never returns.
     async fn follow(&self, reporter: &HealthReporter) {
@@ -396,9 +404,9 @@ impl App {
         loop {
             let why = self.servers.keep_out();
             self.say(reporter, &mut said, why).await;
-            let looked = tokio::time::timeout(LOOK, self.roles.lost()).await;
+            let looked = tokio::time::timeout(DEPENDENCY_CHECK_INTERVAL, self.roles.lost()).await;
             if looked.is_ok() {
-                let why = Some(NO_LOGIC.to_owned());
+                let why = Some(NO_LOGIC_NODE_TEXT.to_owned());
                 self.say(reporter, &mut said, why).await;
                 self.roles.reached().await;
             }
@@ -422,7 +430,8 @@ impl App {
             };
             self.set_serving(reporter, status).await;
         }
-        self.health.set(why.map_or(State::Ready, State::Waiting));
+        self.health
+            .set(why.map_or(HealthState::Ready, HealthState::Waiting));
     }
 
     /// Sets the answer of the gRPC health service.
@@ -445,11 +454,11 @@ mod tests {
         let hour = Duration::from_hours(1);
         let (died, mut deaths) = mpsc::channel(1);
         let begun = Instant::now();
-        let served = serve_on(hour, &Watch::Memory, &mut deaths).await;
+        let served = serve_on(hour, &StorageWatch::Memory, &mut deaths).await;
         assert!(served.is_ok() && begun.elapsed() >= hour);
         let failed = RunError::Storage("on purpose".into());
         died.try_send(failed).unwrap();
-        let served = serve_on(hour, &Watch::Memory, &mut deaths).await;
+        let served = serve_on(hour, &StorageWatch::Memory, &mut deaths).await;
         assert!(matches!(served, Err(RunError::Storage(_))), "{served:?}");
         assert!(begun.elapsed() < hour * 2);
     }

@@ -8,19 +8,19 @@ use gimlet_listen::socket;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::app::StartError;
-use crate::config::{Listen, env_name};
+use crate::config::{ListenConfig, env_name};
 
 /// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
-const QUEUE: u32 = 4_096;
+const ACCEPT_QUEUE_LEN: u32 = 4_096;
 
 /// Bytes that the system buffers for one connection of a gRPC or file client, in each direction:
 /// 2.5 MB a second at 100 ms. Sockets have a setting; connections of other nodes are left to the
 /// system.
-const CALLER_BUFFER: usize = 256 << 10;
+const CALLER_BUFFER_BYTES: usize = 256 << 10;
 
 /// The addresses of a server's listeners. A listener that is configured off is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Addrs {
+pub struct ListenAddrs {
     /// Clients' TCP.
     pub tcp: Option<SocketAddr>,
     /// Clients' WebSocket.
@@ -37,7 +37,7 @@ pub struct Addrs {
 
 /// The bound sockets.
 #[derive(Debug)]
-pub(crate) struct Listeners {
+pub(crate) struct BoundListeners {
     pub(crate) tcp: Option<TcpListener>,
     pub(crate) ws: Option<TcpListener>,
     pub(crate) http: Option<TcpListener>,
@@ -46,11 +46,14 @@ pub(crate) struct Listeners {
     pub(crate) ops: Option<TcpListener>,
 }
 
-impl Listeners {
+impl BoundListeners {
     /// Binds all listeners, or none. The system buffers `buffer` bytes for a client's socket, in
     /// each direction.
-    pub(crate) fn bind(listen: &Listen, buffer: usize) -> Result<(Self, Addrs), StartError> {
-        let Listen {
+    pub(crate) fn bind(
+        listen: &ListenConfig,
+        buffer: usize,
+    ) -> Result<(Self, ListenAddrs), StartError> {
+        let ListenConfig {
             tcp,
             ws,
             http,
@@ -60,25 +63,25 @@ impl Listeners {
         } = listen;
         let mut bound_grpc = Vec::new();
         for addr in grpc {
-            bound_grpc.push(one("listen.grpc", *addr, Some(CALLER_BUFFER))?);
+            bound_grpc.push(one("listen.grpc", *addr, Some(CALLER_BUFFER_BYTES))?);
         }
         let listeners = Self {
             tcp: maybe("listen.tcp", *tcp, Some(buffer))?,
             ws: maybe("listen.ws", *ws, Some(buffer))?,
-            http: maybe("listen.http", *http, Some(CALLER_BUFFER))?,
+            http: maybe("listen.http", *http, Some(CALLER_BUFFER_BYTES))?,
             grpc: bound_grpc,
             internal: maybe("listen.internal", *internal, None)?,
-            ops: maybe("listen.ops", *ops, Some(CALLER_BUFFER))?,
+            ops: maybe("listen.ops", *ops, Some(CALLER_BUFFER_BYTES))?,
         };
         let addrs = listeners.addrs().map_err(StartError::Socket)?;
         Ok((listeners, addrs))
     }
 
-    fn addrs(&self) -> io::Result<Addrs> {
+    fn addrs(&self) -> io::Result<ListenAddrs> {
         let of = |listener: &Option<TcpListener>| {
             listener.as_ref().map(TcpListener::local_addr).transpose()
         };
-        Ok(Addrs {
+        Ok(ListenAddrs {
             tcp: of(&self.tcp)?,
             ws: of(&self.ws)?,
             http: of(&self.http)?,
@@ -134,7 +137,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
-    socket.listen(QUEUE)
+    socket.listen(ACCEPT_QUEUE_LEN)
 }
 
 #[cfg(test)]
@@ -148,9 +151,11 @@ mod tests {
     #[tokio::test]
     async fn a_port_in_use_is_named_with_its_key() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut listen = Listen::any_port();
+        let mut listen = ListenConfig::any_port();
         listen.http = taken.local_addr().ok();
-        let error = Listeners::bind(&listen, 64 << 10).unwrap_err().to_string();
+        let error = BoundListeners::bind(&listen, 64 << 10)
+            .unwrap_err()
+            .to_string();
         let port = taken.local_addr().unwrap().to_string();
         assert!(
             error.contains("listen.http") && error.contains(&port),
@@ -163,11 +168,11 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a11_the_system_holds_little_for_a_client_that_does_not_read() {
-        let (listeners, addrs) = Listeners::bind(&Listen::any_port(), 64 << 10).unwrap();
+        let (listeners, addrs) = BoundListeners::bind(&ListenConfig::any_port(), 64 << 10).unwrap();
         let doors = [
             (listeners.tcp, addrs.tcp, 64 << 10),
             (listeners.ws, addrs.ws, 64 << 10),
-            (listeners.http, addrs.http, CALLER_BUFFER),
+            (listeners.http, addrs.http, CALLER_BUFFER_BYTES),
         ];
         for (listener, addr, buffer) in doors {
             let _client = TcpStream::connect(addr.unwrap()).await.unwrap();
@@ -180,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_may_knock_at_once() {
+    async fn many_connections_can_wait_for_accept() {
         let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
         let most = most.ok().and_then(|it| it.trim().parse().ok());
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();

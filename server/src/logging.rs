@@ -5,15 +5,15 @@ use std::fmt;
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use gimlet_server::config::{Log, LogFormat};
+use gimlet_server::config::{LogConfig, LogFormat};
 use tracing_subscriber::EnvFilter;
 
 /// `true` if the log is JSON: then nothing else may be written to standard error.
-static JSON: AtomicBool = AtomicBool::new(false);
+static LOG_IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Returns whether the reader of standard error expects JSON.
 pub(crate) fn is_json() -> bool {
-    JSON.load(Ordering::Relaxed)
+    LOG_IS_JSON.load(Ordering::Relaxed)
 }
 
 /// Starts logging before there is a configuration, if the environment selects JSON: a mistake in
@@ -24,9 +24,9 @@ pub(crate) fn is_json() -> bool {
 )]
 pub(crate) fn start_early() {
     if std::env::var("GIMLET_LOG__FORMAT").is_ok_and(|format| format == "json") {
-        let log = Log {
+        let log = LogConfig {
             format: LogFormat::Json,
-            ..Log::default()
+            ..LogConfig::default()
         };
         // After a failure the mistake is written as text, as it would be without JSON.
         let _ = start(&log);
@@ -34,15 +34,15 @@ pub(crate) fn start_early() {
 }
 
 /// Changes the filter of the log while the process runs.
-pub(crate) struct Reload(Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>);
+pub(crate) struct LogFilterHandle(Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>);
 
-impl fmt::Debug for Reload {
+impl fmt::Debug for LogFilterHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Reload")
     }
 }
 
-impl Reload {
+impl LogFilterHandle {
     /// Sets the level or filter from now on.
     pub(crate) fn set(&self, level: &str) -> Result<(), String> {
         (self.0)(parse(level)?)
@@ -50,7 +50,7 @@ impl Reload {
 }
 
 /// Starts logging for the process.
-pub(crate) fn start(log: &Log) -> Result<Reload, String> {
+pub(crate) fn start(log: &LogConfig) -> Result<LogFilterHandle, String> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(parse(&log.level)?)
         // A line that cannot be written is lost. The library would report that on standard error,
@@ -64,7 +64,7 @@ pub(crate) fn start(log: &Log) -> Result<Reload, String> {
             let lines = lines.with_filter_reloading();
             let handle = lines.reload_handle();
             lines.try_init().map_err(|error| failed(&error))?;
-            Reload(Box::new(move |filter| {
+            LogFilterHandle(Box::new(move |filter| {
                 handle.reload(filter).map_err(|error| error.to_string())
             }))
         }
@@ -73,7 +73,7 @@ pub(crate) fn start(log: &Log) -> Result<Reload, String> {
             let handle = lines.reload_handle();
             lines.try_init().map_err(|error| failed(&error))?;
             keep_to_json();
-            Reload(Box::new(move |filter| {
+            LogFilterHandle(Box::new(move |filter| {
                 handle.reload(filter).map_err(|error| error.to_string())
             }))
         }
@@ -82,7 +82,7 @@ pub(crate) fn start(log: &Log) -> Result<Reload, String> {
 
 /// Makes everything else that is written to standard error JSON, too.
 fn keep_to_json() {
-    JSON.store(true, Ordering::Relaxed);
+    LOG_IS_JSON.store(true, Ordering::Relaxed);
     // The standard hook writes text over several lines.
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string);

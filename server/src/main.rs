@@ -1,27 +1,27 @@
 //! The binary `gimlet`: reads the configuration, builds the server, runs it, and reports how it
 //! ended.
 
+mod banner;
 mod cli;
-mod hello;
 mod logging;
 mod reload;
 mod signals;
 mod systemd;
-mod tool;
+mod tool_output;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use cli::{Command, Shown};
+use cli::{CliMessage, ParsedCommand};
 use gimlet_server::config::LogFormat;
-use gimlet_server::{Addrs, Certificates, Config, StartError, build};
-use reload::Reloader;
+use gimlet_server::{CertificateFiles, Config, ListenAddrs, StartError, build};
+use reload::ConfigReloader;
 
-use crate::hello::Banner;
+use crate::banner::StartBanner;
 
 /// The exit code of a wrong configuration or command line (`EX_USAGE`).
-const USAGE: u8 = 64;
+const EXIT_USAGE: u8 = 64;
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
@@ -31,37 +31,37 @@ fn main() -> ExitCode {
     // First of all: every file that the process creates must have the private mode.
     signals::keep_files_private();
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
-        Ok(Command::Serve(config, file)) => serve(*config, file),
+        Ok(ParsedCommand::Serve(config, file)) => serve(*config, file),
         #[cfg(feature = "mysql")]
-        Ok(Command::Migrate(config)) => migrate(&config),
-        Ok(Command::Tool(config, tool, json)) => tool::run(&config, tool, json),
+        Ok(ParsedCommand::Migrate(config)) => migrate(&config),
+        Ok(ParsedCommand::Tool(config, tool, json)) => tool_output::run(&config, tool, json),
         #[cfg(feature = "chat")]
-        Ok(Command::Chat(args)) => chat(*args),
-        Ok(Command::Print(text)) | Err(Shown { text, help: true }) => {
-            hello::say(&text);
+        Ok(ParsedCommand::Chat(args)) => chat(*args),
+        Ok(ParsedCommand::Print(text)) | Err(CliMessage { text, help: true }) => {
+            banner::say(&text);
             ExitCode::SUCCESS
         }
-        Err(Shown { text, help: false }) => {
+        Err(CliMessage { text, help: false }) => {
             logging::start_early();
-            fail(USAGE, &text)
+            fail(EXIT_USAGE, &text)
         }
     }
 }
 
 fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
     let reloader = match logging::start(&config.log) {
-        Ok(log) => Reloader::new(file, config.clone(), log),
-        Err(text) => return fail(USAGE, &text),
+        Ok(log) => ConfigReloader::new(file, config.clone(), log),
+        Err(text) => return fail(EXIT_USAGE, &text),
     };
     signals::raise_descriptors();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start: {error}")),
     };
-    let (banner, format) = (Banner::of(&config), config.log.format);
+    let (banner, format) = (StartBanner::of(&config), config.log.format);
     runtime.block_on(async {
         // Before the build: a SIGTERM while the storage is opened must still stop in order.
-        let certificates = Arc::new(OnceLock::<Certificates>::new());
+        let certificates = Arc::new(OnceLock::<CertificateFiles>::new());
         let loaded = Arc::clone(&certificates);
         let shutdown = signals::listen(move || {
             reloader.reload();
@@ -71,16 +71,16 @@ fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
         });
         let app = match build(config).await {
             Ok(app) => app,
-            Err(error @ StartError::Config(_)) => return fail(USAGE, &error.to_string()),
+            Err(error @ StartError::Config(_)) => return fail(EXIT_USAGE, &error.to_string()),
             Err(error) => return fail(1, &error.to_string()),
         };
         // Set once, here: the result says nothing.
         let _ = certificates.set(app.certificates());
         log_start(&banner, app.addrs());
         if format == LogFormat::Text {
-            hello::say(&banner.text(app.addrs()));
+            banner::say(&banner.text(app.addrs()));
         }
-        let notifier = systemd::Notifier::from_env();
+        let notifier = systemd::SystemdNotifier::from_env();
         app.observe(move |phase| notifier.tell(phase));
         match app.run(shutdown).await {
             Ok(()) => ExitCode::SUCCESS,
@@ -90,7 +90,7 @@ fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
 }
 
 /// Logs the start in one line, with the listeners' addresses.
-fn log_start(banner: &Banner, addrs: &Addrs) {
+fn log_start(banner: &StartBanner, addrs: &ListenAddrs) {
     let shown = |addr: &Option<std::net::SocketAddr>| {
         addr.map_or_else(|| "off".to_owned(), |addr| addr.to_string())
     };
@@ -130,7 +130,7 @@ fn migrate(config: &Config) -> ExitCode {
     };
     match runtime.block_on(gimlet_server::migrate(config)) {
         Ok(()) => {
-            hello::say("the tables are up to date with this version");
+            banner::say("the tables are up to date with this version");
             ExitCode::SUCCESS
         }
         Err(error) => fail(1, &error.to_string()),
@@ -138,6 +138,6 @@ fn migrate(config: &Config) -> ExitCode {
 }
 
 fn fail(code: u8, text: &str) -> ExitCode {
-    hello::complain(text);
+    banner::complain(text);
     ExitCode::from(code)
 }

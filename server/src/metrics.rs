@@ -14,29 +14,32 @@ use metrics_exporter_prometheus::{
 };
 
 /// Upper bounds of the request histogram, in seconds.
-const BUCKETS: &[f64] = &[
+const REQUEST_SECONDS_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 5.0,
 ];
 
 /// One server's metrics; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Metrics {
+pub(crate) struct ServerMetrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
 }
 
-impl std::fmt::Debug for Metrics {
+impl std::fmt::Debug for ServerMetrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
 }
 
-impl Metrics {
+impl ServerMetrics {
     /// Creates a recorder with every metric described.
     pub(crate) fn new() -> Self {
         let builder = PrometheusBuilder::new();
         let builder = builder
-            .set_buckets_for_metric(Matcher::Full("gimlet_request_seconds".into()), BUCKETS)
+            .set_buckets_for_metric(
+                Matcher::Full("gimlet_request_seconds".into()),
+                REQUEST_SECONDS_BUCKETS,
+            )
             .expect("the list of buckets is not empty");
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
@@ -235,7 +238,7 @@ mod tests {
 
     #[test]
     fn two_servers_count_apart() {
-        let (one, two) = (Metrics::new(), Metrics::new());
+        let (one, two) = (ServerMetrics::new(), ServerMetrics::new());
         one.request("LogicExt", "SendMessage", 10_001, Duration::from_millis(3));
         one.gauge("gimlet_connections", 3);
         let text = one.render();

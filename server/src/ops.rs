@@ -8,33 +8,33 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use crate::health::{Health, State};
-use crate::metrics::Metrics;
-use crate::servers::Servers;
+use crate::dependencies::NodeDependencies;
+use crate::health::{HealthState, ServerHealth};
+use crate::metrics::ServerMetrics;
 
 /// Reads the counters kept elsewhere into the metrics, just before they are rendered.
-pub(crate) type Scrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
+pub(crate) type ScrapeFn = Arc<dyn Fn(&ServerMetrics) + Send + Sync>;
 
 #[derive(Clone)]
-struct Ops {
-    health: Arc<Health>,
-    metrics: Metrics,
-    scrape: Scrape,
-    servers: Servers,
+struct OpsState {
+    health: Arc<ServerHealth>,
+    metrics: ServerMetrics,
+    scrape: ScrapeFn,
+    servers: NodeDependencies,
 }
 
 /// Builds the routes of the ops listener.
 pub(crate) fn router(
-    health: Arc<Health>,
-    metrics: Metrics,
-    scrape: Scrape,
-    servers: Servers,
+    health: Arc<ServerHealth>,
+    metrics: ServerMetrics,
+    scrape: ScrapeFn,
+    servers: NodeDependencies,
 ) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(render))
-        .with_state(Ops {
+        .with_state(OpsState {
             health,
             metrics,
             scrape,
@@ -42,19 +42,21 @@ pub(crate) fn router(
         })
 }
 
-async fn ready(Shared(ops): Shared<Ops>) -> (StatusCode, String) {
+async fn ready(Shared(ops): Shared<OpsState>) -> (StatusCode, String) {
     match ops.health.get() {
-        State::Ready => (StatusCode::OK, format!("ready\n{}", ops.servers.failing())),
-        State::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
-        State::Waiting(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting: {why}\n")),
-        State::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
-        State::Failed(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("failed: {why}\n")),
+        HealthState::Ready => (StatusCode::OK, format!("ready\n{}", ops.servers.failing())),
+        HealthState::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
+        HealthState::Waiting(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting: {why}\n")),
+        HealthState::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
+        HealthState::Failed(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("failed: {why}\n")),
     }
 }
 
-async fn render(Shared(ops): Shared<Ops>) -> Response {
-    ops.metrics
-        .gauge("gimlet_ready", u64::from(ops.health.get() == State::Ready));
+async fn render(Shared(ops): Shared<OpsState>) -> Response {
+    ops.metrics.gauge(
+        "gimlet_ready",
+        u64::from(ops.health.get() == HealthState::Ready),
+    );
     ops.servers.scrape(&ops.metrics);
     (ops.scrape)(&ops.metrics);
     let kind = (
@@ -83,32 +85,32 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_follows_the_state_and_liveness_does_not() {
-        let health = Arc::new(Health::default());
+        let health = Arc::new(ServerHealth::default());
         let router = router(
             Arc::clone(&health),
-            Metrics::new(),
-            Arc::new(|metrics: &Metrics| metrics.gauge("gimlet_connections", 7)),
-            Servers::default(),
+            ServerMetrics::new(),
+            Arc::new(|metrics: &ServerMetrics| metrics.gauge("gimlet_connections", 7)),
+            NodeDependencies::default(),
         );
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         assert_eq!(
             get_text(&router, "/readyz").await,
             (unavailable, "starting\n".into())
         );
-        health.set(State::Ready);
+        health.set(HealthState::Ready);
         assert_eq!(get_text(&router, "/readyz").await.0, StatusCode::OK);
         let (_, text) = get_text(&router, "/metrics").await;
         assert!(
             text.contains("gimlet_connections 7") && text.contains("gimlet_ready 1"),
             "{text}"
         );
-        health.set(State::Waiting("no logic node is reached".into()));
+        health.set(HealthState::Waiting("no logic node is reached".into()));
         assert_eq!(
             get_text(&router, "/readyz").await,
             (unavailable, "waiting: no logic node is reached\n".into())
         );
-        health.set(State::Failed("disk".into()));
-        health.set(State::Draining);
+        health.set(HealthState::Failed("disk".into()));
+        health.set(HealthState::Draining);
         assert_eq!(
             get_text(&router, "/readyz").await,
             (unavailable, "failed: disk\n".into())

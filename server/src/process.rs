@@ -5,11 +5,11 @@ use std::path::Path;
 
 /// Clock ticks per second in `/proc`: a constant of Linux's interface (`USER_HZ`), independent of
 /// the kernel's own rate.
-const TICKS: u64 = 100;
+const TICKS_PER_SECOND: u64 = 100;
 
 /// Figures of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
+pub(crate) struct ProcessUsage {
     /// Resident memory, in bytes.
     pub(crate) resident: u64,
     /// Seconds of CPU since the start, user and system.
@@ -23,12 +23,12 @@ pub(crate) struct Usage {
 }
 
 /// Reads the figures; `None` where there is no `/proc`.
-pub(crate) fn usage() -> Option<Usage> {
+pub(crate) fn usage() -> Option<ProcessUsage> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    Some(Usage {
+    Some(ProcessUsage {
         resident: field(&status, "VmRSS:")? * 1_024,
-        cpu_seconds: ticks(&stat)? / TICKS,
+        cpu_seconds: ticks(&stat)? / TICKS_PER_SECOND,
         threads: field(&status, "Threads:")?,
         descriptors: descriptors()?,
         descriptors_max: rlimit::getrlimit(rlimit::Resource::NOFILE).ok()?.0,

@@ -9,15 +9,19 @@ use crate::{cli, logging};
 
 /// The configuration in force, and its source.
 #[derive(Debug)]
-pub(crate) struct Reloader {
+pub(crate) struct ConfigReloader {
     file: Option<PathBuf>,
     config: std::sync::Mutex<Config>,
-    log: logging::Reload,
+    log: logging::LogFilterHandle,
 }
 
-impl Reloader {
+impl ConfigReloader {
     /// Creates a reloader for a server that was started with this configuration.
-    pub(crate) fn new(file: Option<PathBuf>, config: Config, log: logging::Reload) -> Self {
+    pub(crate) fn new(
+        file: Option<PathBuf>,
+        config: Config,
+        log: logging::LogFilterHandle,
+    ) -> Self {
         Self {
             file,
             config: std::sync::Mutex::new(config),

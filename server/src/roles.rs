@@ -4,68 +4,71 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_core::business::{Builtin, Business};
-use gimlet_core::fanout::{Fanout, NoConnections};
-use gimlet_core::gateway::Gateway;
-use gimlet_core::hub::Hub;
+use gimlet_core::business::{BuiltinBusiness, BusinessBackend};
+use gimlet_core::fanout::{MessageFanout, NoConnections};
+use gimlet_core::gateway::ConnectGateway;
+use gimlet_core::hub::ConnectionHub;
 use gimlet_core::id::NodeId;
-use gimlet_core::logic::Logic;
-use gimlet_core::node::{Node, NodeBuilder};
-use gimlet_core::peer::{Alone, Peer};
-use gimlet_core::service::{self, Service};
+use gimlet_core::logic::LogicRole;
+use gimlet_core::node::{NodeBuilder, RunningNode};
+use gimlet_core::peer::{PeerNodes, SingleNodePeer};
+use gimlet_core::service::{self, LogicService};
 use gimlet_core::store::DeviceRoute;
-use gimlet_core::time::Clock;
+use gimlet_core::time::TimeSource;
 use gimlet_core::{gateway, limits};
-use gimlet_transport::WirePushes;
+use gimlet_transport::WirePushCodec;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::StartError;
 use crate::cluster::{
-    Caller, ClusterId, ConnectServer, LogicServer, NodeTls, RemoteBusiness, RemoteLogic, RemotePeer,
+    ClusterId, ConnectServer, LogicServer, NodeCredentials, NodeTls, RemoteBusiness, RemoteLogic,
+    RemotePeer,
 };
-use crate::config::{Config, Direct, GroupAdd, Role, RoomPush, StorageKind, SyncFromZero};
-use crate::storage::Storage;
+use crate::config::{
+    Config, DirectPolicy, GroupAdd, NodeRole, RoomPush, StorageKind, SyncFromZero,
+};
+use crate::storage::OpenedStorage;
 
 /// Time after which the other nodes have found a new connect node. It compares all heads then,
 /// because earlier pushes did not reach it.
-const FOUND: Duration = Duration::from_secs(3);
+const DISCOVERY_TIME: Duration = Duration::from_secs(3);
 
 /// The roles of this process, running. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Roles {
+pub(crate) struct RunningRoles {
     /// The logic role.
-    pub(crate) service: Option<Service>,
+    pub(crate) service: Option<LogicService>,
     /// The connect role.
-    pub(crate) gateway: Option<Gateway>,
+    pub(crate) gateway: Option<ConnectGateway>,
     /// The logic role, local or remote; for the connect role.
-    pub(crate) logic: Option<Arc<dyn Logic>>,
+    pub(crate) logic: Option<Arc<dyn LogicRole>>,
     /// The built-in business service.
-    pub(crate) builtin: Option<Builtin>,
+    pub(crate) builtin: Option<BuiltinBusiness>,
     /// The business role, local or remote; for the logic role, and to check clients' tokens.
-    pub(crate) business: Option<Arc<dyn Business>>,
+    pub(crate) business: Option<Arc<dyn BusinessBackend>>,
     /// Fan-out to connections; for the logic and the business role.
-    pub(crate) fanout: Option<Fanout>,
+    pub(crate) fanout: Option<MessageFanout>,
     /// Connect and logic together.
-    pub(crate) node: Option<Node>,
+    pub(crate) node: Option<RunningNode>,
     id: NodeId,
     cluster_id: ClusterId,
     peer: Option<RemotePeer>,
     remote: Option<Arc<RemoteLogic>>,
     remote_business: Option<Arc<RemoteBusiness>>,
     /// Tasks of core, unless `node` runs them.
-    core: Tasks,
+    core: RoleTasks,
     /// Tasks that reach other nodes; they end after the tasks that use them.
-    cluster: Tasks,
+    cluster: RoleTasks,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Tasks {
+struct RoleTasks {
     tracker: TaskTracker,
     token: CancellationToken,
 }
 
-impl Tasks {
+impl RoleTasks {
     async fn stop(&self) {
         self.token.cancel();
         self.tracker.close();
@@ -73,22 +76,22 @@ impl Tasks {
     }
 }
 
-impl Roles {
+impl RunningRoles {
     /// Starts the configured roles over this storage. `internal` is the address at which this
     /// process listens for other nodes; `builtin` is set if it has the business role, `tls` if nodes are
     /// called by TLS.
     pub(crate) fn start(
         config: &Config,
-        storage: &Storage,
-        builtin: Option<Builtin>,
+        storage: &OpenedStorage,
+        builtin: Option<BuiltinBusiness>,
         internal: Option<String>,
         tls: Option<NodeTls>,
-        clock: Arc<dyn Clock>,
+        clock: Arc<dyn TimeSource>,
     ) -> Result<Self, StartError> {
         let has = |role| config.roles.has(role);
-        let cluster = Tasks::default();
+        let cluster = RoleTasks::default();
         let secret = config.cluster.secret.as_ref();
-        let caller = Caller::new(secret, storage.cluster.clone())
+        let caller = NodeCredentials::new(secret, storage.cluster.clone())
             .map_err(|what| StartError::Cluster(format!("cluster.secret: {what}")))?
             .with_tls(tls);
         let address = |error: tonic::transport::Error| StartError::Cluster(error.to_string());
@@ -107,17 +110,17 @@ impl Roles {
                 &cluster.token,
             )
         });
-        let peer: Arc<dyn Peer> = match &remote_peer {
+        let peer: Arc<dyn PeerNodes> = match &remote_peer {
             Some(peer) => Arc::new(peer.clone()),
-            None => Arc::new(Alone),
+            None => Arc::new(SingleNodePeer),
         };
-        let remote_business = if builtin.is_none() && has(Role::Logic) {
+        let remote_business = if builtin.is_none() && has(NodeRole::Logic) {
             let remote = RemoteBusiness::new(&config.cluster.business, &caller);
             Some(Arc::new(remote.map_err(address)?))
         } else {
             None
         };
-        let business: Option<Arc<dyn Business>> = match (&builtin, &remote_business) {
+        let business: Option<Arc<dyn BusinessBackend>> = match (&builtin, &remote_business) {
             (Some(builtin), _) => Some(Arc::new(builtin.clone())),
             (None, Some(remote)) => Some(Arc::clone(remote) as _),
             (None, None) => None,
@@ -135,10 +138,10 @@ impl Roles {
             peer: remote_peer,
             remote: None,
             remote_business,
-            core: Tasks::default(),
+            core: RoleTasks::default(),
             cluster,
         };
-        match (has(Role::Connect), has(Role::Logic)) {
+        match (has(NodeRole::Connect), has(NodeRole::Logic)) {
             (true, true) => roles.start_node(config, storage, peer, clock),
             (false, true) => roles.start_logic(config, storage, peer, clock),
             (true, false) => {
@@ -153,7 +156,7 @@ impl Roles {
             }
             (false, false) => {}
         }
-        if roles.fanout.is_none() && has(Role::Business) {
+        if roles.fanout.is_none() && has(NodeRole::Business) {
             let fanout = roles.business_fanout(route);
             let stores = storage.stores.as_ref();
             let devices = stores.map(|stores| Arc::clone(&stores.device));
@@ -168,9 +171,9 @@ impl Roles {
     fn start_node(
         &mut self,
         config: &Config,
-        storage: &Storage,
-        peer: Arc<dyn Peer>,
-        clock: Arc<dyn Clock>,
+        storage: &OpenedStorage,
+        peer: Arc<dyn PeerNodes>,
+        clock: Arc<dyn TimeSource>,
     ) {
         let (Some(stores), Some(business)) = (storage.stores.clone(), self.business.clone()) else {
             return;
@@ -179,7 +182,7 @@ impl Roles {
         node.limits = config.limits.node.clone();
         node.clock = clock;
         node.peer = peer;
-        node.codec = Arc::new(WirePushes);
+        node.codec = Arc::new(WirePushCodec);
         node.policy = policy(config);
         node.from_zero = from_zero(config);
         node.id = self.id.clone();
@@ -195,14 +198,14 @@ impl Roles {
     fn start_logic(
         &mut self,
         config: &Config,
-        storage: &Storage,
-        peer: Arc<dyn Peer>,
-        clock: Arc<dyn Clock>,
+        storage: &OpenedStorage,
+        peer: Arc<dyn PeerNodes>,
+        clock: Arc<dyn TimeSource>,
     ) {
         let (Some(stores), Some(business)) = (storage.stores.clone(), self.business.clone()) else {
             return;
         };
-        let parts = service::Parts {
+        let parts = service::ServiceParts {
             stores,
             limits: config.limits.node.clone(),
             clock,
@@ -211,9 +214,9 @@ impl Roles {
             sink: Arc::new(NoConnections),
             node: self.id.clone(),
             policy: policy(config),
-            codec: Arc::new(WirePushes),
+            codec: Arc::new(WirePushCodec),
         };
-        let service = Service::start(parts, &self.core.tracker, &self.core.token);
+        let service = LogicService::start(parts, &self.core.tracker, &self.core.token);
         self.fanout = Some(service.fanout().clone());
         self.logic = Some(Arc::new(service.clone()));
         self.service = Some(service);
@@ -222,16 +225,16 @@ impl Roles {
     fn start_connect(
         &mut self,
         config: &Config,
-        storage: &Storage,
-        peer: Arc<dyn Peer>,
+        storage: &OpenedStorage,
+        peer: Arc<dyn PeerNodes>,
         remote: RemoteLogic,
     ) {
         let remote = Arc::new(remote);
-        let logic: Arc<dyn Logic> = Arc::clone(&remote) as _;
+        let logic: Arc<dyn LogicRole> = Arc::clone(&remote) as _;
         let limits: limits::Limits = config.limits.node.clone();
-        let gateway = Gateway::start(
+        let gateway = ConnectGateway::start(
             self.id.clone(),
-            Arc::new(Hub::new(limits.zombies)),
+            Arc::new(ConnectionHub::new(limits.zombies)),
             Arc::clone(&logic),
             Arc::clone(&storage.room),
             Arc::clone(&storage.route),
@@ -249,17 +252,17 @@ impl Roles {
 
     /// Makes the fan-out of a business role without the logic role, which closes connections itself
     /// (`SignOut`).
-    fn business_fanout(&self, route: Arc<dyn DeviceRoute>) -> Fanout {
-        let peer: Arc<dyn Peer> = match &self.peer {
+    fn business_fanout(&self, route: Arc<dyn DeviceRoute>) -> MessageFanout {
+        let peer: Arc<dyn PeerNodes> = match &self.peer {
             Some(peer) => Arc::new(peer.clone()),
-            None => Arc::new(Alone),
+            None => Arc::new(SingleNodePeer),
         };
         match &self.gateway {
             Some(gateway) => {
                 let hub = Arc::clone(gateway.hub());
-                Fanout::new(self.id.clone(), hub, peer, route)
+                MessageFanout::new(self.id.clone(), hub, peer, route)
             }
-            None => Fanout::new(self.id.clone(), Arc::new(NoConnections), peer, route),
+            None => MessageFanout::new(self.id.clone(), Arc::new(NoConnections), peer, route),
         }
     }
 
@@ -269,7 +272,7 @@ impl Roles {
         };
         let token = self.cluster.token.clone();
         self.cluster.tracker.spawn(async move {
-            if tokio::time::timeout(FOUND, token.cancelled())
+            if tokio::time::timeout(DISCOVERY_TIME, token.cancelled())
                 .await
                 .is_err()
             {
@@ -307,9 +310,9 @@ impl Roles {
     /// role, a logic node.
     pub(crate) async fn reached(&self) {
         /// Interval of the warning while no logic node is reached.
-        const SAY: Duration = Duration::from_secs(5);
+        const WARN_INTERVAL: Duration = Duration::from_secs(5);
         if let Some(remote) = &self.remote {
-            while !remote.reached(SAY).await {
+            while !remote.reached(WARN_INTERVAL).await {
                 gimlet_core::warn_rated!(
                     "no logic node is reached; this node is not ready until one is"
                 );
@@ -367,11 +370,11 @@ impl Roles {
     }
 }
 
-fn policy(config: &Config) -> service::Policy {
-    service::Policy {
+fn policy(config: &Config) -> service::ServerPolicy {
+    service::ServerPolicy {
         direct: match config.policy.direct {
-            Direct::Anyone => service::Direct::Anyone,
-            Direct::Friends => service::Direct::Friends,
+            DirectPolicy::Anyone => service::DirectSend::Anyone,
+            DirectPolicy::Friends => service::DirectSend::Friends,
         },
         group_add: match config.policy.group_add {
             GroupAdd::Anyone => service::GroupAdd::Anyone,

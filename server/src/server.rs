@@ -1,22 +1,22 @@
 //! The entry point for embedding: a whole server inside another program.
 
-use gimlet_core::node::Node;
+use gimlet_core::node::RunningNode;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::app::{StartError, build};
-use crate::certificates::Certificates;
+use crate::certificates::CertificateFiles;
 use crate::config::Config;
 use crate::lifecycle::RunError;
-use crate::listeners::Addrs;
+use crate::listeners::ListenAddrs;
 
 /// A running server. Dropping it stops it too, without waiting.
 #[derive(Debug)]
 pub struct Server {
-    addrs: Addrs,
-    certificates: Certificates,
-    node: Option<Node>,
+    addrs: ListenAddrs,
+    certificates: CertificateFiles,
+    node: Option<RunningNode>,
     stop: DropGuard,
     running: JoinHandle<Result<(), RunError>>,
 }
@@ -41,20 +41,20 @@ impl Server {
 
     /// Returns the addresses that it listens on.
     #[must_use]
-    pub const fn addrs(&self) -> &Addrs {
+    pub const fn addrs(&self) -> &ListenAddrs {
         &self.addrs
     }
 
     /// Returns the certificates, to load them again.
     #[must_use]
-    pub const fn certificates(&self) -> &Certificates {
+    pub const fn certificates(&self) -> &CertificateFiles {
         &self.certificates
     }
 
     /// Returns the node inside: its services and its live connections, without a socket between.
     /// `None` if the connect or the logic role is in another process.
     #[must_use]
-    pub const fn node(&self) -> Option<&Node> {
+    pub const fn node(&self) -> Option<&RunningNode> {
         self.node.as_ref()
     }
 

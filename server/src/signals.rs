@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The exit code after a second signal.
-const IMPATIENT: i32 = 1;
+const EXIT_SECOND_SIGNAL: i32 = 1;
 /// A signal that follows the first one this closely belongs to the same stop: `timeout`, process
 /// groups and service managers send SIGTERM and SIGINT together, or SIGTERM twice. A person is not
 /// that fast.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
+const SAME_STOP_WINDOW: Duration = Duration::from_millis(500);
 
 /// Returns a token that SIGTERM or Ctrl-C cancels; another signal after half a second ends the
 /// process at once. SIGHUP calls `reload`, or stops the server if its terminal was closed. Signals
@@ -21,30 +21,30 @@ const SAME_SIGNAL: Duration = Duration::from_millis(500);
 pub(crate) fn listen(reload: impl Fn() + Send + 'static) -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();
-    let mut signals = Signals::new();
-    let terminal = Terminal::now();
+    let mut signals = SignalStreams::new();
+    let terminal = TerminalStreams::now();
     TaskTracker::new().spawn(async move {
         let mut stopping: Option<Instant> = None;
         loop {
             match (signals.next().await, stopping) {
-                (Signal::Stop, None) => {
+                (ProcessSignal::Stop, None) => {
                     stopping = Some(Instant::now());
                     cancelled.cancel();
                 }
-                (Signal::Stop, Some(first)) if first.elapsed() < SAME_SIGNAL => {
+                (ProcessSignal::Stop, Some(first)) if first.elapsed() < SAME_STOP_WINDOW => {
                     tracing::debug!("second signal within half a second, ignored");
                 }
-                (Signal::Stop, Some(_)) => {
-                    crate::hello::complain("stopped at once by a second signal");
-                    std::process::exit(IMPATIENT);
+                (ProcessSignal::Stop, Some(_)) => {
+                    crate::banner::complain("stopped at once by a second signal");
+                    std::process::exit(EXIT_SECOND_SIGNAL);
                 }
-                (Signal::HangUp, None) if terminal.is_gone() => {
+                (ProcessSignal::HangUp, None) if terminal.is_gone() => {
                     tracing::info!("terminal closed, stopping");
                     stopping = Some(Instant::now());
                     cancelled.cancel();
                 }
-                (Signal::HangUp, None) => reload(),
-                (Signal::HangUp, Some(_)) => {}
+                (ProcessSignal::HangUp, None) => reload(),
+                (ProcessSignal::HangUp, Some(_)) => {}
             }
         }
     });
@@ -53,7 +53,7 @@ pub(crate) fn listen(reload: impl Fn() + Send + 'static) -> CancellationToken {
 
 /// The meaning of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signal {
+enum ProcessSignal {
     /// SIGTERM or Ctrl-C.
     Stop,
     /// SIGHUP.
@@ -62,9 +62,9 @@ enum Signal {
 
 /// The standard streams that were a terminal at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Terminal([bool; 3]);
+struct TerminalStreams([bool; 3]);
 
-impl Terminal {
+impl TerminalStreams {
     fn now() -> Self {
         Self([
             std::io::stdin().is_terminal(),
@@ -86,10 +86,10 @@ impl Terminal {
 
 /// SIGTERM, Ctrl-C and SIGHUP; a signal whose handler cannot be installed never arrives.
 #[cfg(unix)]
-struct Signals([Option<tokio::signal::unix::Signal>; 3]);
+struct SignalStreams([Option<tokio::signal::unix::Signal>; 3]);
 
 #[cfg(unix)]
-impl Signals {
+impl SignalStreams {
     fn new() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
         let kinds = [
@@ -104,14 +104,14 @@ impl Signals {
         }))
     }
 
-    async fn next(&mut self) -> Signal {
+    async fn next(&mut self) -> ProcessSignal {
         let [terminate, interrupt, hang_up] = &mut self.0;
         // Biased: a stop wins over a reload that arrived with it.
         tokio::select! {
             biased;
-            Some(()) = receive(terminate) => Signal::Stop,
-            Some(()) = receive(interrupt) => Signal::Stop,
-            Some(()) = receive(hang_up) => Signal::HangUp,
+            Some(()) = receive(terminate) => ProcessSignal::Stop,
+            Some(()) = receive(interrupt) => ProcessSignal::Stop,
+            Some(()) = receive(hang_up) => ProcessSignal::HangUp,
             else => std::future::pending().await,
         }
     }
@@ -123,17 +123,17 @@ async fn receive(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()>
 }
 
 #[cfg(not(unix))]
-struct Signals;
+struct SignalStreams;
 
 #[cfg(not(unix))]
-impl Signals {
+impl SignalStreams {
     const fn new() -> Self {
         Self
     }
 
-    async fn next(&mut self) -> Signal {
+    async fn next(&mut self) -> ProcessSignal {
         let _ = tokio::signal::ctrl_c().await;
-        Signal::Stop
+        ProcessSignal::Stop
     }
 }
 

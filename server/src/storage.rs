@@ -2,36 +2,36 @@
 
 use std::sync::Arc;
 
-use gimlet_core::store::{DeviceRoute, RoomStore, Stores};
-use gimlet_core::time::Clock;
+use gimlet_core::store::{DeviceRoute, RoomStore, StoreSet};
+use gimlet_core::time::TimeSource;
 
 use crate::app::StartError;
 use crate::cluster::ClusterId;
 use crate::config::{Config, StorageKind};
-use crate::servers::Servers;
+use crate::dependencies::NodeDependencies;
 
 /// An opened engine.
 #[derive(Debug)]
-pub(crate) struct Storage {
+pub(crate) struct OpenedStorage {
     /// All stores. A role that only holds connections opens only the next two.
-    pub(crate) stores: Option<Stores>,
+    pub(crate) stores: Option<StoreSet>,
     /// Rooms.
     pub(crate) room: Arc<dyn RoomStore>,
     /// Routes: the node of each connected device.
     pub(crate) route: Arc<dyn DeviceRoute>,
     /// Health of the engine.
-    pub(crate) watch: Watch,
+    pub(crate) watch: StorageWatch,
     /// The parts of the storage that the tools use.
     #[cfg(all(unix, feature = "sled"))]
-    pub(crate) control: Option<crate::control::Control>,
+    pub(crate) control: Option<crate::control::ControlSocket>,
     /// Identity of the cluster, as soon as it is known.
     pub(crate) cluster: ClusterId,
     /// The servers that the storage depends on.
-    pub(crate) servers: Servers,
+    pub(crate) servers: NodeDependencies,
 }
 
-impl Storage {
-    fn whole(stores: Stores, watch: Watch) -> Self {
+impl OpenedStorage {
+    fn whole(stores: StoreSet, watch: StorageWatch) -> Self {
         Self {
             room: Arc::clone(&stores.room),
             route: Arc::clone(&stores.route),
@@ -40,26 +40,29 @@ impl Storage {
             #[cfg(all(unix, feature = "sled"))]
             control: None,
             cluster: ClusterId::default(),
-            servers: Servers::default(),
+            servers: NodeDependencies::default(),
         }
     }
 }
 
 /// Health of an engine, and the wait for its end.
 #[derive(Clone, Debug)]
-pub(crate) enum Watch {
+pub(crate) enum StorageWatch {
     /// Memory does not fail.
     Memory,
     /// sled reports its failure itself.
     #[cfg(feature = "sled")]
-    Sled(gimlet_storage_sled::Health, gimlet_storage_sled::FlushGate),
+    Sled(
+        gimlet_storage_sled::StorageHealth,
+        gimlet_storage_sled::FlushGate,
+    ),
     /// An outage of MySQL is waited out; its connections are closed at the end. A role without
     /// MySQL has none.
     #[cfg(feature = "mysql")]
-    Mysql(Option<gimlet_storage_mysql::Lasting>),
+    Mysql(Option<gimlet_storage_mysql::MysqlStores>),
 }
 
-impl Watch {
+impl StorageWatch {
     /// Waits until the engine has failed; returns the reason.
     pub(crate) async fn failed(&self) -> String {
         match self {
@@ -107,15 +110,18 @@ impl Watch {
     not(any(feature = "sled", feature = "mysql")),
     expect(clippy::unused_async, reason = "only engines on disk have to wait")
 )]
-pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartError> {
+pub(crate) async fn open(
+    config: &Config,
+    clock: Arc<dyn TimeSource>,
+) -> Result<OpenedStorage, StartError> {
     match config.storage.kind {
         StorageKind::Memory => {
-            let memory = gimlet_core::memory::Memory {
+            let memory = gimlet_core::memory::MemoryConfig {
                 clock,
                 room: config.rooms,
-                ..gimlet_core::memory::Memory::default()
+                ..gimlet_core::memory::MemoryConfig::default()
             };
-            Ok(Storage::whole(memory.stores(), Watch::Memory))
+            Ok(OpenedStorage::whole(memory.stores(), StorageWatch::Memory))
         }
         #[cfg(feature = "sled")]
         StorageKind::Sled => {
@@ -148,7 +154,7 @@ async fn keep(config: &Config) -> Result<(), StartError> {
         let dir = config.data_dir.display();
         StartError::Storage(format!("cannot make the data directory {dir}: {error}"))
     };
-    let kept = tokio::task::spawn_blocking(move || crate::private::keep(&dir)).await;
+    let kept = tokio::task::spawn_blocking(move || crate::private_dir::keep(&dir)).await;
     kept.map_err(|panic| failed(&panic))?
         .map_err(|error| failed(&error))
 }
@@ -160,8 +166,8 @@ pub(crate) fn sled_config(config: &Config) -> gimlet_storage_sled::Config {
 
     sled::Config {
         durability: match config.storage.durability {
-            crate::config::Durability::Power => sled::Durability::Power,
-            crate::config::Durability::Process => sled::Durability::Process,
+            crate::config::StorageDurability::Power => sled::DurabilityLevel::Power,
+            crate::config::StorageDurability::Process => sled::DurabilityLevel::Process,
         },
         min_free: config.storage.min_free,
         cache_bytes: config.storage.cache,
@@ -170,7 +176,7 @@ pub(crate) fn sled_config(config: &Config) -> gimlet_storage_sled::Config {
 }
 
 #[cfg(feature = "sled")]
-async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartError> {
+async fn sled(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenedStorage, StartError> {
     use gimlet_storage_sled as sled;
 
     let settings = sled_config(config);
@@ -181,14 +187,14 @@ async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartEr
         .map_err(|error| StartError::Storage(error.to_string()))?;
     let gate = opened.flush_gate();
     #[cfg(unix)]
-    let control = crate::control::Control {
+    let control = crate::control::ControlSocket {
         dir: config.data_dir.clone(),
         exporter: opened.exporter(),
         seq: Arc::clone(&opened.stores.seq),
     };
-    let storage = Storage::whole(opened.stores, Watch::Sled(opened.health, gate));
+    let storage = OpenedStorage::whole(opened.stores, StorageWatch::Sled(opened.health, gate));
     #[cfg(unix)]
-    let storage = Storage {
+    let storage = OpenedStorage {
         control: Some(control),
         ..storage
     };
@@ -196,7 +202,7 @@ async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartEr
 }
 
 #[cfg(feature = "mysql")]
-async fn mysql(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartError> {
+async fn mysql(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenedStorage, StartError> {
     use gimlet_storage_mysql as mysql;
 
     let failed = |error: mysql::OpenError| StartError::Storage(error.to_string());
@@ -211,15 +217,15 @@ async fn mysql(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartE
     if !config.needs_mysql() {
         let live = mysql::open_live(&redis, None).map_err(failed)?;
         live.check().await.map_err(failed)?;
-        return Ok(Storage {
+        return Ok(OpenedStorage {
             stores: None,
             room: Arc::clone(&live.room),
             route: Arc::clone(&live.route),
-            watch: Watch::Mysql(None),
+            watch: StorageWatch::Mysql(None),
             #[cfg(all(unix, feature = "sled"))]
             control: None,
             cluster: ClusterId::new(Arc::clone(live.cluster())),
-            servers: Servers::of(None, &live),
+            servers: NodeDependencies::of(None, &live),
         });
     }
     let mysql = mysql_config(config);
@@ -228,13 +234,13 @@ async fn mysql(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartE
     }
     let both = mysql::Config { mysql, redis };
     let opened = mysql::open(&both, clock).await.map_err(failed)?;
-    let servers = Servers::of(Some(&opened.lasting), &opened.live);
+    let servers = NodeDependencies::of(Some(&opened.lasting), &opened.live);
     let cluster = ClusterId::new(Arc::clone(opened.live.cluster()));
-    let watch = Watch::Mysql(Some(opened.lasting));
-    Ok(Storage {
+    let watch = StorageWatch::Mysql(Some(opened.lasting));
+    Ok(OpenedStorage {
         cluster,
         servers,
-        ..Storage::whole(opened.stores, watch)
+        ..OpenedStorage::whole(opened.stores, watch)
     })
 }
 

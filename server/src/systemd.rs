@@ -4,16 +4,16 @@
 #[cfg(unix)]
 use std::os::unix::net::UnixDatagram;
 
-use gimlet_server::Phase;
+use gimlet_server::ServerPhase;
 
 /// The socket of the service manager, if there is one.
 #[derive(Debug, Default)]
-pub(crate) struct Notifier {
+pub(crate) struct SystemdNotifier {
     #[cfg(unix)]
     socket: Option<UnixDatagram>,
 }
 
-impl Notifier {
+impl SystemdNotifier {
     /// Connects to the socket that the environment names.
     pub(crate) fn from_env() -> Self {
         Self::connect(std::env::var_os("NOTIFY_SOCKET"))
@@ -42,14 +42,14 @@ impl Notifier {
 
     /// Reports a change. If the manager does not read, the datagram is lost: such a manager is
     /// gone.
-    pub(crate) fn tell(&self, phase: &Phase) {
+    pub(crate) fn tell(&self, phase: &ServerPhase) {
         let state = match phase {
-            Phase::Ready => "READY=1\nSTATUS=ready".to_owned(),
+            ServerPhase::Ready => "READY=1\nSTATUS=ready".to_owned(),
             // A node that waits for others counts as started: otherwise systemd would stop it at
             // the start's time limit.
-            Phase::Waiting(why) => format!("READY=1\nSTATUS=waiting: {why}"),
-            Phase::Failed(why) => format!("STATUS=failed: {}", why.replace('\n', " ")),
-            Phase::Stopping => "STOPPING=1\nSTATUS=draining".to_owned(),
+            ServerPhase::Waiting(why) => format!("READY=1\nSTATUS=waiting: {why}"),
+            ServerPhase::Failed(why) => format!("STATUS=failed: {}", why.replace('\n', " ")),
+            ServerPhase::Stopping => "STOPPING=1\nSTATUS=draining".to_owned(),
         };
         #[cfg(unix)]
         if let Some(socket) = &self.socket
@@ -83,7 +83,7 @@ fn connected(address: &std::ffi::OsStr) -> std::io::Result<UnixDatagram> {
 mod tests {
     use super::*;
 
-    fn heard(socket: &UnixDatagram) -> String {
+    fn received(socket: &UnixDatagram) -> String {
         let mut bytes = [0; 256];
         let read = socket.recv(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes[..read]).into_owned()
@@ -94,24 +94,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
-        let notifier = Notifier::connect(Some(path.into()));
-        notifier.tell(&Phase::Ready);
-        assert_eq!(heard(&manager), "READY=1\nSTATUS=ready");
-        notifier.tell(&Phase::Waiting("no logic node is reached".into()));
+        let notifier = SystemdNotifier::connect(Some(path.into()));
+        notifier.tell(&ServerPhase::Ready);
+        assert_eq!(received(&manager), "READY=1\nSTATUS=ready");
+        notifier.tell(&ServerPhase::Waiting("no logic node is reached".into()));
         assert_eq!(
-            heard(&manager),
+            received(&manager),
             "READY=1\nSTATUS=waiting: no logic node is reached"
         );
-        notifier.tell(&Phase::Failed("a\nb".into()));
-        assert_eq!(heard(&manager), "STATUS=failed: a b");
-        notifier.tell(&Phase::Stopping);
-        assert_eq!(heard(&manager), "STOPPING=1\nSTATUS=draining");
+        notifier.tell(&ServerPhase::Failed("a\nb".into()));
+        assert_eq!(received(&manager), "STATUS=failed: a b");
+        notifier.tell(&ServerPhase::Stopping);
+        assert_eq!(received(&manager), "STOPPING=1\nSTATUS=draining");
     }
 
     #[test]
     fn without_a_manager_or_with_a_wrong_one_nothing_happens() {
         for address in [None, Some("".into()), Some("/nothing/is/here".into())] {
-            Notifier::connect(address).tell(&Phase::Ready);
+            SystemdNotifier::connect(address).tell(&ServerPhase::Ready);
         }
     }
 
@@ -122,7 +122,7 @@ mod tests {
         let name = format!("gimlet-test-{}", std::process::id());
         let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();
-        Notifier::connect(Some(format!("@{name}").into())).tell(&Phase::Stopping);
-        assert!(heard(&manager).starts_with("STOPPING=1"));
+        SystemdNotifier::connect(Some(format!("@{name}").into())).tell(&ServerPhase::Stopping);
+        assert!(received(&manager).starts_with("STOPPING=1"));
     }
 }

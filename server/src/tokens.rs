@@ -7,25 +7,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_core::business::Business;
-use gimlet_core::error::Refusal;
+use gimlet_core::business::BusinessBackend;
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_listen::admission;
-use gimlet_transport::Failures;
+use gimlet_transport::SignInFailures;
 use tokio::time::timeout;
 
 /// Time that the business role has to check a token.
-const WAIT: Duration = Duration::from_secs(3);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Checks tokens.
 #[derive(Clone, Debug)]
-pub(crate) struct Tokens {
-    business: Arc<dyn Business>,
-    failures: Arc<Failures>,
+pub(crate) struct TokenChecker {
+    business: Arc<dyn BusinessBackend>,
+    failures: Arc<SignInFailures>,
 }
 
-impl Tokens {
-    pub(crate) fn new(business: Arc<dyn Business>, failures: Arc<Failures>) -> Self {
+impl TokenChecker {
+    pub(crate) fn new(business: Arc<dyn BusinessBackend>, failures: Arc<SignInFailures>) -> Self {
         Self { business, failures }
     }
 
@@ -36,16 +36,16 @@ impl Tokens {
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RequestRefusal> {
         let address = from.and_then(|from| admission::client_address(from.ip()));
         let attempt = self.failures.attempt(address, user, device, token);
         // Before the call, so that a refused guesser costs the business role nothing.
         self.failures.check(&attempt)?;
-        let asked = timeout(WAIT, self.business.auth(user, device, token)).await;
-        let answer = asked.unwrap_or(Err(Refusal::Unavailable));
+        let asked = timeout(CHECK_TIMEOUT, self.business.auth(user, device, token)).await;
+        let answer = asked.unwrap_or(Err(RequestRefusal::Unavailable));
         match &answer {
             Ok(()) => self.failures.right(&attempt),
-            Err(Refusal::Unauthorized(_)) => self.failures.wrong(&attempt),
+            Err(RequestRefusal::Unauthorized(_)) => self.failures.wrong(&attempt),
             Err(_) => {}
         }
         answer
@@ -59,25 +59,25 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Doorman;
+    struct FakeBusiness;
 
     #[tonic::async_trait]
-    impl Business for Doorman {
-        async fn auth(&self, _: UserId, _: DeviceId, token: &str) -> Result<(), Refusal> {
+    impl BusinessBackend for FakeBusiness {
+        async fn auth(&self, _: UserId, _: DeviceId, token: &str) -> Result<(), RequestRefusal> {
             match token {
                 "t" | "u" => Ok(()),
-                _ => Err(Refusal::Unauthorized("the token is wrong")),
+                _ => Err(RequestRefusal::Unauthorized("the token is wrong")),
             }
         }
 
-        async fn users(&self, _: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+        async fn users(&self, _: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
             Ok(Vec::new())
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_guesses_is_refused_and_who_was_let_in_goes_on() {
-        let tokens = Tokens::new(Arc::new(Doorman), Arc::new(Failures::new(3)));
+        let tokens = TokenChecker::new(Arc::new(FakeBusiness), Arc::new(SignInFailures::new(3)));
         let (user, device) = (UserId::new(1).unwrap(), DeviceId::new(2).unwrap());
         let check = |token: &'static str| {
             let tokens = tokens.clone();

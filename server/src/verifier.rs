@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use gimlet_core::business::{CodeVerifier, FixedCode};
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
@@ -22,7 +22,7 @@ pub(crate) fn of(config: &config::CodeVerifier) -> Result<Arc<dyn CodeVerifier>,
     Ok(match config {
         config::CodeVerifier::Development => Arc::new(FixedCode::default()),
         // The check of the configuration refuses this for a process that checks codes.
-        config::CodeVerifier::Unset => Arc::new(Nobody),
+        config::CodeVerifier::Unset => Arc::new(RejectingVerifier),
         config::CodeVerifier::Fixed(code) => Arc::new(FixedCode::new(code.reveal())),
         config::CodeVerifier::Http(url) => Arc::new(HttpVerifier {
             uri: Uri::try_from(url.as_str())?,
@@ -32,11 +32,11 @@ pub(crate) fn of(config: &config::CodeVerifier) -> Result<Arc<dyn CodeVerifier>,
 
 /// A verifier that accepts no code.
 #[derive(Debug)]
-struct Nobody;
+struct RejectingVerifier;
 
 #[async_trait]
-impl CodeVerifier for Nobody {
-    async fn verify(&self, _phone: &str, _code: &str) -> Result<bool, Refusal> {
+impl CodeVerifier for RejectingVerifier {
+    async fn verify(&self, _phone: &str, _code: &str) -> Result<bool, RequestRefusal> {
         Ok(false)
     }
 }
@@ -48,10 +48,10 @@ struct HttpVerifier {
 }
 
 /// Any error of a call to the verifier.
-type Trouble = Box<dyn std::error::Error + Send + Sync>;
+type VerifierCallError = Box<dyn std::error::Error + Send + Sync>;
 
 impl HttpVerifier {
-    async fn ask(&self, phone: &str, code: &str) -> Result<StatusCode, Trouble> {
+    async fn ask(&self, phone: &str, code: &str) -> Result<StatusCode, VerifierCallError> {
         let host = self.uri.host().ok_or("the address has no host")?;
         let port = self.uri.port_u16().unwrap_or(80);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -75,17 +75,17 @@ impl HttpVerifier {
 
 #[async_trait]
 impl CodeVerifier for HttpVerifier {
-    async fn verify(&self, phone: &str, code: &str) -> Result<bool, Refusal> {
+    async fn verify(&self, phone: &str, code: &str) -> Result<bool, RequestRefusal> {
         match self.ask(phone, code).await {
             Ok(StatusCode::OK) => Ok(true),
             Ok(StatusCode::FORBIDDEN) => Ok(false),
             Ok(status) => {
                 gimlet_core::warn_rated!(%status, "the code verifier answered neither 200 nor 403");
-                Err(Refusal::Unavailable)
+                Err(RequestRefusal::Unavailable)
             }
             Err(error) => {
                 gimlet_core::warn_rated!(error, "the call to the code verifier failed");
-                Err(Refusal::Unavailable)
+                Err(RequestRefusal::Unavailable)
             }
         }
     }
@@ -112,9 +112,9 @@ mod tests {
             }
         };
         let router = axum::Router::new().route("/check", post(check));
-        let (tracker, ends) = (TaskTracker::new(), crate::accept::Ends::default());
-        let admission = gimlet_listen::admission::Admission::new(9, 9);
-        let entrance = gimlet_listen::Entrance::plain(listener, admission);
+        let (tracker, ends) = (TaskTracker::new(), crate::accept::StopTokens::default());
+        let admission = gimlet_listen::admission::ConnectionLimiter::new(9, 9);
+        let entrance = gimlet_listen::ListenerEntrance::plain(listener, admission);
         let served = crate::http::serve(entrance, router, tracker.clone(), ends.clone());
         tracker.spawn(served);
         let verifier = of(&config::CodeVerifier::Http(url)).unwrap();
@@ -122,14 +122,14 @@ mod tests {
         assert_eq!(verifier.verify("138", "wrong").await, Ok(false));
         assert_eq!(
             verifier.verify("138", "broken").await,
-            Err(Refusal::Unavailable)
+            Err(RequestRefusal::Unavailable)
         );
         ends.stop.cancel();
         tracker.close();
         tracker.wait().await;
         assert_eq!(
             verifier.verify("138", "right").await,
-            Err(Refusal::Unavailable)
+            Err(RequestRefusal::Unavailable)
         );
     }
 }

@@ -4,13 +4,13 @@
     reason = "a failed test should panic, its helpers too"
 )]
 
-mod running;
+mod gimlet_process;
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use running::{Running, with_environment};
+use gimlet_process::{GimletProcess, with_environment};
 
 /// Returns a command for a `gimlet` on free ports, with memory storage unless `env` says otherwise.
 fn gimlet(env: &[(&str, &str)]) -> Command {
@@ -55,7 +55,7 @@ fn a_port_in_use_is_1_and_named() {
 #[cfg(unix)]
 #[test]
 fn it_greets_and_sigterm_ends_it_with_0() {
-    let (running, said) = Running::start(&[]);
+    let (running, said) = GimletProcess::start(&[]);
     for word in [
         "tcp ",
         "websocket",
@@ -76,7 +76,7 @@ fn it_greets_and_sigterm_ends_it_with_0() {
 #[cfg(unix)]
 #[test]
 fn a_json_log_is_json_alone_and_says_that_it_started() {
-    let (running, _) = Running::start(&[("GIMLET_LOG__FORMAT", "json")]);
+    let (running, _) = GimletProcess::start(&[("GIMLET_LOG__FORMAT", "json")]);
     running.signal("-INT");
     let (status, lines) = running.wait();
     assert_eq!(status.code(), Some(0), "{lines}");
@@ -119,13 +119,13 @@ fn a_data_directory_in_use_is_1_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
     let env = [("GIMLET_STORAGE__KIND", "sled"), ("GIMLET_DATA_DIR", path)];
-    let (first, _) = Running::start(&env);
+    let (first, _) = GimletProcess::start(&env);
     let (code, said) = ended(&env);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(path) && said.contains("in use"), "{said}");
     first.signal("-TERM");
     assert_eq!(first.wait().0.code(), Some(0));
-    let (again, _) = Running::start(&env);
+    let (again, _) = GimletProcess::start(&env);
     again.signal("-TERM");
     assert_eq!(again.wait().0.code(), Some(0));
 }
@@ -133,7 +133,7 @@ fn a_data_directory_in_use_is_1_and_named() {
 #[cfg(unix)]
 #[test]
 fn it_starts_beside_a_kubernetes_service_of_its_own_name() {
-    let (running, _) = Running::start(&[
+    let (running, _) = GimletProcess::start(&[
         ("GIMLET_SERVICE_HOST", "10.0.171.239"),
         ("GIMLET_SERVICE_PORT", "8080"),
         ("GIMLET_PORT", "tcp://10.0.171.239:8080"),
@@ -166,7 +166,7 @@ fn data_is_for_its_own_user_alone() {
             let mode = std::fs::Permissions::from_mode(0o755);
             std::fs::set_permissions(&data, mode).unwrap();
         }
-        let (running, _) = Running::start(&env);
+        let (running, _) = GimletProcess::start(&env);
         closed(&data);
         for entry in std::fs::read_dir(&data).unwrap() {
             closed(&entry.unwrap().path());

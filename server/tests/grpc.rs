@@ -14,7 +14,7 @@ use gimlet_proto::pb::business_int_client::BusinessIntClient;
 use gimlet_proto::pb::logic_ext_client::LogicExtClient;
 use gimlet_proto::pb::logic_int_client::LogicIntClient;
 use gimlet_proto::pb::user_ext_client::UserExtClient;
-use gimlet_server::config::Secret;
+use gimlet_server::config::SecretString;
 use gimlet_server::{Config, Server};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tonic::Code;
 use tonic::transport::Channel;
 
-type Outcome = Result<(), Box<dyn std::error::Error>>;
+type GrpcTestResult = Result<(), Box<dyn std::error::Error>>;
 
 async fn channel(addr: SocketAddr) -> Channel {
     let endpoint = Channel::from_shared(format!("http://{addr}")).unwrap();
@@ -34,14 +34,14 @@ fn clients(server: &Server) -> SocketAddr {
 }
 
 /// A signed-in device, and its calls.
-struct Client {
+struct GrpcClient {
     channel: Channel,
     user: i64,
     device: i64,
     token: String,
 }
 
-impl Client {
+impl GrpcClient {
     async fn sign_in(server: &Server, phone: &str) -> Self {
         let channel = channel(clients(server)).await;
         let device = LogicExtClient::new(channel.clone())
@@ -105,10 +105,10 @@ impl Client {
 }
 
 #[tokio::test]
-async fn two_users_and_their_profiles_and_friends() -> Outcome {
+async fn two_users_and_their_profiles_and_friends() -> GrpcTestResult {
     let server = Server::start(Config::embedded()).await?;
-    let alice = Client::sign_in(&server, "13800000001").await;
-    let bob = Client::sign_in(&server, "13800000002").await;
+    let alice = GrpcClient::sign_in(&server, "13800000001").await;
+    let bob = GrpcClient::sign_in(&server, "13800000002").await;
 
     let change = pb::UpdateUserReq {
         nickname: Some("Bob".into()),
@@ -166,10 +166,10 @@ async fn two_users_and_their_profiles_and_friends() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_group_a_send_and_what_a_backend_sees_of_it() -> Outcome {
+async fn a_group_a_send_and_what_a_backend_sees_of_it() -> GrpcTestResult {
     let server = Server::start(Config::embedded()).await?;
-    let alice = Client::sign_in(&server, "13800000001").await;
-    let bob = Client::sign_in(&server, "13800000002").await;
+    let alice = GrpcClient::sign_in(&server, "13800000001").await;
+    let bob = GrpcClient::sign_in(&server, "13800000002").await;
 
     let group = pb::CreateGroupReq {
         name: "two".into(),
@@ -274,7 +274,7 @@ async fn raw(addr: SocketAddr, path: &str, body: Vec<u8>) -> http::HeaderMap {
 }
 
 #[tokio::test]
-async fn gims_codes_are_on_the_wire_as_numbers() -> Outcome {
+async fn gims_codes_are_on_the_wire_as_numbers() -> GrpcTestResult {
     let server = Server::start(Config::embedded()).await?;
     let addr = clients(&server);
     let refused = raw(addr, "/pb.LogicExt/GetFriends", Vec::new()).await;
@@ -313,9 +313,9 @@ async fn gims_codes_are_on_the_wire_as_numbers() -> Outcome {
 }
 
 #[tokio::test]
-async fn backends_need_the_secret_where_there_is_one() -> Outcome {
+async fn backends_need_the_secret_where_there_is_one() -> GrpcTestResult {
     let mut config = Config::embedded();
-    config.cluster.secret = Some(Secret::new("s3cret"));
+    config.cluster.secret = Some(SecretString::new("s3cret"));
     let server = Server::start(config).await?;
     let internal = channel(server.addrs().internal.unwrap()).await;
     let mut backend = LogicIntClient::new(internal);
@@ -346,7 +346,7 @@ async fn backends_need_the_secret_where_there_is_one() -> Outcome {
 }
 
 #[tokio::test]
-async fn health_and_reflection_answer_on_every_port() -> Outcome {
+async fn health_and_reflection_answer_on_every_port() -> GrpcTestResult {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
 

@@ -15,16 +15,16 @@ use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-type Outcome = Result<(), Box<dyn std::error::Error>>;
+type LifeTestResult = Result<(), Box<dyn std::error::Error>>;
 
 /// A signed-in connection that speaks our extension.
-struct Connection {
+struct SocketConnection {
     stream: TcpStream,
     user_id: i64,
     device_id: i64,
 }
 
-impl Connection {
+impl SocketConnection {
     async fn open(server: &Server, phone: &str) -> Self {
         let url = format!("http://{}", server.addrs().grpc[0]);
         let mut logic = LogicExtClient::connect(url.clone()).await.unwrap();
@@ -101,10 +101,10 @@ impl Connection {
 }
 
 #[tokio::test]
-async fn a_stop_tells_clients_when_to_come_back_and_frees_the_ports() -> Outcome {
+async fn a_stop_tells_clients_when_to_come_back_and_frees_the_ports() -> LifeTestResult {
     let server = Server::start(Config::embedded()).await?;
     let tcp = server.addrs().tcp.unwrap();
-    let mut connection = Connection::open(&server, "13800000001").await;
+    let mut connection = SocketConnection::open(&server, "13800000001").await;
     let (stopped, close) = tokio::join!(server.stop(), connection.read_close());
     stopped?;
     assert_eq!(close.code(), pb::CloseCode::ShuttingDown);
@@ -115,7 +115,7 @@ async fn a_stop_tells_clients_when_to_come_back_and_frees_the_ports() -> Outcome
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_for_who_does_not_go() -> Outcome {
+async fn a_stop_does_not_wait_for_who_does_not_go() -> LifeTestResult {
     let server = Server::start(Config::embedded()).await?;
     let mut idle = TcpStream::connect(server.addrs().grpc[0]).await?;
     // The preface and empty settings; the ping that asks it to leave is never answered.
@@ -129,9 +129,9 @@ async fn a_stop_does_not_wait_for_who_does_not_go() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_dropped_server_stops_too() -> Outcome {
+async fn a_dropped_server_stops_too() -> LifeTestResult {
     let server = Server::start(Config::embedded()).await?;
-    let mut connection = Connection::open(&server, "13800000001").await;
+    let mut connection = SocketConnection::open(&server, "13800000001").await;
     drop(server);
     assert_eq!(
         connection.read_close().await.code(),
@@ -141,12 +141,12 @@ async fn a_dropped_server_stops_too() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_backend_disconnects_a_user() -> Outcome {
+async fn a_backend_disconnects_a_user() -> LifeTestResult {
     let server = Server::start(Config::embedded()).await?;
     let internal = format!("http://{}", server.addrs().internal.unwrap());
     let mut backend = LogicIntClient::connect(internal).await?;
     for whole_user in [false, true] {
-        let mut connection = Connection::open(&server, "13800000001").await;
+        let mut connection = SocketConnection::open(&server, "13800000001").await;
         let device = pb::GetDeviceReq {
             device_id: connection.device_id,
         };
@@ -175,9 +175,9 @@ async fn a_backend_disconnects_a_user() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_delivery_with_a_seq_is_a_hint_and_never_content() -> Outcome {
+async fn a_delivery_with_a_seq_is_a_hint_and_never_content() -> LifeTestResult {
     let server = Server::start(Config::embedded()).await?;
-    let mut connection = Connection::open(&server, "13800000001").await;
+    let mut connection = SocketConnection::open(&server, "13800000001").await;
     let internal = format!("http://{}", server.addrs().internal.unwrap());
     let mut backend = ConnectIntClient::connect(internal).await?;
     let deliver = |seq, words: &'static str| pb::DeliverMessageReq {
@@ -199,7 +199,7 @@ async fn a_delivery_with_a_seq_is_a_hint_and_never_content() -> Outcome {
     }
     let refused = backend.deliver_message(large).await.unwrap_err();
     assert!(refused.message().contains("message_content"), "{refused}");
-    let mut other = Connection::open(&server, "13800000001").await;
+    let mut other = SocketConnection::open(&server, "13800000001").await;
     let (forged, live) = (deliver(1_000, "forged"), deliver(0, "live"));
     backend.deliver_message(forged).await?;
     backend.deliver_message(live).await?;
@@ -220,7 +220,7 @@ async fn a_delivery_with_a_seq_is_a_hint_and_never_content() -> Outcome {
 
 /// A load balancer sees the 503 before clients are sent away.
 #[tokio::test]
-async fn before_it_stops_accepting_it_serves_on_for_the_delay() -> Outcome {
+async fn before_it_stops_accepting_it_serves_on_for_the_delay() -> LifeTestResult {
     let mut config = Config::embedded();
     // Longer than the test, which ends by dropping the server.
     config.stop.delay = std::time::Duration::from_mins(10);
@@ -251,10 +251,10 @@ async fn before_it_stops_accepting_it_serves_on_for_the_delay() -> Outcome {
 
 /// Sends over sockets are counted, and the process is measured.
 #[tokio::test]
-async fn metrics_tell_of_sends_over_sockets_and_of_the_process() -> Outcome {
+async fn metrics_tell_of_sends_over_sockets_and_of_the_process() -> LifeTestResult {
     let server = Server::start(Config::embedded()).await?;
     let ops = server.addrs().ops.unwrap();
-    let mut connection = Connection::open(&server, "13800000001").await;
+    let mut connection = SocketConnection::open(&server, "13800000001").await;
     let send = pb::SendMessageReq {
         receiver_type: pb::ReceiverType::RtUser.into(),
         receiver_id: connection.user_id,

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use gimlet_proto::pb;
 use gimlet_proto::pb::logic_ext_client::LogicExtClient;
-use gimlet_server::config::{CodeVerifier, Listener, Secret};
+use gimlet_server::config::{CodeVerifier, ListenerName, SecretString};
 use gimlet_server::{Config, Server};
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,9 +17,9 @@ use tokio::net::TcpStream;
 
 /// Starts a server that trusts this network and is not a development run; an address may have `each`
 /// connections.
-async fn server(trusted: &str, protocol: &[Listener], each: usize) -> Server {
+async fn server(trusted: &str, protocol: &[ListenerName], each: usize) -> Server {
     let mut config = Config::embedded();
-    config.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
+    config.business.code_verifier = CodeVerifier::Fixed(SecretString::new("1"));
     config.limits.per_address = each;
     config.limits.node.failed_sign_ins = 3;
     config.proxies.trusted = vec![trusted.parse().unwrap()];
@@ -82,7 +82,7 @@ async fn answer(addr: SocketAddr, bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_trusted_proxys_header_names_who_is_counted() {
-    let server = server("127.0.0.0/8", &[Listener::Tcp], 1).await;
+    let server = server("127.0.0.0/8", &[ListenerName::Tcp], 1).await;
     let tcp = server.addrs().tcp.unwrap();
     let (first, code) = connect(tcp, &header([192, 0, 2, 1])).await;
     assert_eq!(code, Some(10_000));
@@ -101,7 +101,12 @@ async fn a_trusted_proxys_header_names_who_is_counted() {
 
 #[tokio::test]
 async fn a_header_that_is_missing_malformed_or_not_trusted_is_refused_with_the_reason() {
-    let all = [Listener::Tcp, Listener::Ws, Listener::Http, Listener::Grpc];
+    let all = [
+        ListenerName::Tcp,
+        ListenerName::Ws,
+        ListenerName::Http,
+        ListenerName::Grpc,
+    ];
     let trusting = server("127.0.0.0/8", &all, 100).await;
     let distrusting = server("10.0.0.0/8", &all, 100).await;
     let addrs = |server: &Server| {
@@ -215,7 +220,7 @@ async fn lock_outs_see_the_address_that_a_trusted_proxy_names() {
     }
     assert_eq!(wrong_call(&trusting, Some("203.0.113.2")).await, "10000");
     // A socket from there is locked out as well.
-    let tcp = server("127.0.0.0/8", &[Listener::Tcp], 100).await;
+    let tcp = server("127.0.0.0/8", &[ListenerName::Tcp], 100).await;
     for _ in 0..3 {
         let (_, code) = connect(tcp.addrs().tcp.unwrap(), &header([203, 0, 113, 1])).await;
         assert_eq!(code, Some(10_000));

@@ -5,7 +5,7 @@
     reason = "a failed test should panic, its helpers too"
 )]
 
-mod running;
+mod gimlet_process;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -13,11 +13,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use running::Running;
+use gimlet_process::GimletProcess;
 
 /// Starts a server whose stop takes its whole grace, because a request never ends.
-fn held() -> (Running, TcpStream) {
-    let (running, _) = Running::start(&[("GIMLET_STOP__GRACE", "3s")]);
+fn held() -> (GimletProcess, TcpStream) {
+    let (running, _) = GimletProcess::start(&[("GIMLET_STOP__GRACE", "3s")]);
     let mut upload = TcpStream::connect(running.addr("files")).unwrap();
     let begun = "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; \
                  boundary=B\r\nContent-Length: 99999\r\nExpect: 100-continue\r\n\r\n";
@@ -66,7 +66,7 @@ fn a_second_signal_after_half_a_second_ends_it_at_once() {
 }
 
 #[test]
-fn what_is_left_after_the_grace_is_cut_and_the_storage_closes() {
+fn connections_left_after_the_grace_are_closed_and_the_storage_closes() {
     let (running, mut upload) = held();
     // A handshake that never ends.
     let mut upgrade = TcpStream::connect(running.addr("websocket")).unwrap();
@@ -90,7 +90,7 @@ fn sighup_reads_the_level_again_and_says_what_waits() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("gimlet.toml");
     std::fs::write(&file, "[log]\nlevel = \"warn\"\n[limits]\nidle = \"9m\"\n").unwrap();
-    let (running, _) = Running::start_with(&["--config", file.to_str().unwrap()], &[]);
+    let (running, _) = GimletProcess::start_with(&["--config", file.to_str().unwrap()], &[]);
     std::fs::write(&file, "[log]\nlevel = \"verbose\"\n").unwrap();
     running.signal("-HUP");
     running.await_log("did you mean debug?");
@@ -118,7 +118,7 @@ fn sighup_loads_the_certificate_again_also_without_a_file() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (cert, key) = (path("cert.pem"), path("key.pem"));
     let env = [("GIMLET_TLS__CERT", &*cert), ("GIMLET_TLS__KEY", &*key)];
-    let (running, banner) = Running::start(&env);
+    let (running, banner) = GimletProcess::start(&env);
     assert!(banner.contains("tls://127.0.0.1:"), "{banner}");
     certify(folder.path());
     running.signal("-HUP");
@@ -134,7 +134,7 @@ fn sighup_loads_the_certificate_again_also_without_a_file() {
 
 #[test]
 fn sighup_without_a_file_changes_nothing() {
-    let (running, _) = Running::start(&[]);
+    let (running, _) = GimletProcess::start(&[]);
     running.signal("-HUP");
     running.await_log("without --config");
     running.signal("-TERM");
@@ -151,7 +151,8 @@ fn a_closed_terminal_stops_it_with_a_drain() {
         while b'Ctrl-C' not in said: said += os.read(terminal, 4096)\n\
         os.close(terminal)\n\
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n";
-    let output = running::gimlet_by("python3", &["-c", closing, env!("CARGO_BIN_EXE_gimlet")]);
+    let output =
+        gimlet_process::gimlet_by("python3", &["-c", closing, env!("CARGO_BIN_EXE_gimlet")]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{text}");
 }
@@ -159,7 +160,7 @@ fn a_closed_terminal_stops_it_with_a_drain() {
 /// The reader of the log may go away: logging must not end anything because of it.
 #[test]
 fn a_log_that_nobody_reads_any_more_ends_nothing() {
-    let mut child = running::with_environment(env!("CARGO_BIN_EXE_gimlet"), &[])
+    let mut child = gimlet_process::with_environment(env!("CARGO_BIN_EXE_gimlet"), &[])
         .spawn()
         .unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());

@@ -11,8 +11,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_client::{Api, Client, Content, Credentials, Event, Events, Options, Receiver, Trust};
-use gimlet_server::config::Listener;
+use gimlet_client::{
+    ApiClient, Client, ClientEvent, ClientOptions, DeviceCredentials, EventStream, MessageContent,
+    MessageTarget, TrustedRoots,
+};
+use gimlet_server::config::ListenerName;
 use gimlet_server::{Config, Server};
 use rcgen::{BasicConstraints, CertificateParams, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,12 +29,12 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// An authority made for a test.
-struct Authority {
+struct TestAuthority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-impl Authority {
+impl TestAuthority {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(BasicConstraints::Unconstrained);
@@ -52,8 +55,8 @@ impl Authority {
         std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
     }
 
-    fn trust(&self) -> Trust {
-        Trust::with_pem(self.pem.as_bytes()).unwrap()
+    fn trust(&self) -> TrustedRoots {
+        TrustedRoots::with_pem(self.pem.as_bytes()).unwrap()
     }
 
     fn connector(&self, alpn: &[&str]) -> TlsConnector {
@@ -78,25 +81,25 @@ impl Authority {
     }
 }
 
-struct Secure {
+struct TlsServer {
     server: Server,
-    authority: Authority,
+    authority: TestAuthority,
     folder: tempfile::TempDir,
 }
 
-impl Secure {
+impl TlsServer {
     async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
     async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+        let (authority, folder) = (TestAuthority::new(), tempfile::tempdir().unwrap());
         authority.issue(folder.path());
         let path = |name: &str| Some(folder.path().join(name).display().to_string());
         let mut config = Config::embedded();
         config.tls.cert = path("cert.pem");
         config.tls.key = path("key.pem");
-        config.tls.listeners.push(Listener::Ops);
+        config.tls.listeners.push(ListenerName::Ops);
         change(&mut config);
         let server = Server::start(config).await.unwrap();
         Self {
@@ -107,13 +110,13 @@ impl Secure {
     }
 
     /// Signs a user in by gRPC and connects it by TCP or WebSocket, all with TLS.
-    async fn client(&self, phone: &str, is_ws: bool) -> (Client, Events) {
+    async fn client(&self, phone: &str, is_ws: bool) -> (Client, EventStream) {
         let addrs = self.server.addrs();
         let grpc = format!("https://localhost:{}", addrs.grpc[0].port());
-        let api = Api::with_trust(&grpc, &self.authority.trust()).unwrap();
+        let api = ApiClient::with_trust(&grpc, &self.authority.trust()).unwrap();
         let device_id = api.register_device("test").await.unwrap();
         let user = api.sign_in(phone, "000000", device_id).await.unwrap();
-        let who = Credentials {
+        let who = DeviceCredentials {
             user_id: user.user_id,
             device_id,
             token: user.token,
@@ -123,10 +126,10 @@ impl Secure {
         } else {
             format!("tls://localhost:{}", addrs.tcp.unwrap().port())
         };
-        let mut options = Options::new(address.parse().unwrap(), who);
+        let mut options = ClientOptions::new(address.parse().unwrap(), who);
         options.trust = Some(self.authority.trust());
         let (client, mut events) = Client::connect(options).await.unwrap();
-        while !matches!(events.next().await, Some(Event::CaughtUp { .. })) {}
+        while !matches!(events.next().await, Some(ClientEvent::CaughtUp { .. })) {}
         (client, events)
     }
 }
@@ -136,20 +139,20 @@ fn user_of(client: &Client) -> i64 {
 }
 
 /// Returns the text of the next message of somebody else; a lost connection is a failure.
-async fn receives(events: &mut Events) -> String {
+async fn receives(events: &mut EventStream) -> String {
     loop {
         match events.next().await.unwrap() {
-            Event::Message(message) if !message.own => match message.content {
-                Content::Text(text) => return text,
+            ClientEvent::Message(message) if !message.own => match message.content {
+                MessageContent::Text(text) => return text,
                 other => panic!("{other:?}"),
             },
-            Event::Disconnected { reason, .. } => panic!("disconnected: {reason}"),
+            ClientEvent::Disconnected { reason, .. } => panic!("disconnected: {reason}"),
             _ => {}
         }
     }
 }
 
-async fn get(secure: &Secure, addr: SocketAddr, path: &str) -> String {
+async fn get(secure: &TlsServer, addr: SocketAddr, path: &str) -> String {
     let mut stream = secure.authority.connect(addr, &["http/1.1"]).await;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -160,17 +163,22 @@ async fn get(secure: &Secure, addr: SocketAddr, path: &str) -> String {
 
 #[tokio::test]
 async fn people_talk_over_tls_on_every_listener() {
-    let secure = Secure::start().await;
+    let secure = TlsServer::start().await;
     let (alice, mut alice_events) = secure.client("13800000001", false).await;
     let (bob, mut bob_events) = secure.client("13800000002", true).await;
     // Longer than one record of TLS.
     let long = "0123456789".repeat(4_000);
     for text in ["hi", long.as_str()] {
-        let to_bob = Receiver::User(user_of(&bob));
-        alice.send(to_bob, Content::text(text)).await.unwrap();
+        let to_bob = MessageTarget::User(user_of(&bob));
+        alice
+            .send(to_bob, MessageContent::text(text))
+            .await
+            .unwrap();
         assert_eq!(receives(&mut bob_events).await, text);
-        let to_alice = Receiver::User(user_of(&alice));
-        bob.send(to_alice, Content::text(text)).await.unwrap();
+        let to_alice = MessageTarget::User(user_of(&alice));
+        bob.send(to_alice, MessageContent::text(text))
+            .await
+            .unwrap();
         assert_eq!(receives(&mut alice_events).await, text);
     }
     let addrs = secure.server.addrs().clone();
@@ -184,22 +192,25 @@ async fn people_talk_over_tls_on_every_listener() {
 
 #[tokio::test]
 async fn a_certificate_is_replaced_under_load_and_no_connection_drops() {
-    let mut secure = Secure::start().await;
+    let mut secure = TlsServer::start().await;
     let (alice, _alice_events) = secure.client("13800000001", false).await;
     let (bob, mut bob_events) = secure.client("13800000002", true).await;
-    let to_bob = Receiver::User(user_of(&bob));
+    let to_bob = MessageTarget::User(user_of(&bob));
     let mut expected = 0;
     for round in 0..5 {
         let former = secure.authority.trust();
         if round == 4 {
             // Another authority: who trusts the former one only is not convinced any more.
-            secure.authority = Authority::new();
+            secure.authority = TestAuthority::new();
         }
         secure.authority.issue(secure.folder.path());
         let sending = async {
             for number in 0..100 {
                 let text = format!("{round} {number}");
-                alice.send(to_bob, Content::text(text)).await.unwrap();
+                alice
+                    .send(to_bob, MessageContent::text(text))
+                    .await
+                    .unwrap();
             }
         };
         let reloading = async {
@@ -218,7 +229,7 @@ async fn a_certificate_is_replaced_under_load_and_no_connection_drops() {
         drop(carol);
         if round == 4 {
             let grpc = secure.server.addrs().grpc[0].port();
-            let api = Api::with_trust(&format!("https://localhost:{grpc}"), &former).unwrap();
+            let api = ApiClient::with_trust(&format!("https://localhost:{grpc}"), &former).unwrap();
             assert!(api.register_device("test").await.is_err());
         }
     }
@@ -231,7 +242,7 @@ async fn a_certificate_is_replaced_under_load_and_no_connection_drops() {
 
 #[tokio::test]
 async fn what_is_not_tls_gets_an_answer_of_its_own() {
-    let secure = Secure::start().await;
+    let secure = TlsServer::start().await;
     let addrs = secure.server.addrs().clone();
     let sockets = [
         addrs.tcp.unwrap(),
@@ -273,7 +284,7 @@ async fn what_is_not_tls_gets_an_answer_of_its_own() {
 
 #[tokio::test]
 async fn a_handshake_that_does_not_end_is_closed_and_frees_its_place() {
-    let secure = Secure::start().await;
+    let secure = TlsServer::start().await;
     let mut socket = TcpStream::connect(secure.server.addrs().tcp.unwrap())
         .await
         .unwrap();
@@ -291,7 +302,7 @@ async fn a_handshake_that_does_not_end_is_closed_and_frees_its_place() {
 
 #[tokio::test]
 async fn an_unfinished_handshake_takes_a_place_and_the_next_client_gets_an_alert() {
-    let secure = Secure::start_with(|config| config.limits.max_connections = 1).await;
+    let secure = TlsServer::start_with(|config| config.limits.max_connections = 1).await;
     let tcp = secure.server.addrs().tcp.unwrap();
     let silent = TcpStream::connect(tcp).await.unwrap();
     let mut socket = TcpStream::connect(tcp).await.unwrap();

@@ -6,17 +6,17 @@
     reason = "a failed test should panic, its helpers too"
 )]
 
-mod running;
+mod gimlet_process;
 
 use std::path::Path;
 use std::process::{Command, Output};
 
+use gimlet_process::{GimletProcess, with_environment};
 use gimlet_proto::pb;
 use gimlet_proto::pb::business_ext_client::BusinessExtClient;
 use gimlet_proto::pb::logic_ext_client::LogicExtClient;
 use gimlet_proto::pb::logic_int_client::LogicIntClient;
 use prost::Message as _;
-use running::{Running, with_environment};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -46,13 +46,13 @@ fn json(data: &Path, args: &[&str]) -> serde_json::Value {
 }
 
 /// Credentials of a device.
-struct Client {
+struct SignedUpDevice {
     user: i64,
     device: i64,
     token: String,
 }
 
-async fn sign_up(server: &Running, phone: &str) -> Client {
+async fn sign_up(server: &GimletProcess, phone: &str) -> SignedUpDevice {
     let url = format!("http://{}", server.addr("grpc"));
     let mut logic = LogicExtClient::connect(url.clone()).await.unwrap();
     let device = pb::RegisterDeviceReq {
@@ -75,7 +75,7 @@ async fn sign_up(server: &Running, phone: &str) -> Client {
     };
     let mut business = BusinessExtClient::connect(url).await.unwrap();
     let user = business.sign_in(request).await.unwrap().into_inner();
-    Client {
+    SignedUpDevice {
         user: user.user_id,
         device,
         token: user.token,
@@ -83,7 +83,7 @@ async fn sign_up(server: &Running, phone: &str) -> Client {
 }
 
 /// Sends this user a text as a backend.
-async fn put(server: &Running, to: i64, text: &str) {
+async fn put(server: &GimletProcess, to: i64, text: &str) {
     let url = format!("http://{}", server.addr("internal"));
     let mut logic = LogicIntClient::connect(url).await.unwrap();
     let send = pb::SendMessageReq {
@@ -99,7 +99,7 @@ async fn put(server: &Running, to: i64, text: &str) {
 }
 
 /// Returns the epoch and the texts that a device gets from this seq on.
-async fn sync(server: &Running, who: &Client, seq: i64) -> (u64, Vec<String>) {
+async fn sync(server: &GimletProcess, who: &SignedUpDevice, seq: i64) -> (u64, Vec<String>) {
     let mut stream = TcpStream::connect(server.addr("tcp")).await.unwrap();
     let sign_in = pb::SignInInput {
         device_id: who.device,
@@ -145,7 +145,7 @@ async fn ask(stream: &mut TcpStream, kind: pb::PackageType, data: Vec<u8>) -> pb
     }
 }
 
-fn stop(server: Running) {
+fn stop(server: GimletProcess) {
     server.signal("-TERM");
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -154,11 +154,11 @@ fn stop(server: Running) {
 /// N-C3: back up, continue, restore, send more. A client that was away must get everything sent
 /// after the restore.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_away_across_a_restore_starts_over_and_gets_everything() {
+async fn a_client_away_during_a_restore_starts_over_and_gets_everything() {
     let place = tempfile::tempdir().unwrap();
     let (data, moved) = (place.path().join("data"), place.path().join("moved"));
     let file = place.path().join("backup");
-    let (server, _) = Running::start(&sled(&data));
+    let (server, _) = GimletProcess::start(&sled(&data));
     let away = sign_up(&server, "13800000001").await;
     for n in 1..=3 {
         put(&server, away.user, &format!("kept {n}")).await;
@@ -173,7 +173,7 @@ async fn who_was_away_across_a_restore_starts_over_and_gets_everything() {
     stop(server);
     std::fs::rename(&data, &moved).unwrap();
     let restored = json(&data, &["restore", file.to_str().unwrap(), "--json"]);
-    let (server, _) = Running::start(&sled(&data));
+    let (server, _) = GimletProcess::start(&sled(&data));
     for n in 1..=3 {
         put(&server, away.user, &format!("NEW{n}")).await;
     }
@@ -198,7 +198,7 @@ async fn who_was_away_across_a_restore_starts_over_and_gets_everything() {
 async fn a_new_epoch_is_noticed_by_who_runs() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
-    let (server, _) = Running::start(&sled(&data));
+    let (server, _) = GimletProcess::start(&sled(&data));
     let who = sign_up(&server, "13800000001").await;
     let (first, _) = sync(&server, &who, 0).await;
     let mut live = TcpStream::connect(server.addr("tcp")).await.unwrap();
@@ -225,7 +225,7 @@ async fn a_new_epoch_is_noticed_by_who_runs() {
     // The same with a storage that no process has open.
     let said = json(&data, &["new-epoch", "--json"]);
     assert_eq!(said["old"], second);
-    let (server, _) = Running::start(&sled(&data));
+    let (server, _) = GimletProcess::start(&sled(&data));
     let (third, _) = sync(&server, &who, 0).await;
     assert_eq!(said["new"], third);
     stop(server);
@@ -240,7 +240,7 @@ async fn a_check_and_a_backup_say_what_they_did_by_their_exit_codes() {
     let missing = tool(&data, &["verify"]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(!data.exists(), "a mistyped directory is not made");
-    let (server, _) = Running::start(&sled(&data));
+    let (server, _) = GimletProcess::start(&sled(&data));
     let who = sign_up(&server, "13800000001").await;
     put(&server, who.user, "hi").await;
     let busy = tool(&data, &["verify"]);

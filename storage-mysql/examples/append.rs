@@ -14,34 +14,36 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gimlet_core::id::{DeviceId, MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
-use gimlet_core::store::{Append, Key, Stores};
-use gimlet_core::time::Timestamp;
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
+};
+use gimlet_core::store::{AppendRequest, IdempotencyKey, StoreSet};
+use gimlet_core::time::UnixTimestamp;
 use tokio::time::Instant;
 
 const USERS: u64 = 10_000;
 const SPAN: Duration = Duration::from_secs(5);
 
-fn send(from: u64, to: u64, keyed: bool) -> Append {
+fn send(from: u64, to: u64, keyed: bool) -> AppendRequest {
     let (user, other) = (UserId::new(from).unwrap(), UserId::new(to).unwrap());
     let id = MessageId::generate();
-    let key = keyed.then(|| Key {
+    let key = keyed.then(|| IdempotencyKey {
         id: [from.to_be_bytes().as_slice(), id.as_bytes()].concat(),
         digest: [7; 16],
         window: Duration::from_hours(168),
     });
-    Append {
+    AppendRequest {
         message: Arc::new(Message {
             id,
-            sender: Sender::User {
+            sender: MessageSender::User {
                 user,
                 device: DeviceId::new(from),
             },
-            receiver: Receiver::User(other),
+            receiver: MessageReceiver::User(other),
             mentions: Vec::new(),
             kind: 1,
-            content: Content(Bytes::from(vec![b'x'; 100])),
-            sent_at: Timestamp(0),
+            content: MessageContent(Bytes::from(vec![b'x'; 100])),
+            sent_at: UnixTimestamp(0),
             unknown: UnknownFields::NONE,
         }),
         recipients: [user, other].into(),
@@ -51,10 +53,10 @@ fn send(from: u64, to: u64, keyed: bool) -> Append {
 }
 
 /// Appends one batch after another until the time is over; returns the number of sends.
-async fn write(stores: Stores, batch: usize, keyed: bool, seed: u64) -> usize {
+async fn write(stores: StoreSet, batch: usize, keyed: bool, seed: u64) -> usize {
     let (start, mut sends, mut at) = (Instant::now(), 0, seed);
     while start.elapsed() < SPAN {
-        let batch: Vec<Append> = (0..batch)
+        let batch: Vec<AppendRequest> = (0..batch)
             .map(|_| {
                 at = at.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let from = 1 + (at >> 33) % USERS;
@@ -77,7 +79,7 @@ async fn main() {
         eprintln!("{}", support::MISSING);
         return;
     };
-    let place = support::Place::new(&servers).await;
+    let place = support::TestDatabase::new(&servers).await;
     let opened = place.open().await;
     println!("writers  batch  keys  sends/s  statements/batch");
     let mut shapes = vec![

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use gimlet_core::id::UserId;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Kind, StoreError};
+use gimlet_core::store::{StoreError, StoreErrorKind};
 use sqlx::mysql::MySqlDatabaseError;
 
-use crate::numbers::{ErrorScope, error_scope};
-use crate::record::Unreadable;
+use crate::error_numbers::{ErrorScope, error_scope};
+use crate::record::RecordDecodeError;
 
 /// Error number of a table that does not exist.
 const NO_TABLE: u16 = 1146;
@@ -104,15 +104,15 @@ pub enum OpenError {
 
 impl OpenError {
     /// Converts the reason why a step of the opening failed, for which this time was allowed.
-    pub(crate) fn of_step(fault: Fault, allowed: Duration) -> Self {
+    pub(crate) fn of_step(fault: EngineError, allowed: Duration) -> Self {
         match fault {
-            Fault::Unfit(unfit) => Self::Unfit(unfit),
-            Fault::Mysql(error) if number(&error) == Some(NO_TABLE) => {
+            EngineError::Unfit(unfit) => Self::Unfit(unfit),
+            EngineError::Mysql(error) if number(&error) == Some(NO_TABLE) => {
                 Self::Schema(error.to_string())
             }
-            Fault::Mysql(error) => Self::Mysql(error),
-            Fault::Corrupt(what) => Self::Damaged(what.into()),
-            Fault::Deadline => {
+            EngineError::Mysql(error) => Self::Mysql(error),
+            EngineError::Corrupt(what) => Self::Damaged(what.into()),
+            EngineError::Deadline => {
                 let text = format!("no answer within {allowed:?}");
                 let error = std::io::Error::new(std::io::ErrorKind::TimedOut, text);
                 Self::Mysql(sqlx::Error::Io(error))
@@ -188,7 +188,7 @@ pub enum UnfitServer {
 
 /// Reasons why a call failed, before the call's name is attached.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
+pub(crate) enum EngineError {
     /// MySQL, or the connection to it, failed.
     #[error("mysql")]
     Mysql(#[from] sqlx::Error),
@@ -228,13 +228,13 @@ pub(crate) enum Fault {
     Corrupt(&'static str),
     /// A stored message cannot be decoded.
     #[error(transparent)]
-    Unreadable(#[from] Unreadable),
+    Unreadable(#[from] RecordDecodeError),
     /// The caller made a mistake.
     #[error("{0}")]
     Misuse(&'static str),
 }
 
-impl Fault {
+impl EngineError {
     /// Converts the fault into the error of this operation, as the caller sees it.
     pub(crate) fn of(self, op: &'static str) -> StoreError {
         let kind = match &self {
@@ -245,10 +245,10 @@ impl Fault {
             | Self::Closed
             | Self::Unfit(_)
             | Self::WentBack { .. }
-            | Self::OtherCluster(_) => Kind::Unavailable,
-            Self::Unknown(_) => Kind::Unknown,
-            Self::Corrupt(_) | Self::Unreadable(_) => Kind::Corrupt,
-            Self::Misuse(_) => Kind::Misuse,
+            | Self::OtherCluster(_) => StoreErrorKind::Unavailable,
+            Self::Unknown(_) => StoreErrorKind::Unknown,
+            Self::Corrupt(_) | Self::Unreadable(_) => StoreErrorKind::Corrupt,
+            Self::Misuse(_) => StoreErrorKind::Misuse,
         };
         StoreError::with(op, kind, self)
     }
@@ -256,7 +256,10 @@ impl Fault {
     /// Returns whether the server is unusable, as opposed to a fault of the request.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Mysql(error) => matches!(mysql_kind(error), Kind::Unavailable | Kind::Full),
+            Self::Mysql(error) => matches!(
+                mysql_kind(error),
+                StoreErrorKind::Unavailable | StoreErrorKind::Full
+            ),
             Self::Redis(_)
             | Self::Deadline
             | Self::Down
@@ -331,30 +334,30 @@ fn number(error: &sqlx::Error) -> Option<u16> {
     Some(error.try_downcast_ref::<MySqlDatabaseError>()?.number())
 }
 
-fn mysql_kind(error: &sqlx::Error) -> Kind {
+fn mysql_kind(error: &sqlx::Error) -> StoreErrorKind {
     match error {
         sqlx::Error::Database(_) => match number(error).map(error_scope) {
-            Some(ErrorScope::Full) => Kind::Full,
-            Some(ErrorScope::Value) => Kind::Misuse,
-            Some(ErrorScope::Damaged) => Kind::Corrupt,
+            Some(ErrorScope::Full) => StoreErrorKind::Full,
+            Some(ErrorScope::Value) => StoreErrorKind::Misuse,
+            Some(ErrorScope::Damaged) => StoreErrorKind::Corrupt,
             // Locked by another session, or a deadlock that the retries did not resolve.
-            Some(ErrorScope::Locked | ErrorScope::Conflict) => Kind::Contended,
+            Some(ErrorScope::Locked | ErrorScope::Conflict) => StoreErrorKind::Contended,
             // Every other error ends the transaction without storing anything.
-            _ => Kind::Unavailable,
+            _ => StoreErrorKind::Unavailable,
         },
         sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::Decode(_)
         | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::ColumnIndexOutOfBounds { .. } => Kind::Corrupt,
-        _ => Kind::Unavailable,
+        | sqlx::Error::ColumnIndexOutOfBounds { .. } => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Unavailable,
     }
 }
 
-fn redis_kind(error: &redis::RedisError) -> Kind {
+fn redis_kind(error: &redis::RedisError) -> StoreErrorKind {
     if error.code() == Some("OOM") {
-        Kind::Full
+        StoreErrorKind::Full
     } else {
-        Kind::Unavailable
+        StoreErrorKind::Unavailable
     }
 }
 

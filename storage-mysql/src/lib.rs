@@ -1,7 +1,7 @@
 //! gimlet's storage for clusters: MySQL (or MariaDB, or TiDB) for durable data, Redis for volatile
 //! data.
 //!
-//! Serves any number of nodes at once; [`open()`] gives one node its [`Stores`].
+//! Serves any number of nodes at once; [`open()`] gives one node its [`StoreSet`].
 //!
 //! # Where data is stored
 //!
@@ -26,16 +26,16 @@
 //! A batch of sends is one transaction of a few statements (`mysql::append`), however many sends
 //! and recipients share it. Each transaction runs in its own task, within a deadline. A deadlock or
 //! a broken connection is retried; a commit whose answer was lost is
-//! [`Kind::Unknown`](gimlet_core::store::Kind::Unknown). The SQL is the subset that MySQL 8,
+//! [`StoreErrorKind::Unknown`](gimlet_core::store::StoreErrorKind::Unknown). The SQL is the subset that MySQL 8,
 //! MariaDB 10.6 and TiDB have in common; it is tested on MariaDB 10.11.
 //!
 //! This crate knows the traits of `gimlet-core`; no client sockets, no service, no other backend.
 
 mod config;
 mod error;
+mod error_numbers;
 mod migrate;
 mod mysql;
-mod numbers;
 mod open;
 mod record;
 mod redis;
@@ -44,13 +44,13 @@ mod verify;
 
 pub use config::{Config, MysqlConfig, RedisConfig};
 pub use error::{OpenError, UnfitServer};
+pub use error_numbers::{ERROR_NUMBERS, ErrorScope, error_scope};
 #[doc(hidden)]
 pub use migrate::migration_statements;
 pub use migrate::{migrate, pending};
-pub use mysql::{SESSION_SETTINGS, Servers, SessionSetting};
-pub use numbers::{ERROR_NUMBERS, ErrorScope, error_scope};
-pub use open::{Lasting, Live, Opened, open, open_lasting, open_live};
+pub use mysql::{SESSION_SETTINGS, ServerKinds, SessionSetting};
+pub use open::{MysqlStores, OpenedStores, RedisStores, open, open_lasting, open_live};
 pub use verify::verify;
 
 #[cfg(doc)]
-use gimlet_core::store::Stores;
+use gimlet_core::store::StoreSet;

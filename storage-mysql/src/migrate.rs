@@ -21,12 +21,12 @@ use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 
 use crate::config::MysqlConfig;
 use crate::error::OpenError;
-use crate::mysql::{Connector, Purpose, opening_step};
+use crate::mysql::{ConnectionPurpose, MysqlConnector, opening_step};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../sql/migrations");
 
 /// Table in which sqlx records the applied migrations.
-const APPLIED: &str = "_sqlx_migrations";
+const APPLIED_TABLE: &str = "_sqlx_migrations";
 
 /// Time for which a migration waits for another one.
 const LOCK_WAIT: Duration = Duration::from_mins(1);
@@ -38,7 +38,9 @@ const DONE_BEFORE: [u16; 6] = [1050, 1051, 1060, 1061, 1062, 1091];
 /// Opens a connection for schema changes, with the same session settings as every other connection
 /// but longer timeouts.
 pub(crate) async fn connect(config: &MysqlConfig) -> Result<MySqlConnection, OpenError> {
-    let opened = Connector::new(config, Purpose::Migration)?.open().await;
+    let opened = MysqlConnector::new(config, ConnectionPurpose::Migration)?
+        .open()
+        .await;
     opened.map(|(conn, _)| conn)
 }
 
@@ -60,7 +62,7 @@ pub async fn migrate(config: &MysqlConfig) -> Result<(), OpenError> {
         return Err(OpenError::Migrating);
     }
     let known = opening_step(allowed, async {
-        let made = conn.ensure_migrations_table(APPLIED).await;
+        let made = conn.ensure_migrations_table(APPLIED_TABLE).await;
         made.map_err(cause)?;
         Ok(known(&mut conn).await?)
     });
@@ -263,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_cut_into_whole_statements() {
+    fn a_text_is_split_into_whole_statements() {
         let all = statements(
             "-- a; comment\nCREATE TABLE a (\n  x INT,\n  y INT\n);\n\nINSERT INTO a VALUES (1);\n",
         );

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use gimlet_core::dependency::Dependency;
+use gimlet_core::dependency::DependencyHealth;
 use gimlet_core::store::{
     AccountStore, DeviceRoute, DeviceStore, FriendStore, GroupStore, InboxStore, RoomStore,
-    SeqStore, Stores,
+    SeqStore, StoreSet,
 };
-use gimlet_core::time::Clock;
+use gimlet_core::time::TimeSource;
 
 use crate::config::{Config, MysqlConfig, RedisConfig};
 use crate::error::OpenError;
@@ -16,12 +16,12 @@ use crate::{migrate, mysql, redis};
 
 /// The opened MySQL half of the storage. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Lasting {
-    db: mysql::Db,
+pub struct MysqlStores {
+    db: mysql::MysqlEngine,
     cluster: u64,
 }
 
-impl Lasting {
+impl MysqlStores {
     /// Returns the store of heads, the epoch and id blocks.
     #[must_use]
     pub fn seq(&self) -> Arc<dyn SeqStore> {
@@ -66,7 +66,7 @@ impl Lasting {
 
     /// Returns the health of the connection to MySQL.
     #[must_use]
-    pub fn health(&self) -> Arc<Dependency> {
+    pub fn health(&self) -> Arc<DependencyHealth> {
         self.db.health()
     }
 
@@ -103,16 +103,16 @@ impl Lasting {
 /// The opened Redis half of the storage. Cheap to clone; its background tasks end with the last
 /// handle to the rooms.
 #[derive(Clone, Debug)]
-pub struct Live {
+pub struct RedisStores {
     /// Store of rooms and their brief history.
     pub room: Arc<dyn RoomStore>,
     /// Store of routes: the node that holds a device's connection.
     pub route: Arc<dyn DeviceRoute>,
-    access: redis::Access,
+    access: redis::RedisAccess,
 }
 
-impl Live {
-    fn of(served: redis::Served) -> Self {
+impl RedisStores {
+    fn of(served: redis::RedisParts) -> Self {
         Self {
             room: served.room,
             route: served.route,
@@ -128,7 +128,7 @@ impl Live {
 
     /// Returns the health of the connection to Redis.
     #[must_use]
-    pub const fn health(&self) -> &Arc<Dependency> {
+    pub const fn health(&self) -> &Arc<DependencyHealth> {
         &self.access.health
     }
 
@@ -141,20 +141,20 @@ impl Live {
 
 /// Both engines, opened.
 #[derive(Clone, Debug)]
-pub struct Opened {
+pub struct OpenedStores {
     /// All stores.
-    pub stores: Stores,
+    pub stores: StoreSet,
     /// The MySQL half, to close its connections when everything else has ended.
-    pub lasting: Lasting,
+    pub lasting: MysqlStores,
     /// The Redis half.
-    pub live: Live,
+    pub live: RedisStores,
 }
 
 /// Opens MySQL: checks that the server's commits are durable and that the tables exist.
 pub async fn open_lasting(
     config: &MysqlConfig,
-    clock: Arc<dyn Clock>,
-) -> Result<Lasting, OpenError> {
+    clock: Arc<dyn TimeSource>,
+) -> Result<MysqlStores, OpenError> {
     let missing = migrate::pending(config).await?;
     if missing > 0 {
         return Err(OpenError::Schema(format!(
@@ -162,28 +162,28 @@ pub async fn open_lasting(
         )));
     }
     let (db, cluster) = mysql::open(config, clock).await?;
-    Ok(Lasting { db, cluster })
+    Ok(MysqlStores { db, cluster })
 }
 
 /// Opens Redis for the cluster with this identity. A node without a database passes `None` and
 /// accepts the identity that it finds in Redis. Redis need not be up: calls that need it are
 /// unavailable until it is. Must be called within a tokio runtime.
-pub fn open_live(config: &RedisConfig, cluster: Option<u64>) -> Result<Live, OpenError> {
-    Ok(Live::of(redis::open(config, cluster)?))
+pub fn open_live(config: &RedisConfig, cluster: Option<u64>) -> Result<RedisStores, OpenError> {
+    Ok(RedisStores::of(redis::open(config, cluster)?))
 }
 
 /// Opens both engines.
-pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError> {
+pub async fn open(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenedStores, OpenError> {
     let lasting = open_lasting(&config.mysql, clock).await?;
     let served = redis::open(&config.redis, Some(lasting.cluster()))?;
     let commits = Arc::clone(&served.commits);
-    let live = Live::of(served);
+    let live = RedisStores::of(served);
     live.check().await?;
     // From here on, every new connection is compared with the commits of all nodes. The connections
     // that are open already were made before those commits could be read, so one of them is
     // compared now.
     lasting.db.share(commits).await?;
-    let stores = Stores {
+    let stores = StoreSet {
         seq: lasting.seq(),
         inbox: lasting.inbox(),
         group: lasting.group(),
@@ -193,7 +193,7 @@ pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, Open
         account: lasting.account(),
         friend: lasting.friend(),
     };
-    Ok(Opened {
+    Ok(OpenedStores {
         stores,
         lasting,
         live,

@@ -26,7 +26,7 @@ pub(crate) const HEADER: usize = 1 + 4;
 
 /// Reasons that a stored message cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unreadable {
+pub(crate) enum RecordDecodeError {
     /// The first byte names a format that this version does not know.
     #[error(
         "a stored message has the format {0}, and this version of gimlet reads 1 and 2: run a version that knows it"
@@ -56,7 +56,7 @@ pub(crate) fn encode(message: &Message) -> Vec<u8> {
 }
 
 /// Decodes a message, whose content is a part of `raw`.
-pub(crate) fn decode(raw: impl Into<Bytes>) -> Result<Message, Unreadable> {
+pub(crate) fn decode(raw: impl Into<Bytes>) -> Result<Message, RecordDecodeError> {
     let raw = raw.into();
     if raw.first() == Some(&legacy::FORMAT) {
         return legacy::decode(raw);
@@ -76,7 +76,7 @@ pub(crate) fn encode_envelope(envelope: &Envelope) -> Vec<u8> {
 }
 
 /// Decodes a message with its sender's profile; nothing of `raw` is kept.
-pub(crate) fn decode_envelope(raw: &[u8]) -> Result<Envelope, Unreadable> {
+pub(crate) fn decode_envelope(raw: &[u8]) -> Result<Envelope, RecordDecodeError> {
     if raw.first() == Some(&legacy::FORMAT) {
         return legacy::decode_envelope(Bytes::copy_from_slice(raw));
     }
@@ -88,7 +88,7 @@ pub(crate) fn decode_envelope(raw: &[u8]) -> Result<Envelope, Unreadable> {
 
 /// Returns the length of the content of a message that is stored in `length` bytes and begins with
 /// `header`. In format 1 its mentions are counted as content.
-pub(crate) fn content_len(header: &[u8], length: usize) -> Result<usize, Unreadable> {
+pub(crate) fn content_len(header: &[u8], length: usize) -> Result<usize, RecordDecodeError> {
     if header.first() == Some(&legacy::FORMAT) {
         return Ok(length.saturating_sub(legacy::FIXED));
     }
@@ -107,15 +107,15 @@ fn begin(length: usize, message: &Message) -> Vec<u8> {
 }
 
 /// Splits what is stored into the number in its header and the record.
-fn split(raw: &[u8]) -> Result<(usize, &[u8]), Unreadable> {
+fn split(raw: &[u8]) -> Result<(usize, &[u8]), RecordDecodeError> {
     match raw.first() {
         None | Some(&FORMAT) => {}
-        Some(format) => return Err(Unreadable::Format(*format)),
+        Some(format) => return Err(RecordDecodeError::Format(*format)),
     }
     let found = raw.len();
     let Some(([_, overhead @ ..], record)) = raw.split_first_chunk::<HEADER>() else {
         let stated = HEADER;
-        return Err(Unreadable::Length { stated, found });
+        return Err(RecordDecodeError::Length { stated, found });
     };
     let overhead = u32::from_be_bytes(*overhead);
     Ok((usize::try_from(overhead).unwrap_or(usize::MAX), record))
@@ -123,13 +123,17 @@ fn split(raw: &[u8]) -> Result<(usize, &[u8]), Unreadable> {
 
 /// Checks that the record that `message` was decoded from is complete. A record that lost or gained fields
 /// has another length than its header and its content say.
-fn check_length(overhead: usize, record: &[u8], message: &Message) -> Result<(), Unreadable> {
+fn check_length(
+    overhead: usize,
+    record: &[u8],
+    message: &Message,
+) -> Result<(), RecordDecodeError> {
     let stated = overhead.saturating_add(message.content.len());
     if stated == record.len() {
         return Ok(());
     }
     let found = record.len();
-    Err(Unreadable::Length { stated, found })
+    Err(RecordDecodeError::Length { stated, found })
 }
 
 #[cfg(test)]

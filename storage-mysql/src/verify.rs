@@ -3,7 +3,7 @@
 //! Everything is read in one snapshot, so nodes may run meanwhile: later commits are not seen.
 
 use futures_util::TryStreamExt as _;
-use gimlet_core::verify::{Report, Rule};
+use gimlet_core::verify::{VerifyReport, VerifyRule};
 use sqlx::mysql::MySqlRow;
 use sqlx::{Connection as _, MySqlConnection, Row as _};
 
@@ -12,24 +12,24 @@ use crate::error::OpenError;
 use crate::{migrate, record};
 
 /// Findings reported per query.
-const MOST: u32 = 1_000;
+const MAX_FINDINGS: u32 = 1_000;
 
 /// A query each of whose rows is a finding: the place, and the fault there.
-struct Question {
-    rule: Rule,
+struct SchemaCheck {
+    rule: VerifyRule,
     sql: &'static str,
 }
 
 /// All checks. Each returns two texts: place and fault. Even for a large table the query stays a
 /// scan in key order.
-const QUESTIONS: &[Question] = &[
-    Question {
-        rule: Rule::Epoch,
+const SCHEMA_CHECKS: &[SchemaCheck] = &[
+    SchemaCheck {
+        rule: VerifyRule::Epoch,
         sql: "SELECT 'store', 'it has no epoch' FROM (SELECT 1) one \
               WHERE NOT EXISTS (SELECT 1 FROM meta WHERE name = 'epoch' AND value > 0)",
     },
-    Question {
-        rule: Rule::Contiguous,
+    SchemaCheck {
+        rule: VerifyRule::Contiguous,
         sql: "SELECT CONCAT('inbox of user ', h.user_id), CONCAT('it has ', COUNT(i.seq), \
               ' entries from ', COALESCE(MIN(i.seq), 0), ' to ', COALESCE(MAX(i.seq), 0), \
               '; its floor is ', h.floor, ' and its head ', h.seq) \
@@ -38,26 +38,26 @@ const QUESTIONS: &[Question] = &[
               HAVING COUNT(i.seq) <> h.seq - h.floor \
               OR (COUNT(i.seq) > 0 AND (MIN(i.seq) <> h.floor + 1 OR MAX(i.seq) <> h.seq))",
     },
-    Question {
-        rule: Rule::Contiguous,
+    SchemaCheck {
+        rule: VerifyRule::Contiguous,
         sql: "SELECT CONCAT('inbox of user ', i.user_id), 'it has entries and no head' FROM inbox i \
               LEFT JOIN inbox_head h ON h.user_id = i.user_id WHERE h.user_id IS NULL \
               GROUP BY i.user_id",
     },
-    Question {
-        rule: Rule::Contiguous,
+    SchemaCheck {
+        rule: VerifyRule::Contiguous,
         sql: "SELECT CONCAT('inbox of user ', user_id), 'its floor is above its head' \
               FROM inbox_head WHERE floor > seq",
     },
-    Question {
-        rule: Rule::Bodies,
+    SchemaCheck {
+        rule: VerifyRule::Bodies,
         sql: "SELECT CONCAT('inbox of user ', i.user_id, ', entry ', i.seq), 'its message is missing' \
               FROM inbox i LEFT JOIN message m ON m.message_id = i.shared \
               WHERE (i.shared IS NOT NULL AND m.message_id IS NULL) \
               OR (i.shared IS NULL AND i.body IS NULL)",
     },
-    Question {
-        rule: Rule::Bodies,
+    SchemaCheck {
+        rule: VerifyRule::Bodies,
         sql: "SELECT CONCAT('message ', LOWER(HEX(m.message_id))), CONCAT(COALESCE(e.n, 0) + \
               COALESCE(j.n, 0), ' entries need it, and it counts ', m.refs) FROM message m \
               LEFT JOIN (SELECT shared, COUNT(*) n FROM inbox WHERE shared IS NOT NULL \
@@ -66,13 +66,13 @@ const QUESTIONS: &[Question] = &[
               GROUP BY message_id) j ON j.message_id = m.message_id \
               WHERE m.refs <> COALESCE(e.n, 0) + COALESCE(j.n, 0)",
     },
-    Question {
-        rule: Rule::Jobs,
+    SchemaCheck {
+        rule: VerifyRule::Jobs,
         sql: "SELECT CONCAT('job ', job), CONCAT(done, ' of ', total, ' are done, and it is open') \
               FROM fanout_job WHERE done >= total",
     },
-    Question {
-        rule: Rule::Jobs,
+    SchemaCheck {
+        rule: VerifyRule::Jobs,
         sql: "SELECT CONCAT('job ', j.job), CONCAT('it has ', COALESCE(SUM(LENGTH(p.users)), 0) DIV 8, \
               ' recipients from ', COALESCE(MIN(p.start), 0), ' on; ', j.done, ' of ', j.total, \
               ' are done') FROM fanout_job j LEFT JOIN fanout_part p ON p.job = j.job \
@@ -80,73 +80,73 @@ const QUESTIONS: &[Question] = &[
               HAVING COALESCE(MIN(p.start), j.total) > j.done \
               OR COALESCE(MIN(p.start), 0) + COALESCE(SUM(LENGTH(p.users)), 0) DIV 8 <> j.total",
     },
-    Question {
-        rule: Rule::Jobs,
+    SchemaCheck {
+        rule: VerifyRule::Jobs,
         sql: "SELECT CONCAT('job ', j.job), 'its message is missing' FROM fanout_job j \
               LEFT JOIN message m ON m.message_id = j.message_id WHERE m.message_id IS NULL",
     },
-    Question {
-        rule: Rule::Jobs,
+    SchemaCheck {
+        rule: VerifyRule::Jobs,
         sql: "SELECT CONCAT('job ', p.job), 'recipients of a job that does not exist' FROM fanout_part p \
               LEFT JOIN fanout_job j ON j.job = p.job WHERE j.job IS NULL GROUP BY p.job",
     },
-    Question {
-        rule: Rule::Generations,
+    SchemaCheck {
+        rule: VerifyRule::Generations,
         sql: "SELECT CONCAT('device ', device_id), 'it has signed in, and its generation is 0' \
               FROM device WHERE user_id > 0 AND generation = 0",
     },
-    Question {
-        rule: Rule::Acks,
+    SchemaCheck {
+        rule: VerifyRule::Acks,
         sql: "SELECT CONCAT('inbox of user ', a.user_id, ', device ', a.device_id), \
               CONCAT('it has acked ', a.upto, ', and the head is ', COALESCE(h.seq, 0)) \
               FROM device_ack a LEFT JOIN inbox_head h ON h.user_id = a.user_id \
               WHERE a.upto > COALESCE(h.seq, 0)",
     },
-    Question {
-        rule: Rule::Rosters,
+    SchemaCheck {
+        rule: VerifyRule::Rosters,
         sql: "SELECT CONCAT('group ', g.group_id), CONCAT('it has ', COUNT(m.user_id), \
               ' members and counts ', g.members) FROM group_info g \
               LEFT JOIN group_member m ON m.group_id = g.group_id \
               GROUP BY g.group_id, g.members HAVING COUNT(m.user_id) <> g.members",
     },
-    Question {
-        rule: Rule::Rosters,
+    SchemaCheck {
+        rule: VerifyRule::Rosters,
         sql: "SELECT CONCAT('group ', m.group_id), 'members of a group that does not exist' FROM group_member m \
               LEFT JOIN group_info g ON g.group_id = m.group_id WHERE g.group_id IS NULL \
               GROUP BY m.group_id",
     },
-    Question {
-        rule: Rule::Rosters,
+    SchemaCheck {
+        rule: VerifyRule::Rosters,
         sql: "SELECT CONCAT('group ', group_id, ', user ', user_id), CONCAT('its role is ', role) \
               FROM group_member WHERE role NOT IN (1, 2)",
     },
-    Question {
-        rule: Rule::Friends,
+    SchemaCheck {
+        rule: VerifyRule::Friends,
         sql: "SELECT CONCAT('users ', f.user_id, ' and ', f.friend_id), 'a friendship of one side' \
               FROM friend f LEFT JOIN friend b ON b.user_id = f.friend_id \
               AND b.friend_id = f.user_id AND b.agreed = 1 \
               WHERE f.agreed = 1 AND b.user_id IS NULL",
     },
-    Question {
-        rule: Rule::Counters,
+    SchemaCheck {
+        rule: VerifyRule::Counters,
         sql: "SELECT 'counter of users', CONCAT('it stands at ', c.value, ', and ', a.n, ' is taken') \
               FROM counter c, (SELECT COALESCE(MAX(user_id), 0) n FROM account) a \
               WHERE c.scope = 1 AND c.value < a.n",
     },
-    Question {
-        rule: Rule::Counters,
+    SchemaCheck {
+        rule: VerifyRule::Counters,
         sql: "SELECT 'counter of groups', CONCAT('it stands at ', c.value, ', and ', a.n, ' is taken') \
               FROM counter c, (SELECT COALESCE(MAX(group_id), 0) n FROM group_info) a \
               WHERE c.scope = 3 AND c.value < a.n",
     },
-    Question {
-        rule: Rule::Counters,
+    SchemaCheck {
+        rule: VerifyRule::Counters,
         sql: "SELECT 'counter of jobs', CONCAT('it stands at ', c.value, ', and ', a.n, ' is taken') \
               FROM counter c, (SELECT COALESCE(MAX(job), 0) n FROM fanout_job) a \
               WHERE c.scope = 4 AND c.value < a.n",
     },
-    Question {
-        rule: Rule::Counters,
+    SchemaCheck {
+        rule: VerifyRule::Counters,
         sql: "SELECT CONCAT('counter ', s.scope), 'it is missing' FROM (SELECT 1 scope UNION SELECT 2 \
               UNION SELECT 3 UNION SELECT 4) s LEFT JOIN counter c ON c.scope = s.scope \
               WHERE c.scope IS NULL",
@@ -154,7 +154,7 @@ const QUESTIONS: &[Question] = &[
 ];
 
 /// Counted tables, so that a report says how much was read.
-const COUNTS: &[(&str, &str)] = &[
+const COUNTED_TABLES: &[(&str, &str)] = &[
     ("inboxes", "SELECT COUNT(*) FROM inbox_head"),
     ("entries", "SELECT COUNT(*) FROM inbox"),
     ("bodies", "SELECT COUNT(*) FROM message"),
@@ -176,7 +176,7 @@ const COUNTS: &[(&str, &str)] = &[
 pub async fn verify(
     config: &MysqlConfig,
     mut step: impl FnMut(u64, u64),
-) -> Result<Report, OpenError> {
+) -> Result<VerifyReport, OpenError> {
     let missing = migrate::pending(config).await?;
     if missing > 0 {
         let text = format!("{missing} migrations are missing");
@@ -193,28 +193,28 @@ pub async fn verify(
 async fn check(
     conn: &mut MySqlConnection,
     step: &mut impl FnMut(u64, u64),
-) -> Result<Report, sqlx::Error> {
+) -> Result<VerifyReport, sqlx::Error> {
     // The isolation level comes first: under READ COMMITTED, `WITH CONSISTENT SNAPSHOT` is ignored,
     // and each query would see a different moment.
     let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
     sqlx::raw_sql(isolation).execute(&mut *conn).await?;
     let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
     sqlx::raw_sql(begin).execute(&mut *conn).await?;
-    let mut report = Report::default();
-    let all = (QUESTIONS.len() + COUNTS.len() + 2) as u64;
+    let mut report = VerifyReport::default();
+    let all = (SCHEMA_CHECKS.len() + COUNTED_TABLES.len() + 2) as u64;
     let mut at = 0;
     let mut next = || {
         at += 1;
         step(at, all);
     };
-    for (kind, sql) in COUNTS {
+    for (kind, sql) in COUNTED_TABLES {
         next();
         let count = sqlx::query(*sql).fetch_one(&mut *conn).await?;
         report.count(kind, count.try_get_unchecked::<u64, _>(0)?);
     }
-    for Question { rule, sql } in QUESTIONS {
+    for SchemaCheck { rule, sql } in SCHEMA_CHECKS {
         next();
-        let limited = format!("{sql} LIMIT {MOST}");
+        let limited = format!("{sql} LIMIT {MAX_FINDINGS}");
         let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(limited));
         for row in rows.fetch_all(&mut *conn).await? {
             report.find(*rule, words(&row, 0)?, words(&row, 1)?);
@@ -228,7 +228,7 @@ async fn check(
 }
 
 /// Decodes every message, one row at a time.
-async fn bodies(conn: &mut MySqlConnection, report: &mut Report) -> Result<(), sqlx::Error> {
+async fn bodies(conn: &mut MySqlConnection, report: &mut VerifyReport) -> Result<(), sqlx::Error> {
     let sql = "SELECT CONCAT('inbox of user ', user_id, ', entry ', seq), body FROM inbox \
                WHERE body IS NOT NULL UNION ALL \
                SELECT CONCAT('message ', LOWER(HEX(message_id))), body FROM message";
@@ -236,7 +236,7 @@ async fn bodies(conn: &mut MySqlConnection, report: &mut Report) -> Result<(), s
     while let Some(row) = rows.try_next().await? {
         let body = row.try_get_unchecked::<Vec<u8>, _>(1)?;
         if let Err(error) = record::decode(body) {
-            report.find(Rule::Readable, words(&row, 0)?, error.to_string());
+            report.find(VerifyRule::Readable, words(&row, 0)?, error.to_string());
         }
     }
     Ok(())

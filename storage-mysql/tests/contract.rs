@@ -8,34 +8,34 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gimlet_core::store::Stores;
-use gimlet_core::testkit::{Backend, Fixture, Reopen, Suite};
-use support::{Place, Servers};
+use gimlet_core::store::StoreSet;
+use gimlet_core::testkit::{ContractSuite, ReopenStores, StoreFixture, TestBackend};
+use support::{ServerUrls, TestDatabase};
 
 fn main() -> ExitCode {
-    let suite = Suite::new("mysql").reopens();
+    let suite = ContractSuite::new("mysql").reopens();
     match support::servers() {
-        Some(servers) => suite.run(Backend::Ready(move || fixture(servers.clone()))),
-        None => suite.run(Backend::<fn() -> std::future::Pending<Fixture>>::Missing(
-            support::MISSING,
-        )),
+        Some(servers) => suite.run(TestBackend::Ready(move || fixture(servers.clone()))),
+        None => suite.run(
+            TestBackend::<fn() -> std::future::Pending<StoreFixture>>::Missing(support::MISSING),
+        ),
     }
 }
 
-async fn fixture(servers: Servers) -> Fixture {
-    let mut place = Place::new(&servers).await;
+async fn fixture(servers: ServerUrls) -> StoreFixture {
+    let mut place = TestDatabase::new(&servers).await;
     // No case of the suite is about time, and the machine may be busy.
     place.config.mysql.deadline = Duration::from_secs(10);
     let place = Arc::new(place);
     let opened = place.open().await;
     let reopen = reopen(Arc::clone(&place), opened.lasting);
-    Fixture::new(opened.stores, place).with_reopen(reopen)
+    StoreFixture::new(opened.stores, place).with_reopen(reopen)
 }
 
 /// Closes the old connections and opens the storage again, as a restarted node does.
-fn reopen(place: Arc<Place>, lasting: gimlet_storage_mysql::Lasting) -> Reopen {
+fn reopen(place: Arc<TestDatabase>, lasting: gimlet_storage_mysql::MysqlStores) -> ReopenStores {
     let lasting = Arc::new(Mutex::new(lasting));
-    Box::new(move |stores: Stores| {
+    Box::new(move |stores: StoreSet| {
         let (place, lasting) = (Arc::clone(&place), Arc::clone(&lasting));
         Box::pin(async move {
             drop(stores);

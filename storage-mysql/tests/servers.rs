@@ -7,24 +7,26 @@
     reason = "a failed case should panic"
 )]
 
+#[path = "servers/batch_cost.rs"]
+mod batch_cost;
+#[path = "servers/error_numbers.rs"]
+mod error_numbers;
 #[path = "servers/faults.rs"]
 mod faults;
+#[path = "servers/helpers.rs"]
+mod helpers;
 #[path = "servers/history.rs"]
 mod history;
-#[path = "servers/live.rs"]
-mod live;
 #[path = "servers/locks.rs"]
 mod locks;
-#[path = "servers/make.rs"]
-mod make;
-#[path = "servers/numbers.rs"]
-mod numbers;
 #[path = "servers/pool.rs"]
 mod pool;
-#[path = "support/private.rs"]
-mod private;
+#[path = "support/private_server.rs"]
+mod private_server;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "servers/redis_outages.rs"]
+mod redis_outages;
 #[path = "../../tests/samples/said.rs"]
 mod said;
 #[path = "servers/samples.rs"]
@@ -33,21 +35,19 @@ mod samples;
 mod schema;
 #[path = "servers/settings.rs"]
 mod settings;
-#[path = "servers/speed.rs"]
-mod speed;
 mod support;
 
 use std::pin::Pin;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
-use support::Servers;
+use support::ServerUrls;
 
-type Body = fn(Servers) -> Pin<Box<dyn Future<Output = ()>>>;
+type CaseFn = fn(ServerUrls) -> Pin<Box<dyn Future<Output = ()>>>;
 
 macro_rules! cases {
     ($($module:ident { $($case:ident),+ $(,)? })+) => {
-        const CASES: &[(&str, Body)] = &[$($((
+        const CASES: &[(&str, CaseFn)] = &[$($((
             concat!(stringify!($module), "::", stringify!($case)),
             |servers| Box::pin($module::$case(servers)),
         )),+),+];
@@ -55,9 +55,9 @@ macro_rules! cases {
 }
 
 cases! {
-    speed {
+    batch_cost {
         a_batch_costs_few_statements,
-        tokens_asked_for_together_share_statements,
+        concurrent_token_lookups_share_statements,
         eight_writers_and_a_reader_see_no_hole,
         a_page_reads_no_body_that_it_has_no_room_for,
     }
@@ -75,7 +75,7 @@ cases! {
         tokens_of_before_stay_good,
         an_expired_key_is_nobodys,
     }
-    numbers {
+    error_numbers {
         every_number_does_what_its_scope_says,
         a_server_that_refuses_connections_is_used_by_those_it_grants,
     }
@@ -84,8 +84,8 @@ cases! {
         a_room_shows_what_a_node_of_format_1_kept,
     }
     pool {
-        connections_cut_while_idle_cost_no_call,
-        connections_gone_silent_cost_no_call,
+        connections_cut_while_idle_fail_no_call,
+        silent_connections_fail_no_call,
         idle_connections_end_with_a_closing_message,
         fewer_connections_than_wanted_serve_every_call,
         a_server_that_granted_no_connection_is_used_in_full_later,
@@ -107,18 +107,18 @@ cases! {
         a_store_without_its_epoch_is_reported_at_once,
     }
     schema {
-        a_migration_cut_short_after_any_statement_is_repeated,
+        a_migration_interrupted_after_any_statement_is_repeated,
         a_database_of_another_program_is_left_alone,
         a_database_of_another_build_is_refused_by_the_migration,
         a_check_finds_each_planted_damage,
     }
     locks {
         a_locked_row_is_reported_and_nothing_is_stored,
-        locked_users_hold_up_nobody_else,
+        locked_users_delay_no_other_users,
         a_frozen_node_holds_up_nobody_else,
         slow_commits_are_made_up_for_by_batches_in_flight,
     }
-    live {
+    redis_outages {
         a_room_feed_that_breaks_says_so,
         a_subscription_that_is_given_up_leaves_nothing,
         a_redis_that_is_away_fails_fast_and_comes_back,
@@ -128,7 +128,7 @@ cases! {
         d2_a_busy_room_leaves_time_for_everything_else,
         all_rooms_of_a_node_are_bounded_together,
         a_private_ca_of_redis_is_trusted_if_it_is_named,
-        an_emptied_redis_says_so_to_a_fresh_node,
+        an_emptied_redis_is_reported_to_a_new_node,
         a10_a_second_cluster_is_refused_and_the_right_one_is_not_locked_out,
         p14_a_redis_that_refuses_is_named_with_its_cause,
     }

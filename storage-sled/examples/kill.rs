@@ -12,8 +12,8 @@ mod killing;
 
 use std::process::ExitCode;
 
-use gimlet_storage_sled::Durability;
-use killing::Task;
+use gimlet_storage_sled::DurabilityLevel;
+use killing::KillTask;
 
 fn main() -> ExitCode {
     if let Some(code) = killing::victim() {
@@ -46,10 +46,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn task() -> Result<Task, String> {
-    let mut task = Task {
+fn task() -> Result<KillTask, String> {
+    let mut task = KillTask {
         kills: 300,
-        durability: Durability::Power,
+        durability: DurabilityLevel::Power,
         seed: 1,
         verbose: false,
     };
@@ -69,8 +69,8 @@ fn task() -> Result<Task, String> {
         match (option.as_str(), value.as_str()) {
             ("--kills", _) => task.kills = number()?,
             ("--seed", _) => task.seed = number()?.into(),
-            ("--durability", "power") => task.durability = Durability::Power,
-            ("--durability", "process") => task.durability = Durability::Process,
+            ("--durability", "power") => task.durability = DurabilityLevel::Power,
+            ("--durability", "process") => task.durability = DurabilityLevel::Process,
             _ => {
                 return Err(format!(
                     "{option} {value} is not known; there are --kills N, --seed N, \

@@ -12,7 +12,7 @@ mod loading;
 
 use std::process::ExitCode;
 
-use loading::{Load, Task};
+use loading::{LoadKind, LoadTask};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -22,20 +22,20 @@ fn main() -> ExitCode {
         return code;
     }
     let (mut rows, mut cache, mut loads, mut verbose) =
-        (10_000_000, 256 << 20, Load::ALL.to_vec(), false);
+        (10_000_000, 256 << 20, LoadKind::ALL.to_vec(), false);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_default();
         match name.as_str() {
             "--rows" => rows = value().parse().expect("a number of rows"),
             "--cache" => cache = value().parse().expect("a number of bytes"),
-            "--load" => loads = vec![Load::named(&value()).expect("a load")],
+            "--load" => loads = vec![LoadKind::named(&value()).expect("a load")],
             "--verbose" => verbose = true,
             _ => panic!("{name} is not an option: see the top of this file"),
         }
     }
     for load in loads {
-        let found = loading::measure(&Task {
+        let found = loading::measure(&LoadTask {
             load,
             rows,
             cache,

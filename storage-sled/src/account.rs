@@ -4,67 +4,70 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use gimlet_core::id::{DeviceId, UserId};
-use gimlet_core::page::Page;
+use gimlet_core::page::ListPage;
 use gimlet_core::store::{
-    Account, AccountChange, AccountStore, Names, NewAccount, StoreError, TokenRecord,
+    AccountChange, AccountStore, NewAccount, NicknameMatch, StoreError, TokenRecord, UserAccount,
 };
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::store::{self, Number};
 
-use crate::error::Fault;
-use crate::rows::Rows;
-use crate::shared::Shared;
-use crate::store::{Store, set};
-use crate::txn::Txn;
-use crate::writer::Weight;
+use crate::error::EngineError;
+use crate::rows::RowView;
+use crate::shared::SharedState;
+use crate::store::{SledStore, set};
+use crate::txn::WriteTransaction;
+use crate::writer::SpaceEffect;
 use crate::{key, record};
 
 /// Bytes of a phone number, at most.
-const PHONE: usize = 256;
+const MAX_PHONE_BYTES: usize = 256;
 /// Rows of the index of names that a search reads while it holds the readers' lock once.
-const SLICE: usize = 200;
+const SEARCH_SLICE_ROWS: usize = 200;
 /// Rows of that index that a search reads in all.
-const LOOKED: usize = 10_000;
+const SEARCH_MAX_ROWS: usize = 10_000;
 
-fn account(user: UserId, row: store::Account) -> Account {
-    Account {
+fn account(user: UserId, row: store::Account) -> UserAccount {
+    UserAccount {
         user,
         phone: row.phone,
         nickname: row.nickname,
         sex: row.sex,
         avatar_url: row.avatar_url,
         extra: row.extra,
-        created_at: Timestamp(row.created_ms),
-        updated_at: Timestamp(row.updated_ms),
+        created_at: UnixTimestamp(row.created_ms),
+        updated_at: UnixTimestamp(row.updated_ms),
     }
 }
 
-fn by_id(rows: &Rows<'_>, user: UserId) -> Result<Option<Account>, Fault> {
+fn by_id(rows: &RowView<'_>, user: UserId) -> Result<Option<UserAccount>, EngineError> {
     let row: Option<store::Account> = rows.get(&key::account(user))?;
     Ok(row.map(|row| account(user, row)))
 }
 
-fn by_phone(rows: &Rows<'_>, phone: &str) -> Result<Option<Account>, Fault> {
+fn by_phone(rows: &RowView<'_>, phone: &str) -> Result<Option<UserAccount>, EngineError> {
     match rows.get::<Number>(&key::phone(phone))? {
         Some(user) => {
             let found = by_id(rows, record::user(user.value)?)?;
             found
-                .ok_or(Fault::Corrupt("a phone number's user has no account"))
+                .ok_or(EngineError::Corrupt("a phone number's user has no account"))
                 .map(Some)
         }
         None => Ok(None),
     }
 }
 
-fn find_or_create(txn: &mut Txn<'_>, new: &NewAccount) -> Result<(Account, bool), Fault> {
-    if new.phone.len() > PHONE {
-        return Err(Fault::Misuse("a phone number has at most 256 bytes"));
+fn find_or_create(
+    txn: &mut WriteTransaction<'_>,
+    new: &NewAccount,
+) -> Result<(UserAccount, bool), EngineError> {
+    if new.phone.len() > MAX_PHONE_BYTES {
+        return Err(EngineError::Misuse("a phone number has at most 256 bytes"));
     }
     if let Some(known) = by_phone(&txn.rows(), &new.phone)? {
         return Ok((known, false));
     }
     if txn.has(&key::account(new.user))? {
-        return Err(Fault::Misuse("the user's id is taken"));
+        return Err(EngineError::Misuse("the user's id is taken"));
     }
     let row = store::Account {
         phone: new.phone.clone(),
@@ -80,11 +83,11 @@ fn find_or_create(txn: &mut Txn<'_>, new: &NewAccount) -> Result<(Account, bool)
 }
 
 fn update(
-    txn: &mut Txn<'_>,
+    txn: &mut WriteTransaction<'_>,
     user: UserId,
     change: &AccountChange,
-    at: Timestamp,
-) -> Result<bool, Fault> {
+    at: UnixTimestamp,
+) -> Result<bool, EngineError> {
     let name = key::account(user);
     let Some(mut row) = txn.get::<store::Account>(&name)? else {
         return Ok(false);
@@ -103,16 +106,16 @@ fn update(
 /// Searches accounts by phone number and nickname.
 ///
 /// The index is in the order of names, but the page is in the order of ids. So the search reads all
-/// matching rows, up to [`LOOKED`], and keeps one account more than the page holds. It reads slice
+/// matching rows, up to [`SEARCH_MAX_ROWS`], and keeps one account more than the page holds. It reads slice
 /// by slice, each in a durable state of its own: a reader that held one state for all slices would
 /// block every commit.
 fn search(
-    shared: &Shared,
+    shared: &SharedState,
     begin: &str,
-    names: Names,
+    names: NicknameMatch,
     after: Option<UserId>,
     limit: usize,
-) -> Result<Page<Account>, Fault> {
+) -> Result<ListPage<UserAccount>, EngineError> {
     let limit = limit.max(1);
     let mut found = BTreeSet::new();
     let keep = |found: &mut BTreeSet<UserId>, user: UserId| {
@@ -124,7 +127,7 @@ fn search(
         }
     };
     let mut from = None;
-    for _ in 0..LOOKED / SLICE {
+    for _ in 0..SEARCH_MAX_ROWS / SEARCH_SLICE_ROWS {
         let (users, last) = shared.durable(|rows| slice(rows, begin, names, from.as_deref()))?;
         for user in users {
             keep(&mut found, user);
@@ -145,14 +148,14 @@ fn search(
             let now = by_id(rows, user)?;
             items.extend(now.filter(|it| it.phone == begin || matches(names, &it.nickname, begin)));
         }
-        Ok(Page { items, more })
+        Ok(ListPage { items, more })
     })
 }
 
-fn matches(names: Names, nickname: &str, key: &str) -> bool {
+fn matches(names: NicknameMatch, nickname: &str, key: &str) -> bool {
     match names {
-        Names::Equal => nickname == key,
-        Names::Begin => nickname.starts_with(key),
+        NicknameMatch::Equal => nickname == key,
+        NicknameMatch::Begin => nickname.starts_with(key),
     }
 }
 
@@ -163,17 +166,17 @@ fn matches(names: Names, nickname: &str, key: &str) -> bool {
 /// with the eight bytes of its user's id or with more text. A search for whole names therefore
 /// leaps over the longer names, to the place of the next user that exists.
 fn slice(
-    rows: &Rows<'_>,
+    rows: &RowView<'_>,
     begin: &str,
-    names: Names,
+    names: NicknameMatch,
     from: Option<&[u8]>,
-) -> Result<(Vec<UserId>, Option<Vec<u8>>), Fault> {
+) -> Result<(Vec<UserId>, Option<Vec<u8>>), EngineError> {
     let (mut users, mut last) = (Vec::new(), None);
     let prefix = key::nickname_prefix(begin);
     // The index cuts off longer names, so their rows do not show which name is whole.
-    let whole = names == Names::Equal && begin.len() < key::NICKNAME;
+    let whole = names == NicknameMatch::Equal && begin.len() < key::NICKNAME_BYTES;
     let mut scan = rows.scan(&prefix, from);
-    for _ in 0..SLICE {
+    for _ in 0..SEARCH_SLICE_ROWS {
         let Some(row) = scan.next() else {
             return Ok((users, None));
         };
@@ -205,7 +208,7 @@ fn slice(
 }
 
 /// Returns the smallest id above this number that has an account.
-fn user_above(rows: &Rows<'_>, number: u64) -> Result<Option<u64>, Fault> {
+fn user_above(rows: &RowView<'_>, number: u64) -> Result<Option<u64>, EngineError> {
     let above = key::accounts_above(number);
     match rows.scan(key::ACCOUNTS, Some(&above)).next() {
         Some(row) => record::key_number(&row?.0).map(Some),
@@ -215,10 +218,10 @@ fn user_above(rows: &Rows<'_>, number: u64) -> Result<Option<u64>, Fault> {
 
 /// Returns the token's row; also one of an earlier version, which kept one token for each device.
 fn token_row(
-    rows: &Rows<'_>,
+    rows: &RowView<'_>,
     user: UserId,
     device: DeviceId,
-) -> Result<Option<store::Token>, Fault> {
+) -> Result<Option<store::Token>, EngineError> {
     if let Some(row) = rows.get(&key::token(device, user))? {
         return Ok(Some(row));
     }
@@ -226,23 +229,27 @@ fn token_row(
     Ok(earlier.filter(|it| it.user == user.get()))
 }
 
-fn token(rows: &Rows<'_>, user: UserId, device: DeviceId) -> Result<Option<TokenRecord>, Fault> {
+fn token(
+    rows: &RowView<'_>,
+    user: UserId,
+    device: DeviceId,
+) -> Result<Option<TokenRecord>, EngineError> {
     let read = token_row(rows, user, device)?.map(|row| {
         let hash = row.hash.as_ref().try_into();
         Ok(TokenRecord {
-            hash: hash.map_err(|_| Fault::Corrupt("a token's hash is not 32 bytes"))?,
-            expires_at: Timestamp(row.expires_ms),
+            hash: hash.map_err(|_| EngineError::Corrupt("a token's hash is not 32 bytes"))?,
+            expires_at: UnixTimestamp(row.expires_ms),
         })
     });
     read.transpose()
 }
 
 fn put_token(
-    txn: &mut Txn<'_>,
+    txn: &mut WriteTransaction<'_>,
     device: DeviceId,
     row: &store::Token,
     alone: bool,
-) -> Result<Vec<UserId>, Fault> {
+) -> Result<Vec<UserId>, EngineError> {
     let user = record::user(row.user)?;
     let mut gone = Vec::new();
     if alone {
@@ -267,7 +274,11 @@ fn put_token(
 
 /// Removes the token, including one that an earlier version stored: that row would otherwise become
 /// valid again when the new one is removed.
-fn revoke_token(txn: &mut Txn<'_>, user: UserId, device: DeviceId) -> Result<(), Fault> {
+fn revoke_token(
+    txn: &mut WriteTransaction<'_>,
+    user: UserId,
+    device: DeviceId,
+) -> Result<(), EngineError> {
     let name = key::token(device, user);
     if txn.has(&name)? {
         txn.remove(&name)?;
@@ -280,25 +291,25 @@ fn revoke_token(txn: &mut Txn<'_>, user: UserId, device: DeviceId) -> Result<(),
 }
 
 #[async_trait]
-impl AccountStore for Store {
-    async fn find_or_create(&self, new: &NewAccount) -> Result<(Account, bool), StoreError> {
+impl AccountStore for SledStore {
+    async fn find_or_create(&self, new: &NewAccount) -> Result<(UserAccount, bool), StoreError> {
         // Most calls are for a known phone number, which needs no commit.
         if let Some(known) = self.by_phone(&new.phone).await? {
             return Ok((known, false));
         }
         let new = new.clone();
-        let create = move |txn: &mut Txn<'_>| find_or_create(txn, &new);
-        self.change("account.find_or_create", Weight::Adds, create)
+        let create = move |txn: &mut WriteTransaction<'_>| find_or_create(txn, &new);
+        self.change("account.find_or_create", SpaceEffect::Adds, create)
             .await
     }
 
-    async fn by_phone(&self, phone: &str) -> Result<Option<Account>, StoreError> {
+    async fn by_phone(&self, phone: &str) -> Result<Option<UserAccount>, StoreError> {
         let phone = phone.to_owned();
         let read = self.read("account.by_phone", move |rows| by_phone(rows, &phone));
         read.await
     }
 
-    async fn get(&self, users: &[UserId]) -> Result<Vec<Account>, StoreError> {
+    async fn get(&self, users: &[UserId]) -> Result<Vec<UserAccount>, StoreError> {
         let users = users.to_vec();
         let read = self.read("account.get", move |rows| {
             let found = users.iter().map(|user| by_id(rows, *user));
@@ -311,22 +322,23 @@ impl AccountStore for Store {
         &self,
         user: UserId,
         change: &AccountChange,
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<bool, StoreError> {
         let change = change.clone();
-        let update = move |txn: &mut Txn<'_>| update(txn, user, &change, at);
-        self.change("account.update", Weight::Adds, update).await
+        let update = move |txn: &mut WriteTransaction<'_>| update(txn, user, &change, at);
+        self.change("account.update", SpaceEffect::Adds, update)
+            .await
     }
 
     async fn search(
         &self,
         key: &str,
-        names: Names,
+        names: NicknameMatch,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<Account>, StoreError> {
+    ) -> Result<ListPage<UserAccount>, StoreError> {
         let begin = key.to_owned();
-        let read = move |shared: &Shared| search(shared, &begin, names, after, limit);
+        let read = move |shared: &SharedState| search(shared, &begin, names, after, limit);
         self.with("account.search", read).await
     }
 
@@ -342,7 +354,7 @@ impl AccountStore for Store {
             expires_ms: record::ms(token.expires_at),
             user: user.get(),
         };
-        let put = self.change("account.put_token", Weight::Sets, move |txn| {
+        let put = self.change("account.put_token", SpaceEffect::Sets, move |txn| {
             put_token(txn, device, &row, alone)
         });
         put.await
@@ -358,7 +370,7 @@ impl AccountStore for Store {
     }
 
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
-        let revoke = self.change("account.revoke_token", Weight::Removes, move |txn| {
+        let revoke = self.change("account.revoke_token", SpaceEffect::Removes, move |txn| {
             revoke_token(txn, user, device)
         });
         revoke.await
@@ -368,13 +380,13 @@ impl AccountStore for Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::Layer;
+    use crate::rows::RowOverlay;
 
     #[test]
     fn a_token_of_an_earlier_version_stays_good() {
         let db = sled::Config::new().temporary(true).open().unwrap();
-        let heads = crate::heads::Heads::default();
-        let mut txn = Txn::new(&db, &heads, Timestamp(0));
+        let heads = crate::heads::HeadCache::default();
+        let mut txn = WriteTransaction::new(&db, &heads, UnixTimestamp(0));
         let id = |n| UserId::new(n).unwrap();
         let (alice, bob, carol, device) = (id(5), id(6), id(7), DeviceId::new(7).unwrap());
         let row = |user: UserId, n| store::Token {
@@ -382,7 +394,7 @@ mod tests {
             expires_ms: 9,
             user: user.get(),
         };
-        let held = |txn: &Txn<'_>, user| {
+        let held = |txn: &WriteTransaction<'_>, user| {
             let found = token(&txn.rows(), user, device).unwrap();
             found.map(|it| it.hash[0])
         };
@@ -411,18 +423,18 @@ mod tests {
             nickname: "same".into(),
             ..store::Account::default()
         };
-        let mut value = vec![crate::rows::WHOLE];
+        let mut value = vec![crate::rows::SINGLE_ROW];
         prost::Message::encode(&row, &mut value).unwrap();
         for n in 1..=450 {
             let user = UserId::new(n).unwrap();
             db.insert(key::account(user), value.clone()).unwrap();
             db.insert(key::nickname("same", user), vec![0]).unwrap();
         }
-        let layer = Layer::new();
-        let rows = Rows::new(&db, &layer);
+        let layer = RowOverlay::new();
+        let rows = RowView::new(&db, &layer);
         let (mut sizes, mut all, mut from) = (Vec::new(), Vec::new(), None);
         loop {
-            let (users, last) = slice(&rows, "sam", Names::Begin, from.as_deref()).unwrap();
+            let (users, last) = slice(&rows, "sam", NicknameMatch::Begin, from.as_deref()).unwrap();
             sizes.push(users.len());
             all.extend(users.iter().map(|it| it.get()));
             from = last;
@@ -430,7 +442,7 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(sizes, [SLICE, SLICE, 50]);
+        assert_eq!(sizes, [SEARCH_SLICE_ROWS, SEARCH_SLICE_ROWS, 50]);
         assert_eq!(all, (1..=450).collect::<Vec<_>>());
     }
 
@@ -442,7 +454,7 @@ mod tests {
             nickname: "o".into(),
             ..store::Account::default()
         };
-        let mut value = vec![crate::rows::WHOLE];
+        let mut value = vec![crate::rows::SINGLE_ROW];
         prost::Message::encode(&row, &mut value).unwrap();
         // The first bytes of these ids are 0, and a letter behind the first letter of "ok".
         let users = [1, u64::from(b'z') << 56].map(|n| UserId::new(n).unwrap());
@@ -455,9 +467,9 @@ mod tests {
             let name = format!("okay, a longer name {n}");
             db.insert(key::nickname(&name, user), vec![0]).unwrap();
         }
-        let layer = Layer::new();
-        let rows = Rows::new(&db, &layer);
-        let (found, last) = slice(&rows, "o", Names::Equal, None).unwrap();
+        let layer = RowOverlay::new();
+        let rows = RowView::new(&db, &layer);
+        let (found, last) = slice(&rows, "o", NicknameMatch::Equal, None).unwrap();
         assert_eq!((found.as_slice(), last), (users.as_slice(), None));
     }
 }

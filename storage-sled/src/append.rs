@@ -1,30 +1,36 @@
 //! Appends sends: turns them into entries, keys and jobs, in one transaction.
 
 use gimlet_core::id::UserId;
-use gimlet_core::limits::PART;
+use gimlet_core::limits::FANOUT_CHUNK;
 use gimlet_core::message::Message;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Append, Appended, Key};
+use gimlet_core::store::{AppendOutcome, AppendRequest, IdempotencyKey};
 use gimlet_proto::store::{self, entry};
 use sled::IVec;
 
-use crate::error::Fault;
-use crate::rows::{ROW, WHOLE, whole};
-use crate::seq::Counter;
-use crate::txn::Txn;
+use crate::error::EngineError;
+use crate::rows::{MAX_ROW_BYTES, SINGLE_ROW, whole};
+use crate::seq::IdCounter;
+use crate::txn::WriteTransaction;
 use crate::{job, key, record};
 
 /// Bytes of a key's id, at most.
-const KEY: usize = 96;
+const MAX_KEY_BYTES: usize = 96;
 /// Recipients up to which a small message is stored in the entries themselves.
-const INLINE: usize = 2;
+const MAX_INLINE_RECIPIENTS: usize = 2;
 
 /// Appends the sends in order.
-pub(crate) fn append(txn: &mut Txn<'_>, batch: &[Append]) -> Result<Vec<Appended>, Fault> {
+pub(crate) fn append(
+    txn: &mut WriteTransaction<'_>,
+    batch: &[AppendRequest],
+) -> Result<Vec<AppendOutcome>, EngineError> {
     batch.iter().map(|send| append_one(txn, send)).collect()
 }
 
-fn append_one(txn: &mut Txn<'_>, send: &Append) -> Result<Appended, Fault> {
+fn append_one(
+    txn: &mut WriteTransaction<'_>,
+    send: &AppendRequest,
+) -> Result<AppendOutcome, EngineError> {
     // The key is checked before the roster: a repeat of a stored send is answered like the first,
     // even if members have joined or left since. Keys of earlier sends of this batch are found here
     // too.
@@ -37,29 +43,32 @@ fn append_one(txn: &mut Txn<'_>, send: &Append) -> Result<Appended, Fault> {
     if let Some((group, version)) = send.roster {
         let row: Option<store::Group> = txn.get(&key::group(group))?;
         if row.map(|it| it.version) != Some(version.0) {
-            return Ok(Appended::Stale);
+            return Ok(AppendOutcome::Stale);
         }
     }
     let (seqs, job) = store(txn, send)?;
     if let (Some(key), Some((_, answer))) = (&send.key, seqs.first()) {
         note(txn, key, &send.message, *answer)?;
     }
-    Ok(Appended::Stored { seqs, job })
+    Ok(AppendOutcome::Stored { seqs, job })
 }
 
 /// Makes the entries, or the first entry and a job for the rest.
-fn store(txn: &mut Txn<'_>, send: &Append) -> Result<(Vec<(UserId, Seq)>, bool), Fault> {
+fn store(
+    txn: &mut WriteTransaction<'_>,
+    send: &AppendRequest,
+) -> Result<(Vec<(UserId, Seq)>, bool), EngineError> {
     let all = send.recipients.len();
     if let Some(group) = send.group()
         && all > 1
-        && (all > PART || job::is_open(txn, group)?)
+        && (all > FANOUT_CHUNK || job::is_open(txn, group)?)
     {
         let body = store_body(txn, &send.message, all)?;
         job::open(txn, group, body, &send.recipients)?;
         let first = send.recipients.iter().take(1);
         return Ok((entries(txn, &refer(body), first)?, true));
     }
-    let row = if all <= INLINE {
+    let row = if all <= MAX_INLINE_RECIPIENTS {
         inline(&send.message)
     } else {
         None
@@ -74,7 +83,7 @@ fn store(txn: &mut Txn<'_>, send: &Append) -> Result<(Vec<(UserId, Seq)>, bool),
 /// Builds an entry that holds its message, if it fits one row.
 fn inline(message: &Message) -> Option<IVec> {
     let row = value(entry::Body::Message(gimlet_record::encode(message).into()));
-    (row.len() <= ROW).then_some(row)
+    (row.len() <= MAX_ROW_BYTES).then_some(row)
 }
 
 /// Builds an entry that refers to a message stored once.
@@ -87,10 +96,14 @@ fn value(body: entry::Body) -> IVec {
 }
 
 /// Stores a message once for `refs` entries.
-fn store_body(txn: &mut Txn<'_>, message: &Message, refs: usize) -> Result<u64, Fault> {
-    let body = Counter::Bodies.take(txn, 1)?;
+fn store_body(
+    txn: &mut WriteTransaction<'_>,
+    message: &Message,
+    refs: usize,
+) -> Result<u64, EngineError> {
+    let body = IdCounter::Bodies.take(txn, 1)?;
     let mut value = Vec::with_capacity(1 + gimlet_record::encoded_len(message));
-    value.push(WHOLE);
+    value.push(SINGLE_ROW);
     gimlet_record::encode_to(message, &mut value);
     txn.put_value(&key::body(body), value)?;
     let refs = refs as u64;
@@ -100,10 +113,10 @@ fn store_body(txn: &mut Txn<'_>, message: &Message, refs: usize) -> Result<u64, 
 
 /// Appends one entry to each of these inboxes.
 pub(crate) fn entries<'a>(
-    txn: &mut Txn<'_>,
+    txn: &mut WriteTransaction<'_>,
     row: &IVec,
     users: impl Iterator<Item = &'a UserId>,
-) -> Result<Vec<(UserId, Seq)>, Fault> {
+) -> Result<Vec<(UserId, Seq)>, EngineError> {
     users
         .map(|user| {
             let mut at = txn.head(*user)?;
@@ -116,9 +129,12 @@ pub(crate) fn entries<'a>(
 }
 
 /// Returns the answer to a repeat, or `None` if the key is new or its window has passed.
-fn find(txn: &Txn<'_>, key: &Key) -> Result<Option<Appended>, Fault> {
-    if key.id.len() > KEY {
-        return Err(Fault::Misuse("a key has at most 96 bytes"));
+fn find(
+    txn: &WriteTransaction<'_>,
+    key: &IdempotencyKey,
+) -> Result<Option<AppendOutcome>, EngineError> {
+    if key.id.len() > MAX_KEY_BYTES {
+        return Err(EngineError::Misuse("a key has at most 96 bytes"));
     }
     let Some(row) = txn.get::<store::Key>(&key::send_key(&key.id))? else {
         return Ok(None);
@@ -127,16 +143,21 @@ fn find(txn: &Txn<'_>, key: &Key) -> Result<Option<Appended>, Fault> {
         return Ok(None);
     }
     if row.digest != key.digest.as_slice() {
-        return Ok(Some(Appended::Conflict));
+        return Ok(Some(AppendOutcome::Conflict));
     }
-    Ok(Some(Appended::Repeated {
+    Ok(Some(AppendOutcome::Repeated {
         message: record::message_id(&row.message)?,
         seq: Seq::new(row.seq),
     }))
 }
 
 /// Records the first send of a key.
-fn note(txn: &mut Txn<'_>, key: &Key, message: &Message, seq: Seq) -> Result<(), Fault> {
+fn note(
+    txn: &mut WriteTransaction<'_>,
+    key: &IdempotencyKey,
+    message: &Message,
+    seq: Seq,
+) -> Result<(), EngineError> {
     let expires_ms = record::ms(txn.now().after(key.window));
     let row = store::Key {
         digest: key.digest.to_vec().into(),
@@ -154,25 +175,25 @@ fn note(txn: &mut Txn<'_>, key: &Key, message: &Message, seq: Seq) -> Result<(),
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use gimlet_core::message::Content;
-    use gimlet_core::time::Timestamp;
+    use gimlet_core::message::MessageContent;
+    use gimlet_core::time::UnixTimestamp;
     use proptest::prelude::prop_assert_eq;
     use proptest::test_runner::TestRunner;
 
     use super::*;
-    use crate::heads::Heads;
+    use crate::heads::HeadCache;
     use crate::inbox;
 
     #[test]
     fn a_message_comes_back_with_every_field_from_its_entry_and_from_its_own_rows() {
         let dir = tempfile::tempdir().unwrap();
         let db = sled::Config::new().path(dir.path()).flush_every_ms(None);
-        let (db, heads) = (db.open().unwrap(), Heads::default());
-        let messages = (gimlet_record::testkit::message(), 0..3 * ROW);
+        let (db, heads) = (db.open().unwrap(), HeadCache::default());
+        let messages = (gimlet_record::testkit::message(), 0..3 * MAX_ROW_BYTES);
         let mut runner = TestRunner::default();
         let outcome = runner.run(&messages, |(mut message, length)| {
-            message.content = Content(vec![7; length].into());
-            let mut txn = Txn::new(&db, &heads, Timestamp(0));
+            message.content = MessageContent(vec![7; length].into());
+            let mut txn = WriteTransaction::new(&db, &heads, UnixTimestamp(0));
             let body = store_body(&mut txn, &message, 3).unwrap();
             let rows = txn.rows();
             for row in [Some(refer(body)), inline(&message)].into_iter().flatten() {

@@ -6,7 +6,7 @@ use gimlet_core::memory::RoomBounds;
 
 /// Events that an answered change survives: the meaning of "stored".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
+pub enum DurabilityLevel {
     /// A loss of power: every file that was written is synced (`fsync`) before the answer.
     #[default]
     Power,
@@ -16,9 +16,9 @@ pub enum Durability {
 
 /// Treatment of a data directory that lacks answered changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum History {
-    /// Keeps the epoch. With [`Durability::Power`] a directory that lacks answered changes is
-    /// refused; with [`Durability::Process`] it is opened under a new epoch.
+pub enum HistoryMode {
+    /// Keeps the epoch. With [`DurabilityLevel::Power`] a directory that lacks answered changes is
+    /// refused; with [`DurabilityLevel::Process`] it is opened under a new epoch.
     #[default]
     Keep,
     /// Draws a new epoch and continues with the data that is there; clients start over.
@@ -31,7 +31,7 @@ pub struct Config {
     /// The directory; created if it is missing. One process at a time can have it open.
     pub dir: PathBuf,
     /// Events that an answered change survives.
-    pub durability: Durability,
+    pub durability: DurabilityLevel,
     /// Bytes of sled's page cache, counted as stored pages; in memory the cache takes up to ten
     /// times that.
     pub cache_bytes: u64,
@@ -39,7 +39,7 @@ pub struct Config {
     /// reads go on. Small changes (sign-ins, acks) are refused below a quarter of it.
     pub min_free: u64,
     /// Treatment of a directory that lacks answered changes.
-    pub history: History,
+    pub history: HistoryMode,
     /// Commands that may wait for the writer; further callers wait for space in the queue.
     pub queue: usize,
     /// Bounds of the in-memory room history.
@@ -52,10 +52,10 @@ impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
-            durability: Durability::Power,
+            durability: DurabilityLevel::Power,
             cache_bytes: 256 << 20,
             min_free: 256 << 20,
-            history: History::Keep,
+            history: HistoryMode::Keep,
             queue: 1_024,
             room: RoomBounds::default(),
         }

@@ -4,16 +4,16 @@ use async_trait::async_trait;
 use gimlet_core::id::{DeviceId, Generation, UserId};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{AckMark, Device, DeviceInfo, DeviceStore, StoreError};
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::store::{self, Number};
 
-use crate::error::Fault;
-use crate::store::Store;
-use crate::txn::Txn;
-use crate::writer::Weight;
+use crate::error::EngineError;
+use crate::store::SledStore;
+use crate::txn::WriteTransaction;
+use crate::writer::SpaceEffect;
 use crate::{key, record};
 
-fn device(id: DeviceId, row: store::Device) -> Result<Device, Fault> {
+fn device(id: DeviceId, row: store::Device) -> Result<Device, EngineError> {
     Ok(Device {
         id,
         info: DeviceInfo {
@@ -28,16 +28,21 @@ fn device(id: DeviceId, row: store::Device) -> Result<Device, Fault> {
             raw => Some(record::user(raw)?),
         },
         generation: Generation(row.generation),
-        created_at: Timestamp(row.created_ms),
-        updated_at: Timestamp(row.updated_ms),
+        created_at: UnixTimestamp(row.created_ms),
+        updated_at: UnixTimestamp(row.updated_ms),
     })
 }
 
-fn register(txn: &mut Txn<'_>, id: DeviceId, info: DeviceInfo, at: Timestamp) -> Result<(), Fault> {
+fn register(
+    txn: &mut WriteTransaction<'_>,
+    id: DeviceId,
+    info: DeviceInfo,
+    at: UnixTimestamp,
+) -> Result<(), EngineError> {
     // A device that signed in before it was registered keeps its generation.
     let former: store::Device = txn.get(&key::device(id))?.unwrap_or_default();
     if former.registered {
-        return Err(Fault::Misuse("the device's id is taken"));
+        return Err(EngineError::Misuse("the device's id is taken"));
     }
     let at = record::ms(at);
     let row = store::Device {
@@ -55,11 +60,11 @@ fn register(txn: &mut Txn<'_>, id: DeviceId, info: DeviceInfo, at: Timestamp) ->
 }
 
 fn raise(
-    txn: &mut Txn<'_>,
+    txn: &mut WriteTransaction<'_>,
     device: DeviceId,
     user: UserId,
-    at: Timestamp,
-) -> Result<Generation, Fault> {
+    at: UnixTimestamp,
+) -> Result<Generation, EngineError> {
     let name = key::device(device);
     let mut row: store::Device = txn.get(&name)?.unwrap_or_default();
     row.generation += 1;
@@ -69,7 +74,7 @@ fn raise(
     Ok(Generation(row.generation))
 }
 
-fn ack(txn: &mut Txn<'_>, mark: &AckMark) -> Result<(), Fault> {
+fn ack(txn: &mut WriteTransaction<'_>, mark: &AckMark) -> Result<(), EngineError> {
     let name = key::ack(mark.user, mark.device);
     let former: Option<Number> = txn.get(&name)?;
     let value = mark.upto.get();
@@ -80,16 +85,17 @@ fn ack(txn: &mut Txn<'_>, mark: &AckMark) -> Result<(), Fault> {
 }
 
 #[async_trait]
-impl DeviceStore for Store {
+impl DeviceStore for SledStore {
     async fn register(
         &self,
         id: DeviceId,
         info: &DeviceInfo,
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<(), StoreError> {
         let info = info.clone();
-        let register = move |txn: &mut Txn<'_>| register(txn, id, info, at);
-        self.change("device.register", Weight::Adds, register).await
+        let register = move |txn: &mut WriteTransaction<'_>| register(txn, id, info, at);
+        self.change("device.register", SpaceEffect::Adds, register)
+            .await
     }
 
     async fn get(&self, id: DeviceId) -> Result<Option<Device>, StoreError> {
@@ -104,10 +110,10 @@ impl DeviceStore for Store {
     async fn raise(
         &self,
         sign_ins: &[(DeviceId, UserId)],
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<Vec<Generation>, StoreError> {
         let sign_ins = sign_ins.to_vec();
-        let change = self.change("device.raise", Weight::Sets, move |txn| {
+        let change = self.change("device.raise", SpaceEffect::Sets, move |txn| {
             let raised = sign_ins.iter();
             raised
                 .map(|(device, user)| raise(txn, *device, *user, at))
@@ -118,7 +124,7 @@ impl DeviceStore for Store {
 
     async fn ack(&self, acks: &[AckMark]) -> Result<(), StoreError> {
         let acks = acks.to_vec();
-        let change = self.change("device.ack", Weight::Sets, move |txn| {
+        let change = self.change("device.ack", SpaceEffect::Sets, move |txn| {
             acks.iter().try_for_each(|mark| ack(txn, mark))
         });
         change.await

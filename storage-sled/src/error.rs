@@ -4,7 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use gimlet_core::store::{Kind, StoreError};
+use gimlet_core::store::{StoreError, StoreErrorKind};
 
 /// Reasons a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +94,7 @@ pub enum OpenError {
 
 /// Reasons a call failed, before the name of the operation is added.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
+pub(crate) enum EngineError {
     /// sled failed.
     #[error("sled")]
     Sled(#[from] sled::Error),
@@ -126,15 +126,15 @@ pub(crate) enum Fault {
     Unknown(String),
 }
 
-impl Fault {
+impl EngineError {
     /// Converts the error into the store error of this operation.
     pub(crate) fn of(self, op: &'static str) -> StoreError {
         let kind = match &self {
-            Self::Sled(_) | Self::Failed(_) => Kind::Unavailable,
-            Self::Corrupt(_) | Self::Decode(_) | Self::Message(_) => Kind::Corrupt,
-            Self::Misuse(_) => Kind::Misuse,
-            Self::Full { .. } => Kind::Full,
-            Self::Unknown(_) => Kind::Unknown,
+            Self::Sled(_) | Self::Failed(_) => StoreErrorKind::Unavailable,
+            Self::Corrupt(_) | Self::Decode(_) | Self::Message(_) => StoreErrorKind::Corrupt,
+            Self::Misuse(_) => StoreErrorKind::Misuse,
+            Self::Full { .. } => StoreErrorKind::Full,
+            Self::Unknown(_) => StoreErrorKind::Unknown,
         };
         StoreError::with(op, kind, self)
     }

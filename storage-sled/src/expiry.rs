@@ -6,19 +6,19 @@
 
 use gimlet_proto::store;
 
-use crate::error::Fault;
-use crate::rows::ROW;
-use crate::txn::Txn;
+use crate::error::EngineError;
+use crate::rows::MAX_ROW_BYTES;
+use crate::txn::WriteTransaction;
 use crate::{key, record};
 
 /// Overhead in bytes: that of a list's row besides its keys, and that of each key besides its id.
-const FRAME: usize = 4;
+const OVERHEAD_BYTES: usize = 4;
 
 /// Keys that a commit has recorded, with their expiry times.
 #[derive(Debug, Default)]
-pub(crate) struct Expiring(Vec<(i64, Vec<u8>)>);
+pub(crate) struct ExpiringKeys(Vec<(i64, Vec<u8>)>);
 
-impl Expiring {
+impl ExpiringKeys {
     pub(crate) fn note(&mut self, expires_ms: i64, id: &[u8]) {
         self.0.push((expires_ms, id.to_vec()));
     }
@@ -33,23 +33,26 @@ impl Expiring {
 }
 
 /// Writes the lists of a commit, numbered after the stored lists of the same millisecond.
-pub(crate) fn list(txn: &mut Txn<'_>, expiring: Expiring) -> Result<(), Fault> {
+pub(crate) fn list(
+    txn: &mut WriteTransaction<'_>,
+    expiring: ExpiringKeys,
+) -> Result<(), EngineError> {
     let mut noted = expiring.0;
     noted.sort_by_key(|(at, _)| *at);
     let mut noted = noted.into_iter().peekable();
     while let Some((at, first)) = noted.next() {
         let last = txn.rows().last_in_tree(&key::expiries(at))?;
         let mut number = last.map_or(0, |last| last + 1);
-        let mut bytes = FRAME + first.len();
+        let mut bytes = OVERHEAD_BYTES + first.len();
         let mut keys = vec![first.into()];
         while let Some((_, id)) = noted.next_if(|(same, _)| *same == at) {
-            if FRAME + bytes + FRAME + id.len() > ROW {
+            if OVERHEAD_BYTES + bytes + OVERHEAD_BYTES + id.len() > MAX_ROW_BYTES {
                 let full = std::mem::take(&mut keys);
                 txn.put(&key::expiry(at, number), &store::Expiring { keys: full })?;
                 number += 1;
                 bytes = 0;
             }
-            bytes += FRAME + id.len();
+            bytes += OVERHEAD_BYTES + id.len();
             keys.push(id.into());
         }
         txn.put(&key::expiry(at, number), &store::Expiring { keys })?;
@@ -59,7 +62,7 @@ pub(crate) fn list(txn: &mut Txn<'_>, expiring: Expiring) -> Result<(), Fault> {
 
 /// Result of one slice of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Forgot {
+pub(crate) struct SweptSlice {
     /// Keys that were removed.
     pub(crate) gone: usize,
     /// True if more expired keys may be left.
@@ -67,7 +70,10 @@ pub(crate) struct Forgot {
 }
 
 /// Removes expired keys, oldest first, and looks at `max` keys at most.
-pub(crate) fn forget(txn: &mut Txn<'_>, max: usize) -> Result<Forgot, Fault> {
+pub(crate) fn forget(
+    txn: &mut WriteTransaction<'_>,
+    max: usize,
+) -> Result<SweptSlice, EngineError> {
     let now = record::ms(txn.now());
     let mut lists = Vec::new();
     let mut left = max;
@@ -92,14 +98,14 @@ pub(crate) fn forget(txn: &mut Txn<'_>, max: usize) -> Result<Forgot, Fault> {
             txn.put(&name, &store::Expiring { keys })?;
         }
     }
-    Ok(Forgot {
+    Ok(SweptSlice {
         gone,
         more: left == 0,
     })
 }
 
 /// Removes a key, unless it was renewed after it was listed. Returns true if it was removed.
-fn forget_one(txn: &mut Txn<'_>, id: &[u8], now: i64) -> Result<bool, Fault> {
+fn forget_one(txn: &mut WriteTransaction<'_>, id: &[u8], now: i64) -> Result<bool, EngineError> {
     let name = key::send_key(id);
     let row: Option<store::Key> = txn.get(&name)?;
     let expired = row.is_some_and(|row| row.expires_ms <= now);

@@ -2,7 +2,7 @@
 //!
 //! sled's own flush hands its pages to the drive (`sync_file_range`), but syncs neither the file's
 //! size nor the drive's cache, and never the files in `blobs/` or the directories. So for
-//! [`Durability::Power`](crate::Durability) every commit ends with an `fsync` of our own handle of
+//! [`DurabilityLevel::Power`](crate::DurabilityLevel) every commit ends with an `fsync` of our own handle of
 //! `db` (which covers the file's pages, whichever handle wrote them) and of every file in `blobs/`.
 //! Snapshots and `conf` are written while sled opens, and are synced right after.
 
@@ -19,14 +19,14 @@ use crate::error::OpenError;
 use crate::system::patiently;
 
 /// Version of the layout that this version reads and writes.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 const FORMAT_FILE: &str = "FORMAT";
-const FORMAT_DRAFT: &str = "FORMAT.new";
+const FORMAT_DRAFT_FILE: &str = "FORMAT.new";
 const FORMAT_NAME: &str = "gimlet-storage-sled";
 const LOCK_FILE: &str = "LOCK";
-pub(crate) const DB: &str = "db";
-const BLOBS: &str = "blobs";
+pub(crate) const DB_FILE: &str = "db";
+const BLOBS_DIR: &str = "blobs";
 /// Directory in which a restore builds the rows. It exists until all of them have moved.
 pub(crate) const RESTORING: &str = "restoring";
 
@@ -94,13 +94,13 @@ pub(crate) fn check_format(dir: &Path) -> Result<bool, OpenError> {
     match fs::read(dir.join(FORMAT_FILE)) {
         Ok(text) => {
             let text = String::from_utf8_lossy(&text).trim().to_owned();
-            if text == format!("{FORMAT_NAME} {FORMAT}") {
+            if text == format!("{FORMAT_NAME} {FORMAT_VERSION}") {
                 return Ok(false);
             }
             Err(OpenError::Format {
                 dir: dir.into(),
                 found: text.chars().take(60).collect(),
-                ours: FORMAT,
+                ours: FORMAT_VERSION,
             })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -109,12 +109,12 @@ pub(crate) fn check_format(dir: &Path) -> Result<bool, OpenError> {
             if dir.join(RESTORING).exists() {
                 return Err(OpenError::Unfinished { dir: dir.into() });
             }
-            let draft = dir.join(FORMAT_DRAFT);
-            if dir.join(DB).exists() && !draft.exists() {
+            let draft = dir.join(FORMAT_DRAFT_FILE);
+            if dir.join(DB_FILE).exists() && !draft.exists() {
                 return Err(OpenError::Foreign { dir: dir.into() });
             }
             let mut file = File::create(draft).map_err(unusable)?;
-            writeln!(file, "{FORMAT_NAME} {FORMAT}").map_err(unusable)?;
+            writeln!(file, "{FORMAT_NAME} {FORMAT_VERSION}").map_err(unusable)?;
             file.sync_all().map_err(unusable)?;
             sync_dir(dir).map_err(unusable)?;
             Ok(true)
@@ -125,15 +125,15 @@ pub(crate) fn check_format(dir: &Path) -> Result<bool, OpenError> {
 
 /// Marks a restored directory as complete.
 pub(crate) fn write_format(dir: &Path) -> io::Result<()> {
-    let mut file = File::create(dir.join(FORMAT_DRAFT))?;
-    writeln!(file, "{FORMAT_NAME} {FORMAT}")?;
+    let mut file = File::create(dir.join(FORMAT_DRAFT_FILE))?;
+    writeln!(file, "{FORMAT_NAME} {FORMAT_VERSION}")?;
     file.sync_all()?;
     finish_format(dir)
 }
 
 /// Marks a new directory as complete.
 pub(crate) fn finish_format(dir: &Path) -> io::Result<()> {
-    fs::rename(dir.join(FORMAT_DRAFT), dir.join(FORMAT_FILE))?;
+    fs::rename(dir.join(FORMAT_DRAFT_FILE), dir.join(FORMAT_FILE))?;
     sync_dir(dir)
 }
 
@@ -145,14 +145,14 @@ pub(crate) fn free_space(dir: &Path) -> io::Result<u64> {
 
 /// Our own handles of the files that sled writes to.
 #[derive(Debug)]
-pub(crate) struct Files {
+pub(crate) struct SyncedFiles {
     db: File,
     blobs: PathBuf,
     /// Kept open, so that a commit needs no new descriptor.
     listing: Mutex<Dir>,
 }
 
-impl Files {
+impl SyncedFiles {
     /// Opens the handles after sled has opened, and syncs everything sled wrote while opening.
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         for entry in fs::read_dir(dir)? {
@@ -161,11 +161,11 @@ impl Files {
                 File::open(entry.path())?.sync_all()?;
             }
         }
-        let blobs = dir.join(BLOBS);
+        let blobs = dir.join(BLOBS_DIR);
         // A copy of the directory may have left out the empty folder.
         fs::create_dir_all(&blobs)?;
         let files = Self {
-            db: File::open(dir.join(DB))?,
+            db: File::open(dir.join(DB_FILE))?,
             listing: Mutex::new(Dir::new(File::open(&blobs)?)?),
             blobs,
         };

@@ -2,19 +2,21 @@
 
 use async_trait::async_trait;
 use gimlet_core::id::UserId;
-use gimlet_core::page::Page;
-use gimlet_core::store::{Agreed, Append, Friend, FriendStore, Requested, StoreError};
-use gimlet_core::time::Timestamp;
+use gimlet_core::page::ListPage;
+use gimlet_core::store::{
+    AppendRequest, Friend, FriendAcceptOutcome, FriendRequestOutcome, FriendStore, StoreError,
+};
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::store;
 
 use crate::append::append;
-use crate::error::Fault;
-use crate::store::{Store, page, set};
-use crate::txn::Txn;
-use crate::writer::Weight;
+use crate::error::EngineError;
+use crate::store::{SledStore, page, set};
+use crate::txn::WriteTransaction;
+use crate::writer::SpaceEffect;
 use crate::{key, record};
 
-fn row(remarks: &str, at: Timestamp) -> store::Friend {
+fn row(remarks: &str, at: UnixTimestamp) -> store::Friend {
     store::Friend {
         remarks: remarks.to_owned(),
         extra: String::new(),
@@ -23,35 +25,35 @@ fn row(remarks: &str, at: Timestamp) -> store::Friend {
 }
 
 fn request(
-    txn: &mut Txn<'_>,
+    txn: &mut WriteTransaction<'_>,
     user: UserId,
     friend: UserId,
     asked: &store::Friend,
-    pushes: &[Append],
-) -> Result<Requested, Fault> {
+    pushes: &[AppendRequest],
+) -> Result<FriendRequestOutcome, EngineError> {
     if txn.has(&key::friend(user, friend))? {
-        return Ok(Requested::Friends);
+        return Ok(FriendRequestOutcome::Friends);
     }
     let name = key::request(user, friend);
     if txn.has(&name)? {
-        return Ok(Requested::Pending);
+        return Ok(FriendRequestOutcome::Pending);
     }
     txn.put(&name, asked)?;
-    Ok(Requested::Asked(append(txn, pushes)?))
+    Ok(FriendRequestOutcome::Sent(append(txn, pushes)?))
 }
 
 fn agree(
-    txn: &mut Txn<'_>,
+    txn: &mut WriteTransaction<'_>,
     user: UserId,
     requester: UserId,
     agreed: &store::Friend,
-    pushes: &[Append],
-) -> Result<Agreed, Fault> {
+    pushes: &[AppendRequest],
+) -> Result<FriendAcceptOutcome, EngineError> {
     if txn.has(&key::friend(requester, user))? {
-        return Ok(Agreed::Before);
+        return Ok(FriendAcceptOutcome::Before);
     }
     let Some(asked) = txn.get::<store::Friend>(&key::request(requester, user))? else {
-        return Ok(Agreed::NoRequest);
+        return Ok(FriendAcceptOutcome::NoRequest);
     };
     // The user's own request is removed as well: mutual requests make one friendship, which keeps
     // the remarks and the extra data of both requests.
@@ -67,23 +69,23 @@ fn agree(
     txn.remove(&key::request(user, requester))?;
     txn.put(&key::friend(requester, user), &asked)?;
     txn.put(&key::friend(user, requester), &agreed)?;
-    Ok(Agreed::Now(append(txn, pushes)?))
+    Ok(FriendAcceptOutcome::Now(append(txn, pushes)?))
 }
 
 #[async_trait]
-impl FriendStore for Store {
+impl FriendStore for SledStore {
     async fn request(
         &self,
         user: UserId,
         friend: UserId,
         remarks: &str,
-        pushes: &[Append],
-        at: Timestamp,
-    ) -> Result<Requested, StoreError> {
-        Append::check("friend.request", pushes)?;
+        pushes: &[AppendRequest],
+        at: UnixTimestamp,
+    ) -> Result<FriendRequestOutcome, StoreError> {
+        AppendRequest::check("friend.request", pushes)?;
         let (row, pushes) = (row(remarks, at), pushes.to_vec());
-        let ask = move |txn: &mut Txn<'_>| request(txn, user, friend, &row, &pushes);
-        self.change("friend.request", Weight::Adds, ask).await
+        let ask = move |txn: &mut WriteTransaction<'_>| request(txn, user, friend, &row, &pushes);
+        self.change("friend.request", SpaceEffect::Adds, ask).await
     }
 
     async fn agree(
@@ -91,13 +93,14 @@ impl FriendStore for Store {
         user: UserId,
         requester: UserId,
         remarks: &str,
-        pushes: &[Append],
-        at: Timestamp,
-    ) -> Result<Agreed, StoreError> {
-        Append::check("friend.agree", pushes)?;
+        pushes: &[AppendRequest],
+        at: UnixTimestamp,
+    ) -> Result<FriendAcceptOutcome, StoreError> {
+        AppendRequest::check("friend.agree", pushes)?;
         let (row, pushes) = (row(remarks, at), pushes.to_vec());
-        let agree = move |txn: &mut Txn<'_>| agree(txn, user, requester, &row, &pushes);
-        self.change("friend.agree", Weight::Adds, agree).await
+        let agree =
+            move |txn: &mut WriteTransaction<'_>| agree(txn, user, requester, &row, &pushes);
+        self.change("friend.agree", SpaceEffect::Adds, agree).await
     }
 
     async fn set(
@@ -106,10 +109,10 @@ impl FriendStore for Store {
         friend: UserId,
         remarks: Option<&str>,
         extra: Option<&str>,
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<Option<Friend>, StoreError> {
         let (remarks, extra) = (remarks.map(str::to_owned), extra.map(str::to_owned));
-        let change = self.change("friend.set", Weight::Adds, move |txn| {
+        let change = self.change("friend.set", SpaceEffect::Adds, move |txn| {
             let mut name = key::friend(user, friend);
             if !txn.has(&name)? {
                 name = key::request(user, friend);
@@ -142,7 +145,7 @@ impl FriendStore for Store {
         user: UserId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<Friend>, StoreError> {
+    ) -> Result<ListPage<Friend>, StoreError> {
         let read = self.read("friend.friends", move |rows| {
             let behind = after.map(|friend| key::friend(user, friend));
             let behind = behind.as_ref().map(<[u8; 17]>::as_slice);

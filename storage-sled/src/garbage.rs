@@ -17,15 +17,15 @@ use std::thread::yield_now;
 /// Rows whose old pages may wait to be freed. Few enough that the pages are still in the
 /// processor's cache when they are freed, and enough that a single send pays nothing. 1,000 rows
 /// leave some 3 MiB.
-const WAITING_ROWS: usize = 1_000;
+const COLLECT_AFTER_ROWS: usize = 1_000;
 
 /// Steps after which the writer continues although pages still wait: a thread that was preempted in
 /// the middle of a read keeps them alive. The next collections free them.
-const MAX_STEPS: usize = 1_000;
+const MAX_COLLECT_STEPS: usize = 1_000;
 
 /// Old pages that the writer's commits left behind.
 #[derive(Debug, Default)]
-pub(crate) struct Garbage {
+pub(crate) struct PageCollector {
     /// Rows set since the last collection.
     rows: usize,
     /// Number of collections started.
@@ -34,12 +34,12 @@ pub(crate) struct Garbage {
     freed: Arc<AtomicU64>,
 }
 
-impl Garbage {
+impl PageCollector {
     /// Counts the rows of a commit that this thread has applied, and frees old pages if enough
     /// wait.
     pub(crate) fn note(&mut self, rows: usize) {
         self.rows += rows;
-        if self.rows >= WAITING_ROWS {
+        if self.rows >= COLLECT_AFTER_ROWS {
             self.collect();
         }
     }
@@ -52,7 +52,7 @@ impl Garbage {
         // this thread left before it is freed.
         let (freed, number) = (Arc::clone(&self.freed), self.begun);
         crossbeam_epoch::pin().defer(move || freed.fetch_max(number, Ordering::Relaxed));
-        for step in 0..MAX_STEPS {
+        for step in 0..MAX_COLLECT_STEPS {
             // Seals this thread's bag, tries to advance the epoch, and frees up to eight bags of
             // 64.
             crossbeam_epoch::pin().flush();
@@ -75,18 +75,18 @@ mod tests {
     use super::*;
 
     /// Leaves pages to free, and keeps committing until they are freed.
-    fn commit_until_freed(garbage: &mut Garbage) {
-        garbage.note(WAITING_ROWS);
+    fn commit_until_freed(garbage: &mut PageCollector) {
+        garbage.note(COLLECT_AFTER_ROWS);
         let begun = garbage.begun;
         // Other tests of this process read as well and may be preempted while they do.
         while garbage.freed.load(Ordering::Relaxed) < begun {
-            garbage.note(WAITING_ROWS);
+            garbage.note(COLLECT_AFTER_ROWS);
         }
     }
 
     #[test]
     fn old_pages_are_freed_as_commits_go_on() {
-        let mut garbage = Garbage::default();
+        let mut garbage = PageCollector::default();
         let left = Arc::new(());
         for _ in 0..10 {
             let page = Arc::clone(&left);
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn few_rows_cost_nothing() {
-        let mut garbage = Garbage::default();
-        garbage.note(WAITING_ROWS - 1);
+        let mut garbage = PageCollector::default();
+        garbage.note(COLLECT_AFTER_ROWS - 1);
         assert_eq!(garbage.begun, 0);
         garbage.note(1);
         assert_eq!(garbage.begun, 1);
@@ -116,8 +116,8 @@ mod tests {
             drop(pin);
         });
         standing.recv().unwrap();
-        let mut garbage = Garbage::default();
-        garbage.note(WAITING_ROWS);
+        let mut garbage = PageCollector::default();
+        garbage.note(COLLECT_AFTER_ROWS);
         assert_eq!(garbage.freed.load(Ordering::Relaxed), 0);
         release.send(()).unwrap();
         reader.join().unwrap();

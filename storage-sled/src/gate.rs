@@ -8,17 +8,17 @@ use tokio::sync::watch;
 /// Stops the writer before it makes a commit durable.
 #[derive(Clone, Debug, Default)]
 pub struct FlushGate {
-    inner: Arc<Inner>,
+    inner: Arc<GateState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct GateState {
     held: Mutex<bool>,
     released: Condvar,
     standing: watch::Sender<bool>,
 }
 
-impl Default for Inner {
+impl Default for GateState {
     fn default() -> Self {
         Self {
             held: Mutex::default(),
@@ -48,7 +48,7 @@ impl FlushGate {
     }
 
     /// Blocks while the gate is closed. Only the writer's thread calls this.
-    pub(crate) fn pass(&self) {
+    pub(crate) fn wait_until_open(&self) {
         let mut held = self.lock();
         if !*held {
             return;

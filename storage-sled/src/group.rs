@@ -2,23 +2,23 @@
 
 use async_trait::async_trait;
 use gimlet_core::id::{GroupId, UserId};
-use gimlet_core::page::Page;
+use gimlet_core::page::ListPage;
 use gimlet_core::store::{
-    Append, Changed, Group, GroupChange, GroupEdit, GroupStore, Member, MemberEdit, NewGroup, Role,
-    Roster, RosterVersion, StoreError,
+    AppendRequest, Group, GroupChange, GroupChangeOutcome, GroupEdit, GroupStore, Member,
+    MemberEdit, MemberRole, NewGroup, Roster, RosterVersion, StoreError,
 };
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::store;
 
 use crate::append::append;
-use crate::error::Fault;
-use crate::rows::Rows;
-use crate::store::{Store, page, set};
-use crate::txn::Txn;
-use crate::writer::Weight;
+use crate::error::EngineError;
+use crate::rows::RowView;
+use crate::store::{SledStore, page, set};
+use crate::txn::WriteTransaction;
+use crate::writer::SpaceEffect;
 use crate::{key, record};
 
-fn row(rows: &Rows<'_>, group: GroupId) -> Result<Option<store::Group>, Fault> {
+fn row(rows: &RowView<'_>, group: GroupId) -> Result<Option<store::Group>, EngineError> {
     rows.get(&key::group(group))
 }
 
@@ -31,27 +31,36 @@ fn group(id: GroupId, row: store::Group) -> Group {
         extra: row.extra,
         members: row.members,
         version: RosterVersion(row.version),
-        created_at: Timestamp(row.created_ms),
-        updated_at: Timestamp(row.updated_ms),
+        created_at: UnixTimestamp(row.created_ms),
+        updated_at: UnixTimestamp(row.updated_ms),
     }
 }
 
-const fn role(row: &store::Member) -> Role {
-    if row.admin { Role::Admin } else { Role::Member }
+const fn role(row: &store::Member) -> MemberRole {
+    if row.admin {
+        MemberRole::Admin
+    } else {
+        MemberRole::Member
+    }
 }
 
-fn join(txn: &mut Txn<'_>, group: GroupId, user: UserId, role: Role) -> Result<(), Fault> {
+fn join(
+    txn: &mut WriteTransaction<'_>,
+    group: GroupId,
+    user: UserId,
+    role: MemberRole,
+) -> Result<(), EngineError> {
     let row = store::Member {
-        admin: role == Role::Admin,
+        admin: role == MemberRole::Admin,
         ..store::Member::default()
     };
     txn.put(&key::member(group, user), &row)?;
     txn.mark(&key::group_of(user, group))
 }
 
-fn create(txn: &mut Txn<'_>, new: &NewGroup) -> Result<(), Fault> {
+fn create(txn: &mut WriteTransaction<'_>, new: &NewGroup) -> Result<(), EngineError> {
     if txn.has(&key::group(new.id))? {
-        return Err(Fault::Misuse("the group's id is taken"));
+        return Err(EngineError::Misuse("the group's id is taken"));
     }
     let mut members = 0;
     for (user, role) in &new.members {
@@ -75,12 +84,12 @@ fn create(txn: &mut Txn<'_>, new: &NewGroup) -> Result<(), Fault> {
 
 /// Makes a change that was planned with the current roster.
 fn apply(
-    txn: &mut Txn<'_>,
+    txn: &mut WriteTransaction<'_>,
     id: GroupId,
     row: &mut store::Group,
     change: &GroupChange,
-) -> Result<(), Fault> {
-    let unfit = Fault::Misuse("the change does not fit the roster of the version it names");
+) -> Result<(), EngineError> {
+    let unfit = EngineError::Misuse("the change does not fit the roster of the version it names");
     match change {
         GroupChange::Edit(edit) => edit_group(row, edit),
         GroupChange::Add(users) => {
@@ -88,7 +97,7 @@ fn apply(
                 if txn.has(&key::member(id, *user))? {
                     return Err(unfit);
                 }
-                join(txn, id, *user, Role::Member)?;
+                join(txn, id, *user, MemberRole::Member)?;
                 row.members += 1;
             }
         }
@@ -119,36 +128,36 @@ fn edit_group(row: &mut store::Group, edit: &GroupEdit) {
 
 fn edit_member(row: &mut store::Member, edit: &MemberEdit) {
     if let Some(role) = edit.role {
-        row.admin = role == Role::Admin;
+        row.admin = role == MemberRole::Admin;
     }
     set(&mut row.remarks, edit.remarks.as_deref());
     set(&mut row.extra, edit.extra.as_deref());
 }
 
 fn update(
-    txn: &mut Txn<'_>,
+    txn: &mut WriteTransaction<'_>,
     id: GroupId,
     expected: RosterVersion,
     change: &GroupChange,
-    pushes: &[Append],
-    at: Timestamp,
-) -> Result<Changed, Fault> {
+    pushes: &[AppendRequest],
+    at: UnixTimestamp,
+) -> Result<GroupChangeOutcome, EngineError> {
     // Compared and raised in one transaction: of two changes planned with one version only the
     // first one is made.
     let Some(mut row) = row(&txn.rows(), id)?.filter(|it| it.version == expected.0) else {
-        return Ok(Changed::Stale);
+        return Ok(GroupChangeOutcome::Stale);
     };
     apply(txn, id, &mut row, change)?;
     row.version += 1;
     row.updated_ms = record::ms(at);
     txn.put(&key::group(id), &row)?;
-    Ok(Changed::Done {
+    Ok(GroupChangeOutcome::Done {
         version: RosterVersion(row.version),
         pushes: append(txn, pushes)?,
     })
 }
 
-fn roster(rows: &Rows<'_>, id: GroupId) -> Result<Option<Roster>, Fault> {
+fn roster(rows: &RowView<'_>, id: GroupId) -> Result<Option<Roster>, EngineError> {
     let Some(row) = row(rows, id)? else {
         return Ok(None);
     };
@@ -159,16 +168,16 @@ fn roster(rows: &Rows<'_>, id: GroupId) -> Result<Option<Roster>, Fault> {
     });
     Ok(Some(Roster {
         version: RosterVersion(row.version),
-        members: members.collect::<Result<_, Fault>>()?,
+        members: members.collect::<Result<_, EngineError>>()?,
     }))
 }
 
 #[async_trait]
-impl GroupStore for Store {
+impl GroupStore for SledStore {
     async fn create(&self, group: &NewGroup) -> Result<(), StoreError> {
         let new = group.clone();
-        let create = move |txn: &mut Txn<'_>| create(txn, &new);
-        self.change("group.create", Weight::Adds, create).await
+        let create = move |txn: &mut WriteTransaction<'_>| create(txn, &new);
+        self.change("group.create", SpaceEffect::Adds, create).await
     }
 
     async fn get(&self, id: GroupId) -> Result<Option<Group>, StoreError> {
@@ -188,7 +197,7 @@ impl GroupStore for Store {
         group: GroupId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<Member>, StoreError> {
+    ) -> Result<ListPage<Member>, StoreError> {
         let read = self.read("group.members", move |rows| {
             let behind = after.map(|user| key::member(group, user));
             let behind = behind.as_ref().map(<[u8; 17]>::as_slice);
@@ -212,14 +221,14 @@ impl GroupStore for Store {
         user: UserId,
         after: Option<GroupId>,
         limit: usize,
-    ) -> Result<Page<Group>, StoreError> {
+    ) -> Result<ListPage<Group>, StoreError> {
         let read = self.read("group.groups_of", move |rows| {
             let behind = after.map(|group| key::group_of(user, group));
             let behind = behind.as_ref().map(<[u8; 17]>::as_slice);
             let groups = rows.scan(&key::groups_of(user), behind).map(|found| {
                 let id = record::key_group(&found?.0)?;
-                let row =
-                    row(rows, id)?.ok_or(Fault::Corrupt("a member's group does not exist"))?;
+                let row = row(rows, id)?
+                    .ok_or(EngineError::Corrupt("a member's group does not exist"))?;
                 Ok(group(id, row))
             });
             page(groups, limit)
@@ -232,12 +241,14 @@ impl GroupStore for Store {
         group: GroupId,
         expected: RosterVersion,
         change: &GroupChange,
-        pushes: &[Append],
-        at: Timestamp,
-    ) -> Result<Changed, StoreError> {
-        Append::check("group.update", pushes)?;
+        pushes: &[AppendRequest],
+        at: UnixTimestamp,
+    ) -> Result<GroupChangeOutcome, StoreError> {
+        AppendRequest::check("group.update", pushes)?;
         let (change, pushes) = (change.clone(), pushes.to_vec());
-        let update = move |txn: &mut Txn<'_>| update(txn, group, expected, &change, &pushes, at);
-        self.change("group.update", Weight::Adds, update).await
+        let update = move |txn: &mut WriteTransaction<'_>| {
+            update(txn, group, expected, &change, &pushes, at)
+        };
+        self.change("group.update", SpaceEffect::Adds, update).await
     }
 }

@@ -17,22 +17,22 @@ use gimlet_core::id::UserId;
 use gimlet_core::store::Head;
 
 /// Inboxes of one generation; both together take some 8 MiB at most.
-const GENERATION: usize = 1 << 16;
+const GENERATION_INBOXES: usize = 1 << 16;
 
 /// Cache of the heads as they stand in the tree.
 #[derive(Debug, Default)]
-pub(crate) struct Heads {
+pub(crate) struct HeadCache {
     // A std mutex, held for one look-up; no other lock is taken under it.
-    generations: Mutex<Generations>,
+    generations: Mutex<CacheGenerations>,
 }
 
 #[derive(Debug, Default)]
-struct Generations {
+struct CacheGenerations {
     young: HashMap<UserId, Head>,
     old: HashMap<UserId, Head>,
 }
 
-impl Heads {
+impl HeadCache {
     /// Returns the head of this inbox, if it is cached.
     pub(crate) fn get(&self, user: UserId) -> Option<Head> {
         self.lock().get(user)
@@ -46,7 +46,7 @@ impl Heads {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Generations> {
+    fn lock(&self) -> MutexGuard<'_, CacheGenerations> {
         // After a panic a head may be missing from the cache, which is harmless: it is read from
         // the tree.
         self.generations
@@ -55,7 +55,7 @@ impl Heads {
     }
 }
 
-impl Generations {
+impl CacheGenerations {
     fn get(&mut self, user: UserId) -> Option<Head> {
         if let Some(head) = self.young.get(&user) {
             return Some(*head);
@@ -66,7 +66,7 @@ impl Generations {
     }
 
     fn set(&mut self, user: UserId, head: Head) {
-        if self.young.len() >= GENERATION && !self.young.contains_key(&user) {
+        if self.young.len() >= GENERATION_INBOXES && !self.young.contains_key(&user) {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(user, head);
@@ -92,20 +92,20 @@ mod tests {
 
     #[test]
     fn what_is_used_stays_and_the_rest_is_forgotten() {
-        let mut heads = Generations::default();
-        for n in 1..=3 * GENERATION {
+        let mut heads = CacheGenerations::default();
+        for n in 1..=3 * GENERATION_INBOXES {
             heads.set(user(n), head(n));
             assert_eq!(heads.get(user(1)), Some(head(1)));
-            assert!(heads.young.len() + heads.old.len() <= 2 * GENERATION);
+            assert!(heads.young.len() + heads.old.len() <= 2 * GENERATION_INBOXES);
         }
         assert_eq!(heads.get(user(2)), None);
     }
 
     #[test]
     fn the_newest_counts() {
-        let mut heads = Generations::default();
+        let mut heads = CacheGenerations::default();
         heads.set(user(1), head(1));
-        for n in 2..=GENERATION + 1 {
+        for n in 2..=GENERATION_INBOXES + 1 {
             heads.set(user(n), head(n));
         }
         heads.set(user(1), head(7));

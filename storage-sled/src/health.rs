@@ -6,21 +6,21 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 #[derive(Clone, Debug, Default)]
-struct State {
+struct HealthState {
     failure: Option<Arc<str>>,
     closed: bool,
 }
 
 /// The state of an opened directory. It is cheap to clone and outlives the directory.
 #[derive(Clone, Debug)]
-pub struct Health {
-    state: Arc<watch::Sender<State>>,
+pub struct StorageHealth {
+    state: Arc<watch::Sender<HealthState>>,
 }
 
-impl Health {
+impl StorageHealth {
     pub(crate) fn new() -> Self {
         Self {
-            state: Arc::new(watch::Sender::new(State::default())),
+            state: Arc::new(watch::Sender::new(HealthState::default())),
         }
     }
 

@@ -10,13 +10,13 @@ use sled::Db;
 use crate::error::OpenError;
 use crate::files::{self, unusable};
 use crate::open::refuse;
-use crate::rows::{Layer, Rows};
-use crate::stamp::Mark;
+use crate::rows::{RowOverlay, RowView};
+use crate::stamp::StampRecord;
 use crate::{key, log, snapshot};
 
 /// Answered commits that the log lacks.
 #[derive(Debug)]
-pub(crate) struct Gap {
+pub(crate) struct LostCommits {
     /// The last commit before the end of the valid part.
     found: u64,
     /// The last commit that was answered.
@@ -27,7 +27,7 @@ pub(crate) struct Gap {
     safe: Option<u64>,
 }
 
-impl Gap {
+impl LostCommits {
     /// Returns the error that refuses the directory.
     pub(crate) fn refusal(&self, dir: &Path) -> OpenError {
         let Self {
@@ -59,16 +59,17 @@ impl Gap {
         let Some(safe) = self.safe else {
             return Err(refusal);
         };
-        log::cut(&dir.join(files::DB), safe).map_err(|source| unusable(dir, source))?;
+        log::clear_after(&dir.join(files::DB_FILE), safe)
+            .map_err(|source| unusable(dir, source))?;
         Ok(refusal)
     }
 }
 
 /// Compares the valid part of the log with the stamp.
-pub(crate) fn gap(dir: &Path, mark: Mark) -> Result<Option<Gap>, OpenError> {
+pub(crate) fn gap(dir: &Path, mark: StampRecord) -> Result<Option<LostCommits>, OpenError> {
     let io = |source| unusable(dir, source);
     let from = snapshot::lsn(dir).map_err(io)?;
-    let extent = log::extent(&dir.join(files::DB), from, mark.tag).map_err(io)?;
+    let extent = log::extent(&dir.join(files::DB_FILE), from, mark.tag).map_err(io)?;
     let found = extent.commit.unwrap_or(0).max(mark.opened);
     if found >= mark.answered {
         return Ok(None);
@@ -76,7 +77,7 @@ pub(crate) fn gap(dir: &Path, mark: Mark) -> Result<Option<Gap>, OpenError> {
     // Below the LSN that sled has relied on, it may have reused the space of pages whose newer
     // copies stood behind the end. Then the part before the end is incomplete.
     let safe = (extent.safe >= extent.stable.max(from)).then_some(extent.safe);
-    Ok(Some(Gap {
+    Ok(Some(LostCommits {
         found,
         answered: mark.answered,
         end: extent.end.unwrap_or(0),
@@ -85,7 +86,7 @@ pub(crate) fn gap(dir: &Path, mark: Mark) -> Result<Option<Gap>, OpenError> {
 }
 
 /// Compares the tree that sled has opened with the stamp.
-pub(crate) fn lost_in_tree(dir: &Path, mark: Option<Mark>, found: u64) -> Option<OpenError> {
+pub(crate) fn lost_in_tree(dir: &Path, mark: Option<StampRecord>, found: u64) -> Option<OpenError> {
     let answered = mark.map_or(0, |mark| mark.answered);
     (found < answered).then(|| OpenError::Lost {
         dir: dir.into(),
@@ -96,9 +97,9 @@ pub(crate) fn lost_in_tree(dir: &Path, mark: Option<Mark>, found: u64) -> Option
 
 /// Returns the number of the last commit in the tree; 0 if no commit has a number, as in a
 /// directory of an earlier version, or of another stamp.
-pub(crate) fn commits(db: &Db, dir: &Path, mark: Option<Mark>) -> Result<u64, OpenError> {
-    let none = Layer::new();
-    let row = Rows::new(db, &none).raw(key::COMMIT);
+pub(crate) fn commits(db: &Db, dir: &Path, mark: Option<StampRecord>) -> Result<u64, OpenError> {
+    let none = RowOverlay::new();
+    let row = RowView::new(db, &none).raw(key::COMMIT);
     let row = row.map_err(|fault| refuse(dir, fault))?;
     Ok(mark
         .zip(row)

@@ -5,41 +5,42 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use gimlet_core::id::{GroupId, UserId};
-use gimlet_core::message::{Entry, Message};
+use gimlet_core::message::{InboxEntry, Message};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{
-    Append, Appended, Head, InboxSlice, InboxStore, JobLease, JobPart, StoreError,
+    AppendOutcome, AppendRequest, Head, InboxSlice, InboxStore, JobLease, JobStepOutcome,
+    StoreError,
 };
 use gimlet_proto::store::{self, Number, entry};
 
 use crate::append;
-use crate::error::Fault;
-use crate::rows::Rows;
+use crate::error::EngineError;
+use crate::rows::RowView;
 use crate::seq::head;
-use crate::shared::Shared;
-use crate::store::Store;
-use crate::txn::Txn;
-use crate::writer::Weight;
+use crate::shared::SharedState;
+use crate::store::SledStore;
+use crate::txn::WriteTransaction;
+use crate::writer::SpaceEffect;
 use crate::{expiry, job, key, record};
 
 /// Entries or keys removed in one command. A long removal takes several commands, so that sends run
 /// in between.
-const SLICE: usize = 500;
+const SLICE_ROWS: usize = 500;
 
 /// Entries for which a page allocates at once.
-const PAGE: usize = 64;
+const PAGE_CAPACITY_ITEMS: usize = 64;
 
 /// Bytes of the memory blocks that the rows of a page share; a page allocates as many as it needs.
-const BLOCK: usize = 8 << 10;
+const BLOCK_BYTES: usize = 8 << 10;
 
 #[async_trait]
-impl InboxStore for Store {
-    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
-        Append::check("inbox.append", batch)?;
+impl InboxStore for SledStore {
+    async fn append(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
+        AppendRequest::check("inbox.append", batch)?;
         let batch = batch.to_vec();
-        let append = move |txn: &mut Txn<'_>| append::append(txn, &batch);
-        self.change("inbox.append", Weight::Adds, append).await
+        let append = move |txn: &mut WriteTransaction<'_>| append::append(txn, &batch);
+        self.change("inbox.append", SpaceEffect::Adds, append).await
     }
 
     async fn after(
@@ -48,33 +49,37 @@ impl InboxStore for Store {
         seq: Seq,
         limit: PageLimit,
     ) -> Result<InboxSlice, StoreError> {
-        let read = move |shared: &Shared| after(shared, user, seq, limit);
+        let read = move |shared: &SharedState| after(shared, user, seq, limit);
         self.with("inbox.after", read).await
     }
 
     async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
         loop {
-            let slice = move |txn: &mut Txn<'_>| trim(txn, user, upto);
-            if self.change("inbox.trim", Weight::Removes, slice).await? {
+            let slice = move |txn: &mut WriteTransaction<'_>| trim(txn, user, upto);
+            if self
+                .change("inbox.trim", SpaceEffect::Removes, slice)
+                .await?
+            {
                 return Ok(());
             }
         }
     }
 
     async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
-        let claim = move |txn: &mut Txn<'_>| job::claim(txn, group);
-        self.change("inbox.claim_job", Weight::Sets, claim).await
+        let claim = move |txn: &mut WriteTransaction<'_>| job::claim(txn, group);
+        self.change("inbox.claim_job", SpaceEffect::Sets, claim)
+            .await
     }
 
-    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobStepOutcome, StoreError> {
         let lease = lease.clone();
-        let advance = move |txn: &mut Txn<'_>| job::advance(txn, &lease);
-        self.change("inbox.advance_job", Weight::Adds, advance)
+        let advance = move |txn: &mut WriteTransaction<'_>| job::advance(txn, &lease);
+        self.change("inbox.advance_job", SpaceEffect::Adds, advance)
             .await
     }
 
     async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
-        let restore = |shared: &Shared| {
+        let restore = |shared: &SharedState| {
             shared.reserve.restore();
             Ok(())
         };
@@ -82,9 +87,11 @@ impl InboxStore for Store {
         // Messages stored once are removed with their last entry, so only keys need a sweep.
         let mut swept = 0;
         while swept < max {
-            let slice = SLICE.min(max - swept);
-            let forget = move |txn: &mut Txn<'_>| expiry::forget(txn, slice);
-            let slice = self.change("inbox.sweep", Weight::Removes, forget).await?;
+            let slice = SLICE_ROWS.min(max - swept);
+            let forget = move |txn: &mut WriteTransaction<'_>| expiry::forget(txn, slice);
+            let slice = self
+                .change("inbox.sweep", SpaceEffect::Removes, forget)
+                .await?;
             swept += slice.gone;
             if !slice.more {
                 break;
@@ -99,26 +106,31 @@ impl InboxStore for Store {
 /// The head is read as a durable state. The entries are then read without the lock, because entries
 /// up to a durable head do not change; only a trim removes them. If a trim ran in between, an entry
 /// is missing, and both are read again under the lock.
-fn after(shared: &Shared, user: UserId, seq: Seq, limit: PageLimit) -> Result<InboxSlice, Fault> {
+fn after(
+    shared: &SharedState,
+    user: UserId,
+    seq: Seq,
+    limit: PageLimit,
+) -> Result<InboxSlice, EngineError> {
     let at = shared.durable(|rows| head(rows, &shared.heads, user))?;
     match shared.settled(|rows| page(rows, user, at, seq, limit))? {
         Some(page) => Ok(page),
         // A trim ran in between: read the head and the entries in one durable state.
         None => shared.durable(|rows| {
             let at = head(rows, &shared.heads, user)?;
-            page(rows, user, at, seq, limit)?.ok_or(Fault::Corrupt("an inbox has a hole"))
+            page(rows, user, at, seq, limit)?.ok_or(EngineError::Corrupt("an inbox has a hole"))
         }),
     }
 }
 
 /// Reads the entries above `seq`. Returns `None` if one is missing.
 fn page(
-    rows: &Rows<'_>,
+    rows: &RowView<'_>,
     user: UserId,
     at: Head,
     seq: Seq,
     limit: PageLimit,
-) -> Result<Option<InboxSlice>, Fault> {
+) -> Result<Option<InboxSlice>, EngineError> {
     let mut last = seq.max(at.floor);
     let slice = |items, more| InboxSlice {
         items,
@@ -128,8 +140,8 @@ fn page(
     if last >= at.head {
         return Ok(Some(slice(Vec::new(), false)));
     }
-    let mut items = Vec::with_capacity(limit.items.min(PAGE));
-    let (mut bytes, mut block) = (0, BytesMut::with_capacity(BLOCK));
+    let mut items = Vec::with_capacity(limit.items.min(PAGE_CAPACITY_ITEMS));
+    let (mut bytes, mut block) = (0, BytesMut::with_capacity(BLOCK_BYTES));
     let prefix = key::entries(user);
     for row in rows.scan(&prefix, Some(&key::entry(user, last))) {
         let (name, value) = row?;
@@ -143,7 +155,7 @@ fn page(
         };
         last = last.next();
         bytes += message.content.len();
-        items.push(Entry { seq: last, message });
+        items.push(InboxEntry { seq: last, message });
         if last >= at.head || items.len() >= limit.items || bytes > limit.bytes {
             return Ok(Some(slice(items, last < at.head)));
         }
@@ -153,10 +165,10 @@ fn page(
 
 /// Returns the message of an entry, or `None` if it was removed with its last entry.
 pub(crate) fn message(
-    rows: &Rows<'_>,
+    rows: &RowView<'_>,
     name: &[u8],
     value: Bytes,
-) -> Result<Option<Arc<Message>>, Fault> {
+) -> Result<Option<Arc<Message>>, EngineError> {
     let row: store::Entry = rows.decode_shared(name, value)?;
     match row.body {
         Some(entry::Body::Message(message)) => {
@@ -164,26 +176,26 @@ pub(crate) fn message(
         }
         Some(entry::Body::Stored(body)) => match rows.message(&key::body(body)) {
             // A trim removes the further rows of the message while it is read.
-            Err(Fault::Corrupt(_)) => Ok(None),
+            Err(EngineError::Corrupt(_)) => Ok(None),
             found => found,
         },
-        None => Err(Fault::Corrupt("an entry without a message")),
+        None => Err(EngineError::Corrupt("an entry without a message")),
     }
 }
 
 /// Removes a slice of the oldest entries. Returns true if none is left to remove.
-fn trim(txn: &mut Txn<'_>, user: UserId, upto: Seq) -> Result<bool, Fault> {
+fn trim(txn: &mut WriteTransaction<'_>, user: UserId, upto: Seq) -> Result<bool, EngineError> {
     let mut at = txn.head(user)?;
     let upto = upto.min(at.head);
     if upto <= at.floor {
         return Ok(true);
     }
-    let to = upto.min(at.floor.plus(SLICE as u64));
+    let to = upto.min(at.floor.plus(SLICE_ROWS as u64));
     for seq in (at.floor.get() + 1)..=to.get() {
         let name = key::entry(user, Seq::new(seq));
         let row: store::Entry = txn
             .get(&name)?
-            .ok_or(Fault::Corrupt("an inbox has a hole"))?;
+            .ok_or(EngineError::Corrupt("an inbox has a hole"))?;
         if let Some(entry::Body::Stored(body)) = row.body {
             release(txn, body)?;
         }
@@ -198,7 +210,7 @@ fn trim(txn: &mut Txn<'_>, user: UserId, upto: Seq) -> Result<bool, Fault> {
 
 /// Decrements the number of entries that refer to a message stored once, and removes the message
 /// with the last one.
-fn release(txn: &mut Txn<'_>, body: u64) -> Result<(), Fault> {
+fn release(txn: &mut WriteTransaction<'_>, body: u64) -> Result<(), EngineError> {
     let name = key::body_refs(body);
     let mut row: store::BodyRefs = txn.get(&name)?.unwrap_or_default();
     row.refs = row.refs.saturating_sub(1);

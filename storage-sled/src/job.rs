@@ -4,22 +4,22 @@
 //! and the job's progress are written in one transaction.
 
 use gimlet_core::id::{GroupId, UserId};
-use gimlet_core::limits::PART;
-use gimlet_core::store::{JobLease, JobPart};
+use gimlet_core::limits::FANOUT_CHUNK;
+use gimlet_core::store::{JobLease, JobStepOutcome};
 use gimlet_proto::store;
 
 use crate::append::{entries, refer};
-use crate::error::Fault;
-use crate::rows::Rows;
-use crate::seq::Counter;
-use crate::txn::Txn;
+use crate::error::EngineError;
+use crate::rows::RowView;
+use crate::seq::IdCounter;
+use crate::txn::WriteTransaction;
 use crate::{key, record};
 
 /// Recipients in a row: 500 of 8 bytes fit one row.
-const CHUNK: usize = 500;
+const CHUNK_RECIPIENTS: usize = 500;
 
 /// Returns the group's oldest open job.
-fn oldest(rows: &Rows<'_>, group: GroupId) -> Result<Option<u64>, Fault> {
+fn oldest(rows: &RowView<'_>, group: GroupId) -> Result<Option<u64>, EngineError> {
     match rows.scan(&key::open_jobs(group), None).next() {
         Some(row) => record::key_number(&row?.0).map(Some),
         None => Ok(None),
@@ -27,18 +27,18 @@ fn oldest(rows: &Rows<'_>, group: GroupId) -> Result<Option<u64>, Fault> {
 }
 
 /// Returns true if the group has an open job.
-pub(crate) fn is_open(txn: &Txn<'_>, group: GroupId) -> Result<bool, Fault> {
+pub(crate) fn is_open(txn: &WriteTransaction<'_>, group: GroupId) -> Result<bool, EngineError> {
     Ok(oldest(&txn.rows(), group)?.is_some())
 }
 
 /// Opens a job behind the group's others. The caller makes the first recipient's entry.
 pub(crate) fn open(
-    txn: &mut Txn<'_>,
+    txn: &mut WriteTransaction<'_>,
     group: GroupId,
     body: u64,
     recipients: &[UserId],
-) -> Result<(), Fault> {
-    let job = Counter::Jobs.take(txn, 1)?;
+) -> Result<(), EngineError> {
+    let job = IdCounter::Jobs.take(txn, 1)?;
     let row = store::Job {
         group: group.get(),
         body,
@@ -48,7 +48,7 @@ pub(crate) fn open(
     };
     txn.put(&key::job(job), &row)?;
     txn.mark(&key::open_job(group, job))?;
-    for (number, chunk) in (0..).zip(recipients.chunks(CHUNK)) {
+    for (number, chunk) in (0..).zip(recipients.chunks(CHUNK_RECIPIENTS)) {
         let users = chunk.iter().map(|user| user.get()).collect();
         txn.put(&key::recipients(job, number), &store::Recipients { users })?;
     }
@@ -56,7 +56,10 @@ pub(crate) fn open(
 }
 
 /// Claims the oldest open job of the group, or of any group.
-pub(crate) fn claim(txn: &mut Txn<'_>, group: Option<GroupId>) -> Result<Option<JobLease>, Fault> {
+pub(crate) fn claim(
+    txn: &mut WriteTransaction<'_>,
+    group: Option<GroupId>,
+) -> Result<Option<JobLease>, EngineError> {
     let found = match group {
         Some(group) => oldest(&txn.rows(), group)?,
         None => match txn.rows().scan(key::JOBS, None).next() {
@@ -69,7 +72,7 @@ pub(crate) fn claim(txn: &mut Txn<'_>, group: Option<GroupId>) -> Result<Option<
     };
     let mut row: store::Job = txn
         .get(&key::job(job))?
-        .ok_or(Fault::Corrupt("an open job has no record"))?;
+        .ok_or(EngineError::Corrupt("an open job has no record"))?;
     // Ends the lease of an earlier worker: its next part finds another generation.
     row.generation += 1;
     txn.put(&key::job(job), &row)?;
@@ -81,17 +84,20 @@ pub(crate) fn claim(txn: &mut Txn<'_>, group: Option<GroupId>) -> Result<Option<
 }
 
 /// Makes the entries of the next part of a job.
-pub(crate) fn advance(txn: &mut Txn<'_>, lease: &JobLease) -> Result<JobPart, Fault> {
+pub(crate) fn advance(
+    txn: &mut WriteTransaction<'_>,
+    lease: &JobLease,
+) -> Result<JobStepOutcome, EngineError> {
     let Some(mut row) = txn.get::<store::Job>(&key::job(lease.job))? else {
-        return Ok(JobPart::Lost);
+        return Ok(JobStepOutcome::Lost);
     };
     if row.generation != lease.generation || row.group != lease.group.get() {
-        return Ok(JobPart::Lost);
+        return Ok(JobStepOutcome::Lost);
     }
     let message = txn
         .rows()
         .message(&key::body(row.body))?
-        .ok_or(Fault::Corrupt("a job has no message"))?;
+        .ok_or(EngineError::Corrupt("a job has no message"))?;
     let users = next(&txn.rows(), lease.job, &row)?;
     let seqs = entries(txn, &refer(row.body), users.iter())?;
     row.done += users.len() as u64;
@@ -101,7 +107,7 @@ pub(crate) fn advance(txn: &mut Txn<'_>, lease: &JobLease) -> Result<JobPart, Fa
     } else {
         txn.put(&key::job(lease.job), &row)?;
     }
-    Ok(JobPart::Entries {
+    Ok(JobStepOutcome::Entries {
         message,
         seqs,
         done,
@@ -109,17 +115,19 @@ pub(crate) fn advance(txn: &mut Txn<'_>, lease: &JobLease) -> Result<JobPart, Fa
 }
 
 /// Returns the recipients of the next part.
-fn next(rows: &Rows<'_>, job: u64, row: &store::Job) -> Result<Vec<UserId>, Fault> {
-    let far = |_| Fault::Corrupt("a job's progress is out of range");
+fn next(rows: &RowView<'_>, job: u64, row: &store::Job) -> Result<Vec<UserId>, EngineError> {
+    let far = |_| EngineError::Corrupt("a job's progress is out of range");
     let from = usize::try_from(row.done).map_err(far)?;
-    let to = usize::try_from(row.total).map_err(far)?.min(from + PART);
+    let to = usize::try_from(row.total)
+        .map_err(far)?
+        .min(from + FANOUT_CHUNK);
     let mut users = Vec::with_capacity(to.saturating_sub(from));
-    for number in from / CHUNK..to.div_ceil(CHUNK) {
+    for number in from / CHUNK_RECIPIENTS..to.div_ceil(CHUNK_RECIPIENTS) {
         let name = key::recipients(job, u32::try_from(number).map_err(far)?);
         let chunk: store::Recipients = rows
             .get(&name)?
-            .ok_or(Fault::Corrupt("a job's recipients are missing"))?;
-        let places = number * CHUNK..;
+            .ok_or(EngineError::Corrupt("a job's recipients are missing"))?;
+        let places = number * CHUNK_RECIPIENTS..;
         for (place, raw) in places.zip(chunk.users) {
             if (from..to).contains(&place) {
                 users.push(record::user(raw)?);
@@ -127,16 +135,22 @@ fn next(rows: &Rows<'_>, job: u64, row: &store::Job) -> Result<Vec<UserId>, Faul
         }
     }
     if users.len() != to.saturating_sub(from) {
-        return Err(Fault::Corrupt("a job's recipients are cut off"));
+        return Err(EngineError::Corrupt("a job's recipients are cut off"));
     }
     Ok(users)
 }
 
 /// Removes a finished job.
-fn close(txn: &mut Txn<'_>, lease: &JobLease, row: &store::Job) -> Result<(), Fault> {
+fn close(
+    txn: &mut WriteTransaction<'_>,
+    lease: &JobLease,
+    row: &store::Job,
+) -> Result<(), EngineError> {
     txn.remove(&key::job(lease.job))?;
     txn.remove(&key::open_job(lease.group, lease.job))?;
-    for number in (0..).take_while(|number| u64::from(*number) * (CHUNK as u64) < row.total) {
+    for number in
+        (0..).take_while(|number| u64::from(*number) * (CHUNK_RECIPIENTS as u64) < row.total)
+    {
         txn.remove(&key::recipients(lease.job, number))?;
     }
     Ok(())

@@ -36,14 +36,14 @@ use gimlet_core::id::{DeviceId, GroupId, UserId};
 use gimlet_core::seq::Seq;
 
 /// Bytes of a nickname that its index row holds.
-pub(crate) const NICKNAME: usize = 64;
+pub(crate) const NICKNAME_BYTES: usize = 64;
 
 /// A key with one number.
-pub(crate) type One = [u8; 9];
+pub(crate) type OneNumberKey = [u8; 9];
 /// A key with two numbers.
-pub(crate) type Two = [u8; 17];
+pub(crate) type TwoNumberKey = [u8; 17];
 
-fn one(prefix: u8, a: u64) -> One {
+fn one(prefix: u8, a: u64) -> OneNumberKey {
     let mut key = [prefix; 9];
     for (to, from) in key.iter_mut().skip(1).zip(a.to_be_bytes()) {
         *to = from;
@@ -51,7 +51,7 @@ fn one(prefix: u8, a: u64) -> One {
     key
 }
 
-fn two(prefix: u8, a: u64, b: u64) -> Two {
+fn two(prefix: u8, a: u64, b: u64) -> TwoNumberKey {
     let mut key = [prefix; 17];
     let numbers = a.to_be_bytes().into_iter().chain(b.to_be_bytes());
     for (to, from) in key.iter_mut().skip(1).zip(numbers) {
@@ -68,7 +68,7 @@ fn text(prefix: u8, text: &[u8]) -> Vec<u8> {
 }
 
 /// Returns the last possible key that consists of `prefix` and a number.
-pub(crate) fn last_of(prefix: &One) -> Two {
+pub(crate) fn last_of(prefix: &OneNumberKey) -> TwoNumberKey {
     let mut key = [u8::MAX; 17];
     for (to, from) in key.iter_mut().zip(prefix) {
         *to = *from;
@@ -91,7 +91,7 @@ pub(crate) const META: &[u8] = b"V";
 pub(crate) const COMMIT: &[u8] = b"W";
 
 /// Key of a user's account.
-pub(crate) fn account(user: UserId) -> One {
+pub(crate) fn account(user: UserId) -> OneNumberKey {
     one(b'A', user.get())
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn account(user: UserId) -> One {
 pub(crate) const ACCOUNTS: &[u8] = b"A";
 
 /// Key behind which the accounts of all users above this number follow.
-pub(crate) fn accounts_above(number: u64) -> One {
+pub(crate) fn accounts_above(number: u64) -> OneNumberKey {
     one(b'A', number)
 }
 
@@ -111,7 +111,7 @@ pub(crate) fn phone(phone: &str) -> Vec<u8> {
 /// Returns the common prefix of all index rows of nicknames that begin with this text.
 pub(crate) fn nickname_prefix(begin: &str) -> Vec<u8> {
     let cut = begin.as_bytes();
-    text(b'N', cut.get(..NICKNAME).unwrap_or(cut))
+    text(b'N', cut.get(..NICKNAME_BYTES).unwrap_or(cut))
 }
 
 /// Key of the index row of a user's nickname.
@@ -122,53 +122,53 @@ pub(crate) fn nickname(name: &str, user: UserId) -> Vec<u8> {
 }
 
 /// Key of a user's token on a device.
-pub(crate) fn token(device: DeviceId, user: UserId) -> Two {
+pub(crate) fn token(device: DeviceId, user: UserId) -> TwoNumberKey {
     two(b'T', device.get(), user.get())
 }
 
 /// Prefix of the tokens on a device. The row with exactly this key is a token of an earlier
 /// version, which kept one token for each device.
-pub(crate) fn tokens(device: DeviceId) -> One {
+pub(crate) fn tokens(device: DeviceId) -> OneNumberKey {
     one(b'T', device.get())
 }
 
 /// Key of a device.
-pub(crate) fn device(device: DeviceId) -> One {
+pub(crate) fn device(device: DeviceId) -> OneNumberKey {
     one(b'D', device.get())
 }
 
 /// Key of the ack of a device in a user's inbox.
-pub(crate) fn ack(user: UserId, device: DeviceId) -> Two {
+pub(crate) fn ack(user: UserId, device: DeviceId) -> TwoNumberKey {
     two(b'S', user.get(), device.get())
 }
 
 /// Prefix of the acks of all devices of a user.
-pub(crate) fn acks(user: UserId) -> One {
+pub(crate) fn acks(user: UserId) -> OneNumberKey {
     one(b'S', user.get())
 }
 
 /// Key of the floor of an inbox.
-pub(crate) fn floor(user: UserId) -> One {
+pub(crate) fn floor(user: UserId) -> OneNumberKey {
     one(b'H', user.get())
 }
 
 /// Key of an inbox entry.
-pub(crate) fn entry(user: UserId, seq: Seq) -> Two {
+pub(crate) fn entry(user: UserId, seq: Seq) -> TwoNumberKey {
     two(b'E', user.get(), seq.get())
 }
 
 /// Prefix of all entries of an inbox.
-pub(crate) fn entries(user: UserId) -> One {
+pub(crate) fn entries(user: UserId) -> OneNumberKey {
     one(b'E', user.get())
 }
 
 /// Key of a message that is stored once for many entries.
-pub(crate) fn body(body: u64) -> One {
+pub(crate) fn body(body: u64) -> OneNumberKey {
     one(b'B', body)
 }
 
 /// Key of the number of entries that refer to such a message.
-pub(crate) fn body_refs(body: u64) -> One {
+pub(crate) fn body_refs(body: u64) -> OneNumberKey {
     one(b'R', body)
 }
 
@@ -183,7 +183,7 @@ pub(crate) fn send_key(id: &[u8]) -> Vec<u8> {
 }
 
 /// Key of one of the lists of send keys that expire in this millisecond.
-pub(crate) fn expiry(expires_ms: i64, number: u64) -> Two {
+pub(crate) fn expiry(expires_ms: i64, number: u64) -> TwoNumberKey {
     two(b'X', u64::try_from(expires_ms).unwrap_or(0), number)
 }
 
@@ -191,12 +191,12 @@ pub(crate) fn expiry(expires_ms: i64, number: u64) -> Two {
 pub(crate) const EXPIRIES: &[u8] = b"X";
 
 /// Prefix of the expiry lists of one millisecond.
-pub(crate) fn expiries(expires_ms: i64) -> One {
+pub(crate) fn expiries(expires_ms: i64) -> OneNumberKey {
     one(b'X', u64::try_from(expires_ms).unwrap_or(0))
 }
 
 /// Key of a fan-out job.
-pub(crate) fn job(job: u64) -> One {
+pub(crate) fn job(job: u64) -> OneNumberKey {
     one(b'J', job)
 }
 
@@ -211,12 +211,12 @@ pub(crate) fn recipients(job: u64, chunk: u32) -> [u8; 13] {
 }
 
 /// Key of an open job of a group.
-pub(crate) fn open_job(group: GroupId, job: u64) -> Two {
+pub(crate) fn open_job(group: GroupId, job: u64) -> TwoNumberKey {
     two(b'O', group.get(), job)
 }
 
 /// Prefix of the open jobs of a group.
-pub(crate) fn open_jobs(group: GroupId) -> One {
+pub(crate) fn open_jobs(group: GroupId) -> OneNumberKey {
     one(b'O', group.get())
 }
 
@@ -224,47 +224,47 @@ pub(crate) fn open_jobs(group: GroupId) -> One {
 pub(crate) const JOBS: &[u8] = b"J";
 
 /// Key of a group.
-pub(crate) fn group(group: GroupId) -> One {
+pub(crate) fn group(group: GroupId) -> OneNumberKey {
     one(b'G', group.get())
 }
 
 /// Key of a member of a group.
-pub(crate) fn member(group: GroupId, user: UserId) -> Two {
+pub(crate) fn member(group: GroupId, user: UserId) -> TwoNumberKey {
     two(b'M', group.get(), user.get())
 }
 
 /// Prefix of the members of a group.
-pub(crate) fn members(group: GroupId) -> One {
+pub(crate) fn members(group: GroupId) -> OneNumberKey {
     one(b'M', group.get())
 }
 
 /// Key of a group of a user.
-pub(crate) fn group_of(user: UserId, group: GroupId) -> Two {
+pub(crate) fn group_of(user: UserId, group: GroupId) -> TwoNumberKey {
     two(b'U', user.get(), group.get())
 }
 
 /// Prefix of the groups of a user.
-pub(crate) fn groups_of(user: UserId) -> One {
+pub(crate) fn groups_of(user: UserId) -> OneNumberKey {
     one(b'U', user.get())
 }
 
 /// Key of a friend of a user.
-pub(crate) fn friend(user: UserId, friend: UserId) -> Two {
+pub(crate) fn friend(user: UserId, friend: UserId) -> TwoNumberKey {
     two(b'F', user.get(), friend.get())
 }
 
 /// Prefix of the friends of a user.
-pub(crate) fn friends(user: UserId) -> One {
+pub(crate) fn friends(user: UserId) -> OneNumberKey {
     one(b'F', user.get())
 }
 
 /// Key of a user's unanswered friend request.
-pub(crate) fn request(user: UserId, asked: UserId) -> Two {
+pub(crate) fn request(user: UserId, asked: UserId) -> TwoNumberKey {
     two(b'Q', user.get(), asked.get())
 }
 
 /// Key of a further row of a long value.
-pub(crate) fn piece(of: &[u8], piece: u32) -> Vec<u8> {
+pub(crate) fn value_chunk(of: &[u8], piece: u32) -> Vec<u8> {
     let mut key = Vec::with_capacity(of.len() + 5);
     key.push(b'Z');
     key.extend_from_slice(of);
@@ -276,9 +276,11 @@ pub(crate) fn piece(of: &[u8], piece: u32) -> Vec<u8> {
 ///
 /// Entries and messages are only added above the durable head, which readers do not pass, so for
 /// them only a removal counts. The remaining rows are read by the writer alone.
-pub(crate) fn shows(key: &[u8], removed: bool) -> bool {
+pub(crate) fn visible_to_readers(key: &[u8], removed: bool) -> bool {
     match key.first() {
-        Some(b'Z') => key.get(1..).is_some_and(|of| shows(of, removed)),
+        Some(b'Z') => key
+            .get(1..)
+            .is_some_and(|of| visible_to_readers(of, removed)),
         Some(b'E' | b'B') => removed,
         Some(prefix) => b"ADFGHMNPSTUV".contains(prefix),
         None => false,
@@ -318,9 +320,9 @@ mod tests {
     #[test]
     fn removals_of_entries_show_and_additions_do_not() {
         let key = entry(UserId::new(1).unwrap(), Seq::new(1));
-        assert!(!shows(&key, false));
-        assert!(shows(&piece(&key, 0), true));
-        assert!(shows(&floor(UserId::new(1).unwrap()), false));
-        assert!(!shows(&send_key(b"x"), true));
+        assert!(!visible_to_readers(&key, false));
+        assert!(visible_to_readers(&value_chunk(&key, 0), true));
+        assert!(visible_to_readers(&floor(UserId::new(1).unwrap()), false));
+        assert!(!visible_to_readers(&send_key(b"x"), true));
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! # What "stored" means
 //!
-//! | [`Durability`] | an answered change survives | mechanism |
+//! | [`DurabilityLevel`] | an answered change survives | mechanism |
 //! |---|---|---|
 //! | `Power` (default) | a killed process and a loss of power | sled's flush, then `fsync` of every file sled wrote to |
 //! | `Process` | a killed process | sled's flush: everything is in the operating system's hands |
@@ -23,7 +23,7 @@
 //!   [`Config::min_free`] is free; reads go on.
 //! - **Memory.** Up to ten times [`Config::cache_bytes`], some 60 MiB for commits in progress
 //!   (`garbage`), and 25 to 35 bytes for each stored row. `--example memory` measures it.
-//! - **Failures.** After a disk error the storage refuses every call, and [`Health::failed`]
+//! - **Failures.** After a disk error the storage refuses every call, and [`StorageHealth::failed`]
 //!   returns: end the process and restart it. Every answered change is still there.
 //!
 //! # How it is tested
@@ -80,12 +80,13 @@ mod verify;
 mod writer;
 
 pub use backup::{
-    BackupError, Exported, Exporter, Frame, Reader, Restored, Writer, export_closed, restore,
+    BackupError, BackupExporter, BackupFrame, BackupReader, BackupWriter, ExportProgress,
+    RestoreSummary, export_closed, restore,
 };
-pub use config::{Config, Durability, History};
+pub use config::{Config, DurabilityLevel, HistoryMode};
 pub use error::OpenError;
 #[doc(hidden)]
 pub use gate::FlushGate;
-pub use health::Health;
-pub use open::{Opened, new_epoch, open};
+pub use health::StorageHealth;
+pub use open::{OpenStorage, new_epoch, open};
 pub use verify::verify;

@@ -7,7 +7,7 @@
 //! number, and this file finds the last number before the first invalid message. The caller
 //! compares it with the last answered commit (`stamp`).
 //!
-//! The log is `db`: segments of [`SEGMENT`] bytes in any order. The header of a segment holds its
+//! The log is `db`: segments of [`SEGMENT_BYTES`] bytes in any order. The header of a segment holds its
 //! position in the order of the log (its LSN). A segment holds messages, each with a checksum and
 //! the number of its segment.
 
@@ -17,28 +17,28 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use crate::stamp::Tag;
+use crate::stamp::CommitTag;
 
 /// Bytes of a segment: sled's default.
-const SEGMENT: usize = 512 << 10;
+const SEGMENT_BYTES: usize = 512 << 10;
 /// Bytes of a segment's header: a checksum, its LSN, and the stable LSN when it was begun.
-const SEGMENT_HEADER: usize = 20;
+const SEGMENT_HEADER_BYTES: usize = 20;
 /// Bytes of the longest message header; no message begins closer to the end of its segment.
-const LONGEST_HEADER: usize = 32;
+const MAX_MESSAGE_HEADER_BYTES: usize = 32;
 /// Mask that sled applies to its numbers and checksums, so that zeros are never valid.
-const FLIP: u64 = 0x7FFF_FFFF_FFFF_FFFF;
+const NUMBER_MASK: u64 = 0x7FFF_FFFF_FFFF_FFFF;
 
 /// Kinds of messages.
-const CANCELED: u8 = 1;
-const CAP: u8 = 2;
-const BATCH: u8 = 3;
-const NODE: u8 = 8;
-const LINK: u8 = 10;
-const LAST_KIND: u8 = 11;
+const KIND_CANCELED: u8 = 1;
+const KIND_CAP: u8 = 2;
+const KIND_BATCH: u8 = 3;
+const KIND_NODE: u8 = 8;
+const KIND_LINK: u8 = 10;
+const KIND_LAST: u8 = 11;
 
 /// Extent of the valid part of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extent {
+pub(crate) struct LogExtent {
     /// The last whole commit in the part of the log that was read, if there is one.
     pub(crate) commit: Option<u64>,
     /// The byte of `db` where the valid part ends; `None` if the log has no segment from there on.
@@ -51,7 +51,7 @@ pub(crate) struct Extent {
 
 /// A valid message.
 #[derive(Clone, Copy, Debug)]
-struct Message<'a> {
+struct LogMessage<'a> {
     kind: u8,
     segment: u64,
     body: &'a [u8],
@@ -60,18 +60,18 @@ struct Message<'a> {
 }
 
 /// Reads the log from the segment with this LSN on.
-pub(crate) fn extent(db: &Path, from: u64, tag: Tag) -> io::Result<Extent> {
+pub(crate) fn extent(db: &Path, from: u64, tag: CommitTag) -> io::Result<LogExtent> {
     let file = match File::open(db) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Extent::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LogExtent::default()),
         Err(error) => return Err(error),
     };
     let segments = segments(&file)?;
     let stable = segments.values().map(|place| place.stable).max();
-    let mut walk = Walk::new(tag);
-    let mut buf = vec![0; SEGMENT];
+    let mut walk = LogScan::new(tag);
+    let mut buf = vec![0; SEGMENT_BYTES];
     let mut end = None;
-    for (&number, place) in segments.range(from / SEGMENT as u64..) {
+    for (&number, place) in segments.range(from / SEGMENT_BYTES as u64..) {
         end = Some(place.offset);
         // sled would skip this segment, so the valid part ends here even if later segments are
         // whole.
@@ -89,7 +89,7 @@ pub(crate) fn extent(db: &Path, from: u64, tag: Tag) -> io::Result<Extent> {
             break;
         }
     }
-    Ok(Extent {
+    Ok(LogExtent {
         commit: walk.seen,
         end,
         safe: walk.safe,
@@ -98,17 +98,17 @@ pub(crate) fn extent(db: &Path, from: u64, tag: Tag) -> io::Result<Extent> {
 }
 
 /// Clears everything behind this LSN, so that sled finds the end of the log there.
-pub(crate) fn cut(db: &Path, safe: u64) -> io::Result<()> {
+pub(crate) fn clear_after(db: &Path, safe: u64) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(db)?;
     let len = file.metadata()?.len();
-    let zeros = vec![0; SEGMENT];
-    for (number, place) in segments(&file)?.range(safe / SEGMENT as u64..) {
-        let begin = safe.saturating_sub(number * SEGMENT as u64);
+    let zeros = vec![0; SEGMENT_BYTES];
+    for (number, place) in segments(&file)?.range(safe / SEGMENT_BYTES as u64..) {
+        let begin = safe.saturating_sub(number * SEGMENT_BYTES as u64);
         let (from, to) = (
             place.offset + begin,
-            (place.offset + SEGMENT as u64).min(len),
+            (place.offset + SEGMENT_BYTES as u64).min(len),
         );
-        let bytes = usize::try_from(to.saturating_sub(from)).unwrap_or(SEGMENT);
+        let bytes = usize::try_from(to.saturating_sub(from)).unwrap_or(SEGMENT_BYTES);
         file.write_all_at(zeros.get(..bytes).unwrap_or(&zeros), from)?;
     }
     file.sync_all()
@@ -116,7 +116,7 @@ pub(crate) fn cut(db: &Path, safe: u64) -> io::Result<()> {
 
 /// A segment of the log.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct LogSegment {
     /// Offset of the segment in the file.
     offset: u64,
     /// The stable LSN when the segment was begun.
@@ -126,16 +126,16 @@ struct Place {
 }
 
 /// Returns the segments by their numbers.
-fn segments(file: &File) -> io::Result<BTreeMap<u64, Place>> {
+fn segments(file: &File) -> io::Result<BTreeMap<u64, LogSegment>> {
     let len = file.metadata()?.len();
     let mut found = BTreeMap::new();
     let mut headless = Vec::new();
-    let (mut header, mut buf) = ([0; SEGMENT_HEADER], Vec::new());
-    for offset in (0..len).step_by(SEGMENT) {
+    let (mut header, mut buf) = ([0; SEGMENT_HEADER_BYTES], Vec::new());
+    for offset in (0..len).step_by(SEGMENT_BYTES) {
         let read = read_at_most(file, &mut header, offset)?;
         let data = header.get(..read).unwrap_or_default();
         if let Some((number, stable)) = segment_header(data) {
-            let place = Place {
+            let place = LogSegment {
                 offset,
                 stable,
                 headless: false,
@@ -143,18 +143,18 @@ fn segments(file: &File) -> io::Result<BTreeMap<u64, Place>> {
             found.insert(number, place);
             continue;
         }
-        buf.resize(SEGMENT, 0);
+        buf.resize(SEGMENT_BYTES, 0);
         let read = read_at_most(file, &mut buf, offset)?;
         let data = buf.get(..read).unwrap_or_default();
-        if let Some(message) = message(data, SEGMENT_HEADER) {
+        if let Some(message) = message(data, SEGMENT_HEADER_BYTES) {
             headless.push((message.segment, offset));
         }
     }
     for (number, offset) in headless {
         // A header's stable LSN is at most the segment's own start, so this bound is safe.
-        let place = Place {
+        let place = LogSegment {
             offset,
-            stable: number * SEGMENT as u64,
+            stable: number * SEGMENT_BYTES as u64,
             headless: true,
         };
         found.entry(number).or_insert(place);
@@ -165,26 +165,26 @@ fn segments(file: &File) -> io::Result<BTreeMap<u64, Place>> {
 /// Returns the number of a segment and its stable LSN, if the header is valid.
 fn segment_header(data: &[u8]) -> Option<(u64, u64)> {
     let (checksum, rest) = data.split_first_chunk::<4>()?;
-    let numbers = rest.get(..SEGMENT_HEADER - 4)?;
+    let numbers = rest.get(..SEGMENT_HEADER_BYTES - 4)?;
     if crc32fast::hash(numbers) != u32::from_le_bytes(*checksum) ^ u32::MAX {
         return None;
     }
-    let lsn = u64::from_le_bytes(*numbers.first_chunk::<8>()?) ^ FLIP;
-    let stable = u64::from_le_bytes(*numbers.last_chunk::<8>()?) ^ FLIP;
+    let lsn = u64::from_le_bytes(*numbers.first_chunk::<8>()?) ^ NUMBER_MASK;
+    let stable = u64::from_le_bytes(*numbers.last_chunk::<8>()?) ^ NUMBER_MASK;
     // sled writes -1 into the first segment.
-    let stable = if stable > FLIP { 0 } else { stable };
-    Some((lsn / SEGMENT as u64, stable))
+    let stable = if stable > NUMBER_MASK { 0 } else { stable };
+    Some((lsn / SEGMENT_BYTES as u64, stable))
 }
 
 /// Returns the message that begins at this byte, if it is valid.
-fn message(segment: &[u8], at: usize) -> Option<Message<'_>> {
-    if at + LONGEST_HEADER > SEGMENT {
+fn message(segment: &[u8], at: usize) -> Option<LogMessage<'_>> {
+    if at + MAX_MESSAGE_HEADER_BYTES > SEGMENT_BYTES {
         return None;
     }
     let data = segment.get(at..)?;
     let (checksum, rest) = data.split_first_chunk::<4>()?;
     let (&kind, mut rest) = rest.split_first()?;
-    if !(CANCELED..=LAST_KIND).contains(&kind) {
+    if !(KIND_CANCELED..=KIND_LAST).contains(&kind) {
         return None;
     }
     let len = number(&mut rest)?;
@@ -195,7 +195,7 @@ fn message(segment: &[u8], at: usize) -> Option<Message<'_>> {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(body);
     hasher.update(data.get(4..header)?);
-    (hasher.finalize() ^ u32::MAX == u32::from_le_bytes(*checksum)).then_some(Message {
+    (hasher.finalize() ^ u32::MAX == u32::from_le_bytes(*checksum)).then_some(LogMessage {
         kind,
         segment: segment_number,
         body,
@@ -251,8 +251,8 @@ fn read_at_most(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
 
 /// State of one pass over the log.
 #[derive(Debug)]
-struct Walk {
-    tag: Tag,
+struct LogScan {
+    tag: CommitTag,
     /// The last commit whose batch is complete.
     seen: Option<u64>,
     /// The last commit that was found; its batch may not be complete yet.
@@ -263,8 +263,8 @@ struct Walk {
     safe: u64,
 }
 
-impl Walk {
-    const fn new(tag: Tag) -> Self {
+impl LogScan {
+    const fn new(tag: CommitTag) -> Self {
         Self {
             tag,
             seen: None,
@@ -277,28 +277,30 @@ impl Walk {
     /// Reads a segment to its end, or to the first invalid message. Returns that position, and
     /// whether it was the end.
     fn segment(&mut self, data: &[u8], number: u64) -> (usize, bool) {
-        let mut at = SEGMENT_HEADER;
+        let mut at = SEGMENT_HEADER_BYTES;
         loop {
-            self.pass(number * SEGMENT as u64 + at as u64);
-            if at + LONGEST_HEADER > SEGMENT {
+            self.advance_to(number * SEGMENT_BYTES as u64 + at as u64);
+            if at + MAX_MESSAGE_HEADER_BYTES > SEGMENT_BYTES {
                 return (at, true);
             }
             let Some(message) = message(data, at).filter(|it| it.segment == number) else {
                 return (at, false);
             };
             match message.kind {
-                CAP => {
-                    self.pass((number + 1) * SEGMENT as u64);
+                KIND_CAP => {
+                    self.advance_to((number + 1) * SEGMENT_BYTES as u64);
                     return (at, true);
                 }
-                BATCH => {
+                KIND_BATCH => {
                     let end = message
                         .body
                         .first_chunk::<8>()
                         .map(|it| u64::from_le_bytes(*it));
                     self.batch_end = end.unwrap_or(u64::MAX);
                 }
-                NODE | LINK => self.pending = self.tag.find(message.body).or(self.pending),
+                KIND_NODE | KIND_LINK => {
+                    self.pending = self.tag.find(message.body).or(self.pending)
+                }
                 _ => {}
             }
             at += message.len;
@@ -306,7 +308,7 @@ impl Walk {
     }
 
     /// Records that everything before this LSN is valid.
-    fn pass(&mut self, lsn: u64) {
+    fn advance_to(&mut self, lsn: u64) {
         // Only beyond the end of its batch: an incomplete batch must not count as a commit.
         if lsn > self.batch_end {
             self.seen = self.seen.max(self.pending);
@@ -319,7 +321,7 @@ impl Walk {
 mod tests {
     use super::*;
 
-    const TAG: fn() -> Tag = Tag::draw;
+    const TAG: fn() -> CommitTag = CommitTag::draw;
 
     fn small(value: u64) -> u8 {
         u8::try_from(value).unwrap()
@@ -339,37 +341,42 @@ mod tests {
 
     /// Builds a segment with these messages, padded with zeros.
     fn segment(number: u64, messages: &[Vec<u8>]) -> Vec<u8> {
-        let mut numbers = ((number * SEGMENT as u64) ^ FLIP).to_le_bytes().to_vec();
-        numbers.extend_from_slice(&FLIP.to_le_bytes());
+        let mut numbers = ((number * SEGMENT_BYTES as u64) ^ NUMBER_MASK)
+            .to_le_bytes()
+            .to_vec();
+        numbers.extend_from_slice(&NUMBER_MASK.to_le_bytes());
         let checksum = crc32fast::hash(&numbers) ^ u32::MAX;
         let mut segment = checksum.to_le_bytes().to_vec();
         segment.append(&mut numbers);
         segment.extend(messages.iter().flatten());
-        segment.resize(SEGMENT, 0);
+        segment.resize(SEGMENT_BYTES, 0);
         segment
     }
 
-    fn read(segments: &[Vec<u8>], tag: Tag) -> Extent {
+    fn read(segments: &[Vec<u8>], tag: CommitTag) -> LogExtent {
         let dir = tempfile::tempdir().unwrap();
         let db = dir.path().join("db");
         std::fs::write(&db, segments.concat()).unwrap();
         extent(&db, 0, tag).unwrap()
     }
 
-    fn commit(tag: Tag, segment: u64, number: u64) -> Vec<u8> {
-        written(LINK, segment, &tag.row(number))
+    fn commit(tag: CommitTag, segment: u64, number: u64) -> Vec<u8> {
+        written(KIND_LINK, segment, &tag.row(number))
     }
 
     #[test]
     fn the_last_commit_before_the_end_counts_wherever_its_segment_lies() {
         let tag = TAG();
-        let first = segment(0, &[commit(tag, 0, 1), written(CAP, 0, b"")]);
+        let first = segment(0, &[commit(tag, 0, 1), written(KIND_CAP, 0, b"")]);
         let second = segment(1, &[commit(tag, 1, 2), commit(tag, 1, 3)]);
-        let end = (SEGMENT_HEADER + 2 * commit(tag, 1, 2).len()) as u64;
+        let end = (SEGMENT_HEADER_BYTES + 2 * commit(tag, 1, 2).len()) as u64;
         let extent = read(&[second, first], tag);
         assert_eq!((extent.commit, extent.end), (Some(3), Some(end)));
-        assert_eq!((extent.safe, extent.stable), (SEGMENT as u64 + end, 0));
-        assert_eq!(read(&[], tag), Extent::default());
+        assert_eq!(
+            (extent.safe, extent.stable),
+            (SEGMENT_BYTES as u64 + end, 0)
+        );
+        assert_eq!(read(&[], tag), LogExtent::default());
     }
 
     #[test]
@@ -377,7 +384,7 @@ mod tests {
         let tag = TAG();
         let mut torn = commit(tag, 0, 2);
         torn[12] ^= 1;
-        let first = segment(0, &[commit(tag, 0, 1), torn, written(CAP, 0, b"")]);
+        let first = segment(0, &[commit(tag, 0, 1), torn, written(KIND_CAP, 0, b"")]);
         let second = segment(1, &[commit(tag, 1, 3)]);
         assert_eq!(read(&[first, second], tag).commit, Some(1));
     }
@@ -385,8 +392,8 @@ mod tests {
     #[test]
     fn nothing_counts_behind_a_segment_that_has_lost_its_header() {
         let tag = TAG();
-        let first = segment(0, &[commit(tag, 0, 1), written(CAP, 0, b"")]);
-        let mut second = segment(1, &[commit(tag, 1, 2), written(CAP, 1, b"")]);
+        let first = segment(0, &[commit(tag, 0, 1), written(KIND_CAP, 0, b"")]);
+        let mut second = segment(1, &[commit(tag, 1, 2), written(KIND_CAP, 1, b"")]);
         let third = segment(2, &[commit(tag, 2, 3)]);
         second[5] ^= 1;
         assert_eq!(read(&[first, second, third], tag).commit, Some(1));
@@ -406,8 +413,8 @@ mod tests {
     fn a_batch_counts_when_it_is_whole() {
         let tag = TAG();
         let row = commit(tag, 0, 2);
-        let manifest = |end: u64| written(BATCH, 0, &end.to_le_bytes());
-        let begin = SEGMENT_HEADER + commit(tag, 0, 1).len() + manifest(0).len();
+        let manifest = |end: u64| written(KIND_BATCH, 0, &end.to_le_bytes());
+        let begin = SEGMENT_HEADER_BYTES + commit(tag, 0, 1).len() + manifest(0).len();
         let end = (begin + row.len()) as u64;
         for (last, commits) in [(end - 1, Some(2)), (end, Some(1))] {
             let log = segment(0, &[commit(tag, 0, 1), manifest(last), row.clone()]);
@@ -433,20 +440,24 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_was_cut_ends_there() {
+    fn a_cleared_log_ends_at_the_cleared_byte() {
         let tag = TAG();
         let dir = tempfile::tempdir().unwrap();
         let db = dir.path().join("db");
         let first = segment(
             0,
-            &[commit(tag, 0, 1), commit(tag, 0, 2), written(CAP, 0, b"")],
+            &[
+                commit(tag, 0, 1),
+                commit(tag, 0, 2),
+                written(KIND_CAP, 0, b""),
+            ],
         );
         let second = segment(1, &[commit(tag, 1, 3)]);
         std::fs::write(&db, [second, first].concat()).unwrap();
-        let safe = (SEGMENT_HEADER + commit(tag, 0, 1).len()) as u64;
-        cut(&db, safe).unwrap();
+        let safe = (SEGMENT_HEADER_BYTES + commit(tag, 0, 1).len()) as u64;
+        clear_after(&db, safe).unwrap();
         let extent = extent(&db, 0, tag).unwrap();
         assert_eq!((extent.commit, extent.safe), (Some(1), safe));
-        assert_eq!(extent.end, Some(SEGMENT as u64 + safe));
+        assert_eq!(extent.end, Some(SEGMENT_BYTES as u64 + safe));
     }
 }

@@ -11,53 +11,53 @@ use std::time::Duration;
 
 use gimlet_core::id::Epoch;
 use gimlet_core::memory::{MemoryRoom, MemoryRoute};
-use gimlet_core::store::Stores;
-use gimlet_core::time::{Clock, Timestamp};
+use gimlet_core::store::StoreSet;
+use gimlet_core::time::{TimeSource, UnixTimestamp};
 use gimlet_proto::store::Meta;
 use sled::Db;
 
-use crate::backup::{Captures, Exporter};
-use crate::config::{Config, Durability, History};
-use crate::error::{Fault, OpenError};
-use crate::files::{self, FORMAT, Files, unusable};
+use crate::backup::{BackupExporter, CaptureSlot};
+use crate::config::{Config, DurabilityLevel, HistoryMode};
+use crate::error::{EngineError, OpenError};
+use crate::files::{self, FORMAT_VERSION, SyncedFiles, unusable};
 use crate::gate::FlushGate;
-use crate::heads::Heads;
-use crate::health::Health;
+use crate::heads::HeadCache;
+use crate::health::StorageHealth;
 use crate::history::{self, commits, lost_in_tree, renew};
 use crate::key;
-use crate::readers::Readers;
-use crate::reserve::Reserve;
-use crate::rows::{Layer, Rows};
-use crate::shared::{Lock, Shared, chain};
-use crate::stamp::{Mark, Stamp, Tag};
-use crate::store::Store;
-use crate::txn::Txn;
-use crate::writer::Writer;
+use crate::readers::ReaderPool;
+use crate::reserve::DiskReserve;
+use crate::rows::{RowOverlay, RowView};
+use crate::shared::{DirectoryLock, SharedState, chain};
+use crate::stamp::{CommitStamp, CommitTag, StampRecord};
+use crate::store::SledStore;
+use crate::txn::WriteTransaction;
+use crate::writer::TreeWriter;
 use crate::{snapshot, stamp};
 
 /// Attempts to take sled's own lock, and the pause between two attempts.
-const TRIES: u32 = 500;
-const BETWEEN: Duration = Duration::from_millis(10);
+const LOCK_ATTEMPTS: u32 = 500;
+const LOCK_RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// An open data directory.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenStorage {
     /// The stores. Dropping the last clone of any of them closes the directory.
-    pub stores: Stores,
+    pub stores: StoreSet,
     /// Reports a failure of the storage, and its closing.
-    pub health: Health,
+    pub health: StorageHealth,
     /// Epoch of the directory's history.
     pub epoch: Epoch,
     /// The epoch before this opening.
-    former_epoch: Epoch,
+    previous_epoch: Epoch,
     gate: FlushGate,
-    exporter: Exporter,
+    exporter: BackupExporter,
 }
 
-impl Opened {
+impl OpenStorage {
     /// Returns an exporter, which makes backups while the storage is in use.
     #[must_use]
-    pub fn exporter(&self) -> Exporter {
+    pub fn exporter(&self) -> BackupExporter {
         self.exporter.clone()
     }
 
@@ -71,13 +71,13 @@ impl Opened {
 }
 
 /// Opens a data directory, and creates it if it is missing. It blocks: recovery reads the log.
-pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError> {
+pub fn open(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenStorage, OpenError> {
     let dir = config.dir.as_path();
     // First of all the lock: every later step may change files.
     let lock = files::lock(dir)?;
     let new = files::check_format(dir)?;
     // Before sled opens: on a full disk the released reserve leaves room for what sled writes then.
-    let reserve = Reserve::new(dir, config.min_free);
+    let reserve = DiskReserve::new(dir, config.min_free);
     let released = reserve.release_if_needed();
     released.map_err(|source| unusable(dir, source))?;
     // Before sled opens: it refuses to open beside a damaged snapshot.
@@ -85,7 +85,8 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
     let mark = stamp::read(dir).map_err(|source| unusable(dir, source))?;
     // A loss of power may take changes that `process` had answered, so such a loss is expected
     // there.
-    let renews = config.history == History::New || config.durability == Durability::Process;
+    let renews =
+        config.history == HistoryMode::New || config.durability == DurabilityLevel::Process;
     // Before sled opens: it overwrites everything behind what it takes for the end of the log.
     let gap = match mark {
         Some(mark) => history::gap(dir, mark)?,
@@ -108,32 +109,32 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
             tracing::warn!(reason = %lost, "began a new epoch with what is there");
             renew(&db, dir, &mut meta)?;
         }
-        None if config.history == History::New => renew(&db, dir, &mut meta)?,
+        None if config.history == HistoryMode::New => renew(&db, dir, &mut meta)?,
         None => {}
     }
     // From here on `db` and the directory entries are on disk, including what recovery has written.
     flush(&db, dir)?;
-    let mark = Mark {
-        tag: mark.map_or_else(Tag::draw, |mark| mark.tag),
+    let mark = StampRecord {
+        tag: mark.map_or_else(CommitTag::draw, |mark| mark.tag),
         opened: commits,
         answered: commits,
     };
-    // After the flush, so that the stamp is never ahead of the database. `Files::open` syncs its
+    // After the flush, so that the stamp is never ahead of the database. `SyncedFiles::open` syncs its
     // name.
-    let stamp = Stamp::begin(dir, mark).map_err(|source| unusable(dir, source))?;
-    let files = Files::open(dir).map_err(|source| unusable(dir, source))?;
+    let stamp = CommitStamp::begin(dir, mark).map_err(|source| unusable(dir, source))?;
+    let files = SyncedFiles::open(dir).map_err(|source| unusable(dir, source))?;
     // Only now the directory counts as complete: everything above is synced.
     if new {
         files::finish_format(dir).map_err(|source| unusable(dir, source))?;
     }
 
     reserve.restore();
-    let health = Health::new();
+    let health = StorageHealth::new();
     let gate = FlushGate::default();
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SharedState {
         db,
-        former: RwLock::new(Layer::new()),
-        heads: Heads::default(),
+        shadowed: RwLock::new(RowOverlay::new()),
+        heads: HeadCache::default(),
         health: health.clone(),
         gate: gate.clone(),
         clock: Arc::clone(&clock),
@@ -143,21 +144,21 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
         stamp,
         dir: dir.into(),
         min_free: config.min_free,
-        captures: Captures::default(),
+        captures: CaptureSlot::default(),
         reserve,
-        lock: Lock::new(lock, health.clone()),
+        lock: DirectoryLock::new(lock, health.clone()),
     });
-    let writer = Writer::start(Arc::clone(&shared), config.queue);
+    let writer = TreeWriter::start(Arc::clone(&shared), config.queue);
     let writer = writer.map_err(|source| unusable(dir, source))?;
-    let readers = Readers::start(&shared).map_err(|source| unusable(dir, source))?;
-    let store = Arc::new(Store {
+    let readers = ReaderPool::start(&shared).map_err(|source| unusable(dir, source))?;
+    let store = Arc::new(SledStore {
         writer,
         readers,
         shared,
     });
-    Ok(Opened {
-        exporter: Exporter::new(&store),
-        stores: Stores {
+    Ok(OpenStorage {
+        exporter: BackupExporter::new(&store),
+        stores: StoreSet {
             seq: Arc::clone(&store) as _,
             inbox: Arc::clone(&store) as _,
             group: Arc::clone(&store) as _,
@@ -169,7 +170,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
         },
         health,
         epoch: Epoch(meta.epoch),
-        former_epoch,
+        previous_epoch: former_epoch,
         gate,
     })
 }
@@ -178,7 +179,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
 /// threads of an earlier opening in this process that are about to end.
 fn open_sled(config: &Config) -> Result<Db, OpenError> {
     let dir = config.dir.as_path();
-    for _ in 0..TRIES {
+    for _ in 0..LOCK_ATTEMPTS {
         // sled panics on some kinds of damage instead of reporting them.
         let opened = catch_unwind(AssertUnwindSafe(|| {
             sled::Config::new()
@@ -192,7 +193,7 @@ fn open_sled(config: &Config) -> Result<Db, OpenError> {
             Ok(Err(sled::Error::Io(error)))
                 if error.to_string().contains("could not acquire lock") =>
             {
-                sleep(BETWEEN);
+                sleep(LOCK_RETRY_PAUSE);
             }
             Ok(Err(error)) => return Err(refuse(dir, error.into())),
             Err(_) => {
@@ -210,15 +211,15 @@ fn open_sled(config: &Config) -> Result<Db, OpenError> {
 }
 
 /// Reads the directory's `Meta` record, or writes it in a new directory.
-fn meta(db: &Db, dir: &Path, new: bool, now: Timestamp) -> Result<Meta, OpenError> {
-    let none = Layer::new();
-    let found = Rows::new(db, &none).get::<Meta>(key::META);
+fn meta(db: &Db, dir: &Path, new: bool, now: UnixTimestamp) -> Result<Meta, OpenError> {
+    let none = RowOverlay::new();
+    let found = RowView::new(db, &none).get::<Meta>(key::META);
     match found.map_err(|fault| refuse(dir, fault))? {
-        Some(meta) if meta.format == FORMAT => Ok(meta),
+        Some(meta) if meta.format == FORMAT_VERSION => Ok(meta),
         Some(meta) => Err(OpenError::Format {
             dir: dir.into(),
             found: meta.format.to_string(),
-            ours: FORMAT,
+            ours: FORMAT_VERSION,
         }),
         None if !new => Err(OpenError::Damaged {
             dir: dir.into(),
@@ -226,12 +227,12 @@ fn meta(db: &Db, dir: &Path, new: bool, now: Timestamp) -> Result<Meta, OpenErro
         }),
         None => {
             let meta = Meta {
-                format: FORMAT,
+                format: FORMAT_VERSION,
                 epoch: Epoch::draw().0,
                 created_ms: u64::try_from(now.0).unwrap_or(0),
             };
-            let heads = Heads::default();
-            let mut txn = Txn::new(db, &heads, now);
+            let heads = HeadCache::default();
+            let mut txn = WriteTransaction::new(db, &heads, now);
             txn.put(key::META, &meta)
                 .map_err(|fault| refuse(dir, fault))?;
             let changes = txn
@@ -251,14 +252,14 @@ fn meta(db: &Db, dir: &Path, new: bool, now: Timestamp) -> Result<Meta, OpenErro
 ///
 /// # Errors
 /// Those of [`open`].
-pub fn new_epoch(config: &Config, clock: Arc<dyn Clock>) -> Result<(Epoch, Epoch), OpenError> {
+pub fn new_epoch(config: &Config, clock: Arc<dyn TimeSource>) -> Result<(Epoch, Epoch), OpenError> {
     let config = Config {
-        history: History::New,
+        history: HistoryMode::New,
         ..config.clone()
     };
     let opened = open(&config, clock)?;
     // Dropping it closes the directory: the drop waits for the writer and the readers.
-    Ok((opened.former_epoch, opened.epoch))
+    Ok((opened.previous_epoch, opened.epoch))
 }
 
 fn flush(db: &Db, dir: &Path) -> Result<(), OpenError> {
@@ -267,13 +268,13 @@ fn flush(db: &Db, dir: &Path) -> Result<(), OpenError> {
 }
 
 /// Converts an error of sled into the reason why the directory does not open.
-pub(crate) fn refuse(dir: &Path, fault: Fault) -> OpenError {
+pub(crate) fn refuse(dir: &Path, fault: EngineError) -> OpenError {
     match fault {
-        Fault::Sled(sled::Error::Io(source)) => unusable(dir, source),
-        Fault::Sled(sled::Error::Unsupported(found)) => OpenError::Format {
+        EngineError::Sled(sled::Error::Io(source)) => unusable(dir, source),
+        EngineError::Sled(sled::Error::Unsupported(found)) => OpenError::Format {
             dir: dir.into(),
             found,
-            ours: FORMAT,
+            ours: FORMAT_VERSION,
         },
         fault => OpenError::Damaged {
             dir: dir.into(),

@@ -14,19 +14,19 @@ use crate::files::{free_space, sync_dir};
 use crate::snapshot;
 
 /// Name of the file.
-const RESERVE: &str = "RESERVE";
+const RESERVE_FILE: &str = "RESERVE";
 /// Bytes that an opening writes besides the snapshot: zeros to the end of a segment, and small
 /// files.
-const SMALL: u64 = 2 << 20;
+const OPENING_BYTES: u64 = 2 << 20;
 
 /// The reserve file of a directory.
 #[derive(Debug)]
-pub(crate) struct Reserve {
+pub(crate) struct DiskReserve {
     dir: PathBuf,
     min_free: u64,
 }
 
-impl Reserve {
+impl DiskReserve {
     pub(crate) fn new(dir: &Path, min_free: u64) -> Self {
         Self {
             dir: dir.into(),
@@ -36,7 +36,7 @@ impl Reserve {
 
     /// Removes the file if the disk has less free space than an opening needs.
     pub(crate) fn release_if_needed(&self) -> io::Result<()> {
-        let path = self.dir.join(RESERVE);
+        let path = self.dir.join(RESERVE_FILE);
         let free = free_space(&self.dir)?;
         if free >= self.bytes()? || !path.exists() {
             return Ok(());
@@ -61,7 +61,7 @@ impl Reserve {
     }
 
     fn try_restore(&self) -> io::Result<()> {
-        let (path, bytes) = (self.dir.join(RESERVE), self.bytes()?);
+        let (path, bytes) = (self.dir.join(RESERVE_FILE), self.bytes()?);
         if bytes == 0
             || path.exists()
             || free_space(&self.dir)? < bytes.saturating_add(self.min_free)
@@ -82,7 +82,7 @@ impl Reserve {
             return Ok(0);
         }
         let snapshot = snapshot::newest(&self.dir)?;
-        let opening = SMALL + 2 * snapshot.map_or(0, |(_, bytes)| bytes);
+        let opening = OPENING_BYTES + 2 * snapshot.map_or(0, |(_, bytes)| bytes);
         Ok(opening.max(self.min_free / 4))
     }
 }
@@ -94,14 +94,14 @@ mod tests {
     #[test]
     fn it_is_made_where_there_is_room_and_let_go_where_there_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(RESERVE);
-        let reserve = Reserve::new(dir.path(), 4 << 20);
+        let path = dir.path().join(RESERVE_FILE);
+        let reserve = DiskReserve::new(dir.path(), 4 << 20);
         reserve.restore();
-        assert_eq!(fs::metadata(&path).unwrap().len(), SMALL);
+        assert_eq!(fs::metadata(&path).unwrap().len(), OPENING_BYTES);
         reserve.release_if_needed().unwrap();
         assert!(path.exists(), "the disk has room");
         // No disk is this large, so this reserve takes every disk for full.
-        let full = Reserve::new(dir.path(), u64::MAX);
+        let full = DiskReserve::new(dir.path(), u64::MAX);
         full.release_if_needed().unwrap();
         assert!(!path.exists());
         full.restore();
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_where_nothing_stays_free() {
         let dir = tempfile::tempdir().unwrap();
-        Reserve::new(dir.path(), 0).restore();
+        DiskReserve::new(dir.path(), 0).restore();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -14,22 +14,22 @@ use gimlet_core::store::Head;
 use prost::Message;
 use sled::{IVec, Tree};
 
-use crate::error::Fault;
+use crate::error::EngineError;
 use crate::key;
 
 /// Bytes of the longest value in one row. sled moves nodes with larger values to files that it
 /// never syncs.
-pub(crate) const ROW: usize = 4_096;
+pub(crate) const MAX_ROW_BYTES: usize = 4_096;
 
 /// First byte of a value that fits one row.
-pub(crate) const WHOLE: u8 = 0;
+pub(crate) const SINGLE_ROW: u8 = 0;
 /// First byte of a value that continues in further rows; four bytes with their number follow.
-pub(crate) const PIECES: u8 = 1;
+pub(crate) const CHUNKED_ROW: u8 = 1;
 
 /// Encodes a record that fits one row.
 pub(crate) fn whole(record: &impl Message) -> Vec<u8> {
     let mut value = Vec::with_capacity(1 + record.encoded_len());
-    value.push(WHOLE);
+    value.push(SINGLE_ROW);
     record
         .encode(&mut value)
         .expect("a Vec takes what encoded_len promised and more");
@@ -38,14 +38,14 @@ pub(crate) fn whole(record: &impl Message) -> Vec<u8> {
 
 /// An overlay over the tree.
 #[derive(Debug, Default)]
-pub(crate) struct Layer {
+pub(crate) struct RowOverlay {
     /// Rows by key; `None` hides the row of the tree.
     pub(crate) rows: BTreeMap<IVec, Option<IVec>>,
     /// Heads of the inboxes whose entries or floors differ from the tree's.
     pub(crate) heads: HashMap<UserId, Head>,
 }
 
-impl Layer {
+impl RowOverlay {
     pub(crate) fn new() -> Self {
         Self::default()
     }
@@ -53,18 +53,18 @@ impl Layer {
 
 /// A view of the tree through an overlay.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rows<'a> {
+pub(crate) struct RowView<'a> {
     tree: &'a Tree,
-    over: &'a Layer,
+    over: &'a RowOverlay,
 }
 
-impl<'a> Rows<'a> {
-    pub(crate) const fn new(tree: &'a Tree, over: &'a Layer) -> Self {
+impl<'a> RowView<'a> {
+    pub(crate) const fn new(tree: &'a Tree, over: &'a RowOverlay) -> Self {
         Self { tree, over }
     }
 
     /// Returns the row in its stored form.
-    pub(crate) fn raw(&self, key: &[u8]) -> Result<Option<IVec>, Fault> {
+    pub(crate) fn raw(&self, key: &[u8]) -> Result<Option<IVec>, EngineError> {
         match self.over.rows.get(key) {
             Some(value) => Ok(value.clone()),
             None => Ok(self.tree.get(key)?),
@@ -72,7 +72,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Returns the record of this key.
-    pub(crate) fn get<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, Fault> {
+    pub(crate) fn get<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, EngineError> {
         match self.raw(key)? {
             Some(raw) => self.decode(key, &raw).map(Some),
             None => Ok(None),
@@ -80,16 +80,20 @@ impl<'a> Rows<'a> {
     }
 
     /// Returns true if this row exists.
-    pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Fault> {
+    pub(crate) fn has(&self, key: &[u8]) -> Result<bool, EngineError> {
         Ok(self.raw(key)?.is_some())
     }
 
     /// Decodes the record in a row of this key.
-    pub(crate) fn decode<M: Message + Default>(&self, key: &[u8], raw: &[u8]) -> Result<M, Fault> {
+    pub(crate) fn decode<M: Message + Default>(
+        &self,
+        key: &[u8],
+        raw: &[u8],
+    ) -> Result<M, EngineError> {
         match raw.split_first() {
-            Some((&WHOLE, value)) => Ok(M::decode(value)?),
-            Some((&PIECES, rest)) => Ok(M::decode(self.join(key, rest)?)?),
-            _ => Err(Fault::Corrupt("a row begins with an unknown byte")),
+            Some((&SINGLE_ROW, value)) => Ok(M::decode(value)?),
+            Some((&CHUNKED_ROW, rest)) => Ok(M::decode(self.join(key, rest)?)?),
+            _ => Err(EngineError::Corrupt("a row begins with an unknown byte")),
         }
     }
 
@@ -98,19 +102,19 @@ impl<'a> Rows<'a> {
         &self,
         key: &[u8],
         raw: Bytes,
-    ) -> Result<M, Fault> {
+    ) -> Result<M, EngineError> {
         Ok(M::decode(self.value_shared(key, raw)?)?)
     }
 
     /// The value in a row of this key: shared with `raw` if it stands in one row.
-    pub(crate) fn value_shared(&self, key: &[u8], mut raw: Bytes) -> Result<Bytes, Fault> {
+    pub(crate) fn value_shared(&self, key: &[u8], mut raw: Bytes) -> Result<Bytes, EngineError> {
         match raw.split_first() {
-            Some((&WHOLE, _)) => {
+            Some((&SINGLE_ROW, _)) => {
                 raw.advance(1);
                 Ok(raw)
             }
-            Some((&PIECES, rest)) => self.join(key, rest),
-            _ => Err(Fault::Corrupt("a row begins with an unknown byte")),
+            Some((&CHUNKED_ROW, rest)) => self.join(key, rest),
+            _ => Err(EngineError::Corrupt("a row begins with an unknown byte")),
         }
     }
 
@@ -118,7 +122,7 @@ impl<'a> Rows<'a> {
     pub(crate) fn message(
         &self,
         key: &[u8],
-    ) -> Result<Option<Arc<gimlet_core::message::Message>>, Fault> {
+    ) -> Result<Option<Arc<gimlet_core::message::Message>>, EngineError> {
         let Some(raw) = self.raw(key)? else {
             return Ok(None);
         };
@@ -127,14 +131,14 @@ impl<'a> Rows<'a> {
     }
 
     /// Joins the rows of a long value.
-    fn join(&self, key: &[u8], rest: &[u8]) -> Result<Bytes, Fault> {
-        let cut = Fault::Corrupt("a long value is cut off");
+    fn join(&self, key: &[u8], rest: &[u8]) -> Result<Bytes, EngineError> {
+        let cut = EngineError::Corrupt("a long value is cut off");
         let Some((count, first)) = rest.split_first_chunk::<4>() else {
             return Err(cut);
         };
         let mut value = first.to_vec();
         for piece in 0..u32::from_be_bytes(*count) {
-            match self.raw(&key::piece(key, piece))? {
+            match self.raw(&key::value_chunk(key, piece))? {
                 Some(more) => value.extend_from_slice(&more),
                 None => return Err(cut),
             }
@@ -149,7 +153,10 @@ impl<'a> Rows<'a> {
 
     /// Returns the number at the end of the last key of the tree that consists of `prefix` and a
     /// number. Ignores the overlay.
-    pub(crate) fn last_in_tree(&self, prefix: &key::One) -> Result<Option<u64>, Fault> {
+    pub(crate) fn last_in_tree(
+        &self,
+        prefix: &key::OneNumberKey,
+    ) -> Result<Option<u64>, EngineError> {
         let (low, high) = (prefix.as_slice(), key::last_of(prefix));
         match self.tree.range(low..=high.as_slice()).next_back() {
             Some(row) => Ok(key::last_number(&row?.0)),
@@ -159,7 +166,7 @@ impl<'a> Rows<'a> {
 
     /// Returns the number at the end of the last key of the tree with this first byte. Ignores the
     /// overlay.
-    pub(crate) fn last_with(&self, prefix: u8) -> Result<Option<u64>, Fault> {
+    pub(crate) fn last_with(&self, prefix: u8) -> Result<Option<u64>, EngineError> {
         match self.tree.range([prefix]..[prefix + 1]).next_back() {
             Some(row) => Ok(key::last_number(&row?.0)),
             None => Ok(None),
@@ -168,13 +175,13 @@ impl<'a> Rows<'a> {
 
     /// Returns the rows whose key begins with `prefix`, ascending, after the key `after` if it is
     /// given.
-    pub(crate) fn scan(&self, prefix: &[u8], after: Option<&[u8]>) -> Scan<'a> {
+    pub(crate) fn scan(&self, prefix: &[u8], after: Option<&[u8]>) -> RowScan<'a> {
         let start = after.map_or_else(
             || Bound::Included(IVec::from(prefix)),
             |after| Bound::Excluded(IVec::from(after)),
         );
         let range = (start, Bound::<IVec>::Unbounded);
-        Scan {
+        RowScan {
             prefix: prefix.to_vec(),
             tree: self.tree.range(range.clone()).peekable(),
             over: self.over.rows.range(range).peekable(),
@@ -183,16 +190,16 @@ impl<'a> Rows<'a> {
 }
 
 /// Iterator over rows in the order of their keys.
-pub(crate) struct Scan<'a> {
+pub(crate) struct RowScan<'a> {
     prefix: Vec<u8>,
     tree: Peekable<sled::Iter>,
     over: Peekable<std::collections::btree_map::Range<'a, IVec, Option<IVec>>>,
 }
 
-impl Scan<'_> {
+impl RowScan<'_> {
     /// Merges the two ascending iterators. On equal keys the overlay's row replaces the tree's row,
     /// and an overlay row without a value hides it.
-    fn step(&mut self) -> Result<Option<(IVec, IVec)>, Fault> {
+    fn step(&mut self) -> Result<Option<(IVec, IVec)>, EngineError> {
         loop {
             let below = match self.tree.peek() {
                 Some(Ok((key, _))) => Some(key),
@@ -223,8 +230,8 @@ impl Scan<'_> {
     }
 }
 
-impl Iterator for Scan<'_> {
-    type Item = Result<(IVec, IVec), Fault>;
+impl Iterator for RowScan<'_> {
+    type Item = Result<(IVec, IVec), EngineError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.step() {

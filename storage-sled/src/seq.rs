@@ -3,46 +3,46 @@
 use async_trait::async_trait;
 use gimlet_core::id::{Epoch, UserId};
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Head, Scope, SeqStore, StoreError};
+use gimlet_core::store::{Head, IdScope, SeqStore, StoreError};
 use gimlet_proto::store::{Meta, Number};
 
-use crate::error::Fault;
-use crate::heads::Heads;
+use crate::error::EngineError;
+use crate::heads::HeadCache;
 use crate::key;
-use crate::rows::Rows;
-use crate::shared::Shared;
-use crate::store::Store;
-use crate::txn::Txn;
-use crate::writer::Weight;
+use crate::rows::RowView;
+use crate::shared::SharedState;
+use crate::store::SledStore;
+use crate::txn::WriteTransaction;
+use crate::writer::SpaceEffect;
 
 /// A counter: those of the scopes and those of this crate.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Counter {
+pub(crate) enum IdCounter {
     /// Ids of a scope.
-    Of(Scope),
+    Of(IdScope),
     /// Messages that are stored once.
     Bodies,
     /// Fan-out jobs.
     Jobs,
 }
 
-impl Counter {
+impl IdCounter {
     const fn key(self) -> [u8; 2] {
         key::counter(match self {
-            Self::Of(Scope::User) => 1,
-            Self::Of(Scope::Device) => 2,
-            Self::Of(Scope::Group) => 3,
+            Self::Of(IdScope::User) => 1,
+            Self::Of(IdScope::Device) => 2,
+            Self::Of(IdScope::Group) => 3,
             Self::Bodies => 4,
             Self::Jobs => 5,
         })
     }
 
     /// Takes `n` numbers and returns the first.
-    pub(crate) fn take(self, txn: &mut Txn<'_>, n: u64) -> Result<u64, Fault> {
+    pub(crate) fn take(self, txn: &mut WriteTransaction<'_>, n: u64) -> Result<u64, EngineError> {
         let last = txn.get::<Number>(&self.key())?.unwrap_or_default().value;
         let value = last
             .checked_add(n)
-            .ok_or(Fault::Corrupt("a counter has run out"))?;
+            .ok_or(EngineError::Corrupt("a counter has run out"))?;
         txn.put(&self.key(), &Number { value })?;
         Ok(last + 1)
     }
@@ -56,9 +56,13 @@ impl Counter {
 ///
 /// A head that was read from the tree is cached, so the tree must not change in between. Two
 /// callers are allowed: the writer, which makes the changes, and a reader inside of
-/// [`Shared::durable`](crate::shared::Shared::durable), whose lock keeps the writer from applying a
+/// [`SharedState::durable`](crate::shared::SharedState::durable), whose lock keeps the writer from applying a
 /// batch.
-pub(crate) fn head(rows: &Rows<'_>, heads: &Heads, user: UserId) -> Result<Head, Fault> {
+pub(crate) fn head(
+    rows: &RowView<'_>,
+    heads: &HeadCache,
+    user: UserId,
+) -> Result<Head, EngineError> {
     if let Some(head) = rows.head(user).or_else(|| heads.get(user)) {
         return Ok(head);
     }
@@ -74,7 +78,7 @@ pub(crate) fn head(rows: &Rows<'_>, heads: &Heads, user: UserId) -> Result<Head,
 }
 
 #[async_trait]
-impl SeqStore for Store {
+impl SeqStore for SledStore {
     async fn epoch(&self) -> Result<Epoch, StoreError> {
         let meta = self.read("seq.epoch", |rows| rows.get::<Meta>(key::META));
         let meta = meta.await?.unwrap_or_default();
@@ -82,10 +86,10 @@ impl SeqStore for Store {
     }
 
     async fn new_epoch(&self, old: Epoch) -> Result<Epoch, StoreError> {
-        let renew = self.change("seq.new_epoch", Weight::Sets, move |txn| {
+        let renew = self.change("seq.new_epoch", SpaceEffect::Sets, move |txn| {
             let mut meta = txn
                 .get::<Meta>(key::META)?
-                .ok_or(Fault::Corrupt("the store has no epoch"))?;
+                .ok_or(EngineError::Corrupt("the store has no epoch"))?;
             if Epoch(meta.epoch) == old {
                 meta.epoch = Epoch::draw().0;
                 txn.put(key::META, &meta)?;
@@ -97,7 +101,7 @@ impl SeqStore for Store {
 
     async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, StoreError> {
         let users = users.to_vec();
-        let read = move |shared: &Shared| {
+        let read = move |shared: &SharedState| {
             shared.durable(|rows| {
                 let heads = users.iter().map(|user| head(rows, &shared.heads, *user));
                 heads.collect()
@@ -106,12 +110,12 @@ impl SeqStore for Store {
         self.with("seq.heads", read).await
     }
 
-    async fn reserve(&self, scope: Scope, n: u64) -> Result<u64, StoreError> {
-        let take = self.change("seq.reserve", Weight::Sets, move |txn| {
+    async fn reserve(&self, scope: IdScope, n: u64) -> Result<u64, StoreError> {
+        let take = self.change("seq.reserve", SpaceEffect::Sets, move |txn| {
             if !(1..=1_000).contains(&n) {
-                return Err(Fault::Misuse("a block holds 1 to 1,000 numbers"));
+                return Err(EngineError::Misuse("a block holds 1 to 1,000 numbers"));
             }
-            Counter::Of(scope).take(txn, n)
+            IdCounter::Of(scope).take(txn, n)
         });
         take.await
     }

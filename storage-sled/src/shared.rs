@@ -15,62 +15,62 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use gimlet_core::time::{Clock, Timestamp};
+use gimlet_core::time::{TimeSource, UnixTimestamp};
 use sled::{Db, Tree};
 
-use crate::backup::Captures;
-use crate::config::Durability;
-use crate::error::Fault;
-use crate::files::{self, Files};
+use crate::backup::CaptureSlot;
+use crate::config::DurabilityLevel;
+use crate::error::EngineError;
+use crate::files::{self, SyncedFiles};
 use crate::gate::FlushGate;
-use crate::heads::Heads;
-use crate::health::Health;
-use crate::reserve::Reserve;
-use crate::rows::{Layer, Rows};
-use crate::stamp::Stamp;
-use crate::system::{Class, class};
-use crate::txn::{Changes, Txn};
-use crate::writer::Weight;
+use crate::heads::HeadCache;
+use crate::health::StorageHealth;
+use crate::reserve::DiskReserve;
+use crate::rows::{RowOverlay, RowView};
+use crate::stamp::CommitStamp;
+use crate::system::{ErrorClass, class};
+use crate::txn::{CommitChanges, WriteTransaction};
+use crate::writer::SpaceEffect;
 
 /// State of an open directory. The order of the fields is the order of their drops: sled closes
 /// before the lock is released, and the lock's drop reports the directory as closed.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SharedState {
     pub(crate) db: Db,
     /// Shadowed values of changes that are applied but not durable. A std lock: the writer holds it
     /// while a batch is applied (sled blocks readers then anyway), readers hold it for one read. It
     /// is never held over an await.
-    pub(crate) former: RwLock<Layer>,
+    pub(crate) shadowed: RwLock<RowOverlay>,
     /// Cache of the heads as they stand in the tree.
-    pub(crate) heads: Heads,
-    pub(crate) health: Health,
+    pub(crate) heads: HeadCache,
+    pub(crate) health: StorageHealth,
     pub(crate) gate: FlushGate,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) durability: Durability,
-    pub(crate) files: Files,
+    pub(crate) clock: Arc<dyn TimeSource>,
+    pub(crate) durability: DurabilityLevel,
+    pub(crate) files: SyncedFiles,
     /// Number of the last commit. Only the writer's thread changes it.
     pub(crate) commits: AtomicU64,
     /// Records that number beside the database.
-    pub(crate) stamp: Stamp,
+    pub(crate) stamp: CommitStamp,
     pub(crate) dir: PathBuf,
     pub(crate) min_free: u64,
     /// Collects commits for a backup in progress.
-    pub(crate) captures: Captures,
-    pub(crate) reserve: Reserve,
+    pub(crate) captures: CaptureSlot,
+    pub(crate) reserve: DiskReserve,
     #[expect(dead_code, reason = "it is held, and let go last")]
-    pub(crate) lock: Lock,
+    pub(crate) lock: DirectoryLock,
 }
 
 /// The directory's lock. Its drop releases the lock first and then reports the directory as closed,
 /// so that a caller that waits for the close can open it again at once.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub(crate) struct DirectoryLock {
     file: Option<File>,
-    health: Health,
+    health: StorageHealth,
 }
 
-impl Lock {
-    pub(crate) const fn new(file: File, health: Health) -> Self {
+impl DirectoryLock {
+    pub(crate) const fn new(file: File, health: StorageHealth) -> Self {
         Self {
             file: Some(file),
             health,
@@ -78,7 +78,7 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+impl Drop for DirectoryLock {
     fn drop(&mut self) {
         self.file = None;
         self.health.close();
@@ -87,7 +87,7 @@ impl Drop for Lock {
 
 /// Outcomes of a failed commit.
 #[derive(Clone, Debug)]
-pub(crate) enum Failed {
+pub(crate) enum CommitError {
     /// The commit failed before any change was applied.
     Before(String),
     /// The commit failed half-way: whether its changes are on disk is known only after the next
@@ -95,21 +95,21 @@ pub(crate) enum Failed {
     HalfWay(String),
 }
 
-impl Failed {
-    pub(crate) fn fault(&self) -> Fault {
+impl CommitError {
+    pub(crate) fn fault(&self) -> EngineError {
         match self {
-            Self::Before(reason) => Fault::Failed(reason.clone()),
-            Self::HalfWay(reason) => Fault::Unknown(reason.clone()),
+            Self::Before(reason) => EngineError::Failed(reason.clone()),
+            Self::HalfWay(reason) => EngineError::Unknown(reason.clone()),
         }
     }
 }
 
-impl Shared {
+impl SharedState {
     pub(crate) fn tree(&self) -> &Tree {
         &self.db
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> UnixTimestamp {
         self.clock.now()
     }
 
@@ -119,55 +119,55 @@ impl Shared {
 
     /// Fails the storage if sled failed. Other errors concern their caller alone, and so does a
     /// read for which the system was short of a resource.
-    pub(crate) fn notice(&self, fault: &Fault) {
-        let transient = matches!(fault, Fault::Sled(sled::Error::Io(error))
-            if class(error) == Class::Transient);
-        if matches!(fault, Fault::Sled(_)) && !transient {
+    pub(crate) fn notice(&self, fault: &EngineError) {
+        let transient = matches!(fault, EngineError::Sled(sled::Error::Io(error))
+            if class(error) == ErrorClass::Transient);
+        if matches!(fault, EngineError::Sled(_)) && !transient {
             self.fail(&chain(fault));
         }
     }
 
-    fn working(&self) -> Result<(), Fault> {
+    fn working(&self) -> Result<(), EngineError> {
         self.health
             .failure()
-            .map_or(Ok(()), |reason| Err(Fault::Failed(reason)))
+            .map_or(Ok(()), |reason| Err(EngineError::Failed(reason)))
     }
 
     /// Reads one durable state.
     pub(crate) fn durable<T>(
         &self,
-        read: impl FnOnce(&Rows<'_>) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        read: impl FnOnce(&RowView<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         // The overlay is only ever replaced whole, so the value behind a poisoned lock is valid.
-        let former = self.former.read().unwrap_or_else(PoisonError::into_inner);
+        let former = self.shadowed.read().unwrap_or_else(PoisonError::into_inner);
         self.working()?;
-        read(&Rows::new(self.tree(), &former)).inspect_err(|fault| self.notice(fault))
+        read(&RowView::new(self.tree(), &former)).inspect_err(|fault| self.notice(fault))
     }
 
     /// Reads the tree without the overlay. Only for rows that cannot change any more: those up to a
     /// head that was read with [`Self::durable`].
     pub(crate) fn settled<T>(
         &self,
-        read: impl FnOnce(&Rows<'_>) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        read: impl FnOnce(&RowView<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         self.working()?;
-        read(&Rows::new(self.tree(), &Layer::new())).inspect_err(|fault| self.notice(fault))
+        read(&RowView::new(self.tree(), &RowOverlay::new())).inspect_err(|fault| self.notice(fault))
     }
 
     /// Refuses a change if the disk has too little free space for it.
-    pub(crate) fn room_for(&self, weight: Weight) -> Result<(), Fault> {
+    pub(crate) fn room_for(&self, weight: SpaceEffect) -> Result<(), EngineError> {
         self.working()?;
         let needed = match weight {
-            Weight::Adds => self.min_free,
-            Weight::Sets => self.min_free / 4,
+            SpaceEffect::Adds => self.min_free,
+            SpaceEffect::Sets => self.min_free / 4,
             // A removal writes as well, and a commit that finds no space on the disk fails the
             // storage.
-            Weight::Removes => self.min_free / 16,
+            SpaceEffect::Removes => self.min_free / 16,
         };
         // An unreadable free space does not refuse: a disk that is full would still fail the
         // commit.
         match files::free_space(&self.dir) {
-            Ok(free) if free < needed => Err(Fault::Full { free, needed }),
+            Ok(free) if free < needed => Err(EngineError::Full { free, needed }),
             _ => Ok(()),
         }
     }
@@ -177,15 +177,15 @@ impl Shared {
     /// The order of the steps must not change: shadow and apply under one lock, flush, stamp, hand
     /// the rows to a backup, and only then unshadow. The caller answers after that. So neither a
     /// reader nor a caller learns of a change that a crash could still lose.
-    pub(crate) fn commit(&self, txn: Txn<'_>) -> Result<(), Failed> {
+    pub(crate) fn commit(&self, txn: WriteTransaction<'_>) -> Result<(), CommitError> {
         if let Some(reason) = self.health.failure() {
-            return Err(Failed::Before(reason));
+            return Err(CommitError::Before(reason));
         }
         // Read before the changes are gathered. Only the writer begins a capture, in a command, so
         // none can begin before this commit ends, and none misses a part of it.
         let capture = self.captures.running();
         let number = self.commits.load(Ordering::Relaxed) + 1;
-        let Changes {
+        let CommitChanges {
             batch,
             heads,
             former,
@@ -195,11 +195,14 @@ impl Shared {
             Ok(None) => return Ok(()),
             Err(fault) => {
                 self.notice(&fault);
-                return Err(Failed::Before(chain(&fault)));
+                return Err(CommitError::Before(chain(&fault)));
             }
         };
         let applied = {
-            let mut shown = self.former.write().unwrap_or_else(PoisonError::into_inner);
+            let mut shown = self
+                .shadowed
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
             *shown = former;
             let applied = self.tree().apply_batch(batch);
             // The cache is updated under the same lock, so that it always agrees with the tree.
@@ -210,7 +213,7 @@ impl Shared {
         // After a failure the shadowed values stay: readers never see a change that may be gone
         // after a restart.
         let outcome = applied
-            .map_err(Fault::from)
+            .map_err(EngineError::from)
             .and_then(|()| self.make_durable());
         match outcome {
             Ok(()) => {
@@ -221,24 +224,27 @@ impl Shared {
                 if let Some(capture) = capture {
                     capture.leave(rows);
                 }
-                let mut shown = self.former.write().unwrap_or_else(PoisonError::into_inner);
-                *shown = Layer::new();
+                let mut shown = self
+                    .shadowed
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                *shown = RowOverlay::new();
                 Ok(())
             }
             Err(fault) => {
                 let reason = chain(&fault);
                 self.fail(&reason);
-                Err(Failed::HalfWay(reason))
+                Err(CommitError::HalfWay(reason))
             }
         }
     }
 
-    fn make_durable(&self) -> Result<(), Fault> {
-        self.gate.pass();
+    fn make_durable(&self) -> Result<(), EngineError> {
+        self.gate.wait_until_open();
         self.db.flush()?;
         match self.durability {
-            Durability::Power => Ok(self.files.sync().map_err(sled::Error::from)?),
-            Durability::Process => Ok(()),
+            DurabilityLevel::Power => Ok(self.files.sync().map_err(sled::Error::from)?),
+            DurabilityLevel::Process => Ok(()),
         }
     }
 }

@@ -11,13 +11,13 @@ use std::path::Path;
 use crate::files::sync_dir;
 
 /// Prefix of the names of snapshots; the rest is the LSN where the snapshot ends, in hexadecimal.
-const PREFIX: &str = "snap.";
+const SNAPSHOT_PREFIX: &str = "snap.";
 /// Prefix of the names of snapshots that were set aside.
-const ASIDE: &str = "damaged.";
+const DAMAGED_PREFIX: &str = "damaged.";
 /// Suffix of the names of snapshots that a killed process left half-written.
-const UNFINISHED: &str = ".generating";
+const UNFINISHED_SUFFIX: &str = ".generating";
 /// Bytes behind the content: its length and its checksum.
-const TRAILER: usize = 12;
+const TRAILER_BYTES: usize = 12;
 
 /// Clears snapshots that sled cannot read: half-written ones, which sled takes for whole ones, and
 /// damaged ones. A half-written one is deleted, because sled removes the older one only after it
@@ -25,11 +25,11 @@ const TRAILER: usize = 12;
 pub(crate) fn clear(dir: &Path) -> io::Result<()> {
     for name in names(dir)? {
         let path = dir.join(&name);
-        if name.to_string_lossy().ends_with(UNFINISHED) {
+        if name.to_string_lossy().ends_with(UNFINISHED_SUFFIX) {
             fs::remove_file(&path)?;
             tracing::warn!(file = ?name, "deleted a half-written snapshot of a killed process");
         } else if !is_whole(&fs::read(&path)?) {
-            let mut aside = OsString::from(ASIDE);
+            let mut aside = OsString::from(DAMAGED_PREFIX);
             aside.push(&name);
             fs::rename(&path, dir.join(&aside))?;
             sync_dir(dir)?;
@@ -51,7 +51,9 @@ pub(crate) fn lsn(dir: &Path) -> io::Result<u64> {
 pub(crate) fn newest(dir: &Path) -> io::Result<Option<(u64, u64)>> {
     let mut newest = None;
     for name in names(dir)? {
-        let number = name.to_str().and_then(|it| it.strip_prefix(PREFIX));
+        let number = name
+            .to_str()
+            .and_then(|it| it.strip_prefix(SNAPSHOT_PREFIX));
         let lsn = number.and_then(|it| u64::from_str_radix(it, 16).ok());
         if let Some(lsn) = lsn.filter(|lsn| newest.is_none_or(|(last, _)| *lsn > last)) {
             newest = Some((lsn, fs::metadata(dir.join(&name))?.len()));
@@ -65,7 +67,7 @@ fn names(dir: &Path) -> io::Result<Vec<OsString>> {
     let names: Vec<_> = names.collect::<io::Result<_>>()?;
     let snapshots = names.into_iter();
     Ok(snapshots
-        .filter(|it| it.to_string_lossy().starts_with(PREFIX))
+        .filter(|it| it.to_string_lossy().starts_with(SNAPSHOT_PREFIX))
         .collect())
 }
 
@@ -74,7 +76,10 @@ fn is_whole(bytes: &[u8]) -> bool {
     let Some((rest, checksum)) = bytes.split_last_chunk::<4>() else {
         return false;
     };
-    let content = rest.len().checked_sub(TRAILER - 4).filter(|len| *len > 0);
+    let content = rest
+        .len()
+        .checked_sub(TRAILER_BYTES - 4)
+        .filter(|len| *len > 0);
     let content = content.and_then(|len| rest.get(..len));
     content.is_some_and(|it| crc32fast::hash(it) == u32::from_le_bytes(*checksum))
 }

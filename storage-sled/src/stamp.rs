@@ -20,18 +20,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Name of the file.
-pub(crate) const STAMP: &str = "STAMP";
+pub(crate) const STAMP_FILE: &str = "STAMP";
 /// Bytes of a slot: within one sector of any disk.
-const SLOT: usize = 512;
+const SLOT_BYTES: usize = 512;
 /// Interval between syncs while commits follow one another.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Marks the rows that hold a commit's number as written by this directory. Drawn at random, so
 /// that no message content can look like such a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tag(u64);
+pub(crate) struct CommitTag(u64);
 
-impl Tag {
+impl CommitTag {
     /// Draws a random tag.
     pub(crate) fn draw() -> Self {
         // The last 8 bytes of a UUIDv7 are its random part.
@@ -42,7 +42,7 @@ impl Tag {
 
     /// Builds the value of a commit's row, including the first byte that every row has.
     pub(crate) fn row(self, commit: u64) -> Vec<u8> {
-        let mut row = vec![crate::rows::WHOLE];
+        let mut row = vec![crate::rows::SINGLE_ROW];
         row.extend_from_slice(&self.0.to_be_bytes());
         row.extend_from_slice(&commit.to_be_bytes());
         row
@@ -63,16 +63,16 @@ impl Tag {
 
 /// Content of a stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct StampRecord {
     /// The tag of the directory.
-    pub(crate) tag: Tag,
+    pub(crate) tag: CommitTag,
     /// Number of the last commit in the database when it was opened.
     pub(crate) opened: u64,
     /// Number of the last commit that was answered.
     pub(crate) answered: u64,
 }
 
-impl Mark {
+impl StampRecord {
     fn slot(self) -> String {
         let Self {
             tag,
@@ -99,7 +99,7 @@ impl Mark {
             .skip(1)
             .map(|it| it.split_once('=').unwrap_or_default().1);
         Some(Self {
-            tag: Tag(u64::from_str_radix(fields.next()?, 16).ok()?),
+            tag: CommitTag(u64::from_str_radix(fields.next()?, 16).ok()?),
             opened: fields.next()?.parse().ok()?,
             answered: fields.next()?.parse().ok()?,
         })
@@ -107,18 +107,18 @@ impl Mark {
 }
 
 /// Reads the stamp of a directory. Returns `None` if there is none, or none that can be read.
-pub(crate) fn read(dir: &Path) -> io::Result<Option<Mark>> {
+pub(crate) fn read(dir: &Path) -> io::Result<Option<StampRecord>> {
     let mut bytes = Vec::new();
-    match File::open(dir.join(STAMP)) {
+    match File::open(dir.join(STAMP_FILE)) {
         Ok(mut file) => file.read_to_end(&mut bytes)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let marks = bytes.chunks(SLOT).filter_map(Mark::read);
+    let marks = bytes.chunks(SLOT_BYTES).filter_map(StampRecord::read);
     let last = marks.max_by_key(|mark| mark.answered);
     if last.is_none() {
         tracing::warn!(
-            file = STAMP,
+            file = STAMP_FILE,
             "the stamp cannot be read: changes lost from the end of the database cannot be noticed at this start"
         );
     }
@@ -127,22 +127,22 @@ pub(crate) fn read(dir: &Path) -> io::Result<Option<Mark>> {
 
 /// The stamp of an open directory. Only the writer's thread writes it.
 #[derive(Debug)]
-pub(crate) struct Stamp {
+pub(crate) struct CommitStamp {
     file: File,
-    mark: Mark,
+    mark: StampRecord,
     synced: Mutex<Instant>,
     failed: AtomicBool,
 }
 
-impl Stamp {
+impl CommitStamp {
     /// Writes the stamp of a directory that is being opened, durably.
-    pub(crate) fn begin(dir: &Path, mark: Mark) -> io::Result<Self> {
+    pub(crate) fn begin(dir: &Path, mark: StampRecord) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options
             .create(true)
             .write(true)
             .truncate(false)
-            .open(dir.join(STAMP))?;
+            .open(dir.join(STAMP_FILE))?;
         let stamp = Self {
             file,
             mark,
@@ -164,7 +164,7 @@ impl Stamp {
     /// Records a durable commit. If the write fails, the stamp stays older, which makes the check
     /// weaker but never wrong, so the commit still counts.
     pub(crate) fn note(&self, answered: u64) {
-        let mark = Mark {
+        let mark = StampRecord {
             answered,
             ..self.mark
         };
@@ -178,22 +178,22 @@ impl Stamp {
             .synced
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if synced.elapsed() >= SYNC_EVERY {
+        if synced.elapsed() >= SYNC_INTERVAL {
             *synced = Instant::now();
             self.tell(self.file.sync_data());
         }
     }
 
-    fn put(&self, slot: u64, mark: Mark) -> io::Result<()> {
+    fn put(&self, slot: u64, mark: StampRecord) -> io::Result<()> {
         self.file
-            .write_all_at(mark.slot().as_bytes(), slot * SLOT as u64)
+            .write_all_at(mark.slot().as_bytes(), slot * SLOT_BYTES as u64)
     }
 
     fn tell(&self, outcome: io::Result<()>) {
         if let Err(error) = outcome
             && !self.failed.swap(true, Ordering::Relaxed)
         {
-            tracing::warn!(%error, file = STAMP, "the stamp cannot be written: changes lost from the end of the database may go unnoticed");
+            tracing::warn!(%error, file = STAMP_FILE, "the stamp cannot be written: changes lost from the end of the database may go unnoticed");
         }
     }
 }

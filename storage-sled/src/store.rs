@@ -2,28 +2,28 @@
 
 use std::sync::Arc;
 
-use gimlet_core::page::Page;
+use gimlet_core::page::ListPage;
 use gimlet_core::store::StoreError;
 
-use crate::error::Fault;
-use crate::readers::Readers;
-use crate::rows::Rows;
-use crate::shared::Shared;
-use crate::txn::Txn;
-use crate::writer::{Weight, Writer};
+use crate::error::EngineError;
+use crate::readers::ReaderPool;
+use crate::rows::RowView;
+use crate::shared::SharedState;
+use crate::txn::WriteTransaction;
+use crate::writer::{SpaceEffect, TreeWriter};
 
 /// An open directory. Each file of this crate implements one of the traits for it. After the last
 /// handle is dropped, every accepted change is on disk.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub(crate) struct SledStore {
     // The writer and the readers are dropped first: their drops wait for the threads, which hold
     // `shared`.
-    pub(crate) writer: Writer,
-    pub(crate) readers: Readers,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: TreeWriter,
+    pub(crate) readers: ReaderPool,
+    pub(crate) shared: Arc<SharedState>,
 }
 
-impl Drop for Store {
+impl Drop for SledStore {
     /// Opens the tests' gate: the writer may be blocked at it, and its drop, which follows, waits
     /// for it.
     fn drop(&mut self) {
@@ -31,13 +31,13 @@ impl Drop for Store {
     }
 }
 
-impl Store {
+impl SledStore {
     /// Makes a change durably, on the writer's thread.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
         op: &'static str,
-        weight: Weight,
-        change: impl FnOnce(&mut Txn<'_>) -> Result<T, Fault> + Send + 'static,
+        weight: SpaceEffect,
+        change: impl FnOnce(&mut WriteTransaction<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let outcome = self.writer.change(weight, change).await;
         outcome.map_err(|fault| fault.of(op))
@@ -47,7 +47,7 @@ impl Store {
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         op: &'static str,
-        read: impl FnOnce(&Rows<'_>) -> Result<T, Fault> + Send + 'static,
+        read: impl FnOnce(&RowView<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.with(op, |shared| shared.durable(read)).await
     }
@@ -56,7 +56,7 @@ impl Store {
     pub(crate) async fn with<T: Send + 'static>(
         &self,
         op: &'static str,
-        read: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
+        read: impl FnOnce(&SharedState) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let outcome = self.readers.read(read).await;
         outcome.map_err(|fault| fault.of(op))
@@ -65,15 +65,15 @@ impl Store {
 
 /// Takes a page of at most `limit` items (at least one) from an ordered list.
 pub(crate) fn page<T>(
-    mut items: impl Iterator<Item = Result<T, Fault>>,
+    mut items: impl Iterator<Item = Result<T, EngineError>>,
     limit: usize,
-) -> Result<Page<T>, Fault> {
+) -> Result<ListPage<T>, EngineError> {
     let taken = items
         .by_ref()
         .take(limit.max(1))
         .collect::<Result<_, _>>()?;
     let more = items.next().transpose()?.is_some();
-    Ok(Page { items: taken, more })
+    Ok(ListPage { items: taken, more })
 }
 
 /// Sets a field if a value is given.

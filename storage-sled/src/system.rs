@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 /// Meaning of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub(crate) enum ErrorClass {
     /// A resource is short or busy for the moment: the same call may succeed later.
     Transient,
     /// The disk is broken, gone, full, or read-only.
@@ -23,7 +23,7 @@ pub(crate) enum Class {
 }
 
 /// Errors of the first class, on every system.
-const TRANSIENT: &[Errno] = &[
+const TRANSIENT_ERRNOS: &[Errno] = &[
     Errno::AGAIN,
     Errno::BUSY,
     Errno::DEADLK,
@@ -38,7 +38,7 @@ const TRANSIENT: &[Errno] = &[
 ];
 
 /// Errors of the second class that every system has.
-const DISK: &[Errno] = &[
+const DISK_ERRNOS: &[Errno] = &[
     Errno::DQUOT,
     Errno::FBIG,
     Errno::IO,
@@ -68,25 +68,25 @@ const DISK_OF_LINUX: &[Errno] = &[];
 
 /// Calls of `patiently` before a transient error counts as lasting, and the pause between two: 10
 /// s.
-const TRIES: u32 = 1_000;
-const PAUSE: Duration = Duration::from_millis(10);
+const TRANSIENT_ATTEMPTS: u32 = 1_000;
+const TRANSIENT_RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Classifies an error.
-pub(crate) fn class(error: &io::Error) -> Class {
+pub(crate) fn class(error: &io::Error) -> ErrorClass {
     let Some(errno) = Errno::from_io_error(error) else {
         return by_kind(error.kind());
     };
-    if TRANSIENT.contains(&errno) {
-        Class::Transient
-    } else if DISK.contains(&errno) || DISK_OF_LINUX.contains(&errno) {
-        Class::Disk
+    if TRANSIENT_ERRNOS.contains(&errno) {
+        ErrorClass::Transient
+    } else if DISK_ERRNOS.contains(&errno) || DISK_OF_LINUX.contains(&errno) {
+        ErrorClass::Disk
     } else {
-        Class::Fatal
+        ErrorClass::Fatal
     }
 }
 
 /// Classifies an error without an errno: when sled copies an error, it keeps the kind only.
-fn by_kind(kind: io::ErrorKind) -> Class {
+fn by_kind(kind: io::ErrorKind) -> ErrorClass {
     use io::ErrorKind as Kind;
     match kind {
         Kind::Interrupted
@@ -94,21 +94,21 @@ fn by_kind(kind: io::ErrorKind) -> Class {
         | Kind::OutOfMemory
         | Kind::ResourceBusy
         | Kind::TimedOut
-        | Kind::Deadlock => Class::Transient,
+        | Kind::Deadlock => ErrorClass::Transient,
         Kind::StorageFull
         | Kind::QuotaExceeded
         | Kind::FileTooLarge
         | Kind::ReadOnlyFilesystem
-        | Kind::StaleNetworkFileHandle => Class::Disk,
-        _ => Class::Fatal,
+        | Kind::StaleNetworkFileHandle => ErrorClass::Disk,
+        _ => ErrorClass::Fatal,
     }
 }
 
 /// Repeats the call while it fails with a transient error, for ten seconds at most.
 pub(crate) fn patiently<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    for _ in 1..TRIES {
+    for _ in 1..TRANSIENT_ATTEMPTS {
         match call() {
-            Err(error) if class(&error) == Class::Transient => sleep(PAUSE),
+            Err(error) if class(&error) == ErrorClass::Transient => sleep(TRANSIENT_RETRY_PAUSE),
             outcome => return outcome,
         }
     }
@@ -120,11 +120,11 @@ mod tests {
     use super::*;
 
     /// The largest errno of Linux.
-    const LAST: i32 = 133;
+    const MAX_ERRNO: i32 = 133;
     /// Errors of the third class, by number: calls on the wrong object, names, permissions, and
     /// everything about sockets, streams, processes and keys, which no file operation of this crate
     /// returns.
-    const FATAL: &[std::ops::RangeInclusive<i32>] = &[
+    const FATAL_ERRNOS: &[std::ops::RangeInclusive<i32>] = &[
         1..=3,
         7..=10,
         13..=15,
@@ -149,18 +149,18 @@ mod tests {
 
     #[test]
     fn every_error_of_the_system_has_a_class() {
-        for number in 1..=LAST {
+        for number in 1..=MAX_ERRNO {
             let error = io::Error::from_raw_os_error(number);
             let unknown = error.to_string().starts_with("Unknown error");
-            let listed = FATAL.iter().any(|range| range.contains(&number));
-            let sorted = class(&error) != Class::Fatal;
+            let listed = FATAL_ERRNOS.iter().any(|range| range.contains(&number));
+            let sorted = class(&error) != ErrorClass::Fatal;
             assert!(
                 unknown || listed != sorted,
                 "{error} is in {} lists instead of one",
                 u8::from(listed) + u8::from(sorted)
             );
         }
-        let next = io::Error::from_raw_os_error(LAST + 1).to_string();
+        let next = io::Error::from_raw_os_error(MAX_ERRNO + 1).to_string();
         assert!(
             next.starts_with("Unknown error"),
             "{next}: add it to a list as well"
@@ -169,13 +169,13 @@ mod tests {
 
     #[test]
     fn a_copied_error_keeps_its_class() {
-        for errno in TRANSIENT.iter().chain(DISK) {
+        for errno in TRANSIENT_ERRNOS.iter().chain(DISK_ERRNOS) {
             let error = io::Error::from(*errno);
             let copied = io::Error::new(error.kind(), error.to_string());
             // Some kinds are private to the standard library; those errors count as fatal.
             let class = class(&copied);
             assert!(
-                class == super::class(&error) || class == Class::Fatal,
+                class == super::class(&error) || class == ErrorClass::Fatal,
                 "{error}"
             );
         }
@@ -198,6 +198,6 @@ mod tests {
             calls += 1;
             Err::<(), _>(Errno::IO.into())
         });
-        assert_eq!((calls, class(&outcome.unwrap_err())), (1, Class::Disk));
+        assert_eq!((calls, class(&outcome.unwrap_err())), (1, ErrorClass::Disk));
     }
 }

@@ -11,17 +11,17 @@ use sled::{Batch, IVec, Tree};
 
 use gimlet_core::id::UserId;
 use gimlet_core::store::Head;
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 
-use crate::error::Fault;
-use crate::expiry::Expiring;
-use crate::heads::Heads;
-use crate::rows::{Layer, PIECES, ROW, Rows, WHOLE, whole};
+use crate::error::EngineError;
+use crate::expiry::ExpiringKeys;
+use crate::heads::HeadCache;
+use crate::rows::{CHUNKED_ROW, MAX_ROW_BYTES, RowOverlay, RowView, SINGLE_ROW, whole};
 use crate::{expiry, key, seq};
 
 /// Undo entry: the state of the changes before a command changed them.
 #[derive(Debug)]
-enum Before {
+enum UndoEntry {
     /// No earlier command of the commit had changed this row.
     Untouched(IVec),
     /// An earlier command had set or removed this row.
@@ -32,57 +32,57 @@ enum Before {
 
 /// The changes of one commit.
 #[derive(Debug)]
-pub(crate) struct Changes {
+pub(crate) struct CommitChanges {
     /// The rows, ready to be applied.
     pub(crate) batch: Batch,
     /// The new heads of inboxes.
     pub(crate) heads: HashMap<UserId, Head>,
     /// The shadowed values, which readers see until the commit is durable.
-    pub(crate) former: Layer,
+    pub(crate) former: RowOverlay,
     /// The rows once more, if the caller asked for them.
     pub(crate) rows: Vec<(IVec, Option<IVec>)>,
 }
 
 /// The writer's view of the tree and its pending changes.
 #[derive(Debug)]
-pub(crate) struct Txn<'a> {
+pub(crate) struct WriteTransaction<'a> {
     tree: &'a Tree,
-    now: Timestamp,
+    now: UnixTimestamp,
     /// Cache of the heads as they stand in the tree.
-    heads: &'a Heads,
+    heads: &'a HeadCache,
     /// The new values.
-    changes: Layer,
+    changes: RowOverlay,
     /// The shadowed values, which readers see until the new ones are durable.
-    former: Layer,
+    former: RowOverlay,
     /// The keys of sends that were recorded.
-    expiring: Expiring,
+    expiring: ExpiringKeys,
     /// Undo log of the current command.
-    undo: Vec<Before>,
+    undo: Vec<UndoEntry>,
     bytes: usize,
 }
 
-impl<'a> Txn<'a> {
-    pub(crate) fn new(tree: &'a Tree, heads: &'a Heads, now: Timestamp) -> Self {
+impl<'a> WriteTransaction<'a> {
+    pub(crate) fn new(tree: &'a Tree, heads: &'a HeadCache, now: UnixTimestamp) -> Self {
         Self {
             tree,
             now,
             heads,
-            changes: Layer::new(),
-            former: Layer::new(),
-            expiring: Expiring::default(),
+            changes: RowOverlay::new(),
+            former: RowOverlay::new(),
+            expiring: ExpiringKeys::default(),
             undo: Vec::new(),
             bytes: 0,
         }
     }
 
     /// Returns the time at which the commit was begun.
-    pub(crate) const fn now(&self) -> Timestamp {
+    pub(crate) const fn now(&self) -> UnixTimestamp {
         self.now
     }
 
     /// Returns the stored rows with the changes so far.
-    pub(crate) const fn rows(&self) -> Rows<'_> {
-        Rows::new(self.tree, &self.changes)
+    pub(crate) const fn rows(&self) -> RowView<'_> {
+        RowView::new(self.tree, &self.changes)
     }
 
     /// Returns the bytes of the changes so far.
@@ -102,57 +102,61 @@ impl<'a> Txn<'a> {
     /// row with its own value is harmless.
     pub(crate) fn attempt<T>(
         &mut self,
-        command: impl FnOnce(&mut Self) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        command: impl FnOnce(&mut Self) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         self.undo.clear();
         let expiring = self.expiring.len();
         let outcome = command(self);
         if outcome.is_err() {
             self.expiring.truncate(expiring);
             while let Some(before) = self.undo.pop() {
-                self.take_back(before);
+                self.roll_back(before);
             }
         }
         outcome
     }
 
-    fn take_back(&mut self, before: Before) {
+    fn roll_back(&mut self, before: UndoEntry) {
         match before {
-            Before::Row(key, value) => {
+            UndoEntry::Row(key, value) => {
                 self.changes.rows.insert(key, value);
             }
-            Before::Untouched(key) => {
+            UndoEntry::Untouched(key) => {
                 self.changes.rows.remove(&key);
             }
-            Before::Head(user, Some(head)) => {
+            UndoEntry::Head(user, Some(head)) => {
                 self.changes.heads.insert(user, head);
             }
-            Before::Head(user, None) => {
+            UndoEntry::Head(user, None) => {
                 self.changes.heads.remove(&user);
             }
         }
     }
 
     /// Returns the head of an inbox, with the changes so far.
-    pub(crate) fn head(&self, user: UserId) -> Result<Head, Fault> {
+    pub(crate) fn head(&self, user: UserId) -> Result<Head, EngineError> {
         match self.changes.heads.get(&user) {
             Some(head) => Ok(*head),
             None => self.stored_head(user),
         }
     }
 
-    fn stored_head(&self, user: UserId) -> Result<Head, Fault> {
-        seq::head(&Rows::new(self.tree, &Layer::new()), self.heads, user)
+    fn stored_head(&self, user: UserId) -> Result<Head, EngineError> {
+        seq::head(
+            &RowView::new(self.tree, &RowOverlay::new()),
+            self.heads,
+            user,
+        )
     }
 
     /// Sets the head of an inbox. The caller changes the entries and the floor to match.
-    pub(crate) fn set_head(&mut self, user: UserId, head: Head) -> Result<(), Fault> {
+    pub(crate) fn set_head(&mut self, user: UserId, head: Head) -> Result<(), EngineError> {
         let before = self.changes.heads.insert(user, head);
         if before.is_none() {
             let former = self.stored_head(user)?;
             self.former.heads.insert(user, former);
         }
-        self.undo.push(Before::Head(user, before));
+        self.undo.push(UndoEntry::Head(user, before));
         Ok(())
     }
 
@@ -163,87 +167,87 @@ impl<'a> Txn<'a> {
     }
 
     /// Returns the record of this key, with the changes so far.
-    pub(crate) fn get<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, Fault> {
+    pub(crate) fn get<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, EngineError> {
         self.rows().get(key)
     }
 
     /// Returns true if this row exists, with the changes so far.
-    pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Fault> {
+    pub(crate) fn has(&self, key: &[u8]) -> Result<bool, EngineError> {
         self.rows().has(key)
     }
 
     /// Sets a record.
-    pub(crate) fn put(&mut self, key: &[u8], record: &impl Message) -> Result<(), Fault> {
+    pub(crate) fn put(&mut self, key: &[u8], record: &impl Message) -> Result<(), EngineError> {
         self.put_value(key, whole(record))
     }
 
     /// Sets a row without a value: only its presence counts.
-    pub(crate) fn mark(&mut self, key: &[u8]) -> Result<(), Fault> {
-        self.set(key, Some(IVec::from(&[WHOLE][..])))
+    pub(crate) fn mark(&mut self, key: &[u8]) -> Result<(), EngineError> {
+        self.set(key, Some(IVec::from(&[SINGLE_ROW][..])))
     }
 
-    /// Sets a value whose first byte is [`WHOLE`]. A value that is too long for one row is split.
-    pub(crate) fn put_value(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), Fault> {
+    /// Sets a value whose first byte is [`SINGLE_ROW`]. A value that is too long for one row is split.
+    pub(crate) fn put_value(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), EngineError> {
         // A shorter value would leave further rows of the old one behind.
         if key::may_shrink(key) {
             self.remove_pieces(key)?;
         }
-        if value.len() <= ROW {
+        if value.len() <= MAX_ROW_BYTES {
             return self.set(key, Some(value.into()));
         }
         let value = value.get(1..).unwrap_or_default();
-        let (first, rest) = value.split_at(value.len().min(ROW - 5));
-        let pieces = u32::try_from(rest.len().div_ceil(ROW))
-            .map_err(|_| Fault::Misuse("the value needs more than 4,294,967,295 rows"))?;
-        let mut row = Vec::with_capacity(ROW);
-        row.push(PIECES);
+        let (first, rest) = value.split_at(value.len().min(MAX_ROW_BYTES - 5));
+        let pieces = u32::try_from(rest.len().div_ceil(MAX_ROW_BYTES))
+            .map_err(|_| EngineError::Misuse("the value needs more than 4,294,967,295 rows"))?;
+        let mut row = Vec::with_capacity(MAX_ROW_BYTES);
+        row.push(CHUNKED_ROW);
         row.extend_from_slice(&pieces.to_be_bytes());
         row.extend_from_slice(first);
         self.set(key, Some(row.into()))?;
-        for (number, piece) in (0..pieces).zip(rest.chunks(ROW)) {
-            self.set(&key::piece(key, number), Some(piece.into()))?;
+        for (number, piece) in (0..pieces).zip(rest.chunks(MAX_ROW_BYTES)) {
+            self.set(&key::value_chunk(key, number), Some(piece.into()))?;
         }
         Ok(())
     }
 
     /// Sets a row in its stored form; the caller ensures that it fits.
-    pub(crate) fn put_row(&mut self, key: &[u8], row: IVec) -> Result<(), Fault> {
+    pub(crate) fn put_row(&mut self, key: &[u8], row: IVec) -> Result<(), EngineError> {
         self.set(key, Some(row))
     }
 
     /// Removes a row, and the further rows of a long value.
-    pub(crate) fn remove(&mut self, key: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Result<(), EngineError> {
         self.remove_pieces(key)?;
         self.set(key, None)
     }
 
-    fn remove_pieces(&mut self, key: &[u8]) -> Result<(), Fault> {
+    fn remove_pieces(&mut self, key: &[u8]) -> Result<(), EngineError> {
         let Some(raw) = self.rows().raw(key)? else {
             return Ok(());
         };
-        if let Some((&PIECES, rest)) = raw.split_first()
+        if let Some((&CHUNKED_ROW, rest)) = raw.split_first()
             && let Some(count) = rest.first_chunk::<4>()
         {
             for number in 0..u32::from_be_bytes(*count) {
-                self.set(&key::piece(key, number), None)?;
+                self.set(&key::value_chunk(key, number), None)?;
             }
         }
         Ok(())
     }
 
-    fn set(&mut self, key: &[u8], value: Option<IVec>) -> Result<(), Fault> {
+    fn set(&mut self, key: &[u8], value: Option<IVec>) -> Result<(), EngineError> {
         let name = IVec::from(key);
         // The tree holds the durable value until this commit is applied, so the first change of a
         // row saves the right one, and later changes need no second look-up.
-        if key::shows(key, value.is_none()) && !self.former.rows.contains_key(key) {
+        if key::visible_to_readers(key, value.is_none()) && !self.former.rows.contains_key(key) {
             let former = self.tree.get(key)?;
             self.former.rows.insert(name.clone(), former);
         }
         self.bytes += key.len() + value.as_ref().map_or(0, |it| it.len());
         self.undo
             .push(match self.changes.rows.insert(name.clone(), value) {
-                Some(before) => Before::Row(name, before),
-                None => Before::Untouched(name),
+                Some(before) => UndoEntry::Row(name, before),
+                None => UndoEntry::Untouched(name),
             });
         Ok(())
     }
@@ -254,7 +258,7 @@ impl<'a> Txn<'a> {
         mut self,
         commit: Option<Vec<u8>>,
         with_rows: bool,
-    ) -> Result<Option<Changes>, Fault> {
+    ) -> Result<Option<CommitChanges>, EngineError> {
         let expiring = std::mem::take(&mut self.expiring);
         expiry::list(&mut self, expiring)?;
         if self.changes.rows.is_empty() {
@@ -274,7 +278,7 @@ impl<'a> Txn<'a> {
                 None => batch.remove(key),
             }
         }
-        Ok(Some(Changes {
+        Ok(Some(CommitChanges {
             batch,
             heads: self.changes.heads,
             former: self.former,
@@ -296,9 +300,9 @@ mod tests {
         test(&db.open().unwrap());
     }
 
-    fn commit(tree: &Tree, change: impl FnOnce(&mut Txn<'_>)) -> Layer {
-        let heads = Heads::default();
-        let mut txn = Txn::new(tree, &heads, Timestamp(0));
+    fn commit(tree: &Tree, change: impl FnOnce(&mut WriteTransaction<'_>)) -> RowOverlay {
+        let heads = HeadCache::default();
+        let mut txn = WriteTransaction::new(tree, &heads, UnixTimestamp(0));
         change(&mut txn);
         let changes = txn.finish(None, false).unwrap().unwrap();
         tree.apply_batch(changes.batch).unwrap();
@@ -315,15 +319,15 @@ mod tests {
     #[test]
     fn a_command_that_fails_leaves_only_the_others() {
         tree(|tree| {
-            let heads = Heads::default();
-            let mut txn = Txn::new(tree, &heads, Timestamp(0));
+            let heads = HeadCache::default();
+            let mut txn = WriteTransaction::new(tree, &heads, UnixTimestamp(0));
             let number = |value| Number { value };
             txn.attempt(|txn| txn.put(b"C1", &number(1))).unwrap();
             let failed = txn.attempt(|txn| {
                 txn.put(b"C1", &number(2))?;
                 txn.put(b"C2", &number(3))?;
                 txn.remove(b"C1")?;
-                Err::<(), _>(Fault::Misuse("on purpose"))
+                Err::<(), _>(EngineError::Misuse("on purpose"))
             });
             assert!(failed.is_err());
             assert_eq!(txn.get::<Number>(b"C1").unwrap(), Some(number(1)));
@@ -334,17 +338,17 @@ mod tests {
     #[test]
     fn a_command_that_fails_leaves_heads_and_expiries_as_they_were() {
         tree(|tree| {
-            let (heads, user) = (Heads::default(), UserId::new(1).unwrap());
+            let (heads, user) = (HeadCache::default(), UserId::new(1).unwrap());
             let at = |n| Head {
                 head: Seq::new(n),
                 floor: Seq::ZERO,
             };
-            let mut txn = Txn::new(tree, &heads, Timestamp(0));
+            let mut txn = WriteTransaction::new(tree, &heads, UnixTimestamp(0));
             txn.attempt(|txn| txn.set_head(user, at(1))).unwrap();
             let failed = txn.attempt(|txn| {
                 txn.set_head(user, at(2))?;
                 txn.expires(5, b"key");
-                Err::<(), _>(Fault::Misuse("on purpose"))
+                Err::<(), _>(EngineError::Misuse("on purpose"))
             });
             assert!(failed.is_err());
             assert_eq!(txn.head(user).unwrap(), at(1));
@@ -362,8 +366,9 @@ mod tests {
         tree(|tree| {
             let user = |n| UserId::new(n).unwrap();
             let at = |n| {
-                let none = Layer::new();
-                let head = seq::head(&Rows::new(tree, &none), &Heads::default(), user(n)).unwrap();
+                let none = RowOverlay::new();
+                let head =
+                    seq::head(&RowView::new(tree, &none), &HeadCache::default(), user(n)).unwrap();
                 (head.head.get(), head.floor.get())
             };
             commit(tree, |txn| {
@@ -386,13 +391,26 @@ mod tests {
     #[test]
     fn long_values_come_back_and_leave_nothing_behind() {
         tree(|tree| {
-            for length in [0, 4_000, ROW - 1, ROW, ROW + 1, 9_000, 60_000, 5_000, 1] {
+            for length in [
+                0,
+                4_000,
+                MAX_ROW_BYTES - 1,
+                MAX_ROW_BYTES,
+                MAX_ROW_BYTES + 1,
+                9_000,
+                60_000,
+                5_000,
+                1,
+            ] {
                 commit(tree, |txn| txn.put(b"F1", &friend(length)).unwrap());
-                let none = Layer::new();
-                let found = Rows::new(tree, &none).get::<Friend>(b"F1").unwrap();
+                let none = RowOverlay::new();
+                let found = RowView::new(tree, &none).get::<Friend>(b"F1").unwrap();
                 assert_eq!(found, Some(friend(length)));
                 let rows = tree.iter().map(Result::unwrap);
-                assert!(rows.into_iter().all(|(_, value)| value.len() <= ROW));
+                assert!(
+                    rows.into_iter()
+                        .all(|(_, value)| value.len() <= MAX_ROW_BYTES)
+                );
             }
             commit(tree, |txn| txn.put(b"F1", &friend(30_000)).unwrap());
             commit(tree, |txn| txn.remove(b"F1").unwrap());
@@ -401,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn the_former_values_are_the_state_before() {
+    fn shadowed_values_are_the_state_before() {
         tree(|tree| {
             commit(tree, |txn| {
                 txn.put(b"F1", &friend(10_000)).unwrap();
@@ -412,8 +430,8 @@ mod tests {
                 txn.put(b"F2", &friend(2)).unwrap();
                 txn.remove(b"F3").unwrap();
             });
-            let lengths = |layer: &Layer| {
-                let rows = Rows::new(tree, layer);
+            let lengths = |layer: &RowOverlay| {
+                let rows = RowView::new(tree, layer);
                 let found = rows.scan(b"F", None).map(|row| {
                     let (key, value) = row.unwrap();
                     rows.decode::<Friend>(&key, &value).unwrap().remarks.len()
@@ -421,7 +439,7 @@ mod tests {
                 found.collect::<Vec<_>>()
             };
             assert_eq!(lengths(&former), [10_000, 3]);
-            assert_eq!(lengths(&Layer::new()), [1, 2]);
+            assert_eq!(lengths(&RowOverlay::new()), [1, 2]);
         });
     }
 }

@@ -3,27 +3,27 @@
 //! Each kind of row is read in one walk in the order of the keys, with look-ups of related rows.
 //! Memory does not grow with the stored data, except for four bytes per body of a window.
 
+mod accounts;
 mod messages;
-mod people;
 
 use std::sync::Arc;
 
 use gimlet_core::time::SystemClock;
-use gimlet_core::verify::{Report, Rule};
+use gimlet_core::verify::{VerifyReport, VerifyRule};
 use gimlet_proto::store::{Meta, Number};
 use sled::IVec;
 
 use crate::backup::BackupError;
 use crate::config::Config;
-use crate::error::Fault;
-use crate::heads::Heads;
+use crate::error::EngineError;
+use crate::heads::HeadCache;
 use crate::key;
-use crate::rows::{Layer, PIECES, Rows};
+use crate::rows::{CHUNKED_ROW, RowOverlay, RowView};
 
 /// Bodies whose references are counted in one walk over the entries: 64 MiB.
-const WINDOW: usize = 16 << 20;
+const WINDOW_BODIES: usize = 16 << 20;
 /// Rows between two calls of `step`.
-const STEP: u64 = 10_000;
+const STEP_ROWS: u64 = 10_000;
 
 /// Opens a directory that no process has open, and checks it. It blocks.
 ///
@@ -31,15 +31,15 @@ const STEP: u64 = 10_000;
 pub fn verify(
     config: &Config,
     step: impl FnMut(u64) -> std::io::Result<()>,
-) -> Result<Report, BackupError> {
+) -> Result<VerifyReport, BackupError> {
     let opened = crate::open(config, Arc::new(SystemClock))?;
     let health = opened.health.clone();
     let outcome = opened.exporter().with_tree(|tree| {
-        let none = Layer::new();
-        let mut check = Check {
-            rows: Rows::new(tree, &none),
-            heads: Heads::default(),
-            report: Report::default(),
+        let none = RowOverlay::new();
+        let mut check = StorageCheck {
+            rows: RowView::new(tree, &none),
+            heads: HeadCache::default(),
+            report: VerifyReport::default(),
             read: 0,
             step,
         };
@@ -52,28 +52,28 @@ pub fn verify(
 }
 
 /// Reasons a check ended early.
-enum Stop {
-    Storage(Fault),
+enum CheckError {
+    Storage(EngineError),
     GivenUp(std::io::Error),
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
+impl From<EngineError> for CheckError {
+    fn from(fault: EngineError) -> Self {
         Self::Storage(fault)
     }
 }
 
-type Checked = Result<(), Stop>;
+type CheckResult = Result<(), CheckError>;
 
-struct Check<'a, F> {
-    rows: Rows<'a>,
-    heads: Heads,
-    report: Report,
+struct StorageCheck<'a, F> {
+    rows: RowView<'a>,
+    heads: HeadCache,
+    report: VerifyReport,
     read: u64,
     step: F,
 }
 
-impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
+impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
     fn all(&mut self) -> Result<(), BackupError> {
         let done = (|| {
             self.meta()?;
@@ -89,8 +89,10 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
         })();
         match done {
             Ok(()) => Ok(()),
-            Err(Stop::Storage(fault)) => Err(BackupError::Storage(crate::shared::chain(&fault))),
-            Err(Stop::GivenUp(error)) => Err(error.into()),
+            Err(CheckError::Storage(fault)) => {
+                Err(BackupError::Storage(crate::shared::chain(&fault)))
+            }
+            Err(CheckError::GivenUp(error)) => Err(error.into()),
         }
     }
 
@@ -99,15 +101,15 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
         &mut self,
         prefix: &[u8],
         kind: &'static str,
-        mut look: impl FnMut(&mut Self, &IVec, &IVec) -> Checked,
-    ) -> Checked {
+        mut look: impl FnMut(&mut Self, &IVec, &IVec) -> CheckResult,
+    ) -> CheckResult {
         let rows = self.rows;
         for row in rows.scan(prefix, None) {
             let (key, value) = row?;
             self.report.count(kind, 1);
             self.read += 1;
-            if self.read.is_multiple_of(STEP) {
-                (self.step)(self.read).map_err(Stop::GivenUp)?;
+            if self.read.is_multiple_of(STEP_ROWS) {
+                (self.step)(self.read).map_err(CheckError::GivenUp)?;
             }
             look(self, &key, &value)?;
         }
@@ -125,38 +127,40 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             Ok(record) => Some(record),
             Err(fault) => {
                 let what = crate::shared::chain(&fault);
-                self.report.find(Rule::Readable, place(), what);
+                self.report.find(VerifyRule::Readable, place(), what);
                 None
             }
         }
     }
 
-    fn number(&self, key: &[u8]) -> Result<u64, Fault> {
+    fn number(&self, key: &[u8]) -> Result<u64, EngineError> {
         let found = self.rows.get::<Number>(key)?;
         Ok(found.unwrap_or_default().value)
     }
 
-    fn meta(&mut self) -> Checked {
+    fn meta(&mut self) -> CheckResult {
         match self.rows.get::<Meta>(key::META)? {
             Some(meta) if meta.epoch != 0 => {}
-            _ => self.report.find(Rule::Epoch, "store", "it has no epoch"),
+            _ => self
+                .report
+                .find(VerifyRule::Epoch, "store", "it has no epoch"),
         }
         Ok(())
     }
 
     /// Checks that a counter is not below the largest number in use, which it would give out again.
-    fn counter(&mut self, scope: u8, largest: u64, name: &str) -> Checked {
+    fn counter(&mut self, scope: u8, largest: u64, name: &str) -> CheckResult {
         let value = self.number(&key::counter(scope))?;
         if value < largest {
             let what = format!("it stands at {value}, and {largest} is taken");
             self.report
-                .find(Rule::Counters, format!("counter of {name}"), what);
+                .find(VerifyRule::Counters, format!("counter of {name}"), what);
         }
         Ok(())
     }
 
     /// Checks the further rows of long values, and finds rows with an unknown prefix.
-    fn rest(&mut self) -> Checked {
+    fn rest(&mut self) -> CheckResult {
         self.each(b"Z", "value chunks", |it, name, _| {
             let of = name
                 .get(1..name.len().saturating_sub(4))
@@ -166,7 +170,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
                 .map_or(0, |it| u32::from_be_bytes(*it));
             let pieces = match it.rows.raw(of)? {
                 Some(raw) => match raw.split_first() {
-                    Some((&PIECES, rest)) => rest
+                    Some((&CHUNKED_ROW, rest)) => rest
                         .first_chunk::<4>()
                         .map_or(0, |it| u32::from_be_bytes(*it)),
                     _ => 0,
@@ -175,7 +179,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             };
             if number >= pieces {
                 it.report.find(
-                    Rule::Readable,
+                    VerifyRule::Readable,
                     shown(of),
                     format!("chunk {number} of a value that does not exist"),
                 );
@@ -191,7 +195,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
                 if rows.scan(&[foreign], None).next().is_some() {
                     let place = format!("prefix {foreign:#04x}");
                     self.report
-                        .find(Rule::Readable, place, "rows of an unknown kind");
+                        .find(VerifyRule::Readable, place, "rows of an unknown kind");
                 }
             }
             from = prefix.saturating_add(1);

@@ -9,22 +9,22 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::error::Fault;
-use crate::garbage::Garbage;
-use crate::shared::{Failed, Shared};
-use crate::txn::Txn;
+use crate::error::EngineError;
+use crate::garbage::PageCollector;
+use crate::shared::{CommitError, SharedState};
+use crate::txn::WriteTransaction;
 
 /// Commands of one commit, at most.
-const COMMANDS: usize = 1_024;
+const COMMIT_MAX_COMMANDS: usize = 1_024;
 /// Bytes of changes after which a commit takes no further command.
-const BYTES: usize = 8 << 20;
+const COMMIT_MAX_BYTES: usize = 8 << 20;
 /// Rows after which a commit takes no further command. sled frees no page while it applies them, so
 /// this bounds the memory of one commit.
-const ROWS: usize = 5_000;
+const COMMIT_MAX_ROWS: usize = 5_000;
 
 /// Effect of a change on the disk space, which decides when it is refused as full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weight {
+pub(crate) enum SpaceEffect {
     /// Adds data permanently.
     Adds,
     /// Sets a small row: a sign-in, an ack.
@@ -35,19 +35,20 @@ pub(crate) enum Weight {
 
 /// A command: it runs on the transaction, and returns the function that answers its caller when the
 /// outcome of the commit is known.
-type Command = Box<dyn FnOnce(&mut Txn<'_>, &Shared) -> Answer + Send>;
-type Answer = Box<dyn FnOnce(&Result<(), Failed>) + Send>;
+type WriteCommand =
+    Box<dyn FnOnce(&mut WriteTransaction<'_>, &SharedState) -> AnswerCallback + Send>;
+type AnswerCallback = Box<dyn FnOnce(&Result<(), CommitError>) + Send>;
 
 /// The queue to the writer's thread.
 #[derive(Debug)]
-pub(crate) struct Writer {
-    commands: Option<mpsc::Sender<Command>>,
+pub(crate) struct TreeWriter {
+    commands: Option<mpsc::Sender<WriteCommand>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Writer {
+impl TreeWriter {
     /// Starts the thread.
-    pub(crate) fn start(shared: Arc<Shared>, queue: usize) -> std::io::Result<Self> {
+    pub(crate) fn start(shared: Arc<SharedState>, queue: usize) -> std::io::Result<Self> {
         let (commands, waiting) = mpsc::channel(queue.max(1));
         let thread = std::thread::Builder::new()
             .name("gimlet-sled".into())
@@ -62,11 +63,11 @@ impl Writer {
     /// failed.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
-        weight: Weight,
-        change: impl FnOnce(&mut Txn<'_>) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, Fault> {
+        weight: SpaceEffect,
+        change: impl FnOnce(&mut WriteTransaction<'_>) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
         let (answer, answered) = oneshot::channel();
-        let command: Command = Box::new(move |txn, shared| {
+        let command: WriteCommand = Box::new(move |txn, shared| {
             let outcome = shared
                 .room_for(weight)
                 .and_then(|()| txn.attempt(change))
@@ -81,15 +82,15 @@ impl Writer {
                 let _ = answer.send(outcome);
             })
         });
-        let stopped = || Fault::Failed("the writer has stopped".into());
+        let stopped = || EngineError::Failed("the writer has stopped".into());
         let commands = self.commands.as_ref().ok_or_else(stopped)?;
         commands.send(command).await.map_err(|_| stopped())?;
-        let lost = |_| Fault::Unknown("the writer has stopped".into());
+        let lost = |_| EngineError::Unknown("the writer has stopped".into());
         answered.await.map_err(lost)?
     }
 }
 
-impl Drop for Writer {
+impl Drop for TreeWriter {
     /// Waits until every accepted change is on disk. The thread ends when the queue is closed and
     /// empty.
     fn drop(&mut self) {
@@ -102,13 +103,16 @@ impl Drop for Writer {
     }
 }
 
-fn run(shared: &Shared, mut waiting: mpsc::Receiver<Command>) {
+fn run(shared: &SharedState, mut waiting: mpsc::Receiver<WriteCommand>) {
     let guard = FailOnPanic(shared);
-    let mut garbage = Garbage::default();
+    let mut garbage = PageCollector::default();
     while let Some(first) = waiting.blocking_recv() {
-        let mut txn = Txn::new(shared.tree(), &shared.heads, shared.now());
+        let mut txn = WriteTransaction::new(shared.tree(), &shared.heads, shared.now());
         let mut answers = vec![first(&mut txn, shared)];
-        while answers.len() < COMMANDS && txn.bytes() < BYTES && txn.rows_changed() < ROWS {
+        while answers.len() < COMMIT_MAX_COMMANDS
+            && txn.bytes() < COMMIT_MAX_BYTES
+            && txn.rows_changed() < COMMIT_MAX_ROWS
+        {
             let Ok(next) = waiting.try_recv() else { break };
             answers.push(next(&mut txn, shared));
         }
@@ -126,7 +130,7 @@ fn run(shared: &Shared, mut waiting: mpsc::Receiver<Command>) {
 }
 
 /// Fails the storage if the writer's thread panics: without it no change can be stored.
-struct FailOnPanic<'a>(&'a Shared);
+struct FailOnPanic<'a>(&'a SharedState);
 
 impl Drop for FailOnPanic<'_> {
     fn drop(&mut self) {

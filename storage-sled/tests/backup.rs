@@ -13,16 +13,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
+};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{
-    AckMark, Append, Appended, DeviceInfo, Key, NewAccount, NewGroup, Role, Scope, Stores,
+    AckMark, AppendOutcome, AppendRequest, DeviceInfo, IdScope, IdempotencyKey, MemberRole,
+    NewAccount, NewGroup, StoreSet,
 };
-use gimlet_core::time::{SystemClock, Timestamp};
-use gimlet_core::verify::{Report, Rule};
+use gimlet_core::time::{SystemClock, UnixTimestamp};
+use gimlet_core::verify::{VerifyReport, VerifyRule};
 use gimlet_storage_sled::{
-    BackupError, Config, OpenError, Opened, Restored, Writer, export_closed, open, restore, verify,
+    BackupError, BackupWriter, Config, OpenError, OpenStorage, RestoreSummary, export_closed, open,
+    restore, verify,
 };
 
 fn config(dir: &Path) -> Config {
@@ -32,7 +36,7 @@ fn config(dir: &Path) -> Config {
     }
 }
 
-fn opened(dir: &Path) -> Opened {
+fn opened(dir: &Path) -> OpenStorage {
     open(&config(dir), Arc::new(SystemClock)).unwrap()
 }
 
@@ -40,21 +44,21 @@ fn user(n: u64) -> UserId {
     UserId::new(n).unwrap()
 }
 
-fn send(to: &[u64], content: &str, key: Option<String>) -> Append {
+fn send(to: &[u64], content: &str, key: Option<String>) -> AppendRequest {
     let recipients: Vec<UserId> = to.iter().map(|n| user(*n)).collect();
-    Append {
+    AppendRequest {
         message: Arc::new(Message {
             id: MessageId::generate(),
-            sender: Sender::Business,
-            receiver: Receiver::User(recipients[0]),
+            sender: MessageSender::Business,
+            receiver: MessageReceiver::User(recipients[0]),
             mentions: Vec::new(),
             kind: 1,
-            content: Content(Bytes::from(content.to_owned())),
-            sent_at: Timestamp(0),
+            content: MessageContent(Bytes::from(content.to_owned())),
+            sent_at: UnixTimestamp(0),
             unknown: UnknownFields::NONE,
         }),
         recipients: recipients.into(),
-        key: key.map(|id| Key {
+        key: key.map(|id| IdempotencyKey {
             id: id.into_bytes(),
             digest: [1; 16],
             window: std::time::Duration::from_hours(1),
@@ -63,15 +67,15 @@ fn send(to: &[u64], content: &str, key: Option<String>) -> Append {
     }
 }
 
-async fn put(s: &Stores, to: &[u64], content: &str) -> u64 {
+async fn put(s: &StoreSet, to: &[u64], content: &str) -> u64 {
     let batch = [send(to, content, Some(content.chars().take(60).collect()))];
     match &s.inbox.append(&batch).await.unwrap()[0] {
-        Appended::Stored { seqs, .. } => seqs[0].1.get(),
+        AppendOutcome::Stored { seqs, .. } => seqs[0].1.get(),
         other => panic!("{other:?}"),
     }
 }
 
-async fn contents(s: &Stores, of: u64) -> Vec<String> {
+async fn contents(s: &StoreSet, of: u64) -> Vec<String> {
     let (mut all, mut at) = (Vec::new(), Seq::ZERO);
     loop {
         let page = s.inbox.after(user(of), at, PageLimit::items(500)).await;
@@ -88,7 +92,7 @@ async fn contents(s: &Stores, of: u64) -> Vec<String> {
 }
 
 /// Stores a few rows of every kind that belongs to messages and devices.
-async fn fill(s: &Stores) {
+async fn fill(s: &StoreSet) {
     for n in 0..20 {
         put(s, &[1, 2], &format!("pair {n}")).await;
         put(
@@ -106,14 +110,14 @@ async fn fill(s: &Stores) {
         system_version: "s".into(),
         sdk_version: "v".into(),
     };
-    let device = DeviceId::new(s.seq.reserve(Scope::Device, 1).await.unwrap());
+    let device = DeviceId::new(s.seq.reserve(IdScope::Device, 1).await.unwrap());
     let device = device.unwrap();
     s.device
-        .register(device, &info, Timestamp(1))
+        .register(device, &info, UnixTimestamp(1))
         .await
         .unwrap();
     s.device
-        .raise(&[(device, user(1))], Timestamp(1))
+        .raise(&[(device, user(1))], UnixTimestamp(1))
         .await
         .unwrap();
     let ack = AckMark {
@@ -124,7 +128,7 @@ async fn fill(s: &Stores) {
     s.device.ack(&[ack]).await.unwrap();
 }
 
-async fn close(opened: Opened) {
+async fn close(opened: OpenStorage) {
     let health = opened.health.clone();
     drop(opened);
     health.closed().await;
@@ -138,17 +142,17 @@ fn apart<T: Send>(tool: impl FnOnce() -> T + Send) -> T {
 /// Makes a backup of a directory that no process has open.
 fn closed_backup(dir: &Path) -> Vec<u8> {
     apart(|| {
-        let mut writer = Writer::new(Vec::new()).unwrap();
+        let mut writer = BackupWriter::new(Vec::new()).unwrap();
         export_closed(&config(dir), &mut writer, |_| Ok(())).unwrap();
         writer.finish().unwrap()
     })
 }
 
-fn put_back(dir: &Path, backup: &[u8]) -> Result<Restored, BackupError> {
+fn put_back(dir: &Path, backup: &[u8]) -> Result<RestoreSummary, BackupError> {
     apart(|| restore(&config(dir), backup, |_| Ok(())))
 }
 
-async fn check(dir: &Path) -> Report {
+async fn check(dir: &Path) -> VerifyReport {
     let config = config(dir);
     let checked = tokio::task::spawn_blocking(move || verify(&config, |_| Ok(())));
     checked.await.unwrap().unwrap()
@@ -195,7 +199,7 @@ async fn a_backup_of_a_storage_in_use_is_one_moment_of_it() {
     for _ in 0..3 {
         let (exporter, stored) = (exporter.clone(), Arc::clone(&stored));
         let backup = tokio::task::spawn_blocking(move || {
-            let mut writer = Writer::new(Vec::new()).unwrap();
+            let mut writer = BackupWriter::new(Vec::new()).unwrap();
             let counts = exporter.export(&mut writer, |_| {
                 // Wait until the senders have stored something between two steps.
                 let enough = stored.load(Ordering::Relaxed) + 20;
@@ -253,7 +257,7 @@ async fn a_backup_of_a_storage_in_use_is_one_moment_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restore_is_whole_or_nothing_and_only_into_an_empty_place() {
+async fn a_restore_is_complete_or_absent_and_needs_an_empty_directory() {
     let place = tempfile::tempdir().unwrap();
     let (from, to) = (place.path().join("from"), place.path().join("to"));
     let storage = opened(&from);
@@ -363,79 +367,107 @@ fn number(value: u8) -> Vec<u8> {
 }
 
 /// A damage: its description, the rule that must find it, and the function that plants it.
-type Damage = (&'static str, Rule, fn(&sled::Db));
-const DAMAGES: &[Damage] = &[
-    ("a hole in an inbox", Rule::Contiguous, |db| {
+type PlantedDamage = (&'static str, VerifyRule, fn(&sled::Db));
+const DAMAGES: &[PlantedDamage] = &[
+    ("a hole in an inbox", VerifyRule::Contiguous, |db| {
         db.remove(key(b'E', &[1, 9])).unwrap().unwrap();
     }),
-    ("a floor above its first entry", Rule::Contiguous, |db| {
-        db.insert(key(b'H', &[1]), number(3)).unwrap();
-    }),
-    ("an entry that cannot be read", Rule::Readable, |db| {
+    (
+        "a floor above its first entry",
+        VerifyRule::Contiguous,
+        |db| {
+            db.insert(key(b'H', &[1]), number(3)).unwrap();
+        },
+    ),
+    ("an entry that cannot be read", VerifyRule::Readable, |db| {
         db.insert(key(b'E', &[1, 9]), vec![0, 0xff, 0xff]).unwrap();
     }),
-    ("a body that is missing", Rule::Bodies, |db| {
+    ("a body that is missing", VerifyRule::Bodies, |db| {
         let row = db.scan_prefix(b"B").next().unwrap().unwrap();
         db.remove(row.0).unwrap();
     }),
-    ("references that are wrong", Rule::Bodies, |db| {
+    ("references that are wrong", VerifyRule::Bodies, |db| {
         let row = db.scan_prefix(b"R").next().unwrap().unwrap();
         db.insert(row.0, number(99)).unwrap();
     }),
-    ("a value that is cut off", Rule::Readable, |db| {
+    ("a value that is cut off", VerifyRule::Readable, |db| {
         let row = db.scan_prefix(b"Z").next().unwrap().unwrap();
         db.remove(row.0).unwrap();
     }),
-    ("a chunk without its value", Rule::Readable, |db| {
+    ("a chunk without its value", VerifyRule::Readable, |db| {
         let of = [key(b'Z', &[]), key(b'E', &[1, 1]), vec![0, 0, 0, 7]].concat();
         db.insert(of, vec![1]).unwrap();
     }),
-    ("an ack above its head", Rule::Acks, |db| {
+    ("an ack above its head", VerifyRule::Acks, |db| {
         db.insert(key(b'S', &[1, 77]), number(99)).unwrap();
     }),
-    ("a key without a complete answer", Rule::Keys, |db| {
+    ("a key without a complete answer", VerifyRule::Keys, |db| {
         db.insert(b"Kclient".as_slice(), vec![0]).unwrap();
     }),
-    ("a member that is not in the index", Rule::Rosters, |db| {
-        let row = db.scan_prefix(b"U").next().unwrap().unwrap();
-        db.remove(row.0).unwrap();
-    }),
-    ("a member too few", Rule::Rosters, |db| {
+    (
+        "a member that is not in the index",
+        VerifyRule::Rosters,
+        |db| {
+            let row = db.scan_prefix(b"U").next().unwrap().unwrap();
+            db.remove(row.0).unwrap();
+        },
+    ),
+    ("a member too few", VerifyRule::Rosters, |db| {
         let row = db.scan_prefix(b"M").next().unwrap().unwrap();
         db.remove(row.0).unwrap();
     }),
-    ("a friendship of one side", Rule::Friends, |db| {
+    ("a friendship of one side", VerifyRule::Friends, |db| {
         let row = db.scan_prefix(b"F").next().unwrap().unwrap();
         db.remove(row.0).unwrap();
     }),
     (
         "a phone number that leads elsewhere",
-        Rule::Accounts,
+        VerifyRule::Accounts,
         |db| {
             let row = db.scan_prefix(b"P").next().unwrap().unwrap();
             db.insert(row.0, number(99)).unwrap();
         },
     ),
-    ("a nickname without an account", Rule::Accounts, |db| {
-        let row = db.scan_prefix(b"A").next().unwrap().unwrap();
-        db.remove(row.0).unwrap();
-    }),
-    ("a counter of users that went back", Rule::Counters, |db| {
-        db.insert([b'C', 1], vec![0]).unwrap();
-    }),
-    ("a counter of groups that went back", Rule::Counters, |db| {
-        db.insert([b'C', 3], vec![0]).unwrap();
-    }),
-    ("a counter of bodies that went back", Rule::Counters, |db| {
-        db.insert([b'C', 4], vec![0]).unwrap();
-    }),
-    ("a counter of jobs that went back", Rule::Counters, |db| {
-        db.insert(key(b'J', &[8]), vec![0]).unwrap();
-        db.insert([b'C', 5], number(7)).unwrap();
-    }),
+    (
+        "a nickname without an account",
+        VerifyRule::Accounts,
+        |db| {
+            let row = db.scan_prefix(b"A").next().unwrap().unwrap();
+            db.remove(row.0).unwrap();
+        },
+    ),
+    (
+        "a counter of users that went back",
+        VerifyRule::Counters,
+        |db| {
+            db.insert([b'C', 1], vec![0]).unwrap();
+        },
+    ),
+    (
+        "a counter of groups that went back",
+        VerifyRule::Counters,
+        |db| {
+            db.insert([b'C', 3], vec![0]).unwrap();
+        },
+    ),
+    (
+        "a counter of bodies that went back",
+        VerifyRule::Counters,
+        |db| {
+            db.insert([b'C', 4], vec![0]).unwrap();
+        },
+    ),
+    (
+        "a counter of jobs that went back",
+        VerifyRule::Counters,
+        |db| {
+            db.insert(key(b'J', &[8]), vec![0]).unwrap();
+            db.insert([b'C', 5], number(7)).unwrap();
+        },
+    ),
     (
         "a body above its counter that is missing",
-        Rule::Bodies,
+        VerifyRule::Bodies,
         |db| {
             db.insert([b'C', 4], vec![0]).unwrap();
             let row = db.scan_prefix(b"B").next_back().unwrap().unwrap();
@@ -444,7 +476,7 @@ const DAMAGES: &[Damage] = &[
     ),
     (
         "a body that is missing with its references",
-        Rule::Bodies,
+        VerifyRule::Bodies,
         |db| {
             for prefix in [b"B", b"R"] {
                 let row = db.scan_prefix(prefix).next_back().unwrap().unwrap();
@@ -454,24 +486,24 @@ const DAMAGES: &[Damage] = &[
     ),
     (
         "a device that signed in without a generation",
-        Rule::Generations,
+        VerifyRule::Generations,
         |db| {
             // Field 7 is the user.
             db.insert(key(b'D', &[500]), vec![0, 0x38, 1]).unwrap();
         },
     ),
-    ("a job that is listed and missing", Rule::Jobs, |db| {
+    ("a job that is listed and missing", VerifyRule::Jobs, |db| {
         db.insert(key(b'O', &[1, 8]), vec![0]).unwrap();
     }),
-    ("recipients without a job", Rule::Jobs, |db| {
+    ("recipients without a job", VerifyRule::Jobs, |db| {
         let of = [key(b'L', &[8]), vec![0, 0, 0, 0]].concat();
         db.insert(of, vec![0]).unwrap();
     }),
-    ("a store without an epoch", Rule::Epoch, |db| {
+    ("a store without an epoch", VerifyRule::Epoch, |db| {
         // Field 1 is the format; field 2, the epoch, is missing.
         db.insert(b"V".as_slice(), vec![0, 8, 2]).unwrap();
     }),
-    ("a row of an unknown kind", Rule::Readable, |db| {
+    ("a row of an unknown kind", VerifyRule::Readable, |db| {
         db.insert(b"!what".as_slice(), vec![0]).unwrap();
     }),
 ];
@@ -521,28 +553,28 @@ async fn a_check_ends_if_a_counter_is_far_ahead() {
 }
 
 /// Stores groups, friends and accounts.
-async fn fill_people(s: &Stores) {
+async fn fill_people(s: &StoreSet) {
     for n in 1..=3 {
-        let reserved = s.seq.reserve(Scope::User, 1).await.unwrap();
+        let reserved = s.seq.reserve(IdScope::User, 1).await.unwrap();
         let new = NewAccount {
             user: user(reserved),
             phone: format!("1380000000{n}"),
-            at: Timestamp(1),
+            at: UnixTimestamp(1),
         };
         s.account.find_or_create(&new).await.unwrap();
     }
-    let group = GroupId::new(s.seq.reserve(Scope::Group, 1).await.unwrap());
+    let group = GroupId::new(s.seq.reserve(IdScope::Group, 1).await.unwrap());
     let new = NewGroup {
         id: group.unwrap(),
         name: "g".into(),
         avatar_url: String::new(),
         introduction: String::new(),
         extra: String::new(),
-        members: vec![(user(1), Role::Admin), (user(2), Role::Member)],
-        at: Timestamp(1),
+        members: vec![(user(1), MemberRole::Admin), (user(2), MemberRole::Member)],
+        at: UnixTimestamp(1),
     };
     s.group.create(&new).await.unwrap();
-    let at = Timestamp(1);
+    let at = UnixTimestamp(1);
     s.friend
         .request(user(1), user(2), "hi", &[], at)
         .await

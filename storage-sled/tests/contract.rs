@@ -7,41 +7,41 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use gimlet_core::store::Stores;
-use gimlet_core::testkit::{Backend, Fixture, HoldFlush, Reopen, Suite};
+use gimlet_core::store::StoreSet;
+use gimlet_core::testkit::{ContractSuite, FlushControl, ReopenStores, StoreFixture, TestBackend};
 use gimlet_core::time::SystemClock;
-use gimlet_storage_sled::{Config, Durability, FlushGate, Health, Opened, open};
+use gimlet_storage_sled::{Config, DurabilityLevel, FlushGate, OpenStorage, StorageHealth, open};
 
 fn main() -> ExitCode {
-    Suite::new("sled")
+    ContractSuite::new("sled")
         .reopens()
         .holds()
-        .run(Backend::Ready(fixture))
+        .run(TestBackend::Ready(fixture))
 }
 
 /// Opens with `Process`, because these cases kill no process and `fsync` would only slow them down.
-fn opened(dir: &Path) -> Opened {
+fn opened(dir: &Path) -> OpenStorage {
     let config = Config {
-        durability: Durability::Process,
+        durability: DurabilityLevel::Process,
         ..Config::new(dir)
     };
     open(&config, Arc::new(SystemClock)).unwrap()
 }
 
-async fn fixture() -> Fixture {
+async fn fixture() -> StoreFixture {
     let dir = tempfile::tempdir().unwrap();
     let it = opened(dir.path());
-    let gate = Gate(it.flush_gate());
+    let gate = GateAdapter(it.flush_gate());
     let reopen = reopen(dir.path().into(), it.health);
-    Fixture::new(it.stores, dir)
+    StoreFixture::new(it.stores, dir)
         .with_reopen(reopen)
-        .with_hold(Arc::new(gate))
+        .with_flush_control(Arc::new(gate))
 }
 
 /// Waits until the old stores are closed, and opens their directory again.
-fn reopen(dir: Arc<Path>, health: Health) -> Reopen {
+fn reopen(dir: Arc<Path>, health: StorageHealth) -> ReopenStores {
     let health = Arc::new(Mutex::new(health));
-    Box::new(move |stores: Stores| {
+    Box::new(move |stores: StoreSet| {
         let (dir, health) = (Arc::clone(&dir), Arc::clone(&health));
         Box::pin(async move {
             drop(stores);
@@ -54,10 +54,10 @@ fn reopen(dir: Arc<Path>, health: Health) -> Reopen {
     })
 }
 
-struct Gate(FlushGate);
+struct GateAdapter(FlushGate);
 
 #[async_trait]
-impl HoldFlush for Gate {
+impl FlushControl for GateAdapter {
     fn hold(&self) {
         self.0.hold();
     }

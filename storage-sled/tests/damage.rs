@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gimlet_core::id::{Epoch, MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
+};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::Append;
-use gimlet_core::time::{SystemClock, Timestamp};
-use gimlet_storage_sled::{Config, Durability, OpenError, Opened, new_epoch, open};
+use gimlet_core::store::AppendRequest;
+use gimlet_core::time::{SystemClock, UnixTimestamp};
+use gimlet_storage_sled::{Config, DurabilityLevel, OpenError, OpenStorage, new_epoch, open};
 
 /// Messages before the last opening, which a snapshot covers, and after it.
 const BEFORE: usize = 60;
@@ -28,11 +30,11 @@ fn config(dir: &Path) -> Config {
     }
 }
 
-fn try_open(dir: &Path) -> Result<Opened, OpenError> {
+fn try_open(dir: &Path) -> Result<OpenStorage, OpenError> {
     open(&config(dir), Arc::new(SystemClock))
 }
 
-async fn close(it: Opened) {
+async fn close(it: OpenStorage) {
     let health = it.health.clone();
     drop(it);
     health.closed().await;
@@ -45,20 +47,20 @@ fn content(n: usize) -> Vec<u8> {
     content
 }
 
-async fn put(it: &Opened, numbers: std::ops::Range<usize>) {
+async fn put(it: &OpenStorage, numbers: std::ops::Range<usize>) {
     let user = UserId::new(1).unwrap();
     for n in numbers {
         let message = Message {
             id: MessageId::generate(),
-            sender: Sender::System,
-            receiver: Receiver::User(user),
+            sender: MessageSender::System,
+            receiver: MessageReceiver::User(user),
             mentions: Vec::new(),
             kind: 0,
-            content: Content(content(n).into()),
-            sent_at: Timestamp(0),
+            content: MessageContent(content(n).into()),
+            sent_at: UnixTimestamp(0),
             unknown: UnknownFields::NONE,
         };
-        let batch = [Append {
+        let batch = [AppendRequest {
             message: Arc::new(message),
             recipients: Arc::new([user]),
             key: None,
@@ -69,7 +71,7 @@ async fn put(it: &Opened, numbers: std::ops::Range<usize>) {
 }
 
 /// Returns the stored contents; an error means that the reader learns of the damage.
-async fn contents(it: &Opened) -> Result<Vec<Vec<u8>>, gimlet_core::store::StoreError> {
+async fn contents(it: &OpenStorage) -> Result<Vec<Vec<u8>>, gimlet_core::store::StoreError> {
     let limit = PageLimit {
         items: 1_000,
         bytes: usize::MAX,
@@ -209,7 +211,7 @@ async fn under_process_a_lost_tail_begins_a_new_epoch_by_itself() {
     // The state that a loss of power may leave, which `process` does not cover.
     harm_last(dir.path(), BEFORE + AFTER - 1);
     let config = Config {
-        durability: Durability::Process,
+        durability: DurabilityLevel::Process,
         ..config(dir.path())
     };
     let it = open(&config, Arc::new(SystemClock)).unwrap();
@@ -218,8 +220,8 @@ async fn under_process_a_lost_tail_begins_a_new_epoch_by_itself() {
 
 #[tokio::test]
 async fn a_damaged_snapshot_is_set_aside_and_the_log_is_read() {
-    type Harm = fn(&mut Vec<u8>);
-    let harms: [(&str, Harm); 3] = [
+    type DamageSnapshot = fn(&mut Vec<u8>);
+    let harms: [(&str, DamageSnapshot); 3] = [
         ("empty", Vec::clear),
         ("torn", |bytes| bytes.truncate(bytes.len() / 2)),
         ("flipped", |bytes| {

@@ -6,11 +6,13 @@ use std::fs::File;
 use std::sync::Arc;
 
 use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
+};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::Append;
-use gimlet_core::time::{SystemClock, Timestamp};
+use gimlet_core::store::AppendRequest;
+use gimlet_core::time::{SystemClock, UnixTimestamp};
 use gimlet_storage_sled::{Config, open};
 
 const SENDS: usize = 20;
@@ -42,15 +44,15 @@ async fn a_process_without_descriptors_goes_on() {
     for n in 0..SENDS {
         let message = Message {
             id: MessageId::generate(),
-            sender: Sender::System,
-            receiver: Receiver::User(user),
+            sender: MessageSender::System,
+            receiver: MessageReceiver::User(user),
             mentions: Vec::new(),
             kind: 0,
-            content: Content(vec![7; 100 * n].into()),
-            sent_at: Timestamp(0),
+            content: MessageContent(vec![7; 100 * n].into()),
+            sent_at: UnixTimestamp(0),
             unknown: UnknownFields::NONE,
         };
-        let batch = [Append {
+        let batch = [AppendRequest {
             message: Arc::new(message),
             recipients: Arc::new([user]),
             key: None,

@@ -5,8 +5,8 @@ mod killing;
 
 use std::process::ExitCode;
 
-use gimlet_storage_sled::Durability;
-use killing::Task;
+use gimlet_storage_sled::DurabilityLevel;
+use killing::KillTask;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     }
     let trial = |name: &str, durability| {
         Trial::test(name, move || {
-            let task = Task {
+            let task = KillTask {
                 kills: 10,
                 durability,
                 seed: 1,
@@ -31,8 +31,8 @@ fn main() -> ExitCode {
         })
     };
     let trials = vec![
-        trial("power_loses_nothing_to_kills", Durability::Power),
-        trial("process_loses_nothing_to_kills", Durability::Process),
+        trial("power_loses_nothing_to_kills", DurabilityLevel::Power),
+        trial("process_loses_nothing_to_kills", DurabilityLevel::Process),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

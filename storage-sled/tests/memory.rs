@@ -6,7 +6,7 @@ mod loading;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use loading::{Load, Task};
+use loading::{LoadKind, LoadTask};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -21,17 +21,17 @@ const BODIES: u64 = 128 << 20;
 
 /// Rows that are stored: without `garbage` the group's take 550 MiB. The others never took as much,
 /// and are slower here, where the code is not optimized.
-fn rows(load: Load) -> u64 {
+fn rows(load: LoadKind) -> u64 {
     match load {
-        Load::Group => 400_000,
-        Load::Trim => 50_000,
-        Load::Direct | Load::Bodies => 10_000,
+        LoadKind::Group => 400_000,
+        LoadKind::Trim => 50_000,
+        LoadKind::Direct | LoadKind::Bodies => 10_000,
     }
 }
 
 /// Stores the rows of a load, and fails if they took more than the bound.
-fn stays_below_the_bound(load: Load) -> Result<(), Failed> {
-    let task = Task {
+fn stays_below_the_bound(load: LoadKind) -> Result<(), Failed> {
+    let task = LoadTask {
         load,
         rows: rows(load),
         cache: CACHE,
@@ -39,8 +39,8 @@ fn stays_below_the_bound(load: Load) -> Result<(), Failed> {
     };
     let found = loading::measure(&task);
     let bound = match load {
-        Load::Bodies => BOUND + BODIES,
-        Load::Group | Load::Direct | Load::Trim => BOUND,
+        LoadKind::Bodies => BOUND + BODIES,
+        LoadKind::Group | LoadKind::Direct | LoadKind::Trim => BOUND,
     };
     if found.peak <= bound {
         return Ok(());
@@ -50,19 +50,19 @@ fn stays_below_the_bound(load: Load) -> Result<(), Failed> {
 }
 
 fn group_stays_below_the_bound() -> Result<(), Failed> {
-    stays_below_the_bound(Load::Group)
+    stays_below_the_bound(LoadKind::Group)
 }
 
 fn direct_stays_below_the_bound() -> Result<(), Failed> {
-    stays_below_the_bound(Load::Direct)
+    stays_below_the_bound(LoadKind::Direct)
 }
 
 fn bodies_stay_below_the_bound() -> Result<(), Failed> {
-    stays_below_the_bound(Load::Bodies)
+    stays_below_the_bound(LoadKind::Bodies)
 }
 
 fn trims_stay_below_the_bound() -> Result<(), Failed> {
-    stays_below_the_bound(Load::Trim)
+    stays_below_the_bound(LoadKind::Trim)
 }
 
 fn main() -> ExitCode {

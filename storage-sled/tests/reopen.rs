@@ -10,12 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
+};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Append, Kind, Stores};
-use gimlet_core::time::{SystemClock, Timestamp};
-use gimlet_storage_sled::{Config, OpenError, Opened, open};
+use gimlet_core::store::{AppendRequest, StoreErrorKind, StoreSet};
+use gimlet_core::time::{SystemClock, UnixTimestamp};
+use gimlet_storage_sled::{Config, OpenError, OpenStorage, open};
 
 fn config(dir: &Path) -> Config {
     Config {
@@ -24,7 +26,7 @@ fn config(dir: &Path) -> Config {
     }
 }
 
-fn opened(dir: &Path) -> Opened {
+fn opened(dir: &Path) -> OpenStorage {
     open(&config(dir), Arc::new(SystemClock)).unwrap()
 }
 
@@ -32,23 +34,23 @@ fn refused(dir: &Path) -> OpenError {
     open(&config(dir), Arc::new(SystemClock)).unwrap_err()
 }
 
-async fn close(it: Opened) {
+async fn close(it: OpenStorage) {
     let health = it.health.clone();
     drop(it);
     health.closed().await;
 }
 
-fn send(content: Vec<u8>) -> Append {
+fn send(content: Vec<u8>) -> AppendRequest {
     let user = UserId::new(1).unwrap();
-    Append {
+    AppendRequest {
         message: Arc::new(Message {
             id: MessageId::generate(),
-            sender: Sender::System,
-            receiver: Receiver::User(user),
+            sender: MessageSender::System,
+            receiver: MessageReceiver::User(user),
             mentions: Vec::new(),
             kind: 0,
-            content: Content(content.into()),
-            sent_at: Timestamp(0),
+            content: MessageContent(content.into()),
+            sent_at: UnixTimestamp(0),
             unknown: UnknownFields::NONE,
         }),
         recipients: Arc::new([user]),
@@ -57,12 +59,12 @@ fn send(content: Vec<u8>) -> Append {
     }
 }
 
-async fn put(stores: &Stores, content: &[u8]) {
+async fn put(stores: &StoreSet, content: &[u8]) {
     let batch = [send(content.to_vec())];
     stores.inbox.append(&batch).await.unwrap();
 }
 
-async fn contents(stores: &Stores) -> Vec<Vec<u8>> {
+async fn contents(stores: &StoreSet) -> Vec<Vec<u8>> {
     let user = UserId::new(1).unwrap();
     let page = stores.inbox.after(user, Seq::ZERO, PageLimit::items(1_000));
     let items = page.await.unwrap().items;
@@ -138,7 +140,7 @@ fn a_database_of_someone_else_is_left_alone() {
 }
 
 #[test]
-fn a_creation_cut_short_is_gone_on_with() {
+fn an_interrupted_creation_is_resumed() {
     let dir = tempfile::tempdir().unwrap();
     drop(opened(dir.path()));
     // The state that a process leaves that was killed while it created the directory.
@@ -236,7 +238,7 @@ async fn a_full_disk_refuses_sends_and_serves_reads() {
     let it = open(&config, Arc::new(SystemClock)).unwrap();
     let batch = [send(b"more".to_vec())];
     let error = it.stores.inbox.append(&batch).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Full);
+    assert_eq!(error.kind, StoreErrorKind::Full);
     assert!(error.source().unwrap().to_string().contains("free"));
     assert_eq!(contents(&it.stores).await, [b"hi"]);
     let user = UserId::new(1).unwrap();
@@ -246,7 +248,7 @@ async fn a_full_disk_refuses_sends_and_serves_reads() {
     // No change is allowed at all: a commit that finds no space would fail the storage.
     let it = open(&full(u64::MAX), Arc::new(SystemClock)).unwrap();
     let error = it.stores.inbox.trim(user, Seq::new(1)).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Full);
+    assert_eq!(error.kind, StoreErrorKind::Full);
     assert_eq!(it.health.failure(), None);
 }
 
@@ -260,13 +262,13 @@ async fn after_an_error_of_the_disk_nothing_is_accepted() {
     std::os::unix::fs::symlink("/dev/null", dir.path().join("blobs/1")).unwrap();
     let batch = [send(b"more".to_vec())];
     let error = it.stores.inbox.append(&batch).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Unknown);
+    assert_eq!(error.kind, StoreErrorKind::Unknown);
     assert!(it.health.failed().await.contains("Invalid argument"));
     let error = it.stores.inbox.append(&batch).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Unavailable);
+    assert_eq!(error.kind, StoreErrorKind::Unavailable);
     let user = UserId::new(1).unwrap();
     let error = it.stores.seq.heads(&[user]).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Unavailable);
+    assert_eq!(error.kind, StoreErrorKind::Unavailable);
     close(it).await;
     fs::remove_file(dir.path().join("blobs/1")).unwrap();
     let it = opened(dir.path());

@@ -14,9 +14,11 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
-use gimlet_core::store::Append;
-use gimlet_core::time::{SystemClock, Timestamp};
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
+};
+use gimlet_core::store::AppendRequest;
+use gimlet_core::time::{SystemClock, UnixTimestamp};
 use gimlet_storage_sled::{Config, open};
 use libtest_mimic::{Arguments, Trial};
 
@@ -62,15 +64,15 @@ fn send(dir: &Path) {
             let size = [50, 3_000, 5_000, 20_000, 60 * 1024][n % 5];
             let message = Message {
                 id: MessageId::generate(),
-                sender: Sender::System,
-                receiver: Receiver::Everyone,
+                sender: MessageSender::System,
+                receiver: MessageReceiver::Everyone,
                 mentions: Vec::new(),
                 kind: 0,
-                content: Content(vec![7; size].into()),
-                sent_at: Timestamp(0),
+                content: MessageContent(vec![7; size].into()),
+                sent_at: UnixTimestamp(0),
                 unknown: UnknownFields::NONE,
             };
-            let batch = [Append {
+            let batch = [AppendRequest {
                 message: Arc::new(message),
                 recipients: users.collect(),
                 key: None,
@@ -106,7 +108,7 @@ fn trace() {
             .unwrap();
         assert!(traced.status.success(), "{traced:?}");
         let story = std::fs::read_to_string(log).unwrap();
-        let mut told = Story::new(data.to_str().unwrap());
+        let mut told = SyncTrace::new(data.to_str().unwrap());
         for line in story.lines() {
             told.line(line);
         }
@@ -120,7 +122,7 @@ fn trace() {
 }
 
 /// State of the replayed trace.
-struct Story {
+struct SyncTrace {
     dir: String,
     /// Paths with unsynced changes, and the line of the trace with the last change.
     dirty: HashMap<String, usize>,
@@ -133,7 +135,7 @@ struct Story {
     written: HashSet<String>,
 }
 
-impl Story {
+impl SyncTrace {
     fn new(dir: &str) -> Self {
         Self {
             dir: dir.into(),

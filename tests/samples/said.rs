@@ -3,30 +3,39 @@
 use std::sync::Arc;
 
 use gimlet_core::id::{GroupId, MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
+};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Append, Appended, Stores};
-use gimlet_core::time::Timestamp;
+use gimlet_core::store::{AppendOutcome, AppendRequest, StoreSet};
+use gimlet_core::time::UnixTimestamp;
 
 /// Send time of the first message; the others follow a millisecond apart.
 const SENT: i64 = 1_656_000_000_001;
 
 /// A message without its id and its sender's device.
-type Said = (Sender, Receiver, Vec<UserId>, i32, Vec<u8>, i64);
+type SampleMessage = (
+    MessageSender,
+    MessageReceiver,
+    Vec<UserId>,
+    i32,
+    Vec<u8>,
+    i64,
+);
 
 fn user(n: u64) -> UserId {
     UserId::new(n).expect("an id")
 }
 
 /// Returns the messages between two users, and those to the group of four.
-fn said() -> [Vec<Said>; 2] {
-    let by = |n| Sender::User {
+fn said() -> [Vec<SampleMessage>; 2] {
+    let by = |n| MessageSender::User {
         user: user(n),
         device: None,
     };
-    let to = |n| Receiver::User(user(n));
-    let group = Receiver::Group(GroupId::new(1).expect("an id"));
+    let to = |n| MessageReceiver::User(user(n));
+    let group = MessageReceiver::Group(GroupId::new(1).expect("an id"));
     let at = |n| SENT + n;
     let direct = vec![
         (
@@ -48,11 +57,11 @@ fn said() -> [Vec<Said>; 2] {
     [direct, grouped]
 }
 
-fn shown(message: &Message) -> Said {
+fn shown(message: &Message) -> SampleMessage {
     let sender = match message.sender {
-        Sender::User { user, device } => {
+        MessageSender::User { user, device } => {
             assert!(device.is_some(), "the device that sent it");
-            Sender::User { user, device: None }
+            MessageSender::User { user, device: None }
         }
         other => other,
     };
@@ -67,7 +76,7 @@ fn shown(message: &Message) -> Said {
 }
 
 /// Checks every inbox, and that a new message is stored behind its last entry.
-pub(crate) async fn check(stores: &Stores) {
+pub(crate) async fn check(stores: &StoreSet) {
     let [direct, grouped] = said();
     for n in 1..=4 {
         let page = stores
@@ -81,31 +90,31 @@ pub(crate) async fn check(stores: &Stores) {
         let [added, after @ ..] = after else {
             panic!("user {n} was told of the group: {found:?}");
         };
-        assert_eq!((added.0, added.3), (Sender::System, 7));
+        assert_eq!((added.0, added.3), (MessageSender::System, 7));
         assert_eq!(after, grouped, "user {n}");
         go_on(stores, user(n), items.len() as u64 + 1).await;
     }
 }
 
-async fn go_on(stores: &Stores, user: UserId, next: u64) {
+async fn go_on(stores: &StoreSet, user: UserId, next: u64) {
     let message = Arc::new(Message {
         id: MessageId::generate(),
-        sender: Sender::Business,
-        receiver: Receiver::User(user),
+        sender: MessageSender::Business,
+        receiver: MessageReceiver::User(user),
         mentions: Vec::new(),
         kind: 1,
-        content: Content("now".into()),
-        sent_at: Timestamp(1),
+        content: MessageContent("now".into()),
+        sent_at: UnixTimestamp(1),
         unknown: UnknownFields::copied_from(b"\x58\x01"),
     });
-    let send = Append {
+    let send = AppendRequest {
         message: Arc::clone(&message),
         recipients: Arc::new([user]),
         key: None,
         roster: None,
     };
     let done = stores.inbox.append(&[send]).await.expect("it is stored");
-    assert!(matches!(done.as_slice(), [Appended::Stored { .. }]));
+    assert!(matches!(done.as_slice(), [AppendOutcome::Stored { .. }]));
     let page = stores
         .inbox
         .after(user, Seq::new(next - 1), PageLimit::items(9));

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimlet_client::{
-    Api, Client, Content, Credentials, Draft, Endpoint, Event, Events, Inbound, MemoryCursor,
-    Options, Receiver, Sent,
+    ApiClient, Client, ClientEvent, ClientOptions, DeviceCredentials, EventStream, MemoryCursor,
+    MessageContent, MessageDraft, MessageTarget, ReceivedMessage, SendReceipt, ServerEndpoint,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::process::{Ports, Process, binary};
+use crate::process::{ServerPorts, ServerProcess, binary};
 use crate::scenario::soon;
 
 /// Shared secret of the nodes of a test cluster.
@@ -27,14 +27,14 @@ const SECRET: &str = "between-us";
 
 /// Addresses of the servers that a cluster uses.
 #[derive(Clone, Debug)]
-pub struct Servers {
+pub struct BackendAddresses {
     /// `mysql://…`.
     pub mysql: String,
     /// `redis://…`.
     pub redis: String,
 }
 
-impl Servers {
+impl BackendAddresses {
     /// Returns the servers of `GIMLET_TEST_MYSQL` and `GIMLET_TEST_REDIS`, if both are set.
     #[must_use]
     pub fn of_environment() -> Option<Self> {
@@ -62,7 +62,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 
 /// Role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum NodeRole {
     /// Holds client connections.
     Connect,
     /// Handles sends and syncs.
@@ -75,33 +75,33 @@ pub enum Role {
 
 /// A node: a process that can be killed and started again at the same ports.
 #[derive(Debug)]
-pub struct Node {
-    role: Role,
-    ports: Ports,
-    process: Option<Process>,
+pub struct ClusterNode {
+    role: NodeRole,
+    ports: ServerPorts,
+    process: Option<ServerProcess>,
 }
 
 /// Nodes over the same servers. Dropping the cluster kills them.
 #[derive(Debug)]
-pub struct Cluster {
+pub struct NodeCluster {
     /// Connect nodes, or nodes with all roles.
-    pub connect: Vec<Node>,
+    pub connect: Vec<ClusterNode>,
     /// Logic nodes.
-    pub logic: Vec<Node>,
+    pub logic: Vec<ClusterNode>,
     /// Business nodes.
-    pub business: Vec<Node>,
+    pub business: Vec<ClusterNode>,
     environment: Vec<(String, String)>,
     binary: PathBuf,
     dir: TempDir,
 }
 
-impl Cluster {
+impl NodeCluster {
     /// Starts this many nodes of each role and waits until all are ready; without logic and
     /// business nodes, the first ones are nodes with all roles.
     ///
     /// # Errors
     /// A node did not start.
-    pub async fn of(servers: &Servers, shape: [usize; 3]) -> io::Result<Self> {
+    pub async fn of(servers: &BackendAddresses, shape: [usize; 3]) -> io::Result<Self> {
         Self::with(servers, shape, &[]).await
     }
 
@@ -110,22 +110,30 @@ impl Cluster {
     /// # Errors
     /// A node did not start.
     pub async fn with(
-        servers: &Servers,
+        servers: &BackendAddresses,
         [connect, logic, business]: [usize; 3],
         more: &[(&str, &str)],
     ) -> io::Result<Self> {
-        let nodes = |role, count| (0..count).map(|_| Node::new(role)).collect::<Vec<_>>();
+        let nodes = |role, count| {
+            (0..count)
+                .map(|_| ClusterNode::new(role))
+                .collect::<Vec<_>>()
+        };
         let apart = logic + business > 0;
-        let first = if apart { Role::Connect } else { Role::Whole };
+        let first = if apart {
+            NodeRole::Connect
+        } else {
+            NodeRole::Whole
+        };
         let mut cluster = Self {
             connect: nodes(first, connect),
-            logic: nodes(Role::Logic, logic),
-            business: nodes(Role::Business, business),
+            logic: nodes(NodeRole::Logic, logic),
+            business: nodes(NodeRole::Business, business),
             environment: Vec::new(),
             binary: binary()?,
             dir: tempfile::tempdir()?,
         };
-        let list = |nodes: &[Node]| {
+        let list = |nodes: &[ClusterNode]| {
             let addresses = nodes.iter().map(|node| node.ports.internal.to_string());
             addresses.collect::<Vec<_>>().join(",")
         };
@@ -159,9 +167,9 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn nodes(&self) -> Vec<Node> {
+    fn nodes(&self) -> Vec<ClusterNode> {
         let all = self.business.iter().chain(&self.logic).chain(&self.connect);
-        all.map(|node| Node {
+        all.map(|node| ClusterNode {
             role: node.role,
             ports: node.ports,
             process: None,
@@ -169,23 +177,23 @@ impl Cluster {
         .collect()
     }
 
-    fn all(&mut self) -> impl Iterator<Item = &mut Node> {
+    fn all(&mut self) -> impl Iterator<Item = &mut ClusterNode> {
         let (connect, logic) = (self.connect.iter_mut(), self.logic.iter_mut());
         self.business.iter_mut().chain(logic).chain(connect)
     }
 
-    fn node(&mut self, ports: Ports) -> &mut Node {
-        let same = |node: &&mut Node| node.ports.internal == ports.internal;
+    fn node(&mut self, ports: ServerPorts) -> &mut ClusterNode {
+        let same = |node: &&mut ClusterNode| node.ports.internal == ports.internal;
         self.all().find(same).expect("a node of this cluster")
     }
 
-    fn spawn(&self, role: Role, ports: Ports) -> io::Result<Process> {
+    fn spawn(&self, role: NodeRole, ports: ServerPorts) -> io::Result<ServerProcess> {
         let internal = ports.internal.to_string();
         let role = match role {
-            Role::Connect => "connect",
-            Role::Logic => "logic",
-            Role::Business => "business",
-            Role::Whole => "connect,logic,business",
+            NodeRole::Connect => "connect",
+            NodeRole::Logic => "logic",
+            NodeRole::Business => "business",
+            NodeRole::Whole => "connect,logic,business",
         };
         let mut extra = vec![
             ("GIMLET_ROLES", role),
@@ -195,18 +203,18 @@ impl Cluster {
         extra.extend(common.map(|(name, value)| (name.as_str(), value.as_str())));
         let log = variable("GIMLET_TEST_LOG");
         extra.extend(log.iter().map(|log| ("GIMLET_LOG__LEVEL", log.as_str())));
-        Process::spawn(&self.binary, self.dir.path(), ports, &extra)
+        ServerProcess::spawn(&self.binary, self.dir.path(), ports, &extra)
     }
 
     /// Restarts a node that was killed or stopped, at the same ports, and waits until it is ready.
     ///
     /// # Errors
     /// The node does not start.
-    pub async fn restart(&mut self, role: Role, at: usize) -> io::Result<()> {
+    pub async fn restart(&mut self, role: NodeRole, at: usize) -> io::Result<()> {
         let nodes = match role {
-            Role::Connect | Role::Whole => &self.connect,
-            Role::Logic => &self.logic,
-            Role::Business => &self.business,
+            NodeRole::Connect | NodeRole::Whole => &self.connect,
+            NodeRole::Logic => &self.logic,
+            NodeRole::Business => &self.business,
         };
         let ports = nodes.get(at).expect("a node of this cluster").ports;
         let process = self.spawn(role, ports)?;
@@ -218,13 +226,13 @@ impl Cluster {
     /// Returns the services of a logic node (or of a node with all roles), with accounts at the
     /// first business node.
     #[must_use]
-    pub fn api(&self, logic: usize) -> Api {
-        let at = |nodes: &[Node], at: usize| {
+    pub fn api(&self, logic: usize) -> ApiClient {
+        let at = |nodes: &[ClusterNode], at: usize| {
             let whole = self.connect.get(at);
             let node = nodes.get(at).or(whole).expect("a node of this cluster");
             format!("http://{}", node.ports.grpc)
         };
-        let api = Api::new(&at(&self.logic, logic)).expect("a good address");
+        let api = ApiClient::new(&at(&self.logic, logic)).expect("a good address");
         let business = api.with_business(&at(&self.business, 0));
         business.expect("a good address")
     }
@@ -233,7 +241,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Redis cannot be reached.
-    pub async fn loses_the_route(&self, who: &Credentials) -> io::Result<()> {
+    pub async fn loses_the_route(&self, who: &DeviceCredentials) -> io::Result<()> {
         let setting = |name: &str| {
             let mut all = self.environment.iter().rev();
             let found = all.find(|(key, _)| key == name);
@@ -255,19 +263,19 @@ impl Cluster {
     }
 
     /// Creates a new user with a new device.
-    pub async fn sign_up(&self) -> Credentials {
+    pub async fn sign_up(&self) -> DeviceCredentials {
         let number = format!("1{:010}", rand::random_range(0..10_000_000_000_u64));
         self.sign_in(&number).await
     }
 
     /// Signs in one more device of a user.
-    pub async fn sign_in(&self, number: &str) -> Credentials {
+    pub async fn sign_in(&self, number: &str) -> DeviceCredentials {
         let api = self.api(0);
         let device_id = api.register_device("test").await;
         let device_id = device_id.unwrap_or_else(|error| panic!("no device: {error}"));
         let signed_in = api.sign_in(number, "000000", device_id).await;
         let signed_in = signed_in.unwrap_or_else(|error| panic!("no sign-in: {error}"));
-        Credentials {
+        DeviceCredentials {
             user_id: signed_in.user_id,
             device_id,
             token: signed_in.token,
@@ -275,36 +283,36 @@ impl Cluster {
     }
 
     /// Connects this device to a connect node and waits until it is up to date.
-    pub async fn phone(&self, who: &Credentials, connect: usize) -> Phone {
-        let mut phone = Phone::new(who, self.endpoint(connect)).await;
+    pub async fn phone(&self, who: &DeviceCredentials, connect: usize) -> ClusterDevice {
+        let mut phone = ClusterDevice::new(who, self.endpoint(connect)).await;
         phone.is_up_to_date().await;
         phone
     }
 
     /// Returns the client address of a connect node.
     #[must_use]
-    pub fn endpoint(&self, connect: usize) -> Endpoint {
+    pub fn endpoint(&self, connect: usize) -> ServerEndpoint {
         let node = self.connect.get(connect).expect("a node of this cluster");
-        Endpoint::Tcp(node.ports.tcp.to_string())
+        ServerEndpoint::Tcp(node.ports.tcp.to_string())
     }
 }
 
-impl Node {
-    fn new(role: Role) -> Self {
+impl ClusterNode {
+    fn new(role: NodeRole) -> Self {
         Self {
             role,
-            ports: Ports::free(),
+            ports: ServerPorts::free(),
             process: None,
         }
     }
 
     /// Returns the ports that the node listens on.
     #[must_use]
-    pub const fn ports(&self) -> Ports {
+    pub const fn ports(&self) -> ServerPorts {
         self.ports
     }
 
-    fn process(&mut self) -> &mut Process {
+    fn process(&mut self) -> &mut ServerProcess {
         self.process.as_mut().expect("the node runs")
     }
 
@@ -347,27 +355,27 @@ impl Node {
 
 /// A device online: a client of the library and the events that it receives.
 #[derive(Debug)]
-pub struct Phone {
+pub struct ClusterDevice {
     /// Credentials of the device.
-    pub who: Credentials,
+    pub who: DeviceCredentials,
     /// The client.
     pub client: Client,
-    events: Events,
+    events: EventStream,
 }
 
-impl Phone {
+impl ClusterDevice {
     /// Connects, with a cursor of its own.
-    pub async fn new(who: &Credentials, endpoint: Endpoint) -> Self {
+    pub async fn new(who: &DeviceCredentials, endpoint: ServerEndpoint) -> Self {
         Self::with_cursor(who, endpoint, Arc::default()).await
     }
 
     /// Connects with this cursor, which may know what an earlier connection was shown.
     pub async fn with_cursor(
-        who: &Credentials,
-        endpoint: Endpoint,
+        who: &DeviceCredentials,
+        endpoint: ServerEndpoint,
         cursor: Arc<MemoryCursor>,
     ) -> Self {
-        let mut options = Options::new(endpoint, who.clone());
+        let mut options = ClientOptions::new(endpoint, who.clone());
         options.cursor = Some(cursor);
         options.backoff_base = Duration::from_millis(20);
         options.backoff_cap = Duration::from_millis(300);
@@ -381,7 +389,7 @@ impl Phone {
     }
 
     /// Sends a text; a failure panics.
-    pub async fn sends(&self, text: &str, to: Receiver) -> Sent {
+    pub async fn sends(&self, text: &str, to: MessageTarget) -> SendReceipt {
         let sent = self.tries(text, to).await;
         sent.unwrap_or_else(|error| panic!("{text:?} is not sent: {error}"))
     }
@@ -390,8 +398,12 @@ impl Phone {
     ///
     /// # Errors
     /// The send was refused, or not answered in time.
-    pub async fn tries(&self, text: &str, to: Receiver) -> Result<Sent, gimlet_client::Error> {
-        let draft = Draft::new(to, Content::text(text));
+    pub async fn tries(
+        &self,
+        text: &str,
+        to: MessageTarget,
+    ) -> Result<SendReceipt, gimlet_client::ClientError> {
+        let draft = MessageDraft::new(to, MessageContent::text(text));
         soon("an answer", self.client.send_draft(draft)).await
     }
 
@@ -399,7 +411,7 @@ impl Phone {
     pub async fn next<T>(
         &mut self,
         what: &str,
-        pick: impl Fn(Event) -> Option<T> + Send + Sync,
+        pick: impl Fn(ClientEvent) -> Option<T> + Send + Sync,
     ) -> T {
         soon(what, async {
             loop {
@@ -414,45 +426,49 @@ impl Phone {
     }
 
     /// Waits for the next message of the inbox, which must be this text with this seq.
-    pub async fn receives(&mut self, text: &str, seq: i64) -> Inbound {
+    pub async fn receives(&mut self, text: &str, seq: i64) -> ReceivedMessage {
         let what = format!("{text:?} with seq {seq}");
         let message = |event| match event {
-            Event::Message(inbound) => Some(inbound),
+            ClientEvent::Message(inbound) => Some(inbound),
             _ => None,
         };
         let inbound = self.next(&what, message).await;
         assert_eq!(
             (&inbound.content, inbound.seq),
-            (&Content::text(text), seq),
+            (&MessageContent::text(text), seq),
             "{inbound:?}"
         );
         inbound
     }
 
     /// Waits for the next message of its room, which must be this text.
-    pub async fn hears(&mut self, text: &str) -> Inbound {
+    pub async fn expect_room_message(&mut self, text: &str) -> ReceivedMessage {
         let room = |event| match event {
-            Event::Room(inbound) => Some(inbound),
+            ClientEvent::Room(inbound) => Some(inbound),
             _ => None,
         };
         let inbound = self.next(&format!("{text:?} in the room"), room).await;
-        assert_eq!(inbound.content, Content::text(text), "{inbound:?}");
+        assert_eq!(inbound.content, MessageContent::text(text), "{inbound:?}");
         inbound
     }
 
     /// Waits until the client has received everything.
     pub async fn is_up_to_date(&mut self) {
         self.next("up to date", |event| {
-            matches!(event, Event::CaughtUp { .. }).then_some(())
+            matches!(event, ClientEvent::CaughtUp { .. }).then_some(())
         })
         .await;
     }
 
     /// Waits for the event that ends the session; no message may come before it.
-    pub async fn is_told_the_end(&mut self) -> Event {
+    pub async fn expect_session_end(&mut self) -> ClientEvent {
         self.next("the end", |event| match event {
-            Event::Message(inbound) => panic!("it got {inbound:?} although it was superseded"),
-            Event::Superseded | Event::SignedOut { .. } | Event::TurnedAway { .. } => Some(event),
+            ClientEvent::Message(inbound) => {
+                panic!("it got {inbound:?} although it was superseded")
+            }
+            ClientEvent::Superseded
+            | ClientEvent::SignedOut { .. }
+            | ClientEvent::TurnedAway { .. } => Some(event),
             _ => None,
         })
         .await

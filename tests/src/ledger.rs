@@ -13,7 +13,7 @@ use gimlet_proto::pb;
 
 /// An answered send, as it must appear in an inbox.
 #[derive(Clone, Debug)]
-struct Answered {
+struct ExpectedEntry {
     digest: u64,
     /// Recipients in whose inbox it was not found yet.
     missing: Vec<i64>,
@@ -21,16 +21,16 @@ struct Answered {
 
 /// A send as its sender made it.
 #[derive(Clone, Debug)]
-struct Meant {
-    readers: Arc<[i64]>,
+struct PlannedSend {
+    recipients: Arc<[i64]>,
     stream: u64,
     /// Position among the sends of its stream.
-    place: u64,
+    position: u64,
 }
 
 /// An entry of an inbox.
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+struct InboxEntry {
     seq: i64,
     digest: u64,
     /// Device that sent the entry.
@@ -39,7 +39,7 @@ struct Kept {
 
 /// Entries that a connection, or a client over its connections, was shown.
 #[derive(Debug)]
-struct Shown {
+struct ShownEntries {
     user: i64,
     device: i64,
     /// Seq above which entries were to be shown.
@@ -52,7 +52,7 @@ struct Shown {
 
 /// Result of the check so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct LedgerVerdict {
     /// Number of answered sends.
     pub answered: u64,
     /// Number of checked entries, in inboxes and on live connections.
@@ -72,7 +72,7 @@ pub struct Verdict {
     pub misdirected: u64,
 }
 
-impl Verdict {
+impl LedgerVerdict {
     /// Returns whether every promise was kept.
     #[must_use]
     pub const fn clean(&self) -> bool {
@@ -87,32 +87,32 @@ impl Verdict {
 
 /// The ledger of a run.
 #[derive(Debug, Default)]
-pub struct Ledger {
-    meant: HashMap<u64, Meant>,
+pub struct RunLedger {
+    meant: HashMap<u64, PlannedSend>,
     /// Number of sends of each stream so far.
-    places: HashMap<u64, u64>,
+    send_counts: HashMap<u64, u64>,
     /// The last position of each stream in each inbox.
     order: HashMap<(i64, u64), u64>,
-    answered: HashMap<Vec<u8>, Answered>,
-    inboxes: HashMap<i64, Vec<Kept>>,
+    answered: HashMap<Vec<u8>, ExpectedEntry>,
+    inboxes: HashMap<i64, Vec<InboxEntry>>,
     /// Seq of each message in each inbox.
     found: HashMap<(i64, Vec<u8>), i64>,
     /// Seq of each content in each inbox.
     contents: HashMap<(i64, u64), i64>,
-    shown: Vec<Shown>,
-    verdict: Verdict,
+    shown: Vec<ShownEntries>,
+    verdict: LedgerVerdict,
 }
 
-impl Ledger {
+impl RunLedger {
     /// Records a send before it is made, with its recipients. The sends of a stream are made one
     /// after another, each after the answer to the one before.
     pub fn means(&mut self, stream: u64, content: &[u8], readers: Arc<[i64]>) {
-        let place = self.places.entry(stream).or_default();
+        let place = self.send_counts.entry(stream).or_default();
         *place += 1;
-        let meant = Meant {
-            readers,
+        let meant = PlannedSend {
+            recipients: readers,
             stream,
-            place: *place,
+            position: *place,
         };
         self.meant.insert(digest(content), meant);
     }
@@ -124,7 +124,7 @@ impl Ledger {
             .copied()
             .filter(|reader| !self.found.contains_key(&(*reader, message_id.to_vec())))
             .collect();
-        let entry = Answered {
+        let entry = ExpectedEntry {
             digest: digest(content),
             missing,
         };
@@ -152,7 +152,7 @@ impl Ledger {
             let id = entry.message_id.to_vec();
             let digest = digest(&entry.message_content);
             let sender = entry.sender.as_ref();
-            self.inboxes.entry(user).or_default().push(Kept {
+            self.inboxes.entry(user).or_default().push(InboxEntry {
                 seq: entry.seq,
                 digest,
                 device: sender.map_or(0, |sender| sender.device_id),
@@ -188,22 +188,22 @@ impl Ledger {
         let Some(meant) = self.meant.get(&digest) else {
             return;
         };
-        if !meant.readers.contains(&user) {
+        if !meant.recipients.contains(&user) {
             self.verdict.misdirected += 1;
             eprintln!("inbox of {user}: {seq} is not for this user");
         }
         let last = self.order.entry((user, meant.stream)).or_default();
-        if meant.place < *last {
+        if meant.position < *last {
             self.verdict.swapped += 1;
             eprintln!("inbox of {user}: {seq} was sent before an entry that precedes it");
         }
-        *last = meant.place.max(*last);
+        *last = meant.position.max(*last);
     }
 
     /// Registers a live client of this device from this seq on; [`shown`](Self::shown) records the
     /// entries that it is shown.
     pub fn watches(&mut self, user: i64, device: i64, from: i64) -> usize {
-        self.shown.push(Shown {
+        self.shown.push(ShownEntries {
             user,
             device,
             from,
@@ -254,14 +254,14 @@ impl Ledger {
     }
 
     /// Counts the entries of the inbox above the last one that this client was shown.
-    fn rest(&self, shown: &Shown) -> u64 {
+    fn rest(&self, shown: &ShownEntries) -> u64 {
         let last = shown.entries.iter().map(|(seq, _)| *seq).max();
         self.between(shown, last.unwrap_or(shown.from), i64::MAX)
     }
 
     /// Counts the entries of other devices between two seqs, both excluded. A device's own sends
     /// are not pushed to it.
-    fn between(&self, shown: &Shown, after: i64, before: i64) -> u64 {
+    fn between(&self, shown: &ShownEntries, after: i64, before: i64) -> u64 {
         let inbox = self.inboxes.get(&shown.user).map_or(&[][..], Vec::as_slice);
         let from = inbox.partition_point(|kept| kept.seq <= after);
         let rest = inbox.iter().skip(from);
@@ -271,9 +271,9 @@ impl Ledger {
 
     /// Returns the verdict on everything checked; entries that are still missing count as lost.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> LedgerVerdict {
         let missing: u64 = self.answered.values().map(|a| a.missing.len() as u64).sum();
-        let mut verdict = Verdict {
+        let mut verdict = LedgerVerdict {
             lost: self.verdict.lost + missing,
             ..self.verdict
         };
@@ -284,7 +284,7 @@ impl Ledger {
     }
 
     /// Compares the entries that a client was shown with the inbox.
-    fn judge(&self, shown: &Shown, verdict: &mut Verdict) {
+    fn judge(&self, shown: &ShownEntries, verdict: &mut LedgerVerdict) {
         let user = shown.user;
         let mut last = shown.from;
         for (seq, digest) in &shown.entries {
@@ -300,7 +300,7 @@ impl Ledger {
             last = *seq;
             let Some(digest) = digest else { continue };
             if let Some(meant) = self.meant.get(digest)
-                && !meant.readers.contains(&user)
+                && !meant.recipients.contains(&user)
             {
                 verdict.misdirected += 1;
                 eprintln!("shown to {user}: {seq} is not for this user");

@@ -21,7 +21,7 @@ const START: Duration = Duration::from_secs(30);
 
 /// Addresses that one process listens on; they stay the same across restarts.
 #[derive(Clone, Copy, Debug)]
-pub struct Ports {
+pub struct ServerPorts {
     /// Client connections over TCP.
     pub tcp: SocketAddr,
     /// Client connections over WebSocket.
@@ -36,7 +36,7 @@ pub struct Ports {
     pub ops: SocketAddr,
 }
 
-impl Ports {
+impl ServerPorts {
     /// Returns six free ports.
     ///
     /// # Panics
@@ -69,18 +69,18 @@ pub(crate) fn free() -> SocketAddr {
 
 /// A running server. Dropping it kills the process.
 #[derive(Debug)]
-pub struct Process {
+pub struct ServerProcess {
     child: Child,
     /// Addresses that it listens on.
-    pub ports: Ports,
+    pub ports: ServerPorts,
 }
 
-impl Process {
+impl ServerProcess {
     /// Starts the binary over a data folder; `extra` is added to its environment.
     pub fn spawn(
         binary: &Path,
         data: &Path,
-        ports: Ports,
+        ports: ServerPorts,
         extra: &[(&str, &str)],
     ) -> io::Result<Self> {
         let child = Command::new(binary)
@@ -200,7 +200,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.kill();
     }

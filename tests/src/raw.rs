@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gimlet_client::Credentials;
+use gimlet_client::DeviceCredentials;
 use gimlet_proto::pb::{self, PackageType};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -21,30 +21,30 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// A connection over TCP.
 #[derive(Debug)]
-pub struct Raw {
+pub struct RawClient {
     /// Receiving half.
-    pub reader: Reader,
+    pub reader: PacketReader,
     /// Sending half.
-    pub writer: Writer,
+    pub writer: PacketWriter,
 }
 
 /// The receiving half.
 #[derive(Debug)]
-pub struct Reader(BufReader<OwnedReadHalf>);
+pub struct PacketReader(BufReader<OwnedReadHalf>);
 
 /// The sending half.
 #[derive(Debug)]
-pub struct Writer(OwnedWriteHalf);
+pub struct PacketWriter(OwnedWriteHalf);
 
-impl Raw {
+impl RawClient {
     /// Connects and signs in, as a client that speaks our extension.
-    pub async fn sign_in(tcp: SocketAddr, who: &Credentials) -> io::Result<Self> {
+    pub async fn sign_in(tcp: SocketAddr, who: &DeviceCredentials) -> io::Result<Self> {
         let stream = timeout(ANSWER, TcpStream::connect(tcp)).await??;
         stream.set_nodelay(true)?;
         let (read, write) = stream.into_split();
         let mut raw = Self {
-            reader: Reader(BufReader::new(read)),
-            writer: Writer(write),
+            reader: PacketReader(BufReader::new(read)),
+            writer: PacketWriter(write),
         };
         let sign_in = pb::SignInInput {
             device_id: who.device_id,
@@ -90,7 +90,7 @@ impl Raw {
     }
 }
 
-impl Reader {
+impl PacketReader {
     /// Returns the next packet, which must arrive within the answer timeout.
     pub async fn next(&mut self) -> io::Result<pb::Output> {
         timeout(ANSWER, self.whenever()).await?
@@ -105,7 +105,7 @@ impl Reader {
     }
 }
 
-impl Writer {
+impl PacketWriter {
     /// Writes one packet.
     pub async fn write(&mut self, kind: PackageType, id: i64, data: Vec<u8>) -> io::Result<()> {
         let body = pb::Input {

@@ -7,25 +7,25 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use gimlet_client::raw::api_error;
-use gimlet_client::{Credentials, pb};
+use gimlet_client::{DeviceCredentials, pb};
 use pb::logic_ext_client::LogicExtClient;
 use prost::Message as _;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::Cluster;
-use crate::raw::Raw;
-use crate::scenario::Calls;
+use crate::cluster::NodeCluster;
+use crate::raw::RawClient;
+use crate::scenario::GrpcServices;
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-type Logic = LogicExtClient<gimlet_client::raw::RawStatus>;
+type AnyResult<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+type LogicClient = LogicExtClient<gimlet_client::raw::RawStatus>;
 
 /// Longest time that the reader may need for the remaining entries after the writers have stopped.
 const REST: Duration = Duration::from_secs(10);
 
 /// Result of a run.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct WriterRunResult {
     /// Number of answered sends.
     pub answered: usize,
     /// Number of unanswered attempts, which were repeated with their ids.
@@ -46,7 +46,7 @@ pub struct Outcome {
     pub doubled: usize,
 }
 
-impl Outcome {
+impl WriterRunResult {
     /// Returns the number of answered sends per second.
     #[must_use]
     pub fn rate(&self) -> f64 {
@@ -80,18 +80,22 @@ impl Outcome {
 ///
 /// # Errors
 /// Anything other than a send failed.
-pub async fn run(cluster: &Cluster, writers: usize, for_so_long: Duration) -> Result<Outcome> {
+pub async fn run(
+    cluster: &NodeCluster,
+    writers: usize,
+    for_so_long: Duration,
+) -> AnyResult<WriterRunResult> {
     let reader = cluster.sign_up().await;
     let mut nodes = Vec::new();
     for node in &cluster.logic {
-        nodes.push(Calls::logic_at(node.ports().grpc).await);
+        nodes.push(GrpcServices::logic_at(node.ports().grpc).await);
     }
     let mut people = Vec::new();
     for _ in 0..writers {
         people.push(cluster.sign_up().await);
     }
     let connect = cluster.connect.first().ok_or("no connect node")?;
-    let eyes = Raw::sign_in(connect.ports().tcp, &reader).await?;
+    let eyes = RawClient::sign_in(connect.ports().tcp, &reader).await?;
     let stop = CancellationToken::new();
     let reading = read(eyes, &stop);
     let writing = async {
@@ -108,13 +112,13 @@ pub async fn run(cluster: &Cluster, writers: usize, for_so_long: Duration) -> Re
     };
     let (written, seen) = tokio::join!(writing, reading);
     let ((written, took), seen) = (written?, seen?);
-    let mut outcome = Outcome {
+    let mut outcome = WriterRunResult {
         took,
         polls: seen.polls,
         holes: seen.holes,
         read: seen.ids.values().sum(),
         doubled: seen.ids.values().filter(|times| **times > 1).count(),
-        ..Outcome::default()
+        ..WriterRunResult::default()
     };
     for (ids, times, repeated) in written {
         outcome.answered += ids.len();
@@ -126,10 +130,15 @@ pub async fn run(cluster: &Cluster, writers: usize, for_so_long: Duration) -> Re
     Ok(outcome)
 }
 
-type Written = (Vec<Vec<u8>>, Vec<Duration>, usize);
+type WriterSamples = (Vec<Vec<u8>>, Vec<Duration>, usize);
 
 /// Sends one message after another until `end`; an unanswered send is repeated at the next node.
-async fn write(mut ways: Vec<Logic>, who: &Credentials, to: i64, end: Instant) -> Result<Written> {
+async fn write(
+    mut ways: Vec<LogicClient>,
+    who: &DeviceCredentials,
+    to: i64,
+    end: Instant,
+) -> AnyResult<WriterSamples> {
     let (mut ids, mut times, mut repeated) = (Vec::new(), Vec::new(), 0);
     while Instant::now() < end {
         let text = format!("{}", ids.len());
@@ -146,7 +155,10 @@ async fn write(mut ways: Vec<Logic>, who: &Credentials, to: i64, end: Instant) -
         let began = Instant::now();
         let answer = loop {
             let way = ways.first_mut().ok_or("no logic node")?;
-            match way.send_message(Calls::signed(who, request.clone())).await {
+            match way
+                .send_message(GrpcServices::signed(who, request.clone()))
+                .await
+            {
                 Ok(answer) => break answer.into_inner(),
                 Err(status) => {
                     let error = api_error(&status);
@@ -167,15 +179,15 @@ async fn write(mut ways: Vec<Logic>, who: &Credentials, to: i64, end: Instant) -
 
 /// Entries that the reader received, and its counts.
 #[derive(Default)]
-struct Seen {
+struct ReaderObservations {
     ids: HashMap<Vec<u8>, usize>,
     polls: usize,
     holes: usize,
 }
 
 /// Requests the entries above the last one repeatedly, until all have arrived.
-async fn read(mut eyes: Raw, stop: &CancellationToken) -> Result<Seen> {
-    let mut seen = Seen::default();
+async fn read(mut eyes: RawClient, stop: &CancellationToken) -> AnyResult<ReaderObservations> {
+    let mut seen = ReaderObservations::default();
     let (mut at, mut end) = (0, None);
     loop {
         // Read before the SYNC: only a page that was requested after the last answer can prove that

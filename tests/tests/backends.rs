@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use gimlet_tests::cluster::Servers;
+use gimlet_tests::cluster::BackendAddresses;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tempfile::TempDir;
 
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         "a_mariadb_that_starts_keeps_the_temporary_tables_of_others",
         keeps_what_is_not_its_own,
     );
-    let missing = Servers::of_environment().is_none();
+    let missing = BackendAddresses::of_environment().is_none();
     libtest_mimic::run(
         &Arguments::from_args(),
         vec![case.with_ignored_flag(missing)],

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use gimlet_tests::process::{Ports, Process, binary};
-use gimlet_tests::screen::Screen;
-use gimlet_tests::talk::Talk;
+use gimlet_tests::line_process::LineProcess;
+use gimlet_tests::process::{ServerPorts, ServerProcess, binary};
+use gimlet_tests::terminal::TestTerminal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 
 /// Returns the command of a user's chat, with its state under `home`.
-fn command(ports: Ports, home: &Path, phone: &str, name: &str, ws: bool) -> Command {
+fn command(ports: ServerPorts, home: &Path, phone: &str, name: &str, ws: bool) -> Command {
     let mut command = Command::new(binary().unwrap_or_else(|error| panic!("{error}")));
     let server = if ws { ports.ws } else { ports.tcp };
     command
@@ -34,14 +34,14 @@ fn command(ports: Ports, home: &Path, phone: &str, name: &str, ws: bool) -> Comm
 }
 
 /// Starts a chat over pipes.
-fn chat(ports: Ports, home: &Path, phone: &str, name: &str, ws: bool) -> Talk {
+fn chat(ports: ServerPorts, home: &Path, phone: &str, name: &str, ws: bool) -> LineProcess {
     let mut command = command(ports, home, phone, name, ws);
-    Talk::start(name, command.arg("--receipts")).unwrap()
+    LineProcess::start(name, command.arg("--receipts")).unwrap()
 }
 
-async fn server(data: &Path, ports: Ports) -> Process {
+async fn server(data: &Path, ports: ServerPorts) -> ServerProcess {
     let binary = binary().unwrap_or_else(|error| panic!("{error}"));
-    let mut process = Process::spawn(&binary, data, ports, &[]).unwrap();
+    let mut process = ServerProcess::spawn(&binary, data, ports, &[]).unwrap();
     process.ready().await.unwrap();
     process
 }
@@ -50,68 +50,68 @@ async fn server(data: &Path, ports: Ports) -> Process {
 async fn two_people_chat_through_everything() {
     let folder = tempfile::tempdir().unwrap();
     let (data, home) = (folder.path().join("data"), folder.path().join("home"));
-    let ports = Ports::free();
+    let ports = ServerPorts::free();
     let mut gimlet = server(&data, ports).await;
 
     let mut alice = chat(ports, &home, "13800000001", "alice", false);
-    alice.hears("you are alice").await;
-    alice.hears("up to date").await;
+    alice.wait_for_line("you are alice").await;
+    alice.wait_for_line("up to date").await;
     let mut bob = chat(ports, &home, "13800000002", "bob", true);
-    bob.hears("you are bob").await;
-    bob.hears("up to date").await;
+    bob.wait_for_line("you are bob").await;
+    bob.wait_for_line("up to date").await;
 
     // They become friends.
     alice.says("/add 13800000002");
-    alice.hears("asked bob to be your friend").await;
-    bob.hears("alice asks to be your friend (\"hello\"): /accept alice")
+    alice.wait_for_line("asked bob to be your friend").await;
+    bob.wait_for_line("alice asks to be your friend (\"hello\"): /accept alice")
         .await;
     bob.says("/accept alice");
-    bob.hears("alice is your friend now").await;
-    alice.hears("bob is your friend now").await;
+    bob.wait_for_line("alice is your friend now").await;
+    alice.wait_for_line("bob is your friend now").await;
 
     // Messages go both ways.
     alice.says("hello bob");
-    bob.hears("alice: hello bob").await;
+    bob.wait_for_line("alice: hello bob").await;
     bob.says("hello alice");
-    alice.hears("bob: hello alice").await;
+    alice.wait_for_line("bob: hello alice").await;
     alice.says("");
     alice.says("/nonsense");
-    alice.hears("/nonsense is not a command").await;
+    alice.wait_for_line("/nonsense is not a command").await;
 
     // They use a group.
     alice.says("/group team: bob");
-    alice.hears("created team with bob").await;
+    alice.wait_for_line("created team with bob").await;
     alice.says("hello team");
-    bob.hears("alice in team: hello team").await;
+    bob.wait_for_line("alice in team: hello team").await;
     alice.says("/members");
-    alice.hears("in team: you and bob").await;
+    alice.wait_for_line("in team: you and bob").await;
     bob.says("/to team");
-    bob.hears("now talking to team").await;
+    bob.wait_for_line("now talking to team").await;
     bob.says("/leave");
-    alice.hears("bob left the group team").await;
+    alice.wait_for_line("bob left the group team").await;
 
     // They use a room.
     for who in [&mut alice, &mut bob] {
         who.says("/room 7");
-        who.hears("now talking to room 7").await;
+        who.wait_for_line("now talking to room 7").await;
     }
     bob.says("hello room");
-    alice.hears("bob in room 7: hello room").await;
+    alice.wait_for_line("bob in room 7: hello room").await;
 
     // Bob quits and returns to the messages that he missed.
     bob.says("/quit");
     assert!(bob.ends().await, "bob ends well");
     alice.says("/to bob");
-    alice.hears("now talking to bob").await;
+    alice.wait_for_line("now talking to bob").await;
     for line in ["while you were away", "and another"] {
         alice.says(line);
-        alice.hears(&format!(": {line}")).await;
+        alice.wait_for_line(&format!(": {line}")).await;
     }
     let mut bob = chat(ports, &home, "13800000002", "bob", true);
-    bob.hears("* while you were away:").await;
-    bob.hears("alice: while you were away").await;
-    bob.hears("alice: and another").await;
-    bob.hears("up to date").await;
+    bob.wait_for_line("* while you were away:").await;
+    bob.wait_for_line("alice: while you were away").await;
+    bob.wait_for_line("alice: and another").await;
+    bob.wait_for_line("up to date").await;
     assert_eq!(
         bob.times("hello bob"),
         0,
@@ -120,16 +120,16 @@ async fn two_people_chat_through_everything() {
 
     // The server is killed, and a line is typed during the outage.
     gimlet.kill().unwrap();
-    alice.hears("the server is away").await;
-    bob.hears("the server is away").await;
+    alice.wait_for_line("the server is away").await;
+    bob.wait_for_line("the server is away").await;
     alice.says("can you hear me?");
-    alice.hears("sent when the server is back").await;
+    alice.wait_for_line("sent when the server is back").await;
     let _gimlet = server(&data, ports).await;
-    bob.hears("alice: can you hear me?").await;
-    alice.hears(": can you hear me?").await;
+    bob.wait_for_line("alice: can you hear me?").await;
+    alice.wait_for_line(": can you hear me?").await;
     bob.says("/to alice");
     bob.says("loud and clear");
-    alice.hears("bob: loud and clear").await;
+    alice.wait_for_line("bob: loud and clear").await;
 
     for mut who in [alice, bob] {
         who.says("/quit");
@@ -139,14 +139,14 @@ async fn two_people_chat_through_everything() {
 }
 
 /// A gate in front of a port: while it is closed, connections stay open and nothing is forwarded.
-struct Gate {
+struct TerminalGate {
     address: SocketAddr,
     open: watch::Sender<bool>,
     /// Notified when something waits for the gate.
     waiting: Arc<Notify>,
 }
 
-impl Gate {
+impl TerminalGate {
     async fn before(port: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (open, gate) = watch::channel(true);
@@ -200,38 +200,50 @@ async fn forward(
 async fn a_group_whose_name_does_not_come_holds_up_no_typing() {
     let folder = tempfile::tempdir().unwrap();
     let (data, home) = (folder.path().join("data"), folder.path().join("home"));
-    let ports = Ports::free();
+    let ports = ServerPorts::free();
     let _gimlet = server(&data, ports).await;
-    let gate = Gate::before(ports.grpc).await;
+    let gate = TerminalGate::before(ports.grpc).await;
     let mut alice = chat(ports, &home, "13800000001", "alice", false);
-    alice.hears("up to date").await;
+    alice.wait_for_line("up to date").await;
     let grpc = gate.address;
-    let mut bob = chat(Ports { grpc, ..ports }, &home, "13800000002", "bob", false);
-    bob.hears("up to date").await;
+    let mut bob = chat(
+        ServerPorts { grpc, ..ports },
+        &home,
+        "13800000002",
+        "bob",
+        false,
+    );
+    bob.wait_for_line("up to date").await;
     alice.says("/add 13800000002");
-    bob.hears("alice asks to be your friend").await;
+    bob.wait_for_line("alice asks to be your friend").await;
     bob.says("/accept alice");
-    bob.hears("alice is your friend now").await;
-    alice.hears("bob is your friend now").await;
+    bob.wait_for_line("alice is your friend now").await;
+    alice.wait_for_line("bob is your friend now").await;
 
     gate.open.send_replace(false);
     alice.says("/group team: bob");
-    alice.hears("created team with bob").await;
+    alice.wait_for_line("created team with bob").await;
     alice.says("hello team");
-    alice.hears(": hello team").await;
+    alice.wait_for_line(": hello team").await;
     gate.waiting.notified().await;
     bob.says("/nonsense");
-    bob.hears("/nonsense is not a command").await;
+    bob.wait_for_line("/nonsense is not a command").await;
     assert_eq!(bob.times("hello team"), 0, "its name is not there yet");
     gate.open.send_replace(true);
-    bob.hears("alice in team: hello team").await;
+    bob.wait_for_line("alice in team: hello team").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_server_it_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let mut alice = chat(Ports::free(), folder.path(), "13800000001", "alice", false);
-    alice.hears("the server does not answer").await;
+    let mut alice = chat(
+        ServerPorts::free(),
+        folder.path(),
+        "13800000001",
+        "alice",
+        false,
+    );
+    alice.wait_for_line("the server does not answer").await;
     assert!(!alice.ends().await, "and ends with a failure");
 }
 
@@ -239,52 +251,57 @@ async fn without_a_server_it_says_what_to_do() {
 async fn on_a_terminal_incoming_lines_leave_the_typed_one_whole() {
     let folder = tempfile::tempdir().unwrap();
     let (data, home) = (folder.path().join("data"), folder.path().join("home"));
-    let ports = Ports::free();
+    let ports = ServerPorts::free();
     let mut gimlet = server(&data, ports).await;
-    let start =
-        |phone, name, ws| Screen::start(name, &mut command(ports, &home, phone, name, ws)).unwrap();
+    let start = |phone, name, ws| {
+        TestTerminal::start(name, &mut command(ports, &home, phone, name, ws)).unwrap()
+    };
     let mut alice = start("13800000001", "alice", false);
-    alice.shows("you are up to date").await;
+    alice.wait_for_row("you are up to date").await;
     alice.ends_with("> ").await;
     let mut bob = start("13800000002", "bob", true);
-    bob.shows("you are up to date").await;
+    bob.wait_for_row("you are up to date").await;
 
     // Users are addressed by name, not by number.
     alice.types("/add bob\r");
     alice.ends_with("bob> ").await;
-    bob.shows("alice asks to be your friend").await;
+    bob.wait_for_row("alice asks to be your friend").await;
     bob.types("/accept alice\r");
     bob.ends_with("alice> ").await;
-    alice.shows("bob is your friend now").await;
+    alice.wait_for_row("bob is your friend now").await;
 
     // A line arrives while another one is being typed, and is shown above it.
     alice.types("half a lin");
     alice.ends_with("bob> half a lin").await;
     bob.types("are you there?\r");
-    bob.shows("alice> are you there?").await;
-    alice.shows("bob: are you there?").await;
+    bob.wait_for_row("alice> are you there?").await;
+    alice.wait_for_row("bob: are you there?").await;
     alice.ends_with("bob> half a lin").await;
     // The cursor keeps its position, so editing continues.
     alice.types("e\u{1b}[H\u{1b}[C\u{1b}[3~A\r");
-    bob.shows("alice: hAlf a line").await;
+    bob.wait_for_row("alice: hAlf a line").await;
     alice.ends_with("bob> ").await;
 
     // A line longer than the screen is one message.
     let long = "0123456789".repeat(12);
     alice.types(&format!("{long}\r"));
-    bob.shows("alice: 0123456789").await;
+    bob.wait_for_row("alice: 0123456789").await;
     alice.types("short\r");
-    bob.shows("alice: short").await;
+    bob.wait_for_row("alice: short").await;
 
     // The server dies and returns; lines typed meanwhile arrive.
     gimlet.kill().unwrap();
-    alice.shows("the server is away").await;
+    alice.wait_for_row("the server is away").await;
     alice.ends_with("bob (server away)> ").await;
     alice.types("still here\r");
-    alice.shows("it is sent when the server is back").await;
+    alice
+        .wait_for_row("it is sent when the server is back")
+        .await;
     let _gimlet = server(&data, ports).await;
-    alice.shows("the server is back; you are up to date").await;
-    bob.shows("alice: still here").await;
+    alice
+        .wait_for_row("the server is back; you are up to date")
+        .await;
+    bob.wait_for_row("alice: still here").await;
     alice.ends_with("bob> ").await;
     assert_eq!(bob.times("the server is away"), 1, "said once an outage");
 
@@ -307,7 +324,7 @@ async fn on_a_terminal_incoming_lines_leave_the_typed_one_whole() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_the_banner_chat() {
     let folder = tempfile::tempdir().unwrap();
-    let ports = Ports::free();
+    let ports = ServerPorts::free();
     let binary = binary().unwrap_or_else(|error| panic!("{error}"));
     let mut gimlet = Command::new(binary)
         .env("GIMLET_STORAGE__KIND", "memory")
@@ -334,16 +351,16 @@ async fn the_commands_of_the_banner_chat() {
         command
             .env("HOME", folder.path())
             .args(["-c", &format!("exec {line}")]);
-        Screen::start(line, &mut command).unwrap()
+        TestTerminal::start(line, &mut command).unwrap()
     };
     let mut people: Vec<_> = commands.iter().map(shell).collect();
     let [alice, bob] = people.as_mut_slice() else {
         panic!("two commands, not {commands:?}");
     };
-    alice.shows("you are up to date").await;
-    bob.shows("you are up to date").await;
+    alice.wait_for_row("you are up to date").await;
+    bob.wait_for_row("you are up to date").await;
     alice.types("/add bob\rhello\r");
-    bob.shows("alice: hello").await;
+    bob.wait_for_row("alice: hello").await;
     for who in [alice, bob] {
         who.types("/quit\r");
         assert!(who.ends().await, "/quit ends the chat with success");

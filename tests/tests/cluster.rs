@@ -12,8 +12,8 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use gimlet_client::{Content, Event, Receiver, Sender};
-use gimlet_tests::cluster::{Cluster, Phone, Role, Servers};
+use gimlet_client::{ClientEvent, MessageContent, MessageSender, MessageTarget};
+use gimlet_tests::cluster::{BackendAddresses, ClusterDevice, NodeCluster, NodeRole};
 use gimlet_tests::process::get;
 use gimlet_tests::scenario::soon;
 use gimlet_tests::writers;
@@ -24,8 +24,8 @@ use tokio::time::{sleep, timeout};
 /// Longest duration of one test.
 const STORY: Duration = Duration::from_mins(2);
 
-type Told = Pin<Box<dyn Future<Output = ()>>>;
-type Story = (&'static str, fn(Cluster) -> Told);
+type ClusterTestFuture = Pin<Box<dyn Future<Output = ()>>>;
+type ClusterTest = (&'static str, fn(NodeCluster) -> ClusterTestFuture);
 
 macro_rules! stories {
     ($($name:ident),+ $(,)?) => {
@@ -34,38 +34,38 @@ macro_rules! stories {
 }
 
 /// Number of nodes of each role: connect, logic, business.
-type Shape = [usize; 3];
+type NodeCounts = [usize; 3];
 
 /// Two connect nodes, two logic nodes and a business node.
-const APART: Shape = [2, 2, 1];
+const APART: NodeCounts = [2, 2, 1];
 /// Two nodes with all roles.
-const WHOLE: Shape = [2, 0, 0];
+const WHOLE: NodeCounts = [2, 0, 0];
 
-const ON_WHOLE: &[Story] = stories![
+const ON_WHOLE: &[ClusterTest] = stories![
     a_message_is_pushed_from_one_node_to_the_other,
     a_group_gets_its_messages_on_both_nodes,
-    a_room_is_heard_on_both_nodes_in_its_order,
+    a_room_is_received_on_both_nodes_in_its_order,
     a_device_that_signs_in_on_the_other_node_is_superseded,
     signing_out_at_the_business_node_closes_the_connection,
 ];
 
-const ON_APART: &[Story] = stories![
+const ON_APART: &[ClusterTest] = stories![
     a_message_is_pushed_from_one_node_to_the_other,
     a_group_gets_its_messages_on_both_nodes,
-    a_room_is_heard_on_both_nodes_in_its_order,
+    a_room_is_received_on_both_nodes_in_its_order,
     an_absent_device_gets_everything_from_the_other_node,
     a_device_that_signs_in_on_the_other_node_is_superseded,
     signing_out_at_the_business_node_closes_the_connection,
     eight_writers_to_one_user_leave_no_hole_to_its_reader,
     a_connect_node_without_a_logic_node_is_not_ready,
     signing_out_closes_a_connection_whose_route_is_lost,
-    signing_out_closes_a_connection_on_a_node_that_hears_nothing,
+    signing_out_closes_a_connection_on_a_frozen_node,
     a_takeover_that_a_frozen_node_did_not_hear_of_stands,
 ];
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
-    let servers = Servers::of_environment();
+    let servers = BackendAddresses::of_environment();
     let apart = ON_APART.iter().map(|story| ("apart", APART, story));
     let whole = ON_WHOLE.iter().map(|story| ("whole", WHOLE, story));
     let trials = apart.chain(whole).map(|(kind, shape, (name, tell))| {
@@ -82,33 +82,33 @@ fn main() -> ExitCode {
         println!(
             "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by tests/backends/with"
         );
-        if Servers::are_required() {
+        if BackendAddresses::are_required() {
             return ExitCode::FAILURE;
         }
     }
     done.exit_code()
 }
 
-fn run(servers: &Servers, shape: Shape, tell: fn(Cluster) -> Told) {
+fn run(servers: &BackendAddresses, shape: NodeCounts, tell: fn(NodeCluster) -> ClusterTestFuture) {
     let mut builder = Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let cluster = Cluster::of(servers, shape).await.unwrap();
+        let cluster = NodeCluster::of(servers, shape).await.unwrap();
         let told = timeout(STORY, tell(cluster)).await;
         assert!(told.is_ok(), "the test did not end within {STORY:?}");
     });
 }
 
-async fn pair(cluster: &Cluster) -> (Phone, Phone) {
+async fn pair(cluster: &NodeCluster) -> (ClusterDevice, ClusterDevice) {
     let (alice, bob) = (cluster.sign_up().await, cluster.sign_up().await);
     (cluster.phone(&alice, 0).await, cluster.phone(&bob, 1).await)
 }
 
-fn to(phone: &Phone) -> Receiver {
-    Receiver::User(phone.who.user_id)
+fn to(phone: &ClusterDevice) -> MessageTarget {
+    MessageTarget::User(phone.who.user_id)
 }
 
-async fn a_message_is_pushed_from_one_node_to_the_other(cluster: Cluster) {
+async fn a_message_is_pushed_from_one_node_to_the_other(cluster: NodeCluster) {
     let (alice, mut bob) = pair(&cluster).await;
     let named = gimlet_client::pb::UpdateUserReq {
         nickname: Some("Alice".into()),
@@ -120,7 +120,7 @@ async fn a_message_is_pushed_from_one_node_to_the_other(cluster: Cluster) {
         let sent = alice.sends(&format!("{n}"), to(&bob)).await;
         assert_eq!((sent.seq, sent.repeated), (n, false));
         let got = bob.receives(&format!("{n}"), n).await;
-        let Sender::User {
+        let MessageSender::User {
             id,
             device_id,
             nickname,
@@ -133,10 +133,13 @@ async fn a_message_is_pushed_from_one_node_to_the_other(cluster: Cluster) {
         assert_eq!(nickname, "Alice");
     }
     // Refusals keep their codes across nodes.
-    let nobody = Receiver::User(i64::MAX);
+    let nobody = MessageTarget::User(i64::MAX);
     let refused = alice.tries("x", nobody).await.unwrap_err();
     assert!(
-        matches!(refused, gimlet_client::Error::Refused { code: 10_016, .. }),
+        matches!(
+            refused,
+            gimlet_client::ClientError::Refused { code: 10_016, .. }
+        ),
         "{refused:?}"
     );
     // The other direction: from the second connect node to the first.
@@ -145,12 +148,12 @@ async fn a_message_is_pushed_from_one_node_to_the_other(cluster: Cluster) {
     alices.receives("back", 51).await;
 }
 
-async fn a_group_gets_its_messages_on_both_nodes(cluster: Cluster) {
+async fn a_group_gets_its_messages_on_both_nodes(cluster: NodeCluster) {
     let (mut alice, mut bob) = pair(&cluster).await;
     let mut carol = cluster.phone(&cluster.sign_up().await, 1).await;
     let api = cluster.api(1).signed_in(alice.who.clone());
     let members = [bob.who.user_id, carol.who.user_id];
-    let group = Receiver::Group(api.create_group("team", &members).await.unwrap());
+    let group = MessageTarget::Group(api.create_group("team", &members).await.unwrap());
     for n in 0..20 {
         let text = format!("{n}");
         let sender = if n % 2 == 0 { &alice } else { &bob };
@@ -160,16 +163,19 @@ async fn a_group_gets_its_messages_on_both_nodes(cluster: Cluster) {
                 continue;
             }
             let message = |event| match event {
-                Event::Message(inbound) => Some(inbound),
+                ClientEvent::Message(inbound) => Some(inbound),
                 _ => None,
             };
             let got = phone.next(&text, message).await;
-            assert_eq!((got.content, got.receiver), (Content::text(&text), group));
+            assert_eq!(
+                (got.content, got.receiver),
+                (MessageContent::text(&text), group)
+            );
         }
     }
 }
 
-async fn a_room_is_heard_on_both_nodes_in_its_order(cluster: Cluster) {
+async fn a_room_is_received_on_both_nodes_in_its_order(cluster: NodeCluster) {
     let (mut alice, mut bob) = pair(&cluster).await;
     let room = i64::from(rand::random::<u32>()) + 1;
     for phone in [&alice, &bob] {
@@ -177,35 +183,35 @@ async fn a_room_is_heard_on_both_nodes_in_its_order(cluster: Cluster) {
     }
     let apis = [0, 1].map(|at| cluster.api(at).signed_in(alice.who.clone()));
     for n in 1..=40_usize {
-        let text = Content::text(format!("{n}"));
+        let text = MessageContent::text(format!("{n}"));
         apis[n % 2].push_room(room, &text, true).await.unwrap();
     }
     for phone in [&mut alice, &mut bob] {
         for n in 1..=40 {
-            assert_eq!(phone.hears(&format!("{n}")).await.seq, n);
+            assert_eq!(phone.expect_room_message(&format!("{n}")).await.seq, n);
         }
     }
     // A later subscriber receives the history first, then live messages.
     let mut carol = cluster.phone(&cluster.sign_up().await, 1).await;
     carol.client.subscribe(room, 31).await.unwrap();
     apis[0]
-        .push_room(room, &Content::text("41"), true)
+        .push_room(room, &MessageContent::text("41"), true)
         .await
         .unwrap();
     for n in 31..=41 {
-        assert_eq!(carol.hears(&format!("{n}")).await.seq, n);
+        assert_eq!(carol.expect_room_message(&format!("{n}")).await.seq, n);
     }
 }
 
-async fn an_absent_device_gets_everything_from_the_other_node(cluster: Cluster) {
+async fn an_absent_device_gets_everything_from_the_other_node(cluster: NodeCluster) {
     let alice = cluster.phone(&cluster.sign_up().await, 0).await;
     let bob = cluster.sign_up().await;
     for n in 1..=120 {
         alice
-            .sends(&format!("{n}"), Receiver::User(bob.user_id))
+            .sends(&format!("{n}"), MessageTarget::User(bob.user_id))
             .await;
     }
-    let mut bob = Phone::new(&bob, cluster.endpoint(1)).await;
+    let mut bob = ClusterDevice::new(&bob, cluster.endpoint(1)).await;
     for n in 1..=120 {
         bob.receives(&format!("{n}"), n).await;
     }
@@ -213,25 +219,25 @@ async fn an_absent_device_gets_everything_from_the_other_node(cluster: Cluster) 
     bob.receives("live", 121).await;
 }
 
-async fn a_device_that_signs_in_on_the_other_node_is_superseded(cluster: Cluster) {
+async fn a_device_that_signs_in_on_the_other_node_is_superseded(cluster: NodeCluster) {
     let (alice, mut older) = pair(&cluster).await;
     let mut newer = cluster.phone(&older.who, 0).await;
     alice.sends("to the newer", to(&newer)).await;
     newer.receives("to the newer", 1).await;
-    let end = older.is_told_the_end().await;
-    assert!(matches!(end, Event::Superseded), "{end:?}");
+    let end = older.expect_session_end().await;
+    assert!(matches!(end, ClientEvent::Superseded), "{end:?}");
 }
 
-async fn signing_out_at_the_business_node_closes_the_connection(cluster: Cluster) {
+async fn signing_out_at_the_business_node_closes_the_connection(cluster: NodeCluster) {
     let (alice, mut bob) = pair(&cluster).await;
     let api = cluster.api(0).signed_in(bob.who.clone());
     api.sign_out().await.unwrap();
-    let end = bob.is_told_the_end().await;
-    assert!(matches!(end, Event::SignedOut { .. }), "{end:?}");
+    let end = bob.expect_session_end().await;
+    assert!(matches!(end, ClientEvent::SignedOut { .. }), "{end:?}");
     alice.sends("to nobody", to(&bob)).await;
 }
 
-async fn signing_out_closes_a_connection_whose_route_is_lost(cluster: Cluster) {
+async fn signing_out_closes_a_connection_whose_route_is_lost(cluster: NodeCluster) {
     let (alice, mut bob) = pair(&cluster).await;
     alice.sends("1", to(&bob)).await;
     bob.receives("1", 1).await;
@@ -239,13 +245,13 @@ async fn signing_out_closes_a_connection_whose_route_is_lost(cluster: Cluster) {
     let api = cluster.api(0).signed_in(bob.who.clone());
     api.sign_out().await.unwrap();
     alice.sends("2", to(&bob)).await;
-    let end = bob.is_told_the_end().await;
-    assert!(matches!(end, Event::SignedOut { .. }), "{end:?}");
+    let end = bob.expect_session_end().await;
+    assert!(matches!(end, ClientEvent::SignedOut { .. }), "{end:?}");
 }
 
 /// A frozen node receives neither the revocation nor the later sends; both wait in its sockets when
 /// it thaws.
-async fn signing_out_closes_a_connection_on_a_node_that_hears_nothing(mut cluster: Cluster) {
+async fn signing_out_closes_a_connection_on_a_frozen_node(mut cluster: NodeCluster) {
     let (alice, mut bob) = pair(&cluster).await;
     alice.sends("1", to(&bob)).await;
     bob.receives("1", 1).await;
@@ -256,28 +262,28 @@ async fn signing_out_closes_a_connection_on_a_node_that_hears_nothing(mut cluste
         alice.sends(&format!("{n}"), to(&bob)).await;
     }
     cluster.connect[1].thaw().unwrap();
-    let end = bob.is_told_the_end().await;
-    let over = matches!(end, Event::SignedOut { .. } | Event::Superseded);
+    let end = bob.expect_session_end().await;
+    let over = matches!(end, ClientEvent::SignedOut { .. } | ClientEvent::Superseded);
     assert!(over, "{end:?}");
 }
 
 /// The freeze is too short for the node's own pause detector: only the repeated takeover ends the
 /// older connection.
-async fn a_takeover_that_a_frozen_node_did_not_hear_of_stands(mut cluster: Cluster) {
+async fn a_takeover_that_a_frozen_node_did_not_hear_of_stands(mut cluster: NodeCluster) {
     let (alice, mut older) = pair(&cluster).await;
     cluster.connect[1].freeze().unwrap();
-    let newer = Phone::new(&older.who, cluster.endpoint(0));
+    let newer = ClusterDevice::new(&older.who, cluster.endpoint(0));
     let (mut newer, ()) = tokio::join!(newer, async {
         sleep(Duration::from_millis(1_200)).await;
         cluster.connect[1].thaw().unwrap();
     });
-    let end = older.is_told_the_end().await;
-    assert!(matches!(end, Event::Superseded), "{end:?}");
+    let end = older.expect_session_end().await;
+    assert!(matches!(end, ClientEvent::Superseded), "{end:?}");
     alice.sends("to the newer", to(&newer)).await;
     newer.receives("to the newer", 1).await;
 }
 
-async fn a_connect_node_without_a_logic_node_is_not_ready(mut cluster: Cluster) {
+async fn a_connect_node_without_a_logic_node_is_not_ready(mut cluster: NodeCluster) {
     async fn says(ops: std::net::SocketAddr, word: &str) {
         let end = format!("\r\n\r\n{word}");
         soon(word, async {
@@ -295,7 +301,7 @@ async fn a_connect_node_without_a_logic_node_is_not_ready(mut cluster: Cluster) 
     cluster.logic[0].kill().unwrap();
     cluster.logic[1].kill().unwrap();
     says(ops, "waiting: no logic node is reached").await;
-    cluster.restart(Role::Logic, 0).await.unwrap();
+    cluster.restart(NodeRole::Logic, 0).await.unwrap();
     says(ops, "ready").await;
     let (alice, mut bob) = pair(&cluster).await;
     alice.sends("hi", to(&bob)).await;
@@ -303,7 +309,7 @@ async fn a_connect_node_without_a_logic_node_is_not_ready(mut cluster: Cluster) 
 }
 
 /// `gimlet-writers` measures the rate.
-async fn eight_writers_to_one_user_leave_no_hole_to_its_reader(cluster: Cluster) {
+async fn eight_writers_to_one_user_leave_no_hole_to_its_reader(cluster: NodeCluster) {
     let span = Duration::from_secs(2);
     let outcome = writers::run(&cluster, 8, span).await.unwrap();
     assert!(outcome.clean() && outcome.answered > 8, "{outcome:?}");

@@ -14,8 +14,8 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use gimlet_tests::cluster::Servers;
-use gimlet_tests::scenario::{Cell, Store, Wire};
+use gimlet_tests::cluster::BackendAddresses;
+use gimlet_tests::scenario::{MatrixCell, ScenarioStore, ScenarioWire};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
@@ -28,11 +28,11 @@ const MISSING: &str = "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run 
                        tests/backends/with, which brings both servers";
 
 /// A running scenario.
-type Told<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+type ScenarioRun<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Cells of the matrix that a scenario covers.
 #[derive(Clone, Copy)]
-enum On {
+enum CoveredCells {
     /// Every cell.
     Every,
     /// Storages that outlive the server process.
@@ -40,32 +40,32 @@ enum On {
     /// Every storage except the cluster; the scenario gives the reason.
     OneProcess,
     /// One wire, because the scenario is about its bytes.
-    Only(Wire),
+    Only(ScenarioWire),
 }
 
 /// One scenario.
-struct Scenario {
+struct ScenarioCase {
     name: &'static str,
-    on: On,
-    tell: for<'a> fn(&'a Cell) -> Told<'a>,
+    on: CoveredCells,
+    tell: for<'a> fn(&'a MatrixCell) -> ScenarioRun<'a>,
 }
 
-impl Scenario {
-    fn is_about(&self, store: Store, wire: Wire) -> bool {
+impl ScenarioCase {
+    fn is_about(&self, store: ScenarioStore, wire: ScenarioWire) -> bool {
         match self.on {
-            On::Every => true,
-            On::OneProcess => store != Store::Cluster,
-            On::Durable => store != Store::Memory,
-            On::Only(only) => wire == only,
+            CoveredCells::Every => true,
+            CoveredCells::OneProcess => store != ScenarioStore::Cluster,
+            CoveredCells::Durable => store != ScenarioStore::Memory,
+            CoveredCells::Only(only) => wire == only,
         }
     }
 }
 
-/// Lists the scenarios of a topic: `stories!(topic, On::Every => [one, two])`.
+/// Lists the scenarios of a topic: `stories!(topic, CoveredCells::Every => [one, two])`.
 macro_rules! stories {
     ($topic:ident, $($on:expr => [$($name:ident),* $(,)?]),+ $(,)?) => {
         vec![$($(
-            crate::Scenario {
+            crate::ScenarioCase {
                 name: concat!(stringify!($topic), "::", stringify!($name)),
                 on: $on,
                 tell: |cell| Box::pin($name(cell)),
@@ -77,25 +77,31 @@ use stories;
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
-    let servers = Servers::of_environment();
+    let servers = BackendAddresses::of_environment();
     let mut trials = Vec::new();
     for scenario in scenarios::all() {
-        for store in [Store::Memory, Store::Sled, Store::Cluster] {
-            for wire in [Wire::Tcp, Wire::Ws] {
+        for store in [
+            ScenarioStore::Memory,
+            ScenarioStore::Sled,
+            ScenarioStore::Cluster,
+        ] {
+            for wire in [ScenarioWire::Tcp, ScenarioWire::Ws] {
                 if scenario.is_about(store, wire) {
                     let name = format!("{store}::{wire}::{}", scenario.name);
                     let tell = scenario.tell;
-                    let missing = store == Store::Cluster && servers.is_none();
+                    let missing = store == ScenarioStore::Cluster && servers.is_none();
                     let trial = Trial::test(name, move || {
                         if missing {
                             return Err(MISSING.into());
                         }
-                        run(&Cell::new(store, wire), tell);
+                        run(&MatrixCell::new(store, wire), tell);
                         Ok(())
                     });
                     // Missing servers are a failure where they are required, otherwise an ignored
                     // test.
-                    trials.push(trial.with_ignored_flag(missing && !Servers::are_required()));
+                    trials.push(
+                        trial.with_ignored_flag(missing && !BackendAddresses::are_required()),
+                    );
                 }
             }
         }
@@ -104,7 +110,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs a scenario on a runtime of its own and stops its server.
-fn run(cell: &Cell, tell: for<'a> fn(&'a Cell) -> Told<'a>) {
+fn run(cell: &MatrixCell, tell: for<'a> fn(&'a MatrixCell) -> ScenarioRun<'a>) {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -10,25 +10,26 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use gimlet_client::{
-    Api, Client, Content, Credentials, Endpoint, Event, Events, Options, Receiver,
+    ApiClient, Client, ClientEvent, ClientOptions, DeviceCredentials, EventStream, MessageContent,
+    MessageTarget, ServerEndpoint,
 };
-use gimlet_tests::talk::Talk;
+use gimlet_tests::line_process::LineProcess;
 use tempfile::TempDir;
 use tokio::time::{Duration, Instant, timeout};
 
 /// The child process and its addresses.
-struct Held {
-    talk: Talk,
+struct HeldServer {
+    talk: LineProcess,
     tcp: SocketAddr,
     grpc: String,
 }
 
-impl Held {
+impl HeldServer {
     async fn start(data: &TempDir) -> Self {
         let binary = env!("CARGO_BIN_EXE_gimlet-held");
         let mut command = Command::new(binary);
-        let mut talk = Talk::start("gimlet-held", command.arg(data.path())).unwrap();
-        let line = talk.hears("127.0.0.1:").await;
+        let mut talk = LineProcess::start("gimlet-held", command.arg(data.path())).unwrap();
+        let line = talk.wait_for_line("127.0.0.1:").await;
         let words: Vec<&str> = line.split(' ').collect();
         Self {
             talk,
@@ -39,31 +40,31 @@ impl Held {
 
     async fn does(&mut self, command: &str) {
         self.talk.says(command);
-        self.talk.hears("done").await;
+        self.talk.wait_for_line("done").await;
     }
 
-    async fn user(&self, phone: &str) -> Credentials {
-        let api = Api::new(&self.grpc).unwrap();
+    async fn user(&self, phone: &str) -> DeviceCredentials {
+        let api = ApiClient::new(&self.grpc).unwrap();
         let device_id = api.register_device("test").await.unwrap();
         let signed_in = api.sign_in(phone, "000000", device_id).await.unwrap();
-        Credentials {
+        DeviceCredentials {
             user_id: signed_in.user_id,
             device_id,
             token: signed_in.token,
         }
     }
 
-    async fn client(&self, who: &Credentials) -> (Client, Events) {
-        let endpoint = Endpoint::Tcp(self.tcp.to_string());
-        let (client, mut events) = Client::connect(Options::new(endpoint, who.clone()))
+    async fn client(&self, who: &DeviceCredentials) -> (Client, EventStream) {
+        let endpoint = ServerEndpoint::Tcp(self.tcp.to_string());
+        let (client, mut events) = Client::connect(ClientOptions::new(endpoint, who.clone()))
             .await
             .unwrap();
-        while !matches!(events.next().await, Some(Event::CaughtUp { .. })) {}
+        while !matches!(events.next().await, Some(ClientEvent::CaughtUp { .. })) {}
         (client, events)
     }
 
-    async fn raw(&self, who: &Credentials) -> gimlet_tests::raw::Raw {
-        gimlet_tests::raw::Raw::sign_in(self.tcp, who)
+    async fn raw(&self, who: &DeviceCredentials) -> gimlet_tests::raw::RawClient {
+        gimlet_tests::raw::RawClient::sign_in(self.tcp, who)
             .await
             .unwrap()
     }
@@ -72,26 +73,29 @@ impl Held {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_answered_or_shown_before_it_is_durable() {
     let data = tempfile::tempdir().unwrap();
-    let mut server = Held::start(&data).await;
+    let mut server = HeldServer::start(&data).await;
     let alice = server.user("13800000001").await;
     let bob = server.user("13800000002").await;
     let bobs_tablet = server.user("13800000002").await;
-    let to = Receiver::User(bob.user_id);
+    let to = MessageTarget::User(bob.user_id);
     let (sender, _events) = server.client(&alice).await;
     let (_live, mut shown_live) = server.client(&bob).await;
     let mut poller = server.raw(&bobs_tablet).await;
     for n in 0..10 {
         sender
-            .send(to, Content::text(format!("{n}")))
+            .send(to, MessageContent::text(format!("{n}")))
             .await
             .unwrap();
     }
     for _ in 0..10 {
-        assert!(matches!(shown_live.next().await, Some(Event::Message(_))));
+        assert!(matches!(
+            shown_live.next().await,
+            Some(ClientEvent::Message(_))
+        ));
     }
 
     server.does("hold").await;
-    let sends = (10..30).map(|n| sender.send(to, Content::text(format!("{n}"))));
+    let sends = (10..30).map(|n| sender.send(to, MessageContent::text(format!("{n}"))));
     let mut sends = Box::pin(futures_util::future::select_all(sends.map(Box::pin)));
     // The sends are written, and their batch waits at the gate.
     tokio::select! {
@@ -114,7 +118,7 @@ async fn nothing_is_answered_or_shown_before_it_is_durable() {
     drop(sends);
     server.talk.kill().unwrap();
 
-    let server = Held::start(&data).await;
+    let server = HeldServer::start(&data).await;
     let mut again = server.raw(&bob).await;
     let kept = again.sync(0).await.unwrap();
     assert!(
@@ -129,7 +133,10 @@ async fn nothing_is_answered_or_shown_before_it_is_durable() {
         "the entries keep the seqs that the readers were shown"
     );
     let (sender, _events) = server.client(&alice).await;
-    let sent = sender.send(to, Content::text("after")).await.unwrap();
+    let sent = sender
+        .send(to, MessageContent::text("after"))
+        .await
+        .unwrap();
     let head = i64::try_from(kept.len()).unwrap();
     assert!(sent.seq >= 11 && again.sync(head).await.unwrap().len() == 1);
 }
@@ -137,13 +144,16 @@ async fn nothing_is_answered_or_shown_before_it_is_durable() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_held_is_answered_and_shown_when_it_is_durable() {
     let data = tempfile::tempdir().unwrap();
-    let mut server = Held::start(&data).await;
+    let mut server = HeldServer::start(&data).await;
     let alice = server.user("13800000001").await;
     let bob = server.user("13800000002").await;
     let (sender, _events) = server.client(&alice).await;
     let (_live, mut shown) = server.client(&bob).await;
     server.does("hold").await;
-    let sending = sender.send(Receiver::User(bob.user_id), Content::text("held"));
+    let sending = sender.send(
+        MessageTarget::User(bob.user_id),
+        MessageContent::text("held"),
+    );
     let mut sending = Box::pin(sending);
     tokio::select! {
         answered = &mut sending => panic!("answered while held: {answered:?}"),
@@ -151,9 +161,12 @@ async fn what_was_held_is_answered_and_shown_when_it_is_durable() {
     }
     let (sent, ()) = tokio::join!(sending, server.does("release"));
     assert_eq!(sent.unwrap().seq, 1);
-    let Some(Event::Message(message)) = shown.next().await else {
+    let Some(ClientEvent::Message(message)) = shown.next().await else {
         panic!("a message")
     };
-    assert_eq!((message.seq, message.content), (1, Content::text("held")));
+    assert_eq!(
+        (message.seq, message.content),
+        (1, MessageContent::text("held"))
+    );
     assert!(server.talk.ends().await, "the server stops gracefully");
 }

@@ -12,7 +12,7 @@ const RATED: &str = "30 s";
 
 /// A log line in the sources.
 #[derive(Debug, PartialEq, Eq)]
-struct Line {
+struct LogLine {
     level: &'static str,
     rated: bool,
 }
@@ -79,7 +79,7 @@ fn text_of(rest: &str) -> String {
 }
 
 /// Collects every WARN and ERROR of the programs, by file and text.
-fn lines() -> BTreeMap<(String, String), Line> {
+fn lines() -> BTreeMap<(String, String), LogLine> {
     let mut files = Vec::new();
     let crates = ["core", "server", "storage-sled", "storage-mysql"];
     let wires = ["client", "listen", "session", "tcp", "ws"];
@@ -110,7 +110,7 @@ fn lines() -> BTreeMap<(String, String), Line> {
                 }
                 let open = at + call.len() - 1;
                 let text = text_of(&code[open..]);
-                found.insert((name.clone(), text), Line { level, rated });
+                found.insert((name.clone(), text), LogLine { level, rated });
             }
         }
     }

@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use gimlet_tests::process::{Ports, Process, binary};
-use gimlet_tests::talk::Talk;
+use gimlet_tests::line_process::LineProcess;
+use gimlet_tests::process::{ServerPorts, ServerProcess, binary};
 
 /// Longest wait for a proxy to listen.
 const START: Duration = Duration::from_secs(20);
 
 /// A private proxy, killed when dropped.
-struct Proxy(Child);
+struct ProxyProcess(Child);
 
-impl Drop for Proxy {
+impl Drop for ProxyProcess {
     fn drop(&mut self) {
         // nginx's master forwards SIGTERM to its worker; SIGKILL would leave the worker behind.
         let pid = self.0.id().to_string();
@@ -81,7 +81,7 @@ fn configuration(name: &str, changes: &[(&str, String)]) -> String {
 }
 
 /// Returns gimlet's ports as replacements for those of the configurations.
-fn upstreams(ports: Ports) -> [(&'static str, String); 4] {
+fn upstreams(ports: ServerPorts) -> [(&'static str, String); 4] {
     [
         ("127.0.0.1:8081", ports.ws.to_string()),
         ("127.0.0.1:50100", ports.grpc.to_string()),
@@ -101,11 +101,11 @@ async fn listening(addr: SocketAddr) {
         .unwrap_or_else(|_| panic!("no program listens on {addr} after {START:?}"));
 }
 
-fn port_of(ports: Ports) -> SocketAddr {
+fn port_of(ports: ServerPorts) -> SocketAddr {
     ports.tcp
 }
 
-async fn nginx(folder: &Path, gimlet: Ports, https: SocketAddr) -> Proxy {
+async fn nginx(folder: &Path, gimlet: ServerPorts, https: SocketAddr) -> ProxyProcess {
     let file = |name: &str| folder.join(name).display().to_string();
     let mut changes = upstreams(gimlet).to_vec();
     // These replacements come first: the replacement of the host name would change their paths.
@@ -144,12 +144,17 @@ async fn nginx(folder: &Path, gimlet: Ports, https: SocketAddr) -> Proxy {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let proxy = Proxy(child);
+    let proxy = ProxyProcess(child);
     listening(https).await;
     proxy
 }
 
-async fn haproxy(folder: &Path, gimlet: Ports, https: SocketAddr, tls: SocketAddr) -> Proxy {
+async fn haproxy(
+    folder: &Path,
+    gimlet: ServerPorts,
+    https: SocketAddr,
+    tls: SocketAddr,
+) -> ProxyProcess {
     let both = folder.join("both.pem").display().to_string();
     let mut changes = upstreams(gimlet).to_vec();
     changes.splice(
@@ -170,7 +175,7 @@ async fn haproxy(folder: &Path, gimlet: Ports, https: SocketAddr, tls: SocketAdd
     started_haproxy(folder, &text, [https, tls]).await
 }
 
-async fn started_haproxy(folder: &Path, text: &str, ports: [SocketAddr; 2]) -> Proxy {
+async fn started_haproxy(folder: &Path, text: &str, ports: [SocketAddr; 2]) -> ProxyProcess {
     let path = folder.join("haproxy.cfg");
     fs::write(&path, text).unwrap();
     let child = Command::new(program("haproxy"))
@@ -180,7 +185,7 @@ async fn started_haproxy(folder: &Path, text: &str, ports: [SocketAddr; 2]) -> P
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let proxy = Proxy(child);
+    let proxy = ProxyProcess(child);
     for port in ports {
         listening(port).await;
     }
@@ -188,7 +193,12 @@ async fn started_haproxy(folder: &Path, text: &str, ports: [SocketAddr; 2]) -> P
 }
 
 /// `HAProxy` that passes TLS through and names the client by the PROXY protocol.
-async fn passing_haproxy(folder: &Path, gimlet: Ports, ws: SocketAddr, tcp: SocketAddr) -> Proxy {
+async fn passing_haproxy(
+    folder: &Path,
+    gimlet: ServerPorts,
+    ws: SocketAddr,
+    tcp: SocketAddr,
+) -> ProxyProcess {
     let changes = [
         ("bind :443", format!("bind {ws}")),
         ("bind :8443", format!("bind {tcp}")),
@@ -205,11 +215,11 @@ async fn passing_haproxy(folder: &Path, gimlet: Ports, ws: SocketAddr, tcp: Sock
 
 /// Starts a server with the settings that a deployment behind a proxy has, not as a development
 /// run.
-async fn gimlet(folder: &Path, ports: Ports) -> Process {
+async fn gimlet(folder: &Path, ports: ServerPorts) -> ServerProcess {
     gimlet_with(folder, ports, &[]).await
 }
 
-async fn gimlet_with(folder: &Path, ports: Ports, more: &[(&str, &str)]) -> Process {
+async fn gimlet_with(folder: &Path, ports: ServerPorts, more: &[(&str, &str)]) -> ServerProcess {
     let binary = binary().unwrap_or_else(|error| panic!("{error}"));
     let mut env = vec![
         ("GIMLET_STORAGE__KIND", "memory"),
@@ -217,13 +227,20 @@ async fn gimlet_with(folder: &Path, ports: Ports, more: &[(&str, &str)]) -> Proc
         ("GIMLET_HTTP__ANONYMOUS_UPLOAD", "true"),
     ];
     env.extend(more);
-    let mut process = Process::spawn(&binary, &folder.join("data"), ports, &env).unwrap();
+    let mut process = ServerProcess::spawn(&binary, &folder.join("data"), ports, &env).unwrap();
     process.ready_to_serve().await.unwrap();
     process
 }
 
 /// Starts a chat with these addresses.
-fn chat(folder: &Path, phone: &str, name: &str, server: &str, https: SocketAddr, ca: bool) -> Talk {
+fn chat(
+    folder: &Path,
+    phone: &str,
+    name: &str,
+    server: &str,
+    https: SocketAddr,
+    ca: bool,
+) -> LineProcess {
     let mut command = Command::new(binary().unwrap());
     command
         .args([
@@ -247,21 +264,21 @@ fn chat(folder: &Path, phone: &str, name: &str, server: &str, https: SocketAddr,
     if ca {
         command.arg("--ca").arg(folder.join("ca.pem"));
     }
-    Talk::start(name, &mut command).unwrap()
+    LineProcess::start(name, &mut command).unwrap()
 }
 
-async fn talk(mut alice: Talk, mut bob: Talk) {
-    alice.hears("up to date").await;
-    bob.hears("up to date").await;
+async fn talk(mut alice: LineProcess, mut bob: LineProcess) {
+    alice.wait_for_line("up to date").await;
+    bob.wait_for_line("up to date").await;
     alice.says("/add bob");
-    bob.hears("alice asks to be your friend").await;
+    bob.wait_for_line("alice asks to be your friend").await;
     bob.says("/accept alice");
-    alice.hears("bob is your friend now").await;
+    alice.wait_for_line("bob is your friend now").await;
     let long = "0123456789".repeat(3_000);
     alice.says(&long);
-    bob.hears(&long).await;
+    bob.wait_for_line(&long).await;
     bob.says("hello");
-    alice.hears("bob: hello").await;
+    alice.wait_for_line("bob: hello").await;
     for mut who in [alice, bob] {
         who.says("/quit");
         assert!(who.ends().await, "/quit ends the chat with success");
@@ -323,7 +340,7 @@ async fn people_talk_through_nginx_with_tls() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
     stands(folder);
-    let (ports, https) = (Ports::free(), port_of(Ports::free()));
+    let (ports, https) = (ServerPorts::free(), port_of(ServerPorts::free()));
     let _gimlet = gimlet(folder, ports).await;
     let _nginx = nginx(folder, ports, https).await;
     let wss = format!("wss://localhost:{}/ws", https.port());
@@ -334,7 +351,8 @@ async fn people_talk_through_nginx_with_tls() {
     assert!(answer.contains("\"code\":0"), "{answer}");
     // A client that does not trust the certificate gets instructions.
     let mut eve = chat(folder, "13800000003", "eve", &wss, https, false);
-    eve.hears("give the CA's certificate with --ca FILE").await;
+    eve.wait_for_line("give the CA's certificate with --ca FILE")
+        .await;
     assert!(!eve.ends().await);
 }
 
@@ -344,9 +362,9 @@ async fn people_talk_through_haproxy_with_tls() {
     let folder = temporary.path();
     stands(folder);
     let (ports, https, tls) = (
-        Ports::free(),
-        port_of(Ports::free()),
-        port_of(Ports::free()),
+        ServerPorts::free(),
+        port_of(ServerPorts::free()),
+        port_of(ServerPorts::free()),
     );
     let _gimlet = gimlet(folder, ports).await;
     let _haproxy = haproxy(folder, ports, https, tls).await;
@@ -366,9 +384,9 @@ async fn people_talk_by_tls_of_gimlet_itself_through_haproxy() {
     let folder = temporary.path();
     stands(folder);
     let (ports, ws, tcp) = (
-        Ports::free(),
-        port_of(Ports::free()),
-        port_of(Ports::free()),
+        ServerPorts::free(),
+        port_of(ServerPorts::free()),
+        port_of(ServerPorts::free()),
     );
     let file = |name: &str| folder.join(name).display().to_string();
     let (cert, key) = (file("ca.pem"), file("key.pem"));

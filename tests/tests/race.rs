@@ -11,8 +11,10 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use gimlet_client::{Content, Draft, Event, Receiver, pb};
-use gimlet_tests::scenario::{Bare, Cell, Person, Store, Wire, World};
+use gimlet_client::{ClientEvent, MessageContent, MessageDraft, MessageTarget, pb};
+use gimlet_tests::scenario::{
+    BareConnection, MatrixCell, ScenarioFixture, ScenarioStore, ScenarioUser, ScenarioWire,
+};
 use prost::Message as _;
 use tokio::runtime::Builder;
 
@@ -20,7 +22,7 @@ const SENDS: i64 = 200;
 const SENDERS: usize = 20;
 
 /// Runs a test in a cell of its own.
-fn run<'a, F: Future<Output = ()>>(cell: &'a Cell, story: impl FnOnce(&'a Cell) -> F) {
+fn run<'a, F: Future<Output = ()>>(cell: &'a MatrixCell, story: impl FnOnce(&'a MatrixCell) -> F) {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -33,25 +35,37 @@ fn run<'a, F: Future<Output = ()>>(cell: &'a Cell, story: impl FnOnce(&'a Cell) 
 
 #[test]
 fn two_hundred_sends_leave_no_hole_for_a_reader_on_memory() {
-    run(&Cell::new(Store::Memory, Wire::Tcp), two_hundred_sends);
+    run(
+        &MatrixCell::new(ScenarioStore::Memory, ScenarioWire::Tcp),
+        two_hundred_sends,
+    );
 }
 
 #[test]
 fn two_hundred_sends_leave_no_hole_for_a_reader_on_sled() {
-    run(&Cell::new(Store::Sled, Wire::Tcp), two_hundred_sends);
+    run(
+        &MatrixCell::new(ScenarioStore::Sled, ScenarioWire::Tcp),
+        two_hundred_sends,
+    );
 }
 
 #[test]
 fn every_byte_belongs_to_its_user_on_memory() {
-    run(&Cell::new(Store::Memory, Wire::Ws), churning_connections);
+    run(
+        &MatrixCell::new(ScenarioStore::Memory, ScenarioWire::Ws),
+        churning_connections,
+    );
 }
 
 #[test]
 fn every_byte_belongs_to_its_user_on_sled() {
-    run(&Cell::new(Store::Sled, Wire::Tcp), churning_connections);
+    run(
+        &MatrixCell::new(ScenarioStore::Sled, ScenarioWire::Tcp),
+        churning_connections,
+    );
 }
 
-async fn two_hundred_sends(cell: &Cell) {
+async fn two_hundred_sends(cell: &MatrixCell) {
     let world = cell.start().await;
     let senders = join_all((0..SENDERS).map(|_| world.person("Sender"))).await;
     let bob = world.person("Bob").await;
@@ -82,11 +96,11 @@ async fn two_hundred_sends(cell: &Cell) {
     let live = async {
         let mut texts = BTreeSet::new();
         for seq in 1..=SENDS {
-            let Event::Message(message) = bob.phone.next_entry().await else {
+            let ClientEvent::Message(message) = bob.phone.next_entry().await else {
                 panic!("a message")
             };
             assert_eq!(message.seq, seq);
-            let Content::Text(text) = message.content else {
+            let MessageContent::Text(text) = message.content else {
                 panic!("a text")
             };
             texts.insert(text);
@@ -107,7 +121,7 @@ fn text(message: &pb::Message) -> String {
 
 /// Every message to a user names that user; connections of other users come and go meanwhile, also
 /// with data in flight to them.
-async fn churning_connections(cell: &Cell) {
+async fn churning_connections(cell: &MatrixCell) {
     let world = cell.start().await;
     let people = join_all((0..8).map(|_| world.absent("Somebody"))).await;
     let writers = join_all((0..4).map(|_| world.person("Writer"))).await;
@@ -120,10 +134,11 @@ async fn churning_connections(cell: &Cell) {
                     let to = &people[(who + n) % people.len()];
                     let kept = n % 2 == 0;
                     let words = format!("for {} {who} {n}", to.id);
-                    let mut draft = Draft::new(Receiver::User(to.id), Content::Text(words));
+                    let mut draft =
+                        MessageDraft::new(MessageTarget::User(to.id), MessageContent::Text(words));
                     draft.persist = kept;
                     writer.phone.client().send_draft(draft).await.unwrap();
-                    let room = Content::text("in the room");
+                    let room = MessageContent::text("in the room");
                     writer.phone.api().push_room(9, &room, false).await.unwrap();
                 }
             }
@@ -158,10 +173,14 @@ async fn churning_connections(cell: &Cell) {
 
 /// Connects, reads a little and hangs up without closing; everything received must belong to this
 /// user.
-async fn comes_and_goes(world: &World, person: &Person, done: &AtomicBool) -> usize {
+async fn comes_and_goes(
+    world: &ScenarioFixture,
+    person: &ScenarioUser,
+    done: &AtomicBool,
+) -> usize {
     let mut turns = 0;
     while !done.load(Ordering::SeqCst) {
-        let mut bare: Bare = world.bare().await;
+        let mut bare: BareConnection = world.bare().await;
         // Legacy and extension clients alternate: a legacy client's connection stays open when
         // superseded.
         let protocol = u32::from(turns % 2 == 0);
@@ -182,7 +201,7 @@ async fn comes_and_goes(world: &World, person: &Person, done: &AtomicBool) -> us
     turns
 }
 
-fn is_mine(person: &Person, message: &pb::Message) {
+fn is_mine(person: &ScenarioUser, message: &pb::Message) {
     if message.receiver_type() == pb::ReceiverType::RtRoom {
         assert_eq!(message.receiver_id, 9);
         return;

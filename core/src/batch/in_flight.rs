@@ -5,23 +5,23 @@
 //! batches in parallel.
 
 use crate::id::{GroupId, UserId};
-use crate::map::Map;
-use crate::store::Append;
+use crate::map::FastHashMap;
+use crate::store::AppendRequest;
 
 /// Number of a batch of this writer.
 pub(super) type BatchId = u64;
 
 /// Users and groups of the batches in flight, each with its batch.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
-    users: Map<UserId, BatchId>,
-    groups: Map<GroupId, BatchId>,
+pub(super) struct InFlightBatches {
+    users: FastHashMap<UserId, BatchId>,
+    groups: FastHashMap<GroupId, BatchId>,
     last: BatchId,
 }
 
-impl InFlight {
+impl InFlightBatches {
     /// Registers a batch that starts.
-    pub(super) fn hold(&mut self, batch: &[Append]) -> BatchId {
+    pub(super) fn register(&mut self, batch: &[AppendRequest]) -> BatchId {
         self.last += 1;
         for send in batch {
             for user in send.recipients.iter() {
@@ -35,7 +35,7 @@ impl InFlight {
     }
 
     /// Removes a batch that has ended.
-    pub(super) fn release(&mut self, batch: &[Append]) {
+    pub(super) fn release(&mut self, batch: &[AppendRequest]) {
         for send in batch {
             for user in send.recipients.iter() {
                 self.users.remove(user);
@@ -47,7 +47,7 @@ impl InFlight {
     }
 
     /// Returns the batch in flight that this send has to wait for.
-    pub(super) fn blocker(&self, send: &Append) -> Option<BatchId> {
+    pub(super) fn blocker(&self, send: &AppendRequest) -> Option<BatchId> {
         // The group first: it is one look-up and the most frequent reason.
         if let Some(batch) = send.group().and_then(|group| self.groups.get(&group)) {
             return Some(*batch);

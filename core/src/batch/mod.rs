@@ -10,14 +10,14 @@
 //! - `aside`: defers sends that met a lock held by another node.
 //! - `replan`: plans group sends again when their roster has changed.
 
-mod aside;
+mod completion;
+mod deferred;
 mod in_flight;
 mod outcome;
 mod pushes;
 mod queue;
+mod queued_send;
 mod replan;
-mod ticket;
-mod waiting;
 mod writer;
 
 #[cfg(test)]
@@ -34,26 +34,26 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::envelope::Envelope;
-use crate::error::Refusal;
-use crate::fanout::Fanout;
+use crate::error::RequestRefusal;
+use crate::fanout::MessageFanout;
 use crate::limits::Limits;
-use crate::service::backlog::{JobShare, Jobs};
-use crate::service::janitor::Retention;
-use crate::service::roster::Rosters;
-use crate::store::{Append, Appended, InboxStore};
+use crate::service::backlog::{JobShare, OpenJobs};
+use crate::service::janitor::RetentionNotifier;
+use crate::service::roster::RosterCache;
+use crate::store::{AppendOutcome, AppendRequest, InboxStore};
 
+use completion::{CompletionReceiver, CompletionSender};
 use queue::SendQueue;
-use ticket::{Stub, Ticket};
-use waiting::Waiting;
+use queued_send::QueuedSend;
 use writer::BatchWriter;
 
 /// Entry point of the batch writer. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Batcher {
+pub struct SendBatcher {
     queue: Arc<SendQueue>,
 }
 
-impl Batcher {
+impl SendBatcher {
     /// Starts the batch writer on the tracker. When the token is cancelled, the queue closes; sends
     /// that already wait in it are still stored, answered and delivered, then the tasks end.
     #[must_use]
@@ -66,10 +66,10 @@ impl Batcher {
         limits: &Limits,
         tracker: &TaskTracker,
         token: CancellationToken,
-        fanout: Fanout,
-        jobs: Jobs,
-        retention: Retention,
-        rosters: Rosters,
+        fanout: MessageFanout,
+        jobs: OpenJobs,
+        retention: RetentionNotifier,
+        rosters: RosterCache,
     ) -> Self {
         let queue = Arc::new(SendQueue::new(limits));
         let writer = BatchWriter::new(
@@ -91,9 +91,13 @@ impl Batcher {
     /// The live push follows the answer.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] if the queue, or the sender's share of it, is full, by count or by bytes;
-    /// [`Refusal::Unavailable`] if the node is stopping.
-    pub fn enter(&self, append: Append, envelope: Arc<Envelope>) -> Result<Entered, Refusal> {
+    /// [`RequestRefusal::Busy`] if the queue, or the sender's share of it, is full, by count or by bytes;
+    /// [`RequestRefusal::Unavailable`] if the node is stopping.
+    pub fn enter(
+        &self,
+        append: AppendRequest,
+        envelope: Arc<Envelope>,
+    ) -> Result<CompletionHandle, RequestRefusal> {
         self.enter_job(append, envelope, None)
     }
 
@@ -101,14 +105,14 @@ impl Batcher {
     /// reservation in the job backlog.
     pub(crate) fn enter_job(
         &self,
-        append: Append,
+        append: AppendRequest,
         envelope: Arc<Envelope>,
         share: Option<JobShare>,
-    ) -> Result<Entered, Refusal> {
-        let (ticket, stub) = Ticket::new();
-        let send = Waiting::new(append, envelope, share, ticket);
+    ) -> Result<CompletionHandle, RequestRefusal> {
+        let (ticket, stub) = CompletionSender::new();
+        let send = QueuedSend::new(append, envelope, share, ticket);
         self.queue.enter(send)?;
-        Ok(Entered { stub })
+        Ok(CompletionHandle { receiver: stub })
     }
 
     /// Returns the number of sends that wait for a batch, and the bytes of sends not yet answered.
@@ -121,46 +125,46 @@ impl Batcher {
     #[cfg(test)]
     pub(crate) async fn append(
         &self,
-        append: Append,
+        append: AppendRequest,
         envelope: Arc<Envelope>,
         deadline: Instant,
-    ) -> Result<Appended, Refusal> {
+    ) -> Result<AppendOutcome, RequestRefusal> {
         self.enter(append, envelope)?.answer(deadline).await
     }
 }
 
 /// Completion handle of a send that is in the queue or in a batch.
 #[derive(Debug)]
-pub struct Entered {
-    stub: Stub,
+pub struct CompletionHandle {
+    receiver: CompletionReceiver,
 }
 
-impl Entered {
+impl CompletionHandle {
     /// Polls for the outcome: ready when the send is durable or the deadline has passed. Has no
     /// timer of its own, so the caller must poll again at the deadline.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if the send was not stored and never will be: the deadline passed
-    /// before its batch began. [`Refusal::Unknown`] if its batch had begun.
+    /// [`RequestRefusal::Unavailable`] if the send was not stored and never will be: the deadline passed
+    /// before its batch began. [`RequestRefusal::Unknown`] if its batch had begun.
     pub fn poll_answer(
         &self,
         cx: &Context<'_>,
         deadline: Instant,
-    ) -> Poll<Result<Appended, Refusal>> {
-        if let Poll::Ready(answer) = self.stub.poll(cx) {
+    ) -> Poll<Result<AppendOutcome, RequestRefusal>> {
+        if let Poll::Ready(answer) = self.receiver.poll(cx) {
             return Poll::Ready(answer);
         }
         if Instant::now() < deadline {
             return Poll::Pending;
         }
-        if self.stub.withdraw() {
-            return Poll::Ready(Err(Refusal::Unavailable));
+        if self.receiver.withdraw() {
+            return Poll::Ready(Err(RequestRefusal::Unavailable));
         }
         // The answer may have arrived between the first poll and `withdraw`.
-        let answered = self.stub.poll(cx);
+        let answered = self.receiver.poll(cx);
         Poll::Ready(match answered {
             Poll::Ready(answer) => answer,
-            Poll::Pending => Err(Refusal::Unknown),
+            Poll::Pending => Err(RequestRefusal::Unknown),
         })
     }
 
@@ -168,7 +172,7 @@ impl Entered {
     ///
     /// # Errors
     /// Those of [`poll_answer`](Self::poll_answer).
-    pub async fn answer(self, deadline: Instant) -> Result<Appended, Refusal> {
+    pub async fn answer(self, deadline: Instant) -> Result<AppendOutcome, RequestRefusal> {
         let answered = poll_fn(|cx| self.poll_answer(cx, deadline));
         match timeout_at(deadline, answered).await {
             Ok(answer) => answer,

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::envelope::Parcel;
-use crate::error::Refusal;
+use crate::envelope::DeliveryBatch;
+use crate::error::RequestRefusal;
 use crate::id::GroupId;
-use crate::message::Receiver;
-use crate::service::roster::KnownRoster;
-use crate::store::{Append, Appended, Kind};
-use crate::wakes::Wakes;
+use crate::message::MessageReceiver;
+use crate::service::roster::CachedRoster;
+use crate::store::{AppendOutcome, AppendRequest, StoreErrorKind};
+use crate::wake_list::WakeList;
 
-use super::replan::{PLANS_MAX, Plan};
-use super::waiting::{Caller, Waiting};
-use super::writer::{BatchWriter, Outcome, Running};
+use super::queued_send::{CallerContext, QueuedSend};
+use super::replan::{MAX_REPLANS, ReplanOutcome};
+use super::writer::{BatchOutcome, BatchWriter, RunningBatch};
 
 impl BatchWriter {
     /// Ends a batch: releases its users and groups, then answers its sends, plans them again or
@@ -22,8 +22,8 @@ impl BatchWriter {
     ///
     /// Everything here is one synchronous step, so the batch is released and answered before the
     /// writer can start another batch of the same users.
-    pub(super) fn end(&mut self, running: Running, outcome: Outcome) {
-        let Running {
+    pub(super) fn end(&mut self, running: RunningBatch, outcome: BatchOutcome) {
+        let RunningBatch {
             id,
             appends,
             callers,
@@ -36,7 +36,8 @@ impl BatchWriter {
         }
         self.parked.look_again = true;
         self.aside.look_again(began);
-        let is_locked = matches!(&outcome, Some(Err(error)) if error.kind == Kind::Contended);
+        let is_locked =
+            matches!(&outcome, Some(Err(error)) if error.kind == StoreErrorKind::Contended);
         if is_locked {
             return self.set_aside(&appends, callers, cautious);
         }
@@ -56,16 +57,16 @@ impl BatchWriter {
                     answered,
                     "store returned the wrong number of outcomes"
                 );
-                self.refuse(&appends, callers, &Refusal::Unknown);
+                self.refuse(&appends, callers, &RequestRefusal::Unknown);
             }
             Some(Err(error)) => {
                 let error_chain = &error as &dyn std::error::Error;
                 crate::warn_rated!(error = error_chain, sends, "batch not stored");
-                self.refuse(&appends, callers, &Refusal::from(error));
+                self.refuse(&appends, callers, &RequestRefusal::from(error));
             }
             None => {
                 crate::error_rated!("store panicked");
-                self.refuse(&appends, callers, &Refusal::Unknown);
+                self.refuse(&appends, callers, &RequestRefusal::Unknown);
             }
         }
     }
@@ -73,45 +74,45 @@ impl BatchWriter {
     /// Answers the sends of a batch that was stored, and records their pushes.
     fn finish(
         &mut self,
-        appends: &[Append],
-        callers: Vec<Caller>,
-        outcomes: Vec<Appended>,
+        appends: &[AppendRequest],
+        callers: Vec<CallerContext>,
+        outcomes: Vec<AppendOutcome>,
         took: f64,
     ) {
         let mut parcels = Vec::with_capacity(outcomes.len());
         // The tasks are woken after the loop: one that was woken at its own answer would run while
         // the others of the batch are still being answered.
-        let mut wakes = Wakes::default();
+        let mut wakes = WakeList::default();
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let (sends, side_by_side) = (outcomes.len() as f64, (self.running_ids.len() + 1) as f64);
         self.seconds_per_send = Some(took / sends / side_by_side);
         for ((append, mut caller), outcome) in appends.iter().zip(callers).zip(outcomes) {
             match &outcome {
-                Appended::Stored { seqs, job } => {
-                    if let (true, Receiver::Group(group)) = (*job, append.message.receiver) {
+                AppendOutcome::Stored { seqs, job } => {
+                    if let (true, MessageReceiver::Group(group)) = (*job, append.message.receiver) {
                         let share = caller.job_share.take();
                         self.jobs.opened(group, append.recipients.len(), share);
                     }
                     self.retention.note(seqs);
-                    parcels.push(Parcel::Entries {
+                    parcels.push(DeliveryBatch::Entries {
                         envelope: Arc::clone(&caller.envelope),
                         to: seqs.clone(),
                     });
                 }
-                Appended::Stale if caller.plans < PLANS_MAX => {
+                AppendOutcome::Stale if caller.plans < MAX_REPLANS => {
                     caller.plans += 1;
                     self.plan_again(append, caller);
                     continue;
                 }
-                Appended::Stale => {
+                AppendOutcome::Stale => {
                     self.freed += caller.bytes;
-                    wakes.add(caller.ticket.answer(Err(Refusal::Unavailable)));
+                    wakes.add(caller.completion.answer(Err(RequestRefusal::Unavailable)));
                     continue;
                 }
-                Appended::Repeated { .. } | Appended::Conflict => {}
+                AppendOutcome::Repeated { .. } | AppendOutcome::Conflict => {}
             }
             self.freed += caller.bytes;
-            wakes.add(caller.ticket.answer(Ok(outcome)));
+            wakes.add(caller.completion.answer(Ok(outcome)));
         }
         // Before the next batch is formed: the answer must not wait for it.
         drop(wakes);
@@ -119,35 +120,44 @@ impl BatchWriter {
     }
 
     /// Refuses all sends of a batch.
-    fn refuse(&mut self, appends: &[Append], callers: Vec<Caller>, refusal: &Refusal) {
-        if *refusal == Refusal::Unknown {
+    fn refuse(
+        &mut self,
+        appends: &[AppendRequest],
+        callers: Vec<CallerContext>,
+        refusal: &RequestRefusal,
+    ) {
+        if *refusal == RequestRefusal::Unknown {
             // The store may have kept the batch nevertheless and opened jobs, so the job runner
             // looks.
-            for group in appends.iter().filter_map(Append::group) {
+            for group in appends.iter().filter_map(AppendRequest::group) {
                 self.jobs.wake(group);
             }
         }
-        let mut wakes = Wakes::default();
+        let mut wakes = WakeList::default();
         for caller in callers {
             self.freed += caller.bytes;
-            wakes.add(caller.ticket.answer(Err(refusal.clone())));
+            wakes.add(caller.completion.answer(Err(refusal.clone())));
         }
     }
 
     /// Answers one send that is in no batch.
-    pub(super) fn answer(&mut self, caller: Caller, answer: Result<Appended, Refusal>) {
+    pub(super) fn answer(
+        &mut self,
+        caller: CallerContext,
+        answer: Result<AppendOutcome, RequestRefusal>,
+    ) {
         self.freed += caller.bytes;
-        if let Some(waker) = caller.ticket.answer(answer) {
+        if let Some(waker) = caller.completion.answer(answer) {
             waker.wake();
         }
     }
 
     /// Answers a send that cannot be stored after it was planned again.
-    pub(super) fn answer_plan(&mut self, send: Waiting, plan: Plan) {
+    pub(super) fn answer_plan(&mut self, send: QueuedSend, plan: ReplanOutcome) {
         let answer = match plan {
-            Plan::Refused(refusal) => Err(refusal),
+            ReplanOutcome::Refused(refusal) => Err(refusal),
             // A send without recipients counts as stored.
-            Plan::Nobody | Plan::Made => Ok(Appended::Stored {
+            ReplanOutcome::Nobody | ReplanOutcome::Made => Ok(AppendOutcome::Stored {
                 seqs: Vec::new(),
                 job: false,
             }),
@@ -156,12 +166,17 @@ impl BatchWriter {
     }
 
     /// Defers the sends of a batch that met a lock; nothing of the batch was stored.
-    fn set_aside(&mut self, appends: &[Append], callers: Vec<Caller>, cautious: Option<Instant>) {
+    fn set_aside(
+        &mut self,
+        appends: &[AppendRequest],
+        callers: Vec<CallerContext>,
+        cautious: Option<Instant>,
+    ) {
         let mut again = Vec::with_capacity(callers.len());
         for (append, caller) in appends.iter().zip(callers) {
-            if caller.ticket.restart() {
+            if caller.completion.restart() {
                 let append = append.clone();
-                again.push(Waiting { append, caller });
+                again.push(QueuedSend { append, caller });
             } else {
                 if cautious.is_some() {
                     self.aside.forget(append);
@@ -176,18 +191,22 @@ impl BatchWriter {
         }
     }
 
-    fn plan_again(&mut self, append: &Append, caller: Caller) {
+    fn plan_again(&mut self, append: &AppendRequest, caller: CallerContext) {
         match append.roster {
-            Some((group, _)) if caller.ticket.restart() => {
+            Some((group, _)) if caller.completion.restart() => {
                 let append = append.clone();
-                self.replans.add(group, Waiting { append, caller });
+                self.replans.add(group, QueuedSend { append, caller });
             }
             _ => self.freed += caller.bytes,
         }
     }
 
     /// Plans the sends that waited for this roster, and answers those that cannot be stored.
-    pub(super) fn planned(&mut self, group: GroupId, roster: Result<Arc<KnownRoster>, Refusal>) {
+    pub(super) fn planned(
+        &mut self,
+        group: GroupId,
+        roster: Result<Arc<CachedRoster>, RequestRefusal>,
+    ) {
         let answered = self.replans.plan_waiting(group, roster, Instant::now());
         for (send, plan) in answered {
             self.answer_plan(send, plan);

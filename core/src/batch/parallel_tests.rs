@@ -10,17 +10,19 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::envelope::Parcel;
+use crate::envelope::DeliveryBatch;
 use crate::fanout::LocalSink;
 use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
 use crate::memory;
-use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
+use crate::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+};
 use crate::page::PageLimit;
-use crate::peer::Alone;
+use crate::peer::SingleNodePeer;
 use crate::seq::Seq;
-use crate::service::janitor::Janitor;
-use crate::store::{InboxSlice, JobLease, JobPart, Kind, StoreError, Stores};
-use crate::time::Timestamp;
+use crate::service::janitor::StoreJanitor;
+use crate::store::{InboxSlice, JobLease, JobStepOutcome, StoreError, StoreErrorKind, StoreSet};
+use crate::time::UnixTimestamp;
 
 /// Time that an append waits for a lock, like the database's setting.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -51,13 +53,13 @@ impl LockingStore {
         self.unlocked.notify_waiters();
     }
 
-    fn is_locked(&self, batch: &[Append]) -> bool {
+    fn is_locked(&self, batch: &[AppendRequest]) -> bool {
         let locked = self.locked.lock().unwrap();
         let mut users = batch.iter().flat_map(|send| send.recipients.iter());
         users.any(|user| locked.contains(user))
     }
 
-    async fn store(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+    async fn store(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
         let users: HashSet<UserId> = batch.iter().flat_map(|it| it.recipients.to_vec()).collect();
         {
             let mut in_flight = self.in_flight.lock().unwrap();
@@ -82,7 +84,7 @@ impl LockingStore {
 
 #[async_trait]
 impl InboxStore for LockingStore {
-    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+    async fn append(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
         let unlocked = async {
             loop {
                 let changed = self.unlocked.notified();
@@ -93,7 +95,7 @@ impl InboxStore for LockingStore {
             }
         };
         if timeout(LOCK_WAIT, unlocked).await.is_err() {
-            return Err(StoreError::new("inbox.append", Kind::Contended));
+            return Err(StoreError::new("inbox.append", StoreErrorKind::Contended));
         }
         let poisoned = self.poisoned.lock().unwrap().clone();
         let mut users = batch.iter().flat_map(|send| send.recipients.iter());
@@ -104,9 +106,9 @@ impl InboxStore for LockingStore {
         self.store(batch).await
     }
 
-    async fn append_now(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+    async fn append_now(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
         if self.is_locked(batch) {
-            return Err(StoreError::new("inbox.append", Kind::Contended));
+            return Err(StoreError::new("inbox.append", StoreErrorKind::Contended));
         }
         self.store(batch).await
     }
@@ -127,7 +129,7 @@ impl InboxStore for LockingStore {
         self.inner.claim_job(group).await
     }
 
-    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobStepOutcome, StoreError> {
         self.inner.advance_job(lease).await
     }
 
@@ -138,13 +140,13 @@ impl InboxStore for LockingStore {
 
 /// Records the pushes of each user.
 #[derive(Debug, Default)]
-struct Pushed(Mutex<HashMap<UserId, Vec<u64>>>);
+struct RecordingPushes(Mutex<HashMap<UserId, Vec<u64>>>);
 
-impl LocalSink for Pushed {
-    fn deliver(&self, parcels: &[Parcel]) {
+impl LocalSink for RecordingPushes {
+    fn deliver(&self, parcels: &[DeliveryBatch]) {
         let mut pushed = self.0.lock().unwrap();
         for parcel in parcels {
-            if let Parcel::Entries { to, .. } = parcel {
+            if let DeliveryBatch::Entries { to, .. } = parcel {
                 for (user, seq) in to {
                     pushed.entry(*user).or_default().push(seq.get());
                 }
@@ -155,19 +157,19 @@ impl LocalSink for Pushed {
     fn disconnect(&self, _: UserId, _: Option<DeviceId>, _: &str) {}
 }
 
-struct Fixture {
-    stores: Stores,
+struct ParallelFixture {
+    stores: StoreSet,
     store: Arc<LockingStore>,
-    pushed: Arc<Pushed>,
-    batcher: Batcher,
+    pushed: Arc<RecordingPushes>,
+    batcher: SendBatcher,
     deadline: Duration,
     tracker: TaskTracker,
     token: CancellationToken,
 }
 
-type SendTask = JoinHandle<Result<Appended, Refusal>>;
+type SendTask = JoinHandle<Result<AppendOutcome, RequestRefusal>>;
 
-fn fixture(concurrency: usize, rounds: usize) -> Fixture {
+fn fixture(concurrency: usize, rounds: usize) -> ParallelFixture {
     let stores = memory::stores();
     let store = Arc::new(LockingStore {
         inner: Arc::clone(&stores.inbox),
@@ -179,26 +181,26 @@ fn fixture(concurrency: usize, rounds: usize) -> Fixture {
         rounds,
         concurrency,
     });
-    let pushed = Arc::new(Pushed::default());
+    let pushed = Arc::new(RecordingPushes::default());
     let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
-    let fanout = Fanout::new(
+    let fanout = MessageFanout::new(
         NodeId::boot("here"),
         Arc::clone(&pushed) as _,
-        Arc::new(Alone),
+        Arc::new(SingleNodePeer),
         Arc::clone(&stores.route),
     );
     let limits = Limits::default();
-    let batcher = Batcher::start(
+    let batcher = SendBatcher::start(
         Arc::clone(&store) as _,
         &limits,
         &tracker,
         token.clone(),
         fanout,
-        Jobs::new(&limits),
-        Janitor::new(Arc::clone(&store) as _, 0).1,
-        Rosters::new(Arc::clone(&stores.group), 1_000),
+        OpenJobs::new(&limits),
+        StoreJanitor::new(Arc::clone(&store) as _, 0).1,
+        RosterCache::new(Arc::clone(&stores.group), 1_000),
     );
-    Fixture {
+    ParallelFixture {
         stores,
         store,
         pushed,
@@ -213,31 +215,31 @@ fn user(n: u64) -> UserId {
     UserId::new(n).unwrap()
 }
 
-fn message(from: u64, to: u64, text: &str) -> (Append, Arc<Envelope>) {
+fn message(from: u64, to: u64, text: &str) -> (AppendRequest, Arc<Envelope>) {
     let message = Arc::new(Message {
         id: MessageId::generate(),
-        sender: Sender::User {
+        sender: MessageSender::User {
             user: user(from),
             device: DeviceId::new(1),
         },
-        receiver: Receiver::User(user(to)),
+        receiver: MessageReceiver::User(user(to)),
         mentions: Vec::new(),
         kind: 1,
-        content: Content(text.to_owned().into()),
-        sent_at: Timestamp(1),
+        content: MessageContent(text.to_owned().into()),
+        sent_at: UnixTimestamp(1),
         unknown: UnknownFields::NONE,
     });
-    let append = Append {
+    let append = AppendRequest {
         message: Arc::clone(&message),
         recipients: Arc::from([user(from), user(to)]),
         key: None,
         roster: None,
     };
-    let envelope = Envelope::new(message, Arc::new(Profile::default()), 0);
+    let envelope = Envelope::new(message, Arc::new(UserProfile::default()), 0);
     (append, Arc::new(envelope))
 }
 
-impl Fixture {
+impl ParallelFixture {
     /// Enters a send now; the returned task waits for the answer. Sends that are entered without an
     /// await between them are in the same batch.
     fn send(&self, from: u64, to: u64, text: &str) -> SendTask {
@@ -335,8 +337,8 @@ async fn a_batch_that_met_a_lock_is_split_and_only_the_locked_send_waits() {
         let began = Instant::now();
         assert!(more.await.unwrap().is_ok());
         assert_eq!(began.elapsed(), Duration::ZERO);
-        assert_eq!(locked.await.unwrap(), Err(Refusal::Unavailable));
-        assert_eq!(mixed.await.unwrap(), Err(Refusal::Unavailable));
+        assert_eq!(locked.await.unwrap(), Err(RequestRefusal::Unavailable));
+        assert_eq!(mixed.await.unwrap(), Err(RequestRefusal::Unavailable));
         // A refused send is not stored later.
         it.store.unlock(user(1));
         assert!(it.send(303, 1, "after").await.unwrap().is_ok());
@@ -370,7 +372,7 @@ async fn a_panic_of_one_batch_leaves_the_others_alone() {
     let waiting = it.send(9, 2, "waits");
     settle().await;
     let poisoned = it.send(8, 1, "panics");
-    assert_eq!(poisoned.await.unwrap(), Err(Refusal::Unknown));
+    assert_eq!(poisoned.await.unwrap(), Err(RequestRefusal::Unknown));
     assert!(it.send(7, 6, "goes on").await.unwrap().is_ok());
     it.store.poisoned.lock().unwrap().clear();
     assert!(it.send(8, 1, "again").await.unwrap().is_ok());
@@ -414,7 +416,7 @@ async fn a_shutdown_stores_what_is_in_flight_and_what_waits_behind_it() {
     settle().await;
     let (append, envelope) = message(5, 6, "too late");
     let late = it.batcher.enter(append, envelope).map(drop);
-    assert_eq!(late, Err(Refusal::Unavailable));
+    assert_eq!(late, Err(RequestRefusal::Unavailable));
     it.store.unlock(user(1));
     it.store.unlock(user(2));
     for send in sends {
@@ -442,7 +444,7 @@ async fn a_shutdown_ends_although_a_lock_is_never_given_up() {
 /// Checks laws 2 and 3 and the order of each sender and of the pushes, with locks and batches in
 /// parallel.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_crowd_keeps_every_order_with_batches_side_by_side() {
+async fn many_senders_keep_every_order_with_batches_in_parallel() {
     const USERS: u64 = 40;
     const EACH: u64 = 150;
     let it = fixture(4, 3);

@@ -3,26 +3,26 @@
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::envelope::Parcel;
-use crate::fanout::Fanout;
+use crate::envelope::DeliveryBatch;
+use crate::fanout::MessageFanout;
 
 /// Capacity of the queue of pushes to other nodes, in batches. Above it pushes are dropped (law 6).
-const REMOTE_QUEUE: usize = 64;
+const REMOTE_PUSH_QUEUE_LEN: usize = 64;
 
 /// Pushes of the batches that have ended, and the fan-out that delivers them.
 #[derive(Debug)]
-pub(super) struct Pushes {
-    fanout: Fanout,
-    remote: mpsc::Sender<Vec<Parcel>>,
-    parcels: Vec<Parcel>,
+pub(super) struct BatchPushes {
+    fanout: MessageFanout,
+    remote: mpsc::Sender<Vec<DeliveryBatch>>,
+    parcels: Vec<DeliveryBatch>,
 }
 
-impl Pushes {
+impl BatchPushes {
     /// Starts the task that sends the pushes to other nodes, in the order of the batches. It runs
     /// beside the batch writer, so that a slow read of routes delays pushes only. The task ends
     /// when the writer is dropped.
-    pub(super) fn start(fanout: Fanout, tracker: &TaskTracker) -> Self {
-        let (remote, mut parcels) = mpsc::channel::<Vec<Parcel>>(REMOTE_QUEUE);
+    pub(super) fn start(fanout: MessageFanout, tracker: &TaskTracker) -> Self {
+        let (remote, mut parcels) = mpsc::channel::<Vec<DeliveryBatch>>(REMOTE_PUSH_QUEUE_LEN);
         let here = fanout.clone();
         tracker.spawn(async move {
             while let Some(parcels) = parcels.recv().await {
@@ -37,7 +37,7 @@ impl Pushes {
     }
 
     /// Adds the pushes of a batch that has ended.
-    pub(super) fn add(&mut self, parcels: Vec<Parcel>) {
+    pub(super) fn add(&mut self, parcels: Vec<DeliveryBatch>) {
         if self.parcels.is_empty() {
             self.parcels = parcels;
         } else {

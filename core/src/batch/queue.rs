@@ -16,27 +16,28 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::limits::Limits;
-use crate::map::Map;
+use crate::map::FastHashMap;
 
-use super::waiting::{BatchSize, FlowKey, Waiting};
+use super::queued_send::{BatchSize, FlowKey, QueuedSend};
 
 /// Divisor of the free space: the part that a flow with waiting sends may take.
-const FLOW_SHARE: usize = 4;
+const FLOW_SHARE_DIVISOR: usize = 4;
 /// Divisor of the bounds: the part reserved for flows that have nothing waiting.
-const NEWCOMERS: usize = 8;
+const NEW_FLOW_RESERVE_DIVISOR: usize = 8;
 /// Divisor of the bounds: below this part the queue admits every send.
-const LIGHT: usize = 4;
+const LIGHT_LOAD_DIVISOR: usize = 4;
 /// Batches that may be served in the order of arrival; a longer queue is sorted into flows, which
 /// costs a tenth of a send in memory.
 const UNSORTED_BATCHES: usize = 4;
 /// Number of flows above which flows that are not ahead of their share are removed.
-const SWEEP_FLOWS_FROM: usize = 1_024;
+const SWEEP_MIN_FLOWS: usize = 1_024;
 /// Minimum and maximum of the delay after which a refused sender may retry.
-const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const RETRY_AFTER_RANGE: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(5));
 /// Weight of the newest batch in the moving average of the time per send.
-const NEWEST: f64 = 0.125;
+const NEWEST_BATCH_WEIGHT: f64 = 0.125;
 
 /// The queue, shared by the services that enter sends and the batch writer.
 #[derive(Debug)]
@@ -50,17 +51,17 @@ pub(super) struct QueueState {
     sends_max: usize,
     bytes_max: usize,
     /// Sends not yet sorted into flows, in the order of arrival.
-    arrivals: VecDeque<Waiting>,
+    arrivals: VecDeque<QueuedSend>,
     /// Size of the arrivals.
     arrived: BatchSize,
     /// Limits of one batch.
     batch: BatchSize,
-    flows: Map<FlowKey, Flow>,
+    flows: FastHashMap<FlowKey, SenderFlow>,
     /// Flows whose first send may be taken; the smallest start is next.
-    order: BinaryHeap<Reverse<Turn>>,
+    order: BinaryHeap<Reverse<FairOrderEntry>>,
     /// Start of the send that was taken last; a flow that was empty starts here.
     virtual_time: u64,
-    turns: u64,
+    listed_count: u64,
     /// Number of sends that wait here.
     sends: usize,
     /// Number of sends that the batch writer has deferred.
@@ -74,8 +75,8 @@ pub(super) struct QueueState {
 }
 
 #[derive(Debug, Default)]
-struct Flow {
-    sends: VecDeque<Waiting>,
+struct SenderFlow {
+    sends: VecDeque<QueuedSend>,
     bytes: usize,
     /// Position of its first send in the fair order.
     start: u64,
@@ -87,19 +88,19 @@ struct Flow {
 
 /// Entry of the fair order; equal starts are served in the order in which they were listed.
 #[derive(Debug, PartialEq, Eq)]
-struct Turn {
+struct FairOrderEntry {
     start: u64,
     number: u64,
     flow: FlowKey,
 }
 
-impl Ord for Turn {
+impl Ord for FairOrderEntry {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.start, self.number).cmp(&(other.start, other.number))
     }
 }
 
-impl PartialOrd for Turn {
+impl PartialOrd for FairOrderEntry {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
@@ -113,14 +114,14 @@ impl SendQueue {
             arrivals: VecDeque::new(),
             arrived: BatchSize::default(),
             batch: BatchSize::most(limits),
-            flows: Map::default(),
+            flows: FastHashMap::default(),
             order: BinaryHeap::new(),
             virtual_time: 0,
-            turns: 0,
+            listed_count: 0,
             sends: 0,
             aside: 0,
             bytes: 0,
-            sweep_at: SWEEP_FLOWS_FROM,
+            sweep_at: SWEEP_MIN_FLOWS,
             seconds_per_send: 0.0,
             closed: false,
             writer: None,
@@ -138,16 +139,16 @@ impl SendQueue {
     /// Puts a send into the queue.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] if the queue, or the sender's share of it, is full;
-    /// [`Refusal::Unavailable`] if it is closed.
-    pub(super) fn enter(&self, send: Waiting) -> Result<(), Refusal> {
+    /// [`RequestRefusal::Busy`] if the queue, or the sender's share of it, is full;
+    /// [`RequestRefusal::Unavailable`] if it is closed.
+    pub(super) fn enter(&self, send: QueuedSend) -> Result<(), RequestRefusal> {
         let mut state = self.lock();
         if state.closed {
-            return Err(Refusal::Unavailable);
+            return Err(RequestRefusal::Unavailable);
         }
         if !state.admits(&send) {
             let retry_after = state.retry_after();
-            return Err(Refusal::Busy { retry_after });
+            return Err(RequestRefusal::Busy { retry_after });
         }
         state.sends += 1;
         state.bytes += send.caller.bytes;
@@ -185,12 +186,14 @@ impl SendQueue {
 }
 
 impl QueueState {
-    fn admits(&mut self, send: &Waiting) -> bool {
+    fn admits(&mut self, send: &QueuedSend) -> bool {
         let (sends, bytes) = (self.sends + self.aside, self.bytes + send.caller.bytes);
         if sends >= self.sends_max || bytes > self.bytes_max {
             return false;
         }
-        if sends < self.sends_max / LIGHT && bytes < self.bytes_max / LIGHT {
+        if sends < self.sends_max / LIGHT_LOAD_DIVISOR
+            && bytes < self.bytes_max / LIGHT_LOAD_DIVISOR
+        {
             return true;
         }
         self.sort();
@@ -198,8 +201,8 @@ impl QueueState {
             return true;
         };
         let share = |most: usize, taken| {
-            let left = most - most / NEWCOMERS;
-            left.saturating_sub(taken) / FLOW_SHARE
+            let left = most - most / NEW_FLOW_RESERVE_DIVISOR;
+            left.saturating_sub(taken) / FLOW_SHARE_DIVISOR
         };
         flow.sends.is_empty()
             || (flow.sends.len() < share(self.sends_max, sends)
@@ -211,14 +214,15 @@ impl QueueState {
     fn retry_after(&self) -> Duration {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let seconds = (self.sends + self.aside) as f64 * self.seconds_per_send;
-        Duration::from_secs_f64(
-            seconds.clamp(RETRY_AFTER.0.as_secs_f64(), RETRY_AFTER.1.as_secs_f64()),
-        )
+        Duration::from_secs_f64(seconds.clamp(
+            RETRY_AFTER_RANGE.0.as_secs_f64(),
+            RETRY_AFTER_RANGE.1.as_secs_f64(),
+        ))
     }
 
     /// Updates the moving average of the time that the store takes for one send.
     pub(super) fn note_pace(&mut self, seconds_per_send: f64) {
-        self.seconds_per_send += (seconds_per_send - self.seconds_per_send) * NEWEST;
+        self.seconds_per_send += (seconds_per_send - self.seconds_per_send) * NEWEST_BATCH_WEIGHT;
     }
 
     /// Returns bytes to the budget, and updates the number of deferred sends.
@@ -236,7 +240,7 @@ impl QueueState {
     ///
     /// The rest stays where it is, under the same lock: a send that is admitted meanwhile must not
     /// be sorted in front of an earlier one of its sender.
-    pub(super) fn take_unsorted(&mut self) -> Option<Vec<Waiting>> {
+    pub(super) fn take_unsorted(&mut self) -> Option<Vec<QueuedSend>> {
         let is_short = self.arrived.is_within(&self.batch, UNSORTED_BATCHES);
         if self.sends != self.arrivals.len() || !is_short {
             return None;
@@ -271,7 +275,7 @@ impl QueueState {
         self.arrivals = arrivals;
     }
 
-    fn sort_in(&mut self, send: Waiting) {
+    fn sort_in(&mut self, send: QueuedSend) {
         if self.flows.len() >= self.sweep_at {
             self.sweep();
         }
@@ -292,7 +296,7 @@ impl QueueState {
         let now = self.virtual_time;
         self.flows
             .retain(|_, flow| !flow.sends.is_empty() || flow.listed || flow.finish > now);
-        self.sweep_at = (self.flows.len() * 2).max(SWEEP_FLOWS_FROM);
+        self.sweep_at = (self.flows.len() * 2).max(SWEEP_MIN_FLOWS);
         self.flows.shrink_to(self.sweep_at);
     }
 
@@ -302,10 +306,10 @@ impl QueueState {
         };
         flow.start = start;
         flow.listed = true;
-        self.turns += 1;
-        self.order.push(Reverse(Turn {
+        self.listed_count += 1;
+        self.order.push(Reverse(FairOrderEntry {
             start,
-            number: self.turns,
+            number: self.listed_count,
             flow: key,
         }));
     }
@@ -322,12 +326,12 @@ impl QueueState {
     }
 
     /// Returns the first send of a flow.
-    pub(super) fn head(&self, key: FlowKey) -> Option<&Waiting> {
+    pub(super) fn head(&self, key: FlowKey) -> Option<&QueuedSend> {
         self.flows.get(&key)?.sends.front()
     }
 
     /// Takes the first send of a flow into a batch, and lists the flow again for its next send.
-    pub(super) fn take_head(&mut self, key: FlowKey) -> Option<Waiting> {
+    pub(super) fn take_head(&mut self, key: FlowKey) -> Option<QueuedSend> {
         let flow = self.flows.get_mut(&key)?;
         let send = flow.sends.pop_front()?;
         self.sends -= 1;

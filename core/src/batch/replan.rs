@@ -14,60 +14,60 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::GroupId;
-use crate::map::Map;
-use crate::service::roster::{KnownRoster, Rosters};
-use crate::store::{Append, RosterVersion};
+use crate::map::FastHashMap;
+use crate::service::roster::{CachedRoster, RosterCache};
+use crate::store::{AppendRequest, RosterVersion};
 
-use super::waiting::Waiting;
+use super::queued_send::QueuedSend;
 
 /// Number of times that a send is planned again before it is refused.
-pub(super) const PLANS_MAX: u8 = 8;
+pub(super) const MAX_REPLANS: u8 = 8;
 /// Maximum number of rosters that are kept to plan older sends of the queue.
-const FRESH_MAX: usize = 64;
+const MAX_RECENT_ROSTERS: usize = 64;
 
-type Loaded = (GroupId, Result<Arc<KnownRoster>, Refusal>);
+type LoadedRoster = (GroupId, Result<Arc<CachedRoster>, RequestRefusal>);
 
 /// Outcome of planning a send again.
 #[derive(Debug)]
-pub(super) enum Plan {
+pub(super) enum ReplanOutcome {
     /// The send has the recipients of the current roster.
     Made,
     /// The group has no recipient.
     Nobody,
     /// The sender may no longer send to the group, or the roster could not be read.
-    Refused(Refusal),
+    Refused(RequestRefusal),
 }
 
 /// Groups whose rosters are being read, and their sends.
 #[derive(Debug)]
-pub(super) struct Replans {
-    rosters: Rosters,
+pub(super) struct ReplannedSends {
+    rosters: RosterCache,
     /// Sends of the groups whose roster is being read.
-    waiting: Map<GroupId, Vec<Waiting>>,
-    loads: FuturesUnordered<BoxFuture<'static, Loaded>>,
+    waiting: FastHashMap<GroupId, Vec<QueuedSend>>,
+    loads: FuturesUnordered<BoxFuture<'static, LoadedRoster>>,
     /// Sends that have been planned again, in order.
-    planned: Vec<Waiting>,
+    planned: Vec<QueuedSend>,
     /// Groups with sends in `waiting` or `planned`, and the number of those sends.
-    held: Map<GroupId, usize>,
+    held: FastHashMap<GroupId, usize>,
     /// Rosters that were read lately. Sends of the queue that were planned with an older version
     /// are planned again before they start.
-    fresh: Map<GroupId, (Arc<KnownRoster>, Instant)>,
-    fresh_for: Duration,
+    recent_rosters: FastHashMap<GroupId, (Arc<CachedRoster>, Instant)>,
+    recent_for: Duration,
 }
 
-impl Replans {
-    pub(super) fn new(rosters: Rosters, send_deadline: Duration) -> Self {
+impl ReplannedSends {
+    pub(super) fn new(rosters: RosterCache, send_deadline: Duration) -> Self {
         Self {
             rosters,
-            waiting: Map::default(),
+            waiting: FastHashMap::default(),
             loads: FuturesUnordered::new(),
             planned: Vec::new(),
-            held: Map::default(),
-            fresh: Map::default(),
+            held: FastHashMap::default(),
+            recent_rosters: FastHashMap::default(),
             // A send does not live longer than its deadline, and neither does its plan.
-            fresh_for: send_deadline,
+            recent_for: send_deadline,
         }
     }
 
@@ -77,7 +77,7 @@ impl Replans {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.held.is_empty() && self.fresh.is_empty()
+        self.held.is_empty() && self.recent_rosters.is_empty()
     }
 
     /// Returns whether an earlier send of this group is here.
@@ -86,7 +86,7 @@ impl Replans {
     }
 
     /// Takes a stale send, and starts reading its group's roster unless that read is under way.
-    pub(super) fn add(&mut self, group: GroupId, send: Waiting) {
+    pub(super) fn add(&mut self, group: GroupId, send: QueuedSend) {
         *self.held.entry(group).or_default() += 1;
         let waiting = self.waiting.entry(group).or_default();
         waiting.push(send);
@@ -98,7 +98,7 @@ impl Replans {
     }
 
     /// Returns the next roster that was read; `None` if no read is under way.
-    pub(super) async fn loaded(&mut self) -> Option<Loaded> {
+    pub(super) async fn loaded(&mut self) -> Option<LoadedRoster> {
         self.loads.next().await
     }
 
@@ -106,16 +106,16 @@ impl Replans {
     pub(super) fn plan_waiting(
         &mut self,
         group: GroupId,
-        roster: Result<Arc<KnownRoster>, Refusal>,
+        roster: Result<Arc<CachedRoster>, RequestRefusal>,
         now: Instant,
-    ) -> Vec<(Waiting, Plan)> {
+    ) -> Vec<(QueuedSend, ReplanOutcome)> {
         let mut answered = Vec::new();
         for mut send in self.waiting.remove(&group).unwrap_or_default() {
             let plan = match &roster {
                 Ok(roster) => plan(&mut send.append, group, roster),
-                Err(refusal) => Plan::Refused(refusal.clone()),
+                Err(refusal) => ReplanOutcome::Refused(refusal.clone()),
             };
-            if matches!(plan, Plan::Made) {
+            if matches!(plan, ReplanOutcome::Made) {
                 self.planned.push(send);
             } else {
                 self.release(group);
@@ -124,8 +124,8 @@ impl Replans {
         }
         if let Ok(roster) = roster {
             self.forget_old();
-            if self.fresh.len() < FRESH_MAX {
-                self.fresh.insert(group, (roster, now));
+            if self.recent_rosters.len() < MAX_RECENT_ROSTERS {
+                self.recent_rosters.insert(group, (roster, now));
             }
         }
         answered
@@ -133,7 +133,7 @@ impl Replans {
 
     /// Takes the sends that have been planned again. The caller puts each into a batch or [puts it
     /// back](Self::put_back).
-    pub(super) fn take_planned(&mut self) -> Vec<Waiting> {
+    pub(super) fn take_planned(&mut self) -> Vec<QueuedSend> {
         std::mem::take(&mut self.planned)
     }
 
@@ -148,21 +148,21 @@ impl Replans {
     }
 
     /// Puts back the sends that cannot start yet.
-    pub(super) fn put_back(&mut self, planned: Vec<Waiting>) {
+    pub(super) fn put_back(&mut self, planned: Vec<QueuedSend>) {
         self.planned = planned;
     }
 
     /// Plans a send again if its group's roster was read after it was planned.
-    pub(super) fn refresh(&self, send: &mut Waiting) -> Plan {
-        if self.fresh.is_empty() {
-            return Plan::Made;
+    pub(super) fn refresh(&self, send: &mut QueuedSend) -> ReplanOutcome {
+        if self.recent_rosters.is_empty() {
+            return ReplanOutcome::Made;
         }
         let Some((group, version)) = send.append.roster else {
-            return Plan::Made;
+            return ReplanOutcome::Made;
         };
-        match self.fresh.get(&group) {
+        match self.recent_rosters.get(&group) {
             Some((roster, _)) if roster.version > version => plan(&mut send.append, group, roster),
-            _ => Plan::Made,
+            _ => ReplanOutcome::Made,
         }
     }
 
@@ -170,22 +170,23 @@ impl Replans {
     /// The batch writer calls this for each batch: while one is left, batches are not formed in the
     /// order of arrival.
     pub(super) fn forget_old(&mut self) {
-        if !self.fresh.is_empty() {
-            let (now, fresh_for) = (Instant::now(), self.fresh_for);
-            self.fresh.retain(|_, (_, read)| *read + fresh_for > now);
+        if !self.recent_rosters.is_empty() {
+            let (now, fresh_for) = (Instant::now(), self.recent_for);
+            self.recent_rosters
+                .retain(|_, (_, read)| *read + fresh_for > now);
         }
     }
 }
 
-fn plan(append: &mut Append, group: GroupId, roster: &KnownRoster) -> Plan {
+fn plan(append: &mut AppendRequest, group: GroupId, roster: &CachedRoster) -> ReplanOutcome {
     let version: RosterVersion = roster.version;
     match roster.plan(append.message.sender, group) {
-        Ok(recipients) if recipients.is_empty() => Plan::Nobody,
+        Ok(recipients) if recipients.is_empty() => ReplanOutcome::Nobody,
         Ok(recipients) => {
             append.recipients = recipients;
             append.roster = Some((group, version));
-            Plan::Made
+            ReplanOutcome::Made
         }
-        Err(refusal) => Plan::Refused(refusal),
+        Err(refusal) => ReplanOutcome::Refused(refusal),
     }
 }

@@ -9,50 +9,53 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::envelope::Parcel;
+use crate::envelope::DeliveryBatch;
 use crate::fanout::LocalSink;
 use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
 use crate::memory;
-use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
-use crate::page::PageLimit;
-use crate::peer::Alone;
-use crate::seq::Seq;
-use crate::service::janitor::Janitor;
-use crate::service::roster::KnownRoster;
-use crate::store::{
-    InboxSlice, JobLease, JobPart, Kind, Roster, RosterVersion, StoreError, Stores,
+use crate::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
 };
-use crate::time::Timestamp;
+use crate::page::PageLimit;
+use crate::peer::SingleNodePeer;
+use crate::seq::Seq;
+use crate::service::janitor::StoreJanitor;
+use crate::service::roster::CachedRoster;
+use crate::store::{
+    InboxSlice, JobLease, JobStepOutcome, Roster, RosterVersion, StoreError, StoreErrorKind,
+    StoreSet,
+};
+use crate::time::UnixTimestamp;
 
 /// Behavior of the next appends.
 #[derive(Clone, Copy, Debug)]
-enum Mood {
+enum AppendBehavior {
     Work,
-    Fail(Kind),
+    Fail(StoreErrorKind),
     Panic,
 }
 
 /// A store whose appends wait for a permit and are recorded.
 #[derive(Debug)]
-struct Held {
+struct GatedInboxStore {
     inner: Arc<dyn InboxStore>,
     permits: Semaphore,
     entered: AtomicUsize,
     batches: Mutex<Vec<usize>>,
-    mood: Mutex<Mood>,
+    mood: Mutex<AppendBehavior>,
 }
 
 #[async_trait]
-impl InboxStore for Held {
-    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+impl InboxStore for GatedInboxStore {
+    async fn append(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
         self.batches.lock().unwrap().push(batch.len());
         self.entered.fetch_add(1, Ordering::SeqCst);
         self.permits.acquire().await.unwrap().forget();
         let mood = *self.mood.lock().unwrap();
         match mood {
-            Mood::Work => self.inner.append(batch).await,
-            Mood::Fail(kind) => Err(StoreError::new("inbox.append", kind)),
-            Mood::Panic => panic!("the store panics on cue"),
+            AppendBehavior::Work => self.inner.append(batch).await,
+            AppendBehavior::Fail(kind) => Err(StoreError::new("inbox.append", kind)),
+            AppendBehavior::Panic => panic!("the store panics on cue"),
         }
     }
 
@@ -68,7 +71,7 @@ impl InboxStore for Held {
         self.inner.claim_job(group).await
     }
 
-    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobStepOutcome, StoreError> {
         self.inner.advance_job(lease).await
     }
 
@@ -79,12 +82,12 @@ impl InboxStore for Held {
 
 /// Records the pushes.
 #[derive(Debug, Default)]
-struct Heard(Mutex<Vec<(UserId, Seq)>>);
+struct RecordingPushSink(Mutex<Vec<(UserId, Seq)>>);
 
-impl LocalSink for Heard {
-    fn deliver(&self, parcels: &[Parcel]) {
+impl LocalSink for RecordingPushSink {
+    fn deliver(&self, parcels: &[DeliveryBatch]) {
         for parcel in parcels {
-            if let Parcel::Entries { to, .. } = parcel {
+            if let DeliveryBatch::Entries { to, .. } = parcel {
                 self.0.lock().unwrap().extend(to);
             }
         }
@@ -93,48 +96,48 @@ impl LocalSink for Heard {
     fn disconnect(&self, _: UserId, _: Option<DeviceId>, _: &str) {}
 }
 
-struct Bench {
-    stores: Stores,
-    held: Arc<Held>,
-    heard: Arc<Heard>,
-    batcher: Batcher,
-    jobs: Jobs,
+struct BatchFixture {
+    stores: StoreSet,
+    held: Arc<GatedInboxStore>,
+    sink: Arc<RecordingPushSink>,
+    batcher: SendBatcher,
+    jobs: OpenJobs,
     tracker: TaskTracker,
     token: CancellationToken,
 }
 
-fn bench(limits: &Limits, permits: usize) -> Bench {
+fn bench(limits: &Limits, permits: usize) -> BatchFixture {
     let stores = memory::stores();
-    let held = Arc::new(Held {
+    let held = Arc::new(GatedInboxStore {
         inner: Arc::clone(&stores.inbox),
         permits: Semaphore::new(permits),
         entered: AtomicUsize::new(0),
         batches: Mutex::default(),
-        mood: Mutex::new(Mood::Work),
+        mood: Mutex::new(AppendBehavior::Work),
     });
-    let heard = Arc::new(Heard::default());
+    let heard = Arc::new(RecordingPushSink::default());
     let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
-    let fanout = Fanout::new(
+    let fanout = MessageFanout::new(
         NodeId::boot("here"),
         Arc::clone(&heard) as _,
-        Arc::new(Alone),
+        Arc::new(SingleNodePeer),
         Arc::clone(&stores.route),
     );
-    let jobs = Jobs::new(limits);
-    let batcher = Batcher::start(
+    let jobs = OpenJobs::new(limits);
+    let batcher = SendBatcher::start(
         Arc::clone(&held) as _,
         limits,
         &tracker,
         token.clone(),
         fanout,
         jobs.clone(),
-        Janitor::new(Arc::clone(&held) as _, 0).1,
-        Rosters::new(Arc::clone(&stores.group), 1_000),
+        StoreJanitor::new(Arc::clone(&held) as _, 0).1,
+        RosterCache::new(Arc::clone(&stores.group), 1_000),
     );
-    Bench {
+    BatchFixture {
         stores,
         held,
-        heard,
+        sink: heard,
         batcher,
         jobs,
         tracker,
@@ -146,30 +149,30 @@ fn user(n: u64) -> UserId {
     UserId::new(n).unwrap()
 }
 
-fn message_to(to: u64, content: &str) -> (Append, Arc<Envelope>) {
+fn message_to(to: u64, content: &str) -> (AppendRequest, Arc<Envelope>) {
     let message = Arc::new(Message {
         id: MessageId::generate(),
-        sender: Sender::Business,
-        receiver: Receiver::User(user(to)),
+        sender: MessageSender::Business,
+        receiver: MessageReceiver::User(user(to)),
         mentions: Vec::new(),
         kind: 1,
-        content: Content(content.to_owned().into()),
-        sent_at: Timestamp(1),
+        content: MessageContent(content.to_owned().into()),
+        sent_at: UnixTimestamp(1),
         unknown: UnknownFields::NONE,
     });
-    let append = Append {
+    let append = AppendRequest {
         message: Arc::clone(&message),
         recipients: Arc::from([user(to)]),
         key: None,
         roster: None,
     };
-    let envelope = Envelope::new(message, Arc::new(Profile::default()), 0);
+    let envelope = Envelope::new(message, Arc::new(UserProfile::default()), 0);
     (append, Arc::new(envelope))
 }
 
-impl Bench {
+impl BatchFixture {
     /// Sends in a task, and returns once the send waits or is answered.
-    async fn send(&self, to: u64) -> JoinHandle<Result<Appended, Refusal>> {
+    async fn send(&self, to: u64) -> JoinHandle<Result<AppendOutcome, RequestRefusal>> {
         let (append, envelope) = message_to(to, "hi");
         let batcher = self.batcher.clone();
         let deadline = Instant::now() + Duration::from_millis(1_500);
@@ -202,7 +205,7 @@ async fn a_lone_send_is_not_delayed() {
     let answer = bench.send(1).await.await.unwrap().unwrap();
     assert_eq!(began.elapsed(), Duration::ZERO);
     let seqs = vec![(user(1), Seq::new(1))];
-    assert_eq!(answer, Appended::Stored { seqs, job: false });
+    assert_eq!(answer, AppendOutcome::Stored { seqs, job: false });
     bench.stop().await;
 }
 
@@ -222,7 +225,7 @@ async fn sends_that_arrive_while_a_batch_commits_form_the_next() {
         assert!(send.await.unwrap().is_ok());
     }
     assert_eq!(*bench.held.batches.lock().unwrap(), [1, 4, 2]);
-    let heard: Vec<u64> = (bench.heard.0.lock().unwrap().iter())
+    let heard: Vec<u64> = (bench.sink.0.lock().unwrap().iter())
         .map(|(_, seq)| seq.get())
         .collect();
     assert_eq!(heard, [1, 2, 3, 4, 5, 6, 7]);
@@ -262,8 +265,8 @@ async fn too_late_is_unavailable_before_the_batch_began_and_unknown_after() {
     let bench = bench(&Limits::default(), 0);
     let started = bench.send(1).await;
     let waiting = bench.send(2).await;
-    assert_eq!(started.await.unwrap(), Err(Refusal::Unknown));
-    assert_eq!(waiting.await.unwrap(), Err(Refusal::Unavailable));
+    assert_eq!(started.await.unwrap(), Err(RequestRefusal::Unknown));
+    assert_eq!(waiting.await.unwrap(), Err(RequestRefusal::Unavailable));
     bench.held.permits.add_permits(10);
     let later = bench.send(3).await;
     assert!(later.await.unwrap().is_ok());
@@ -313,7 +316,10 @@ async fn what_waits_is_bounded_by_bytes_and_they_come_back() {
     for _ in 0..2 {
         let taken = [bench.send(1).await, bench.send(1).await];
         let refused = bench.send(1).await.await.unwrap();
-        assert!(matches!(refused, Err(Refusal::Busy { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(RequestRefusal::Busy { .. })),
+            "{refused:?}"
+        );
         bench.held.permits.add_permits(2);
         for send in taken {
             assert!(send.await.unwrap().is_ok());
@@ -343,21 +349,21 @@ async fn recipients_count_among_the_bytes_that_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_is_everyones_answer_and_the_lane_goes_on() {
+async fn a_fault_is_answered_to_the_whole_batch_and_the_writer_goes_on() {
     let bench = bench(&Limits::default(), 100);
     let moods = [
-        (Mood::Fail(Kind::Unavailable), 14),
-        (Mood::Fail(Kind::Full), 8),
-        (Mood::Fail(Kind::Unknown), 4),
-        (Mood::Panic, 4),
+        (AppendBehavior::Fail(StoreErrorKind::Unavailable), 14),
+        (AppendBehavior::Fail(StoreErrorKind::Full), 8),
+        (AppendBehavior::Fail(StoreErrorKind::Unknown), 4),
+        (AppendBehavior::Panic, 4),
     ];
     for (mood, code) in moods {
         *bench.held.mood.lock().unwrap() = mood;
         let refusal = bench.send(1).await.await.unwrap().unwrap_err();
         assert_eq!(refusal.code(), code);
     }
-    assert!(bench.heard.0.lock().unwrap().is_empty());
-    *bench.held.mood.lock().unwrap() = Mood::Work;
+    assert!(bench.sink.0.lock().unwrap().is_empty());
+    *bench.held.mood.lock().unwrap() = AppendBehavior::Work;
     assert!(bench.send(1).await.await.unwrap().is_ok());
     bench.stop().await;
 }
@@ -366,8 +372,11 @@ async fn a_fault_is_everyones_answer_and_the_lane_goes_on() {
 async fn an_unknown_outcome_has_the_group_looked_at() {
     let bench = bench(&Limits::default(), 100);
     let group = GroupId::new(7).unwrap();
-    for (kind, woken) in [(Kind::Unavailable, vec![]), (Kind::Unknown, vec![group])] {
-        *bench.held.mood.lock().unwrap() = Mood::Fail(kind);
+    for (kind, woken) in [
+        (StoreErrorKind::Unavailable, vec![]),
+        (StoreErrorKind::Unknown, vec![group]),
+    ] {
+        *bench.held.mood.lock().unwrap() = AppendBehavior::Fail(kind);
         let (mut append, envelope) = message_to(1, "hi");
         append.roster = Some((group, RosterVersion(1)));
         let deadline = Instant::now() + Duration::from_secs(1);
@@ -394,7 +403,7 @@ async fn a_shutdown_finishes_what_waits_and_takes_no_more() {
     }
     assert_eq!(bench.held.entered.load(Ordering::SeqCst), 2);
     let late = bench.send(1).await;
-    assert_eq!(late.await.unwrap(), Err(Refusal::Unavailable));
+    assert_eq!(late.await.unwrap(), Err(RequestRefusal::Unavailable));
     bench.held.permits.add_permits(10);
     for send in sends {
         assert!(send.await.unwrap().is_ok());
@@ -415,7 +424,7 @@ async fn a_sender_that_goes_away_leaves_its_send_behind() {
     let after = bench.send(1).await;
     assert!(after.await.unwrap().is_ok());
     assert_eq!(bench.head(1).await, 3);
-    assert_eq!(bench.heard.0.lock().unwrap().len(), 3);
+    assert_eq!(bench.sink.0.lock().unwrap().len(), 3);
     bench.stop().await;
 }
 
@@ -435,13 +444,13 @@ async fn two_hundred_concurrent_sends_are_numbered_without_a_hole_and_pushed_in_
     }
     let mut seqs = Vec::new();
     for send in sends {
-        if let Appended::Stored { seqs: stored, .. } = send.await.unwrap().unwrap() {
+        if let AppendOutcome::Stored { seqs: stored, .. } = send.await.unwrap().unwrap() {
             seqs.extend(stored.iter().map(|(_, seq)| seq.get()));
         }
     }
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=200).collect::<Vec<_>>());
-    let heard = Arc::clone(&bench.heard);
+    let heard = Arc::clone(&bench.sink);
     bench.stop().await;
     let heard: Vec<u64> = (heard.0.lock().unwrap().iter())
         .map(|(_, seq)| seq.get())
@@ -462,9 +471,9 @@ fn the_rest_of_a_full_batch_stays_before_later_sends() {
     let mut stubs = Vec::new();
     let mut enter = |text: usize| {
         let (append, envelope) = message_to(7, &text.to_string());
-        let (ticket, stub) = Ticket::new();
+        let (ticket, stub) = CompletionSender::new();
         stubs.push(stub);
-        let send = Waiting::new(append, envelope, None, ticket);
+        let send = QueuedSend::new(append, envelope, None, ticket);
         queue.enter(send).unwrap();
     };
     (1..=9).for_each(&mut enter);
@@ -492,10 +501,10 @@ fn the_rest_of_a_full_batch_stays_before_later_sends() {
 #[tokio::test(start_paused = true)]
 async fn a_roster_is_kept_no_longer_than_a_send_may_wait() {
     let limits = Limits::default();
-    let rosters = Rosters::new(memory::stores().group, 1_000);
+    let rosters = RosterCache::new(memory::stores().group, 1_000);
     let group = GroupId::new(5).unwrap();
-    let mut replans = super::replan::Replans::new(rosters, limits.send_deadline);
-    let roster = KnownRoster::new(Roster {
+    let mut replans = super::replan::ReplannedSends::new(rosters, limits.send_deadline);
+    let roster = CachedRoster::new(Roster {
         version: RosterVersion(1),
         members: Arc::from([]),
     });

@@ -21,21 +21,21 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::error::Refusal;
-use crate::fanout::Fanout;
+use crate::error::RequestRefusal;
+use crate::fanout::MessageFanout;
 use crate::id::GroupId;
 use crate::limits::Limits;
-use crate::service::backlog::Jobs;
-use crate::service::janitor::Retention;
-use crate::service::roster::Rosters;
-use crate::store::{Append, Appended, InboxStore, StoreError};
+use crate::service::backlog::OpenJobs;
+use crate::service::janitor::RetentionNotifier;
+use crate::service::roster::RosterCache;
+use crate::store::{AppendOutcome, AppendRequest, InboxStore, StoreError};
 
-use super::aside::Aside;
-use super::in_flight::{BatchId, InFlight};
-use super::pushes::Pushes;
+use super::deferred::DeferredSends;
+use super::in_flight::{BatchId, InFlightBatches};
+use super::pushes::BatchPushes;
 use super::queue::{QueueState, SendQueue};
-use super::replan::{Plan, Replans};
-use super::waiting::{BatchSize, Caller, FlowKey, Waiting};
+use super::queued_send::{BatchSize, CallerContext, FlowKey, QueuedSend};
+use super::replan::{ReplanOutcome, ReplannedSends};
 
 /// The batch writer of a node; there is exactly one.
 #[derive(Debug)]
@@ -43,19 +43,19 @@ pub(super) struct BatchWriter {
     inbox: Arc<dyn InboxStore>,
     most: BatchSize,
     tracker: TaskTracker,
-    pub(super) jobs: Jobs,
-    pub(super) retention: Retention,
+    pub(super) jobs: OpenJobs,
+    pub(super) retention: RetentionNotifier,
     pub(super) queue: Arc<SendQueue>,
     /// Maximum number of batches in flight.
     pub(super) concurrency: usize,
-    running: FuturesUnordered<BoxFuture<'static, Ended>>,
+    running: FuturesUnordered<BoxFuture<'static, EndedBatch>>,
     /// Ids of the batches in flight.
     pub(super) running_ids: HashSet<BatchId>,
-    pub(super) in_flight: InFlight,
-    pub(super) parked: Parked,
-    pub(super) aside: Aside,
-    pub(super) replans: Replans,
-    pub(super) pushes: Pushes,
+    pub(super) in_flight: InFlightBatches,
+    pub(super) parked: ParkedFlows,
+    pub(super) aside: DeferredSends,
+    pub(super) replans: ReplannedSends,
+    pub(super) pushes: BatchPushes,
     /// Bytes of answered sends, not yet returned to the queue's budget.
     pub(super) freed: usize,
     /// Time per send of the batch that ended last, not yet reported to the queue.
@@ -64,8 +64,8 @@ pub(super) struct BatchWriter {
 
 /// Flows whose first send has to wait, in the order in which they were parked.
 #[derive(Debug, Default)]
-pub(super) struct Parked {
-    flows: Vec<(FlowKey, Block)>,
+pub(super) struct ParkedFlows {
+    flows: Vec<(FlowKey, ParkReason)>,
     /// Groups of the first sends of these flows.
     groups: HashSet<GroupId>,
     /// Set when something was released since the flows were last examined.
@@ -74,7 +74,7 @@ pub(super) struct Parked {
 
 /// Reason for which a flow is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Block {
+enum ParkReason {
     /// Waits for this batch in flight.
     Batch(BatchId),
     /// Waits for an earlier send of its flow or its group.
@@ -83,15 +83,15 @@ enum Block {
 
 /// A batch that is ready to start.
 #[derive(Debug)]
-struct Batch {
-    sends: Vec<Waiting>,
+struct FormedBatch {
+    sends: Vec<QueuedSend>,
     /// Deadline of the sends if the batch must not wait for locks; `None` if it may.
     cautious: Option<Instant>,
 }
 
-impl Batch {
+impl FormedBatch {
     /// Returns a batch that may wait for locks; `None` if there is nothing to store.
-    fn of(sends: Vec<Waiting>) -> Option<Self> {
+    fn of(sends: Vec<QueuedSend>) -> Option<Self> {
         let cautious = None;
         (!sends.is_empty()).then_some(Self { sends, cautious })
     }
@@ -99,23 +99,23 @@ impl Batch {
 
 /// A batch in flight, apart from the store's future.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct RunningBatch {
     pub(super) id: BatchId,
-    pub(super) appends: Arc<Vec<Append>>,
-    pub(super) callers: Vec<Caller>,
+    pub(super) appends: Arc<Vec<AppendRequest>>,
+    pub(super) callers: Vec<CallerContext>,
     pub(super) cautious: Option<Instant>,
     pub(super) began: Instant,
 }
 
 /// Outcome of a batch at the store; `None` if the store panicked.
-pub(super) type Outcome = Option<Result<Vec<Appended>, StoreError>>;
-type Ended = (Running, Outcome);
+pub(super) type BatchOutcome = Option<Result<Vec<AppendOutcome>, StoreError>>;
+type EndedBatch = (RunningBatch, BatchOutcome);
 
 /// Outcome of looking at the first send of a flow.
-enum Looked {
+enum FlowOutcome {
     Taken,
     Full,
-    Parked(Block),
+    Parked(ParkReason),
     Empty,
 }
 
@@ -129,10 +129,10 @@ impl BatchWriter {
         queue: Arc<SendQueue>,
         limits: &Limits,
         tracker: &TaskTracker,
-        fanout: Fanout,
-        jobs: Jobs,
-        retention: Retention,
-        rosters: Rosters,
+        fanout: MessageFanout,
+        jobs: OpenJobs,
+        retention: RetentionNotifier,
+        rosters: RosterCache,
     ) -> Self {
         let concurrency = inbox.append_concurrency().max(1);
         Self {
@@ -145,11 +145,11 @@ impl BatchWriter {
             concurrency,
             running: FuturesUnordered::new(),
             running_ids: HashSet::new(),
-            in_flight: InFlight::default(),
-            parked: Parked::default(),
-            aside: Aside::new(concurrency, limits.send_deadline),
-            replans: Replans::new(rosters, limits.send_deadline),
-            pushes: Pushes::start(fanout, tracker),
+            in_flight: InFlightBatches::default(),
+            parked: ParkedFlows::default(),
+            aside: DeferredSends::new(concurrency, limits.send_deadline),
+            replans: ReplannedSends::new(rosters, limits.send_deadline),
+            pushes: BatchPushes::start(fanout, tracker),
             freed: 0,
             seconds_per_send: None,
         }
@@ -201,7 +201,7 @@ impl BatchWriter {
 
     /// Forms the next batch, oldest sends first: deferred sends, then sends that were planned
     /// again, then parked flows, then the queue in its fair order.
-    fn form(&mut self) -> Option<Batch> {
+    fn form(&mut self) -> Option<FormedBatch> {
         if let Some(batch) = self.form_cautious() {
             return Some(batch);
         }
@@ -222,52 +222,52 @@ impl BatchWriter {
             return self.whole(all);
         }
         waiting.sort();
-        let mut forming = Forming::default();
+        let mut forming = BatchBuilder::default();
         self.add_planned(&mut forming);
         self.add_parked(&mut waiting, &mut forming);
         while !forming.full
             && let Some(flow) = waiting.next_flow()
         {
             match self.look(&mut waiting, flow, &mut forming) {
-                Looked::Taken | Looked::Empty => {}
-                Looked::Full => waiting.list_again(flow),
-                Looked::Parked(block) => self.parked.add(&waiting, flow, block),
+                FlowOutcome::Taken | FlowOutcome::Empty => {}
+                FlowOutcome::Full => waiting.list_again(flow),
+                FlowOutcome::Parked(block) => self.parked.add(&waiting, flow, block),
             }
         }
         drop(waiting);
-        Batch::of(forming.sends)
+        FormedBatch::of(forming.sends)
     }
 
     /// Forms a batch from all waiting sends in the order of arrival. This is the common case:
     /// nothing is in flight, parked, deferred or being planned again.
-    fn whole(&mut self, mut all: Vec<Waiting>) -> Option<Batch> {
+    fn whole(&mut self, mut all: Vec<QueuedSend>) -> Option<FormedBatch> {
         all.retain(|send| {
-            let started = send.caller.ticket.start();
+            let started = send.caller.completion.start();
             if !started {
                 self.freed += send.caller.bytes;
             }
             started
         });
-        Batch::of(all)
+        FormedBatch::of(all)
     }
 
     /// Forms a batch of deferred sends, stored by an append that does not wait for locks.
-    fn form_cautious(&mut self) -> Option<Batch> {
+    fn form_cautious(&mut self) -> Option<FormedBatch> {
         if self.aside.is_idle() {
             return None;
         }
         let now = Instant::now();
         let (batch, given_up) = self.aside.take(now, &self.in_flight, &self.most);
         for send in given_up {
-            self.answer(send.caller, Err(Refusal::Unavailable));
+            self.answer(send.caller, Err(RequestRefusal::Unavailable));
             self.parked.look_again = true;
         }
         let (sends, until) = batch?;
         let cautious = Some(until);
-        Some(Batch { sends, cautious })
+        Some(FormedBatch { sends, cautious })
     }
 
-    fn add_planned(&mut self, forming: &mut Forming) {
+    fn add_planned(&mut self, forming: &mut BatchBuilder) {
         let (mut left, mut passed) = (Vec::new(), HashSet::new());
         for send in self.replans.take_planned() {
             // No send may overtake an earlier one of its group that stays behind.
@@ -286,7 +286,7 @@ impl BatchWriter {
             }
             // Parked sends of the group may now join the same batch.
             self.parked.look_again = true;
-            if send.caller.ticket.start() {
+            if send.caller.completion.start() {
                 forming.add(send);
             } else {
                 self.freed += send.caller.bytes;
@@ -297,15 +297,15 @@ impl BatchWriter {
         }
     }
 
-    fn add_parked(&mut self, waiting: &mut QueueState, forming: &mut Forming) {
+    fn add_parked(&mut self, waiting: &mut QueueState, forming: &mut BatchBuilder) {
         if !std::mem::take(&mut self.parked.look_again) || self.parked.flows.is_empty() {
             return;
         }
         self.parked.groups.clear();
         for (flow, block) in std::mem::take(&mut self.parked.flows) {
             let still = match block {
-                Block::Batch(id) => self.running_ids.contains(&id),
-                Block::Held => false,
+                ParkReason::Batch(id) => self.running_ids.contains(&id),
+                ParkReason::Held => false,
             };
             if forming.full || still {
                 self.parked.look_again |= forming.full;
@@ -313,23 +313,28 @@ impl BatchWriter {
                 continue;
             }
             match self.look(waiting, flow, forming) {
-                Looked::Taken | Looked::Empty => {}
-                Looked::Full => {
+                FlowOutcome::Taken | FlowOutcome::Empty => {}
+                FlowOutcome::Full => {
                     self.parked.look_again = true;
-                    self.parked.add(waiting, flow, Block::Held);
+                    self.parked.add(waiting, flow, ParkReason::Held);
                 }
-                Looked::Parked(block) => self.parked.add(waiting, flow, block),
+                FlowOutcome::Parked(block) => self.parked.add(waiting, flow, block),
             }
         }
     }
 
     /// Looks at the first send of a flow, and takes it unless something blocks it.
-    fn look(&mut self, waiting: &mut QueueState, flow: FlowKey, forming: &mut Forming) -> Looked {
+    fn look(
+        &mut self,
+        waiting: &mut QueueState,
+        flow: FlowKey,
+        forming: &mut BatchBuilder,
+    ) -> FlowOutcome {
         loop {
             let Some(head) = waiting.head(flow) else {
-                return Looked::Empty;
+                return FlowOutcome::Empty;
             };
-            if !head.caller.ticket.waits() {
+            if !head.caller.completion.waits() {
                 waiting.drop_head(flow);
                 continue;
             }
@@ -340,7 +345,7 @@ impl BatchWriter {
                 || self.replans.holds(group)
                 || group.is_some_and(|it| self.parked.groups.contains(&it))
             {
-                return Looked::Parked(Block::Held);
+                return FlowOutcome::Parked(ParkReason::Held);
             }
             if self.aside.is_locked(head) {
                 if let Some(send) = waiting.take_head(flow) {
@@ -348,32 +353,32 @@ impl BatchWriter {
                 }
                 // The flow's next send is examined when the flow comes up again, and then blocked
                 // by this one.
-                return Looked::Taken;
+                return FlowOutcome::Taken;
             }
             if let Some(id) = self.in_flight.blocker(&head.append) {
-                return Looked::Parked(Block::Batch(id));
+                return FlowOutcome::Parked(ParkReason::Batch(id));
             }
             if !self.most.fits(&forming.taken, head) {
                 forming.full = true;
-                return Looked::Full;
+                return FlowOutcome::Full;
             }
             let Some(mut send) = waiting.take_head(flow) else {
-                return Looked::Empty;
+                return FlowOutcome::Empty;
             };
             // A send older than a roster that was read meanwhile is planned again before it starts;
             // otherwise the store would refuse it as stale and cost a round trip.
             match self.replans.refresh(&mut send) {
-                Plan::Made if send.caller.ticket.start() => forming.add(send),
-                Plan::Made => self.freed += send.caller.bytes,
+                ReplanOutcome::Made if send.caller.completion.start() => forming.add(send),
+                ReplanOutcome::Made => self.freed += send.caller.bytes,
                 plan => self.answer_plan(send, plan),
             }
-            return Looked::Taken;
+            return FlowOutcome::Taken;
         }
     }
 
     /// Starts storing a batch.
-    async fn start(&mut self, batch: Batch) {
-        let Batch { sends, cautious } = batch;
+    async fn start(&mut self, batch: FormedBatch) {
+        let FormedBatch { sends, cautious } = batch;
         let mut appends = Vec::with_capacity(sends.len());
         let mut callers = Vec::with_capacity(sends.len());
         for send in sends {
@@ -383,12 +388,12 @@ impl BatchWriter {
         // With a concurrency of 1 no other batch can touch the same users, so nothing is
         // registered.
         let id = if self.concurrency > 1 {
-            self.in_flight.hold(&appends)
+            self.in_flight.register(&appends)
         } else {
             0
         };
         let appends = Arc::new(appends);
-        let running = Running {
+        let running = RunningBatch {
             id,
             appends: Arc::clone(&appends),
             callers,
@@ -423,9 +428,9 @@ impl BatchWriter {
     }
 }
 
-impl Parked {
-    fn add(&mut self, waiting: &QueueState, flow: FlowKey, block: Block) {
-        if let Some(group) = waiting.head(flow).and_then(Waiting::group) {
+impl ParkedFlows {
+    fn add(&mut self, waiting: &QueueState, flow: FlowKey, block: ParkReason) {
+        if let Some(group) = waiting.head(flow).and_then(QueuedSend::group) {
             self.groups.insert(group);
         }
         self.flows.push((flow, block));
@@ -434,14 +439,14 @@ impl Parked {
 
 /// A batch that is being formed.
 #[derive(Debug, Default)]
-struct Forming {
-    sends: Vec<Waiting>,
+struct BatchBuilder {
+    sends: Vec<QueuedSend>,
     taken: BatchSize,
     full: bool,
 }
 
-impl Forming {
-    fn add(&mut self, send: Waiting) {
+impl BatchBuilder {
+    fn add(&mut self, send: QueuedSend) {
         self.taken.add(&send);
         self.sends.push(send);
     }

@@ -1,6 +1,6 @@
 //! The built-in business service: users by phone number, and their tokens.
 //!
-//! Serves `BusinessExt` and, as a [`Business`], every sign-in. It uses the account, device and id
+//! Serves `BusinessExt` and, as a [`BusinessBackend`], every sign-in. It uses the account, device and id
 //! stores, and no wire. Tokens are random, stored as hashes, expire, and can be revoked.
 
 use std::sync::Arc;
@@ -11,27 +11,27 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 
-use crate::business::{Business, CodeVerifier, SignIn, SignedIn, UserInfo};
-use crate::error::Refusal;
+use crate::business::{BusinessBackend, CodeVerifier, SignIn, SignedIn, UserInfo};
+use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
-use crate::message::Profile;
+use crate::message::UserProfile;
 use crate::service::check;
-use crate::service::rate::Rate;
+use crate::service::rate::RateLimiter;
 use crate::store::{
-    Account, AccountChange, AccountStore, DeviceStore, Names, NewAccount, Scope, SeqStore, Stores,
-    TokenRecord,
+    AccountChange, AccountStore, DeviceStore, IdScope, NewAccount, NicknameMatch, SeqStore,
+    StoreSet, TokenRecord, UserAccount,
 };
-use crate::time::Clock;
+use crate::time::TimeSource;
 
 /// Timeout of the code verifier.
-const VERIFY_WAIT: Duration = Duration::from_secs(5);
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest verification code that is passed to the verifier, in bytes.
-const CODE: usize = 64;
+const CODE_MAX_BYTES: usize = 64;
 /// Letters from which a search key matches beginnings of names: a shorter key would list nearly all
 /// users. A CJK character counts as two, because two of them are often a whole name.
-const PREFIX_LETTERS: usize = 3;
+const MIN_PREFIX_LETTERS: usize = 3;
 /// Rate and burst of one user's searches per second; beyond them a search is refused with 8.
-const SEARCHES: (u32, u32) = (5, 20);
+const SEARCH_RATE_AND_BURST: (u32, u32) = (5, 20);
 /// The token of gim's test clients.
 const FIXED_TOKEN: &str = "0";
 
@@ -63,27 +63,27 @@ impl Default for BuiltinConfig {
 
 /// The built-in business service. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Builtin {
+pub struct BuiltinBusiness {
     accounts: Arc<dyn AccountStore>,
     devices: Arc<dyn DeviceStore>,
     seq: Arc<dyn SeqStore>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn TimeSource>,
     verifier: Arc<dyn CodeVerifier>,
     config: BuiltinConfig,
-    attempts: Arc<Rate<String>>,
-    searches: Arc<Rate<UserId>>,
+    attempts: Arc<RateLimiter<String>>,
+    searches: Arc<RateLimiter<UserId>>,
 }
 
-impl Builtin {
+impl BuiltinBusiness {
     /// Creates the service over these stores.
     #[must_use]
     pub fn new(
-        stores: &Stores,
-        clock: Arc<dyn Clock>,
+        stores: &StoreSet,
+        clock: Arc<dyn TimeSource>,
         verifier: Arc<dyn CodeVerifier>,
         config: BuiltinConfig,
     ) -> Self {
-        let attempts = Arc::new(Rate::per_minute(config.failed_sign_ins));
+        let attempts = Arc::new(RateLimiter::per_minute(config.failed_sign_ins));
         Self {
             accounts: Arc::clone(&stores.account),
             devices: Arc::clone(&stores.device),
@@ -92,27 +92,30 @@ impl Builtin {
             verifier,
             config,
             attempts,
-            searches: Arc::new(Rate::per_second(SEARCHES.0, SEARCHES.1)),
+            searches: Arc::new(RateLimiter::per_second(
+                SEARCH_RATE_AND_BURST.0,
+                SEARCH_RATE_AND_BURST.1,
+            )),
         }
     }
 
     /// Signs a user in on a device, and creates the user if the phone number is new. Another user
     /// on the device stays signed in, unless the caller proves with a token that it holds the
     /// device.
-    pub async fn sign_in(&self, request: SignIn) -> Result<SignedIn, Refusal> {
+    pub async fn sign_in(&self, request: SignIn) -> Result<SignedIn, RequestRefusal> {
         let phone = request.phone;
         check_phone(&phone)?;
         self.verify(&phone, &request.code).await?;
         let device = request.device;
         if self.devices.get(device).await?.is_none() {
-            return Err(Refusal::NoSuchDevice(device));
+            return Err(RequestRefusal::NoSuchDevice(device));
         }
         let now = self.clock.now();
         let (account, is_new) = if let Some(account) = self.accounts.by_phone(&phone).await? {
             (account, false)
         } else {
-            let number = self.seq.reserve(Scope::User, 1).await?;
-            let user = UserId::new(number).ok_or(Refusal::Internal)?;
+            let number = self.seq.reserve(IdScope::User, 1).await?;
+            let user = UserId::new(number).ok_or(RequestRefusal::Internal)?;
             let at = now;
             let new = NewAccount { user, phone, at };
             self.accounts.find_or_create(&new).await?
@@ -141,25 +144,36 @@ impl Builtin {
     }
 
     /// Revokes the device's token. The caller must then close the device's connection.
-    pub async fn sign_out(&self, user: UserId, device: DeviceId) -> Result<(), Refusal> {
+    pub async fn sign_out(&self, user: UserId, device: DeviceId) -> Result<(), RequestRefusal> {
         Ok(self.accounts.revoke_token(user, device).await?)
     }
 
     /// Returns the user.
-    pub async fn get(&self, user: UserId) -> Result<UserInfo, Refusal> {
+    pub async fn get(&self, user: UserId) -> Result<UserInfo, RequestRefusal> {
         let found = self.accounts.get(&[user]).await?;
-        let account = found.into_iter().next().ok_or(Refusal::NoSuchUser(user))?;
+        let account = found
+            .into_iter()
+            .next()
+            .ok_or(RequestRefusal::NoSuchUser(user))?;
         Ok(info(account))
     }
 
     /// Changes the user's profile; `None` leaves a field unchanged. The caller must then remove the
-    /// user from the directory with [`forget`](crate::directory::Directory::forget).
-    pub async fn update(&self, user: UserId, change: AccountChange) -> Result<(), Refusal> {
-        check::text_if("nickname", change.nickname.as_deref(), check::NAME)?;
-        check::text_if("avatar_url", change.avatar_url.as_deref(), check::URL)?;
-        check::text_if("extra", change.extra.as_deref(), check::TEXT)?;
+    /// user from the directory with [`forget`](crate::directory::ProfileDirectory::forget).
+    pub async fn update(&self, user: UserId, change: AccountChange) -> Result<(), RequestRefusal> {
+        check::text_if(
+            "nickname",
+            change.nickname.as_deref(),
+            check::NAME_MAX_BYTES,
+        )?;
+        check::text_if(
+            "avatar_url",
+            change.avatar_url.as_deref(),
+            check::URL_MAX_BYTES,
+        )?;
+        check::text_if("extra", change.extra.as_deref(), check::TEXT_MAX_BYTES)?;
         if change.sex.is_some_and(|sex| !(0..=2).contains(&sex)) {
-            return Err(Refusal::bad(
+            return Err(RequestRefusal::bad(
                 "sex must be 0 (unknown), 1 (male) or 2 (female)",
             ));
         }
@@ -170,31 +184,35 @@ impl Builtin {
         {
             Ok(())
         } else {
-            Err(Refusal::NoSuchUser(user))
+            Err(RequestRefusal::NoSuchUser(user))
         }
     }
 
     /// Runs [`search`](Self::search) for a user, within the user's rate limit.
-    pub async fn search_for(&self, caller: UserId, key: &str) -> Result<Vec<UserInfo>, Refusal> {
+    pub async fn search_for(
+        &self,
+        caller: UserId,
+        key: &str,
+    ) -> Result<Vec<UserInfo>, RequestRefusal> {
         self.searches
             .take(caller)
-            .map_err(|retry_after| Refusal::RateLimited { retry_after })?;
+            .map_err(|retry_after| RequestRefusal::RateLimited { retry_after })?;
         self.search(key).await
     }
 
     /// Returns the users whose phone number or full name is `key`, or whose name begins with `key`
     /// if it is long enough.
-    pub async fn search(&self, key: &str) -> Result<Vec<UserInfo>, Refusal> {
+    pub async fn search(&self, key: &str) -> Result<Vec<UserInfo>, RequestRefusal> {
         if key.is_empty() {
-            return Err(Refusal::bad(
+            return Err(RequestRefusal::bad(
                 "key is empty; set it to a phone number, a whole name, or the beginning of a name",
             ));
         }
-        check::text("key", key, check::NAME)?;
-        let names = if letters(key) < PREFIX_LETTERS {
-            Names::Equal
+        check::text("key", key, check::NAME_MAX_BYTES)?;
+        let names = if letters(key) < MIN_PREFIX_LETTERS {
+            NicknameMatch::Equal
         } else {
-            Names::Begin
+            NicknameMatch::Begin
         };
         let most = self.config.search_page;
         let page = self.accounts.search(key, names, None, most).await?;
@@ -203,16 +221,16 @@ impl Builtin {
 
     /// Checks a verification code. The attempt is counted before the verifier is called, so that
     /// concurrent attempts cannot exceed the limit; the right code clears the count.
-    async fn verify(&self, phone: &str, code: &str) -> Result<(), Refusal> {
+    async fn verify(&self, phone: &str, code: &str) -> Result<(), RequestRefusal> {
         self.attempts
             .take(phone.to_owned())
-            .map_err(|retry_after| Refusal::RateLimited { retry_after })?;
-        if code.len() > CODE {
-            return Err(Refusal::BadCode);
+            .map_err(|retry_after| RequestRefusal::RateLimited { retry_after })?;
+        if code.len() > CODE_MAX_BYTES {
+            return Err(RequestRefusal::BadCode);
         }
-        let asked = timeout(VERIFY_WAIT, self.verifier.verify(phone, code)).await;
-        if !asked.unwrap_or(Err(Refusal::Unavailable))? {
-            return Err(Refusal::BadCode);
+        let asked = timeout(VERIFY_TIMEOUT, self.verifier.verify(phone, code)).await;
+        if !asked.unwrap_or(Err(RequestRefusal::Unavailable))? {
+            return Err(RequestRefusal::BadCode);
         }
         self.attempts.forget(&phone.to_owned());
         Ok(())
@@ -220,8 +238,13 @@ impl Builtin {
 }
 
 #[async_trait]
-impl Business for Builtin {
-    async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal> {
+impl BusinessBackend for BuiltinBusiness {
+    async fn auth(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<(), RequestRefusal> {
         self.auth_for(user, device, token).await.map(|_| ())
     }
 
@@ -230,11 +253,11 @@ impl Business for Builtin {
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<Option<Duration>, Refusal> {
+    ) -> Result<Option<Duration>, RequestRefusal> {
         // gim's test clients use this token for every existing user, on every device.
         if self.config.fixed_token && token == FIXED_TOKEN {
             if self.accounts.get(&[user]).await?.is_empty() {
-                return Err(Refusal::Unauthorized("the user does not exist"));
+                return Err(RequestRefusal::Unauthorized("the user does not exist"));
             }
             return Ok(None);
         }
@@ -246,10 +269,10 @@ impl Business for Builtin {
             same.then(|| Duration::from_millis(left))
         });
         let wrong = "the token is not valid for this user and device";
-        left.map(Some).ok_or(Refusal::Unauthorized(wrong))
+        left.map(Some).ok_or(RequestRefusal::Unauthorized(wrong))
     }
 
-    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
         let accounts = self.accounts.get(users).await?;
         Ok(accounts.into_iter().map(info).collect())
     }
@@ -262,7 +285,7 @@ fn letters(key: &str) -> usize {
     key.chars().map(|c| if is_cjk(c) { 2 } else { 1 }).sum()
 }
 
-fn check_phone(phone: &str) -> Result<(), Refusal> {
+fn check_phone(phone: &str) -> Result<(), RequestRefusal> {
     let digits = phone.strip_prefix('+').unwrap_or(phone);
     let right = (3..=20).contains(&phone.len())
         && !digits.is_empty()
@@ -270,7 +293,7 @@ fn check_phone(phone: &str) -> Result<(), Refusal> {
     if right {
         return Ok(());
     }
-    Err(Refusal::bad(
+    Err(RequestRefusal::bad(
         "phone_number must be 3 to 20 characters: digits, optionally after a leading +",
     ))
 }
@@ -289,10 +312,10 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-fn info(account: Account) -> UserInfo {
+fn info(account: UserAccount) -> UserInfo {
     UserInfo {
         user: account.user,
-        profile: Profile {
+        profile: UserProfile {
             nickname: account.nickname,
             avatar_url: account.avatar_url,
             extra: account.extra,

@@ -1,6 +1,6 @@
 //! The seam to the business backend: token checks and user profiles.
 //!
-//! A backend connects its own service by serving gim's `BusinessInt`; [`Builtin`] is gimlet's own,
+//! A backend connects its own service by serving gim's `BusinessInt`; [`BuiltinBusiness`] is gimlet's own,
 //! over [`AccountStore`](crate::store::AccountStore).
 
 use std::fmt::Debug;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
-use crate::message::Profile;
-use crate::time::Timestamp;
+use crate::message::UserProfile;
+use crate::time::UnixTimestamp;
 
 mod builtin;
 mod open;
@@ -21,8 +21,8 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use builtin::{Builtin, BuiltinConfig};
-pub use open::Open;
+pub use builtin::{BuiltinBusiness, BuiltinConfig};
+pub use open::OpenBusiness;
 pub use sign_in::{SignIn, SignedIn};
 pub use verify::{CodeVerifier, FixedCode};
 
@@ -32,21 +32,22 @@ pub struct UserInfo {
     /// The user.
     pub user: UserId,
     /// The profile shown with the user's messages.
-    pub profile: Profile,
+    pub profile: UserProfile,
     /// gim's `sex`: 0 unknown, 1 male, 2 female.
     pub sex: i32,
     /// Time of the user's creation.
-    pub created_at: Timestamp,
+    pub created_at: UnixTimestamp,
     /// Time of the last change.
-    pub updated_at: Timestamp,
+    pub updated_at: UnixTimestamp,
 }
 
 /// Requests to a business backend.
 #[async_trait]
-pub trait Business: Debug + Send + Sync + 'static {
-    /// Accepts the token, or refuses it with [`Refusal::Unauthorized`]. Any other refusal means
+pub trait BusinessBackend: Debug + Send + Sync + 'static {
+    /// Accepts the token, or refuses it with [`RequestRefusal::Unauthorized`]. Any other refusal means
     /// that the backend could not be reached.
-    async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal>;
+    async fn auth(&self, user: UserId, device: DeviceId, token: &str)
+    -> Result<(), RequestRefusal>;
 
     /// As [`auth`](Self::auth), and returns the remaining validity of the token if the backend has
     /// one: a connection ends when the token that it signed in with expires.
@@ -55,10 +56,10 @@ pub trait Business: Debug + Send + Sync + 'static {
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<Option<Duration>, Refusal> {
+    ) -> Result<Option<Duration>, RequestRefusal> {
         self.auth(user, device, token).await.map(|()| None)
     }
 
     /// Returns these users, in any order, without the unknown ones.
-    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal>;
+    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal>;
 }

@@ -3,24 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Builtin, BuiltinConfig, Business, FixedCode, SignIn, SignedIn};
-use crate::error::Refusal;
+use super::{BuiltinBusiness, BuiltinConfig, BusinessBackend, FixedCode, SignIn, SignedIn};
+use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
 use crate::memory;
-use crate::store::{AccountChange, DeviceInfo, Stores};
-use crate::time::{ManualClock, Timestamp};
+use crate::store::{AccountChange, DeviceInfo, StoreSet};
+use crate::time::{ManualClock, UnixTimestamp};
 
-struct Town {
-    builtin: Builtin,
-    stores: Stores,
+struct BusinessFixture {
+    builtin: BuiltinBusiness,
+    stores: StoreSet,
     clock: Arc<ManualClock>,
 }
 
-async fn town(config: BuiltinConfig) -> Town {
+async fn town(config: BuiltinConfig) -> BusinessFixture {
     let stores = memory::stores();
-    let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+    let clock = Arc::new(ManualClock::at(UnixTimestamp(1_000_000)));
     let verifier = Arc::new(FixedCode::default());
-    let builtin = Builtin::new(&stores, Arc::clone(&clock) as _, verifier, config);
+    let builtin = BuiltinBusiness::new(&stores, Arc::clone(&clock) as _, verifier, config);
     for n in 1..=3 {
         let info = DeviceInfo {
             kind: 1,
@@ -29,10 +29,10 @@ async fn town(config: BuiltinConfig) -> Town {
             system_version: "s".into(),
             sdk_version: "k".into(),
         };
-        let at = Timestamp(1);
+        let at = UnixTimestamp(1);
         stores.device.register(device(n), &info, at).await.unwrap();
     }
-    Town {
+    BusinessFixture {
         builtin,
         stores,
         clock,
@@ -43,17 +43,17 @@ fn device(n: u64) -> DeviceId {
     DeviceId::new(n).unwrap()
 }
 
-async fn enter(town: &Town, phone: &str, on: u64) -> Result<SignedIn, Refusal> {
+async fn enter(town: &BusinessFixture, phone: &str, on: u64) -> Result<SignedIn, RequestRefusal> {
     enter_as(town, phone, on, None).await
 }
 
 /// Signs in and presents the token of an earlier sign-in.
 async fn enter_as(
-    town: &Town,
+    town: &BusinessFixture,
     phone: &str,
     on: u64,
     shown: Option<&SignedIn>,
-) -> Result<SignedIn, Refusal> {
+) -> Result<SignedIn, RequestRefusal> {
     let request = SignIn {
         phone: phone.into(),
         code: "000000".into(),
@@ -63,14 +63,17 @@ async fn enter_as(
     town.builtin.sign_in(request).await
 }
 
-async fn welcome(town: &Town, who: &SignedIn, on: u64) -> bool {
+async fn welcome(town: &BusinessFixture, who: &SignedIn, on: u64) -> bool {
     let auth = town.builtin.auth(who.user, device(on), &who.token).await;
-    assert!(matches!(auth, Ok(()) | Err(Refusal::Unauthorized(_))));
+    assert!(matches!(
+        auth,
+        Ok(()) | Err(RequestRefusal::Unauthorized(_))
+    ));
     auth.is_ok()
 }
 
 #[tokio::test]
-async fn a_token_opens_its_own_door_until_it_expires_or_is_revoked() {
+async fn a_token_is_valid_for_its_device_until_it_expires_or_is_revoked() {
     let town = town(BuiltinConfig::default()).await;
     let alice = enter(&town, "13800000001", 1).await.unwrap();
     assert!(alice.is_new);
@@ -89,7 +92,7 @@ async fn a_token_opens_its_own_door_until_it_expires_or_is_revoked() {
 }
 
 #[tokio::test]
-async fn who_does_not_hold_the_device_ends_nobodys_sign_in() {
+async fn a_caller_without_a_valid_token_ends_no_other_sign_in() {
     let town = town(BuiltinConfig::default()).await;
     let alice = enter(&town, "13800000001", 1).await.unwrap();
     let mallory = enter(&town, "13800000002", 2).await.unwrap();
@@ -107,7 +110,7 @@ async fn who_does_not_hold_the_device_ends_nobodys_sign_in() {
 }
 
 #[tokio::test]
-async fn who_holds_the_device_ends_the_former_users_sign_in() {
+async fn a_caller_with_a_valid_token_ends_the_previous_users_sign_in() {
     let town = town(BuiltinConfig::default()).await;
     let alice = enter(&town, "13800000001", 1).await.unwrap();
     let bob = enter_as(&town, "13800000002", 1, Some(&alice))
@@ -146,7 +149,7 @@ async fn a_phone_number_is_digits() {
     }
     assert!(enter(&town, "+491701234567", 1).await.is_ok());
     let no_device = enter(&town, "13800000001", 9).await.unwrap_err();
-    assert_eq!(no_device, Refusal::NoSuchDevice(device(9)));
+    assert_eq!(no_device, RequestRefusal::NoSuchDevice(device(9)));
     let kept = town.stores.account.by_phone("13800000001").await.unwrap();
     assert!(kept.is_none());
 }
@@ -164,11 +167,17 @@ async fn wrong_codes_are_limited_per_phone() {
         town.builtin.sign_in(request)
     };
     for _ in 0..10 {
-        assert_eq!(wrong("13800000001").await.unwrap_err(), Refusal::BadCode);
+        assert_eq!(
+            wrong("13800000001").await.unwrap_err(),
+            RequestRefusal::BadCode
+        );
     }
     // Even the right code is refused now; other phone numbers are not.
     assert_eq!(enter(&town, "13800000001", 1).await.unwrap_err().code(), 8);
-    assert_eq!(wrong("13800000002").await.unwrap_err(), Refusal::BadCode);
+    assert_eq!(
+        wrong("13800000002").await.unwrap_err(),
+        RequestRefusal::BadCode
+    );
     tokio::time::advance(Duration::from_mins(1)).await;
     assert!(enter(&town, "13800000001", 1).await.is_ok());
     // Successful sign-ins are not limited.
@@ -204,7 +213,7 @@ async fn an_update_changes_what_it_names() {
     assert_eq!(refusal.code(), 10001);
     let nobody = UserId::new(99).unwrap();
     let refusal = town.builtin.get(nobody).await.unwrap_err();
-    assert_eq!(refusal, Refusal::NoSuchUser(nobody));
+    assert_eq!(refusal, RequestRefusal::NoSuchUser(nobody));
 }
 
 #[tokio::test]

@@ -5,13 +5,13 @@ use std::fmt;
 use async_trait::async_trait;
 use subtle::ConstantTimeEq as _;
 
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 
 /// Checks the code that was sent to a phone.
 #[async_trait]
 pub trait CodeVerifier: fmt::Debug + Send + Sync + 'static {
     /// Returns `true` if the code is right. A refusal means that the code could not be checked.
-    async fn verify(&self, phone: &str, code: &str) -> Result<bool, Refusal>;
+    async fn verify(&self, phone: &str, code: &str) -> Result<bool, RequestRefusal>;
 }
 
 /// Accepts one code for every phone, for development, and only where strangers cannot reach the
@@ -44,7 +44,7 @@ impl fmt::Debug for FixedCode {
 
 #[async_trait]
 impl CodeVerifier for FixedCode {
-    async fn verify(&self, _phone: &str, code: &str) -> Result<bool, Refusal> {
+    async fn verify(&self, _phone: &str, code: &str) -> Result<bool, RequestRefusal> {
         Ok(self.0.as_bytes().ct_eq(code.as_bytes()).into())
     }
 }

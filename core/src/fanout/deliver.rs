@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::envelope::Parcel;
-use crate::error::Causes;
+use crate::envelope::DeliveryBatch;
+use crate::error::ErrorChain;
 use crate::fanout::{LocalSink, plan, users};
 use crate::id::{DeviceId, Generation, NodeId, UserId};
-use crate::peer::Peer;
+use crate::peer::PeerNodes;
 use crate::store::{Device, DeviceRoute, DeviceStore, Route};
 
 /// Timeout of one store call. After a read of routes that took longer, recipients on other nodes
@@ -36,25 +36,25 @@ struct FenceTargets {
 
 /// A device's record could not be read in time.
 #[derive(Debug)]
-struct Unreadable;
+struct UnreadableDevice;
 
 /// Delivers to connections of this node and of all other nodes. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Fanout {
+pub struct MessageFanout {
     here: NodeId,
     sink: Arc<dyn LocalSink>,
-    peer: Arc<dyn Peer>,
+    peer: Arc<dyn PeerNodes>,
     routes: Arc<dyn DeviceRoute>,
     devices: Option<Arc<dyn DeviceStore>>,
 }
 
-impl Fanout {
+impl MessageFanout {
     /// Makes a fan-out from this node.
     #[must_use]
     pub const fn new(
         here: NodeId,
         sink: Arc<dyn LocalSink>,
-        peer: Arc<dyn Peer>,
+        peer: Arc<dyn PeerNodes>,
         routes: Arc<dyn DeviceRoute>,
     ) -> Self {
         Self {
@@ -75,14 +75,14 @@ impl Fanout {
     }
 
     /// Hands delivery batches to this node's connections and to the other nodes, in order.
-    pub async fn deliver(&self, parcels: Vec<Parcel>) {
+    pub async fn deliver(&self, parcels: Vec<DeliveryBatch>) {
         // Local first: it does not wait, and the connections here need not wait for the routes.
         self.local(&parcels);
         self.remote(parcels).await;
     }
 
     /// Hands delivery batches to this node's connections; does not wait.
-    pub fn local(&self, parcels: &[Parcel]) {
+    pub fn local(&self, parcels: &[DeliveryBatch]) {
         self.sink.deliver(parcels);
     }
 
@@ -95,7 +95,7 @@ impl Fanout {
     /// Hands delivery batches to the other nodes that hold connections of their recipients. Routes
     /// are read once for all batches, and not at all if there are no other nodes. A route may name
     /// a node that is not listed yet.
-    pub async fn remote(&self, parcels: Vec<Parcel>) {
+    pub async fn remote(&self, parcels: Vec<DeliveryBatch>) {
         if parcels.is_empty() || self.peer.is_alone() {
             return;
         }
@@ -155,13 +155,13 @@ impl Fanout {
             let heard = self.peer.disconnect(node, user, device, reason).await;
             (!heard).then_some(node)
         });
-        let deaf: Vec<&NodeId> = join_all(asked).await.into_iter().flatten().collect();
-        if deaf.is_empty() {
+        let unreachable: Vec<&NodeId> = join_all(asked).await.into_iter().flatten().collect();
+        if unreachable.is_empty() {
             return true;
         }
         let mut all = targets.complete;
         for target in &targets.devices {
-            all &= self.shut_out(user, target, &deaf).await;
+            all &= self.fence(user, target, &unreachable).await;
         }
         if !all {
             crate::warn_rated!(%user, "revocation not acknowledged by every connect node");
@@ -220,7 +220,7 @@ impl Fanout {
             let generation = match record {
                 Ok(Some(record)) => Some(record.generation),
                 Ok(None) => route().map(|route| route.generation),
-                Err(Unreadable) => None,
+                Err(UnreadableDevice) => None,
             };
             match generation {
                 Some(generation) => known.push(FenceTarget { device, generation }),
@@ -237,10 +237,11 @@ impl Fanout {
     }
 
     /// Returns the stored record of the device; `Ok(None)` if it is not registered.
-    async fn record(&self, device: DeviceId) -> Result<Option<Device>, Unreadable> {
-        let devices = self.devices.as_ref().ok_or(Unreadable)?;
+    async fn record(&self, device: DeviceId) -> Result<Option<Device>, UnreadableDevice> {
+        let devices = self.devices.as_ref().ok_or(UnreadableDevice)?;
         let read = timeout(STORE_WAIT, devices.get(device)).await;
-        read.map_err(|_| Unreadable)?.map_err(|_| Unreadable)
+        read.map_err(|_| UnreadableDevice)?
+            .map_err(|_| UnreadableDevice)
     }
 
     /// Fences a device on nodes that did not acknowledge a revocation. Returns `true` if the device
@@ -250,7 +251,7 @@ impl Fanout {
     /// claim a route with it that points to no node, so that the old connection can neither
     /// register again nor get delivery batches; then report the takeover to the nodes, which is
     /// repeated until they acknowledge it.
-    async fn shut_out(&self, user: UserId, target: &FenceTarget, deaf: &[&NodeId]) -> bool {
+    async fn fence(&self, user: UserId, target: &FenceTarget, unreachable: &[&NodeId]) -> bool {
         let device = target.device;
         let Some(devices) = &self.devices else {
             return false;
@@ -274,7 +275,7 @@ impl Fanout {
             Ok(Ok([raised])) => *raised,
             Ok(Ok(_)) => return false,
             Ok(Err(error)) => {
-                tracing::debug!(error = %Causes(error), %device, "generation not raised");
+                tracing::debug!(error = %ErrorChain(error), %device, "generation not raised");
                 return false;
             }
             Err(_) => {
@@ -298,7 +299,7 @@ impl Fanout {
             // Other nodes still find the old route, so the device is not fenced.
             tracing::debug!(%device, "route of a revoked connection not replaced");
         }
-        let told = deaf
+        let told = unreachable
             .iter()
             .map(|node| self.peer.supersede(node, user, device, generation));
         join_all(told).await;

@@ -11,10 +11,10 @@ mod tests;
 
 use std::fmt::Debug;
 
-pub use deliver::Fanout;
-pub use plan::{Plan, plan, users};
+pub use deliver::MessageFanout;
+pub use plan::{FanoutPlan, plan, users};
 
-use crate::envelope::Parcel;
+use crate::envelope::DeliveryBatch;
 use crate::id::{DeviceId, UserId};
 
 /// The connections of this process, as the logic role sees them: the hub, or none.
@@ -23,7 +23,7 @@ use crate::id::{DeviceId, UserId};
 /// skipped.
 pub trait LocalSink: Debug + Send + Sync + 'static {
     /// Hands delivery batches, in order, to the recipients that are connected here.
-    fn deliver(&self, parcels: &[Parcel]);
+    fn deliver(&self, parcels: &[DeliveryBatch]);
 
     /// Closes the user's connections here, on this device or on all its devices.
     fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str);
@@ -34,7 +34,7 @@ pub trait LocalSink: Debug + Send + Sync + 'static {
 pub struct NoConnections;
 
 impl LocalSink for NoConnections {
-    fn deliver(&self, _parcels: &[Parcel]) {}
+    fn deliver(&self, _parcels: &[DeliveryBatch]) {}
 
     fn disconnect(&self, _user: UserId, _device: Option<DeviceId>, _reason: &str) {}
 }

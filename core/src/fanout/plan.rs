@@ -3,28 +3,28 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use crate::envelope::Parcel;
+use crate::envelope::DeliveryBatch;
 use crate::id::{NodeId, UserId};
-use crate::map::{Map, Seeded};
+use crate::map::{FastHashMap, FastHashState};
 use crate::store::Route;
 
 /// The delivery batches for each node.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct FanoutPlan {
     /// All batches, unsplit, for this node: its sink finds its own users.
-    pub local: Vec<Parcel>,
+    pub local: Vec<DeliveryBatch>,
     /// For each other node, the batches for its users, in the given order.
-    pub remote: BTreeMap<NodeId, Vec<Parcel>>,
+    pub remote: BTreeMap<NodeId, Vec<DeliveryBatch>>,
 }
 
 /// Returns the users named by the batches, each once.
 #[must_use]
-pub fn users(parcels: &[Parcel]) -> Vec<UserId> {
-    let mut seen = HashSet::with_hasher(Seeded::default());
+pub fn users(parcels: &[DeliveryBatch]) -> Vec<UserId> {
+    let mut seen = HashSet::with_hasher(FastHashState::default());
     let named = parcels.iter().flat_map(|parcel| match parcel {
-        Parcel::Entries { to, .. } => to.iter().map(|(user, _)| *user).collect(),
-        Parcel::Live { to, .. } => to.clone(),
-        Parcel::Everyone { .. } => Vec::new(),
+        DeliveryBatch::Entries { to, .. } => to.iter().map(|(user, _)| *user).collect(),
+        DeliveryBatch::Live { to, .. } => to.clone(),
+        DeliveryBatch::Everyone { .. } => Vec::new(),
     });
     named.filter(|user| seen.insert(*user)).collect()
 }
@@ -32,41 +32,46 @@ pub fn users(parcels: &[Parcel]) -> Vec<UserId> {
 /// Plans a delivery: all batches go to this node, the parts for routed users to their nodes, and
 /// broadcasts to all of `others`.
 #[must_use]
-pub fn plan(parcels: Vec<Parcel>, routes: &[Route], here: &NodeId, others: &[NodeId]) -> Plan {
+pub fn plan(
+    parcels: Vec<DeliveryBatch>,
+    routes: &[Route],
+    here: &NodeId,
+    others: &[NodeId],
+) -> FanoutPlan {
     // Allocated at its final size: growing it would hash every user again.
-    let mut nodes: Map<UserId, Vec<&NodeId>> =
-        Map::with_capacity_and_hasher(routes.len(), Seeded::default());
+    let mut nodes: FastHashMap<UserId, Vec<&NodeId>> =
+        FastHashMap::with_capacity_and_hasher(routes.len(), FastHashState::default());
     for route in routes.iter().filter(|route| route.node != *here) {
         let of_user = nodes.entry(route.user).or_default();
         if !of_user.contains(&&route.node) {
             of_user.push(&route.node);
         }
     }
-    let mut remote: BTreeMap<NodeId, Vec<Parcel>> = BTreeMap::new();
+    let mut remote: BTreeMap<NodeId, Vec<DeliveryBatch>> = BTreeMap::new();
     for parcel in &parcels {
         match parcel {
-            Parcel::Entries { envelope, to } => {
+            DeliveryBatch::Entries { envelope, to } => {
                 for (node, to) in split(to, |(user, _)| *user, &nodes) {
                     let envelope = Arc::clone(envelope);
-                    let part = Parcel::Entries { envelope, to };
+                    let part = DeliveryBatch::Entries { envelope, to };
                     remote.entry(node.clone()).or_default().push(part);
                 }
             }
-            Parcel::Live { envelope, to } => {
+            DeliveryBatch::Live { envelope, to } => {
                 for (node, to) in split(to, |user| *user, &nodes) {
                     let envelope = Arc::clone(envelope);
-                    let part = Parcel::Live { envelope, to };
+                    let part = DeliveryBatch::Live { envelope, to };
                     remote.entry(node.clone()).or_default().push(part);
                 }
             }
-            Parcel::Everyone { .. } => {
+            DeliveryBatch::Everyone { .. } => {
                 for node in others.iter().filter(|node| *node != here) {
                     remote.entry(node.clone()).or_default().push(parcel.clone());
                 }
             }
         }
     }
-    Plan {
+    FanoutPlan {
         local: parcels,
         remote,
     }
@@ -76,7 +81,7 @@ pub fn plan(parcels: Vec<Parcel>, routes: &[Route], here: &NodeId, others: &[Nod
 fn split<'n, T: Copy>(
     to: &[T],
     user: impl Fn(&T) -> UserId,
-    nodes: &Map<UserId, Vec<&'n NodeId>>,
+    nodes: &FastHashMap<UserId, Vec<&'n NodeId>>,
 ) -> BTreeMap<&'n NodeId, Vec<T>> {
     let mut parts: BTreeMap<&NodeId, Vec<T>> = BTreeMap::new();
     for item in to {
@@ -92,9 +97,11 @@ mod tests {
     use super::*;
     use crate::envelope::Envelope;
     use crate::id::{DeviceId, Generation, MessageId};
-    use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
+    use crate::message::{
+        Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+    };
     use crate::seq::Seq;
-    use crate::time::Timestamp;
+    use crate::time::UnixTimestamp;
 
     fn user(n: u64) -> UserId {
         UserId::new(n).unwrap()
@@ -120,23 +127,23 @@ mod tests {
     fn envelope() -> Arc<Envelope> {
         let message = Message {
             id: MessageId::generate(),
-            sender: Sender::System,
-            receiver: Receiver::Everyone,
+            sender: MessageSender::System,
+            receiver: MessageReceiver::Everyone,
             mentions: Vec::new(),
             kind: 1,
-            content: Content::default(),
-            sent_at: Timestamp(0),
+            content: MessageContent::default(),
+            sent_at: UnixTimestamp(0),
             unknown: UnknownFields::NONE,
         };
         Arc::new(Envelope::new(
             Arc::new(message),
-            Arc::new(Profile::default()),
+            Arc::new(UserProfile::default()),
             0,
         ))
     }
 
-    fn entries(to: &[(u64, u64)]) -> Parcel {
-        Parcel::Entries {
+    fn entries(to: &[(u64, u64)]) -> DeliveryBatch {
+        DeliveryBatch::Entries {
             envelope: envelope(),
             to: to.iter().map(|(u, s)| (user(*u), Seq::new(*s))).collect(),
         }
@@ -159,7 +166,7 @@ mod tests {
             .iter()
             .map(|(node, parcels)| {
                 let seqs = parcels.iter().flat_map(|parcel| match parcel {
-                    Parcel::Entries { to, .. } => to.iter().map(|(_, s)| s.get()).collect(),
+                    DeliveryBatch::Entries { to, .. } => to.iter().map(|(_, s)| s.get()).collect(),
                     _ => Vec::new(),
                 });
                 (node.name.clone(), seqs.collect())
@@ -173,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_broadcast_goes_once_to_every_other_node() {
-        let parcels = vec![Parcel::Everyone {
+        let parcels = vec![DeliveryBatch::Everyone {
             envelope: envelope(),
         }];
         let plan = plan(
@@ -186,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_asked_for_once() {
+    fn each_named_user_is_returned_once() {
         let parcels = [entries(&[(1, 1), (2, 1)]), entries(&[(1, 2)])];
         assert_eq!(users(&parcels), [user(1), user(2)]);
     }

@@ -1,4 +1,5 @@
 //! Delivery to this node and to other nodes.
+//! Long because all cases share one pair of nodes.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,80 +9,85 @@ use super::*;
 use crate::envelope::Envelope;
 use crate::id::{Generation, MessageId, NodeId};
 use crate::memory;
-use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
-use crate::peer::{Alone, Peer};
+use crate::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+};
+use crate::peer::{PeerNodes, SingleNodePeer};
 use crate::seq::Seq;
 use crate::store::{
-    AckMark, Claim, Device, DeviceInfo, DeviceRoute, DeviceStore, Kind, Renewal, Route, StoreError,
-    Stores,
+    AckMark, Device, DeviceInfo, DeviceRoute, DeviceStore, LeaseRenewal, Route, RouteClaimOutcome,
+    StoreError, StoreErrorKind, StoreSet,
 };
-use crate::time::Timestamp;
+use crate::time::UnixTimestamp;
 
 /// A route store that fails, and counts its reads.
 #[derive(Debug, Default)]
-struct Broken {
+struct UnavailableRoutes {
     reads: Mutex<usize>,
     /// The store that takes claims; without it, claims fail as well.
     claims: Option<Arc<dyn DeviceRoute>>,
 }
 
 #[async_trait]
-impl DeviceRoute for Broken {
-    async fn claim(&self, route: &Route) -> Result<Claim, StoreError> {
+impl DeviceRoute for UnavailableRoutes {
+    async fn claim(&self, route: &Route) -> Result<RouteClaimOutcome, StoreError> {
         match &self.claims {
             Some(claims) => claims.claim(route).await,
-            None => Err(StoreError::new("route.claim", Kind::Unavailable)),
+            None => Err(StoreError::new("route.claim", StoreErrorKind::Unavailable)),
         }
     }
 
     async fn release(&self, _: UserId, _: DeviceId, _: Generation) -> Result<bool, StoreError> {
-        Err(StoreError::new("route.release", Kind::Unavailable))
+        Err(StoreError::new(
+            "route.release",
+            StoreErrorKind::Unavailable,
+        ))
     }
 
     async fn of(&self, _: &[UserId]) -> Result<Vec<Route>, StoreError> {
         *self.reads.lock().unwrap() += 1;
-        Err(StoreError::new("route.of", Kind::Unavailable))
+        Err(StoreError::new("route.of", StoreErrorKind::Unavailable))
     }
 
     async fn device(&self, _: UserId, _: DeviceId) -> Result<Option<Route>, StoreError> {
-        Err(StoreError::new("route.device", Kind::Unavailable))
+        Err(StoreError::new("route.device", StoreErrorKind::Unavailable))
     }
 
-    async fn renew(&self, _: &NodeId) -> Result<Renewal, StoreError> {
-        Err(StoreError::new("route.renew", Kind::Unavailable))
+    async fn renew(&self, _: &NodeId) -> Result<LeaseRenewal, StoreError> {
+        Err(StoreError::new("route.renew", StoreErrorKind::Unavailable))
     }
 
     async fn nodes(&self) -> Result<Vec<NodeId>, StoreError> {
-        Err(StoreError::new("route.nodes", Kind::Unavailable))
+        Err(StoreError::new("route.nodes", StoreErrorKind::Unavailable))
     }
 
     async fn retire(&self, _: &NodeId) -> Result<(), StoreError> {
-        Err(StoreError::new("route.retire", Kind::Unavailable))
+        Err(StoreError::new("route.retire", StoreErrorKind::Unavailable))
     }
 }
 
 /// A sign-in of a user on a device.
-type SignIn = (Arc<dyn DeviceStore>, DeviceId, UserId);
+type RecordedSignIn = (Arc<dyn DeviceStore>, DeviceId, UserId);
 
 /// Two other nodes, with a record of the calls to them.
 #[derive(Debug, Default)]
-struct Neighbours {
+struct RecordingPeerPair {
     parcels: Mutex<Vec<(String, usize)>>,
     closed: Mutex<Vec<String>>,
-    told: Mutex<Vec<(String, u64)>>,
+    takeovers: Mutex<Vec<(String, u64)>>,
     /// True if the nodes do not acknowledge revocations.
-    deaf: bool,
+    unreachable: bool,
     /// A sign-in that takes place while the nodes are called.
-    sign_in: Mutex<Option<SignIn>>,
+    sign_in: Mutex<Option<RecordedSignIn>>,
 }
 
 #[async_trait]
-impl Peer for Neighbours {
+impl PeerNodes for RecordingPeerPair {
     async fn nodes(&self) -> Vec<NodeId> {
         vec![node("b"), node("c")]
     }
 
-    async fn deliver(&self, node: &NodeId, parcels: Vec<Parcel>) -> bool {
+    async fn deliver(&self, node: &NodeId, parcels: Vec<DeliveryBatch>) -> bool {
         let noted = (node.name.clone(), parcels.len());
         self.parcels.lock().unwrap().push(noted);
         node.name != "c"
@@ -89,26 +95,26 @@ impl Peer for Neighbours {
 
     async fn supersede(&self, node: &NodeId, _: UserId, _: DeviceId, generation: Generation) {
         let told = (node.name.clone(), generation.0);
-        self.told.lock().unwrap().push(told);
+        self.takeovers.lock().unwrap().push(told);
     }
 
     async fn disconnect(&self, node: &NodeId, _: UserId, _: Option<DeviceId>, _: &str) -> bool {
         self.closed.lock().unwrap().push(node.name.clone());
         let sign_in = self.sign_in.lock().unwrap().take();
         if let Some((devices, device, user)) = sign_in {
-            let raised = devices.raise(&[(device, user)], Timestamp(2)).await;
+            let raised = devices.raise(&[(device, user)], UnixTimestamp(2)).await;
             assert!(raised.is_ok());
         }
-        !self.deaf
+        !self.unreachable
     }
 }
 
 /// Counts delivery batches.
 #[derive(Debug, Default)]
-struct Count(Mutex<usize>);
+struct CountingSink(Mutex<usize>);
 
-impl LocalSink for Count {
-    fn deliver(&self, parcels: &[Parcel]) {
+impl LocalSink for CountingSink {
+    fn deliver(&self, parcels: &[DeliveryBatch]) {
         *self.0.lock().unwrap() += parcels.len();
     }
 
@@ -132,19 +138,19 @@ fn device(n: u64) -> DeviceId {
     DeviceId::new(n).unwrap()
 }
 
-fn entry(to: u64) -> Parcel {
+fn entry(to: u64) -> DeliveryBatch {
     let message = Message {
         id: MessageId::generate(),
-        sender: Sender::System,
-        receiver: Receiver::User(user(to)),
+        sender: MessageSender::System,
+        receiver: MessageReceiver::User(user(to)),
         mentions: Vec::new(),
         kind: 1,
-        content: Content::default(),
-        sent_at: Timestamp(0),
+        content: MessageContent::default(),
+        sent_at: UnixTimestamp(0),
         unknown: UnknownFields::NONE,
     };
-    let envelope = Envelope::new(Arc::new(message), Arc::new(Profile::default()), 0);
-    Parcel::Entries {
+    let envelope = Envelope::new(Arc::new(message), Arc::new(UserProfile::default()), 0);
+    DeliveryBatch::Entries {
         envelope: Arc::new(envelope),
         to: vec![(user(to), Seq::new(1))],
     }
@@ -167,9 +173,12 @@ async fn routed() -> Arc<dyn DeviceRoute> {
 }
 
 #[tokio::test]
-async fn parcels_go_where_their_readers_are_and_one_absent_node_stops_nobody() {
-    let (sink, peer) = (Arc::new(Count::default()), Arc::new(Neighbours::default()));
-    let fanout = Fanout::new(
+async fn batches_reach_the_recipients_nodes_although_one_node_is_absent() {
+    let (sink, peer) = (
+        Arc::new(CountingSink::default()),
+        Arc::new(RecordingPeerPair::default()),
+    );
+    let fanout = MessageFanout::new(
         node("here"),
         Arc::clone(&sink) as _,
         Arc::clone(&peer) as _,
@@ -196,7 +205,7 @@ async fn a_device_is_closed_on_every_node_whatever_its_route_says() {
     };
     assert!(routes.renew(&newer.node).await.is_ok());
     routes.claim(&newer).await.unwrap();
-    let broken: Arc<dyn DeviceRoute> = Arc::new(Broken::default());
+    let broken: Arc<dyn DeviceRoute> = Arc::new(UnavailableRoutes::default());
     let listed = vec!["b", "c"];
     let cases = [
         (1, &routes, listed.clone()),
@@ -206,9 +215,12 @@ async fn a_device_is_closed_on_every_node_whatever_its_route_says() {
         (1, &broken, listed),
     ];
     for (n, routes, asked) in cases {
-        let (sink, peer) = (Arc::new(Count::default()), Arc::new(Neighbours::default()));
+        let (sink, peer) = (
+            Arc::new(CountingSink::default()),
+            Arc::new(RecordingPeerPair::default()),
+        );
         let (local, others) = (Arc::clone(&sink), Arc::clone(&peer));
-        let fanout = Fanout::new(node("here"), local, others, Arc::clone(routes));
+        let fanout = MessageFanout::new(node("here"), local, others, Arc::clone(routes));
         assert!(fanout.disconnect(user(n), Some(device(n)), "revoked").await);
         let mut closed = peer.closed.lock().unwrap().clone();
         closed.sort();
@@ -219,7 +231,7 @@ async fn a_device_is_closed_on_every_node_whatever_its_route_says() {
 
 /// Without the fence an unreachable node would go on serving the device, and register it again.
 #[tokio::test]
-async fn a_revocation_that_nobody_hears_makes_an_older_connection() {
+async fn an_unacknowledged_revocation_fences_the_device() {
     for one in [true, false] {
         for stranger in [false, true] {
             older_connection(one, stranger).await;
@@ -228,7 +240,7 @@ async fn a_revocation_that_nobody_hears_makes_an_older_connection() {
 }
 
 /// Registers a device, and signs the user with the same number in on it.
-async fn register(stores: &Stores, n: u64) {
+async fn register(stores: &StoreSet, n: u64) {
     let info = DeviceInfo {
         kind: 1,
         brand: String::new(),
@@ -236,7 +248,7 @@ async fn register(stores: &Stores, n: u64) {
         system_version: String::new(),
         sdk_version: String::new(),
     };
-    let at = Timestamp(1);
+    let at = UnixTimestamp(1);
     let registered = stores.device.register(device(n), &info, at).await;
     registered.unwrap();
     let raised = stores.device.raise(&[(device(n), user(n))], at).await;
@@ -244,7 +256,7 @@ async fn register(stores: &Stores, n: u64) {
 }
 
 /// Registers the route of a device on node b, in its first generation.
-async fn route(stores: &Stores, n: u64) -> Route {
+async fn route(stores: &StoreSet, n: u64) -> Route {
     let held = Route {
         device: device(n),
         user: user(n),
@@ -258,12 +270,12 @@ async fn route(stores: &Stores, n: u64) -> Route {
 }
 
 /// Makes a fan-out to nodes that do not acknowledge, over these stores.
-fn to_deaf_nodes(stores: &Stores) -> (Fanout, Arc<Neighbours>) {
-    let peer = Arc::new(Neighbours {
-        deaf: true,
-        ..Neighbours::default()
+fn to_unreachable_nodes(stores: &StoreSet) -> (MessageFanout, Arc<RecordingPeerPair>) {
+    let peer = Arc::new(RecordingPeerPair {
+        unreachable: true,
+        ..RecordingPeerPair::default()
     });
-    let fanout = Fanout::new(
+    let fanout = MessageFanout::new(
         node("here"),
         Arc::new(NoConnections),
         Arc::clone(&peer) as _,
@@ -275,7 +287,7 @@ fn to_deaf_nodes(stores: &Stores) -> (Fanout, Arc<Neighbours>) {
 /// Revokes one device, or all devices of the user. With `stranger`, another user has signed in
 /// under the device's id, and is the last user in the device's record.
 async fn older_connection(one: bool, stranger: bool) {
-    let (stores, at) = (memory::stores(), Timestamp(1));
+    let (stores, at) = (memory::stores(), UnixTimestamp(1));
     register(&stores, 2).await;
     if stranger {
         let raised = stores.device.raise(&[(device(2), user(9))], at).await;
@@ -298,12 +310,12 @@ async fn older_connection(one: bool, stranger: bool) {
         assert!(gone.unwrap());
     }
     for deaf in [false, true] {
-        let peer = Arc::new(Neighbours {
-            deaf,
-            ..Neighbours::default()
+        let peer = Arc::new(RecordingPeerPair {
+            unreachable: deaf,
+            ..RecordingPeerPair::default()
         });
         let (route, devices) = (Arc::clone(&stores.route), Arc::clone(&stores.device));
-        let fanout = Fanout::new(
+        let fanout = MessageFanout::new(
             node("here"),
             Arc::new(NoConnections),
             Arc::clone(&peer) as _,
@@ -315,37 +327,43 @@ async fn older_connection(one: bool, stranger: bool) {
                 .disconnect(user(2), one.then(|| device(2)), "revoked")
                 .await
         );
-        let mut told = peer.told.lock().unwrap().clone();
+        let mut told = peer.takeovers.lock().unwrap().clone();
         told.sort();
         let again = stores.route.claim(&held).await.unwrap();
         if deaf {
             assert_eq!(told, [("b".to_owned(), raised), ("c".to_owned(), raised)]);
-            assert!(matches!(again, Claim::Superseded(_)), "{again:?}");
+            assert!(
+                matches!(again, RouteClaimOutcome::Superseded(_)),
+                "{again:?}"
+            );
             assert!(stores.route.of(&[user(2)]).await.unwrap().is_empty());
         } else {
-            assert!(told.is_empty() && matches!(again, Claim::Claimed(_)));
+            assert!(told.is_empty() && matches!(again, RouteClaimOutcome::Claimed(_)));
         }
     }
     // The next sign-in has a newer generation than the fence.
     let next = stores.device.raise(&[(device(2), user(2))], at).await;
     let generation = next.unwrap()[0];
     let next = stores.route.claim(&Route { generation, ..held }).await;
-    assert!(matches!(next, Ok(Claim::Claimed(_))), "{next:?}");
+    assert!(
+        matches!(next, Ok(RouteClaimOutcome::Claimed(_))),
+        "{next:?}"
+    );
 }
 
 /// The list of nodes may be slightly older than a route.
 #[tokio::test]
 async fn a_node_that_is_not_listed_yet_gets_the_parcels_of_its_routes() {
     #[derive(Debug, Default)]
-    struct Unlisted(Neighbours);
+    struct UnlistedPeer(RecordingPeerPair);
 
     #[async_trait]
-    impl Peer for Unlisted {
+    impl PeerNodes for UnlistedPeer {
         async fn nodes(&self) -> Vec<NodeId> {
             Vec::new()
         }
 
-        async fn deliver(&self, node: &NodeId, parcels: Vec<Parcel>) -> bool {
+        async fn deliver(&self, node: &NodeId, parcels: Vec<DeliveryBatch>) -> bool {
             self.0.deliver(node, parcels).await
         }
 
@@ -356,9 +374,9 @@ async fn a_node_that_is_not_listed_yet_gets_the_parcels_of_its_routes() {
         }
     }
 
-    let peer = Arc::new(Unlisted::default());
-    let sink = Arc::new(Count::default());
-    let fanout = Fanout::new(node("here"), sink, Arc::clone(&peer) as _, routed().await);
+    let peer = Arc::new(UnlistedPeer::default());
+    let sink = Arc::new(CountingSink::default());
+    let fanout = MessageFanout::new(node("here"), sink, Arc::clone(&peer) as _, routed().await);
     fanout.deliver(vec![entry(1), entry(2)]).await;
     let handed = peer.0.parcels.lock().unwrap().clone();
     assert_eq!(handed, [("b".to_owned(), 1)]);
@@ -366,9 +384,12 @@ async fn a_node_that_is_not_listed_yet_gets_the_parcels_of_its_routes() {
 
 #[tokio::test]
 async fn routes_are_read_once_a_batch_and_never_without_other_nodes() {
-    let (sink, routes) = (Arc::new(Count::default()), Arc::new(Broken::default()));
+    let (sink, routes) = (
+        Arc::new(CountingSink::default()),
+        Arc::new(UnavailableRoutes::default()),
+    );
     let fanout = |peer| {
-        Fanout::new(
+        MessageFanout::new(
             node("here"),
             Arc::clone(&sink) as _,
             peer,
@@ -376,10 +397,10 @@ async fn routes_are_read_once_a_batch_and_never_without_other_nodes() {
         )
     };
     let parcels = || vec![entry(1), entry(2)];
-    fanout(Arc::new(Alone)).deliver(parcels()).await;
+    fanout(Arc::new(SingleNodePeer)).deliver(parcels()).await;
     assert_eq!(*routes.reads.lock().unwrap(), 0);
     // Unreadable routes delay recipients on other nodes, and none here.
-    let peer = Arc::new(Neighbours::default());
+    let peer = Arc::new(RecordingPeerPair::default());
     fanout(Arc::clone(&peer) as _).deliver(parcels()).await;
     assert_eq!(*routes.reads.lock().unwrap(), 1);
     assert!(peer.parcels.lock().unwrap().is_empty());
@@ -389,10 +410,13 @@ async fn routes_are_read_once_a_batch_and_never_without_other_nodes() {
 /// D4: with the routes lost, no node was called.
 #[tokio::test]
 async fn d4_all_devices_of_a_user_are_closed_on_every_node_although_no_route_is_known() {
-    let (sink, peer) = (Arc::new(Count::default()), Arc::new(Neighbours::default()));
+    let (sink, peer) = (
+        Arc::new(CountingSink::default()),
+        Arc::new(RecordingPeerPair::default()),
+    );
     let (local, others) = (Arc::clone(&sink), Arc::clone(&peer));
     let lost: Arc<dyn DeviceRoute> = Arc::new(memory::MemoryRoute::default());
-    let fanout = Fanout::new(node("here"), local, others, lost);
+    let fanout = MessageFanout::new(node("here"), local, others, lost);
     assert!(fanout.disconnect(user(9), None, "banned").await);
     let mut closed = peer.closed.lock().unwrap().clone();
     closed.sort();
@@ -404,7 +428,7 @@ async fn d4_all_devices_of_a_user_are_closed_on_every_node_although_no_route_is_
 #[tokio::test]
 async fn a_revocation_that_may_be_without_effect_is_not_answered_as_done() {
     let stores = memory::stores();
-    let (fanout, _) = to_deaf_nodes(&stores);
+    let (fanout, _) = to_unreachable_nodes(&stores);
     assert!(!fanout.disconnect(user(9), None, "banned").await);
     assert!(!fanout.disconnect(user(9), Some(device(9)), "banned").await);
 }
@@ -421,7 +445,7 @@ struct FaultyDevices {
 
 impl FaultyDevices {
     /// Puts a store with `readable` readable records in front of the devices.
-    fn with(stores: &mut Stores, readable: usize, change: impl FnOnce(&mut Self)) {
+    fn with(stores: &mut StoreSet, readable: usize, change: impl FnOnce(&mut Self)) {
         let mut faulty = Self {
             inner: Arc::clone(&stores.device),
             readable: Mutex::new(readable),
@@ -439,7 +463,7 @@ impl DeviceStore for FaultyDevices {
         &self,
         id: DeviceId,
         info: &DeviceInfo,
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<(), StoreError> {
         self.inner.register(id, info, at).await
     }
@@ -448,7 +472,7 @@ impl DeviceStore for FaultyDevices {
         {
             let mut readable = self.readable.lock().unwrap();
             let left = readable.checked_sub(1);
-            *readable = left.ok_or(StoreError::new("device.get", Kind::Unavailable))?;
+            *readable = left.ok_or(StoreError::new("device.get", StoreErrorKind::Unavailable))?;
         }
         self.inner.get(device).await
     }
@@ -456,7 +480,7 @@ impl DeviceStore for FaultyDevices {
     async fn raise(
         &self,
         sign_ins: &[(DeviceId, UserId)],
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<Vec<Generation>, StoreError> {
         if self.raise_hangs {
             return std::future::pending().await;
@@ -470,7 +494,7 @@ impl DeviceStore for FaultyDevices {
 
     async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, StoreError> {
         if self.acks_fail {
-            return Err(StoreError::new("device.acked", Kind::Unavailable));
+            return Err(StoreError::new("device.acked", StoreErrorKind::Unavailable));
         }
         self.inner.acked(user).await
     }
@@ -485,10 +509,10 @@ async fn a_revocation_whose_device_cannot_be_read_is_not_answered_as_done() {
             register(&stores, 2).await;
             route(&stores, 2).await;
             FaultyDevices::with(&mut stores, readable, |_| {});
-            let (fanout, peer) = to_deaf_nodes(&stores);
+            let (fanout, peer) = to_unreachable_nodes(&stores);
             let revoked = fanout.disconnect(user(2), one.then(|| device(2)), "revoked");
             assert!(!revoked.await, "readable {readable}, one {one}");
-            assert!(peer.told.lock().unwrap().is_empty());
+            assert!(peer.takeovers.lock().unwrap().is_empty());
         }
     }
 }
@@ -513,12 +537,12 @@ async fn a_revocation_whose_list_of_devices_is_unreadable_is_not_answered_as_don
         } else {
             let claims = Some(Arc::clone(&stores.route));
             let reads = Mutex::default();
-            stores.route = Arc::new(Broken { reads, claims });
+            stores.route = Arc::new(UnavailableRoutes { reads, claims });
         }
-        let (fanout, peer) = to_deaf_nodes(&stores);
+        let (fanout, peer) = to_unreachable_nodes(&stores);
         assert!(!fanout.disconnect(user(2), None, "banned").await);
         // The devices that are known are fenced nevertheless.
-        assert_eq!(peer.told.lock().unwrap().len(), 2, "{acks_fail}");
+        assert_eq!(peer.takeovers.lock().unwrap().len(), 2, "{acks_fail}");
     }
 }
 
@@ -527,10 +551,10 @@ async fn a_revocation_whose_list_of_devices_is_unreadable_is_not_answered_as_don
 async fn a_revocation_whose_route_is_not_replaced_is_not_answered_as_done() {
     let mut stores = memory::stores();
     register(&stores, 2).await;
-    stores.route = Arc::new(Broken::default());
-    let (fanout, peer) = to_deaf_nodes(&stores);
+    stores.route = Arc::new(UnavailableRoutes::default());
+    let (fanout, peer) = to_unreachable_nodes(&stores);
     assert!(!fanout.disconnect(user(2), Some(device(2)), "revoked").await);
-    assert_eq!(peer.told.lock().unwrap().len(), 2);
+    assert_eq!(peer.takeovers.lock().unwrap().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -539,7 +563,7 @@ async fn a_revocation_whose_device_store_hangs_is_answered() {
     register(&stores, 2).await;
     route(&stores, 2).await;
     FaultyDevices::with(&mut stores, usize::MAX, |it| it.raise_hangs = true);
-    let (fanout, _) = to_deaf_nodes(&stores);
+    let (fanout, _) = to_unreachable_nodes(&stores);
     let revoked = fanout.disconnect(user(2), Some(device(2)), "revoked");
     let revoked = tokio::time::timeout(std::time::Duration::from_mins(1), revoked).await;
     assert_eq!(revoked, Ok(false));
@@ -551,11 +575,11 @@ async fn a_sign_in_during_a_revocation_is_not_fenced() {
     let stores = memory::stores();
     register(&stores, 2).await;
     route(&stores, 2).await;
-    let (fanout, peer) = to_deaf_nodes(&stores);
+    let (fanout, peer) = to_unreachable_nodes(&stores);
     let sign_in = (Arc::clone(&stores.device), device(2), user(2));
     *peer.sign_in.lock().unwrap() = Some(sign_in);
     assert!(fanout.disconnect(user(2), None, "banned").await);
-    assert!(peer.told.lock().unwrap().is_empty());
+    assert!(peer.takeovers.lock().unwrap().is_empty());
     let record = stores.device.get(device(2)).await.unwrap().unwrap();
     assert_eq!(record.generation, Generation(2));
 }
@@ -565,24 +589,27 @@ async fn a_sign_in_during_a_revocation_is_not_fenced() {
 async fn an_unregistered_device_is_fenced_by_its_route() {
     let stores = memory::stores();
     let sign_in = [(device(2), user(2))];
-    let raised = stores.device.raise(&sign_in, Timestamp(1)).await;
+    let raised = stores.device.raise(&sign_in, UnixTimestamp(1)).await;
     assert_eq!(raised.unwrap(), [Generation(1)]);
     let held = route(&stores, 2).await;
     for one in [true, false] {
-        let (fanout, peer) = to_deaf_nodes(&stores);
+        let (fanout, peer) = to_unreachable_nodes(&stores);
         let revoked = fanout.disconnect(user(2), one.then(|| device(2)), "revoked");
         assert!(revoked.await);
-        assert_eq!(peer.told.lock().unwrap().len(), 2);
+        assert_eq!(peer.takeovers.lock().unwrap().len(), 2);
         let again = stores.route.claim(&held).await.unwrap();
-        assert!(matches!(again, Claim::Superseded(_)), "{again:?}");
+        assert!(
+            matches!(again, RouteClaimOutcome::Superseded(_)),
+            "{again:?}"
+        );
         // The next round finds the device signed in again.
-        let raised = stores.device.raise(&sign_in, Timestamp(1)).await;
+        let raised = stores.device.raise(&sign_in, UnixTimestamp(1)).await;
         let generation = raised.unwrap()[0];
         let next = Route {
             generation,
             ..held.clone()
         };
         let next = stores.route.claim(&next).await.unwrap();
-        assert!(matches!(next, Claim::Claimed(_)), "{next:?}");
+        assert!(matches!(next, RouteClaimOutcome::Claimed(_)), "{next:?}");
     }
 }

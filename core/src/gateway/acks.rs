@@ -1,6 +1,6 @@
 //! Acks, collected and written in batches. A lost ack costs at most a repeat (law 9).
 //!
-//! A mark stays visible here until the store has it. [`Acks::noted`] must therefore be read before
+//! A mark stays visible here until the store has it. [`PendingAcks::noted`] must therefore be read before
 //! the stored marks and never after them: a write that ends between the two reads is then seen
 //! twice instead of not at all.
 
@@ -8,37 +8,37 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::Inner;
+use super::GatewayInner;
 use crate::id::{DeviceId, UserId};
-use crate::map::Map;
+use crate::map::FastHashMap;
 use crate::seq::Seq;
 use crate::store::AckMark;
 
 /// Maximum number of acks in one call to the logic role.
-pub(super) const BATCH: usize = 1_000;
+pub(super) const ACKS_PER_CALL: usize = 1_000;
 
 /// Largest acked seq of each device.
-type Marks = Map<(UserId, DeviceId), Seq>;
+type AckMarks = FastHashMap<(UserId, DeviceId), Seq>;
 
 /// Acks that the store does not have yet.
 #[derive(Debug, Default)]
-struct Unwritten {
+struct UnwrittenAcks {
     /// Recorded since the last write began.
-    pending: Marks,
+    pending: AckMarks,
     /// Handed to the store, which has not answered yet.
-    writing: Marks,
+    writing: AckMarks,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Acks {
-    unwritten: Mutex<Unwritten>,
+pub(super) struct PendingAcks {
+    unwritten: Mutex<UnwrittenAcks>,
     /// Notified when a mark is pending.
     some: Notify,
     /// Notified when a connection has ended, so that the write does not wait for the period.
     now: Notify,
 }
 
-impl Acks {
+impl PendingAcks {
     pub(super) fn note(&self, user: UserId, device: DeviceId, upto: Seq) {
         let mut marks = self.lock();
         let mark = marks.pending.entry((user, device)).or_default();
@@ -51,7 +51,7 @@ impl Acks {
     /// marks.
     pub(super) fn noted(&self, user: UserId, device: DeviceId) -> Seq {
         let marks = self.lock();
-        let of = |from: &Marks| from.get(&(user, device)).copied().unwrap_or_default();
+        let of = |from: &AckMarks| from.get(&(user, device)).copied().unwrap_or_default();
         of(&marks.pending).max(of(&marks.writing))
     }
 
@@ -67,7 +67,7 @@ impl Acks {
         let batch: Vec<_> = marks
             .pending
             .iter()
-            .take(BATCH)
+            .take(ACKS_PER_CALL)
             .map(|(&(user, device), &upto)| AckMark { user, device, upto })
             .collect();
         for ack in &batch {
@@ -81,7 +81,7 @@ impl Acks {
     /// Ends a write. Marks of a failed write are dropped: they cost a repeat, and they must not
     /// pile up while the store is unavailable.
     fn end_write(&self) {
-        self.lock().writing = Marks::default();
+        self.lock().writing = AckMarks::default();
     }
 
     /// Requests another write if marks are pending.
@@ -91,7 +91,7 @@ impl Acks {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Unwritten> {
+    fn lock(&self) -> MutexGuard<'_, UnwrittenAcks> {
         self.unwritten
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -99,7 +99,7 @@ impl Acks {
 }
 
 /// Writes pending acks every `ack_flush`, when a connection ends, and at shutdown.
-pub(super) async fn run(inner: &Inner) {
+pub(super) async fn run(inner: &GatewayInner) {
     loop {
         tokio::select! {
             biased;
@@ -116,7 +116,7 @@ pub(super) async fn run(inner: &Inner) {
     flush(inner).await;
 }
 
-async fn flush(inner: &Inner) {
+async fn flush(inner: &GatewayInner) {
     loop {
         let acks = inner.acks.begin_write();
         if acks.is_empty() {

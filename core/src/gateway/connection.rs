@@ -7,25 +7,25 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Gateway, SyncFromZero};
+use super::{ConnectGateway, SyncFromZero};
 use crate::envelope::Envelope;
-use crate::error::Refusal;
-use crate::hub::{CloseReason, Handle, Identity, Work};
+use crate::error::RequestRefusal;
+use crate::hub::{CloseReason, ConnectionHandle, ConnectionIdentity, ConnectionWork};
 use crate::id::{Epoch, RoomId};
-use crate::message::{Draft, Sender};
+use crate::message::{MessageDraft, MessageSender};
 use crate::page::PageLimit;
-use crate::sending::Sending;
+use crate::send_future::SendFuture;
 use crate::seq::Seq;
 use crate::store::Head;
 
 /// Interval at which a fenced connection checks whether the pause has ended.
-const NOT_FRESH: Duration = Duration::from_millis(200);
+const FENCED_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Time that a SYNC waits for a read permit.
-const READ_TURN: Duration = Duration::from_millis(1_500);
+const READ_PERMIT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Pages that one SYNC of a legacy client reads while they hold nothing but its own sends.
-const MAX_OWN_PAGES: usize = 4;
+const MAX_OWN_SEND_PAGES: usize = 4;
 
 /// A page for SYNC, before the wire trims it to its frame.
 #[derive(Debug)]
@@ -47,33 +47,37 @@ pub struct SyncPage {
 /// A signed-in connection. Dropping it ends the connection: it leaves the hub and its room, its
 /// route is released, and its acks are written.
 #[derive(Debug)]
-pub struct Connection {
-    gateway: Gateway,
-    handle: Arc<Handle>,
+pub struct ClientConnection {
+    gateway: ConnectGateway,
+    handle: Arc<ConnectionHandle>,
     /// Entries from this device's last ack up to here are its own sends only.
     own_upto: AtomicU64,
-    fragile: bool,
+    legacy: bool,
 }
 
-impl Connection {
-    pub(super) const fn new(gateway: Gateway, handle: Arc<Handle>, fragile: bool) -> Self {
+impl ClientConnection {
+    pub(super) const fn new(
+        gateway: ConnectGateway,
+        handle: Arc<ConnectionHandle>,
+        fragile: bool,
+    ) -> Self {
         Self {
             gateway,
             handle,
             own_upto: AtomicU64::new(0),
-            fragile,
+            legacy: fragile,
         }
     }
 
     /// Returns the user, device and sign-in of this connection.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &ConnectionIdentity {
         self.handle.identity()
     }
 
     /// Returns the connection as the hub sees it.
     #[must_use]
-    pub const fn handle(&self) -> &Arc<Handle> {
+    pub const fn handle(&self) -> &Arc<ConnectionHandle> {
         &self.handle
     }
 
@@ -87,8 +91,8 @@ impl Connection {
     /// [`head`](Self::head).
     ///
     /// # Errors
-    /// [`Refusal::RateLimited`] if the user sends more requests than it may.
-    pub fn heartbeat(&self) -> Result<(Epoch, Seq), Refusal> {
+    /// [`RequestRefusal::RateLimited`] if the user sends more requests than it may.
+    pub fn heartbeat(&self) -> Result<(Epoch, Seq), RequestRefusal> {
         self.take_rate()?;
         self.gateway.inner.heads.ask(self.identity().user);
         Ok(self.head())
@@ -96,7 +100,7 @@ impl Connection {
 
     /// Reads the page that answers a SYNC from `asked`. The wire calls [`synced`](Self::synced)
     /// once it knows how much of the page fits its frame.
-    pub async fn sync(&self, asked: Seq) -> Result<SyncPage, Refusal> {
+    pub async fn sync(&self, asked: Seq) -> Result<SyncPage, RequestRefusal> {
         self.take_rate()?;
         self.check_owner().await?;
         let inner = &self.gateway.inner;
@@ -125,8 +129,8 @@ impl Connection {
             items: inner.limits.page_items,
             bytes: inner.limits.page_bytes,
         };
-        let turn = tokio::time::timeout(READ_TURN, inner.reads.acquire()).await;
-        let _turn = turn.map_err(|_| Refusal::Unavailable)?;
+        let turn = tokio::time::timeout(READ_PERMIT_TIMEOUT, inner.reads.acquire()).await;
+        let _turn = turn.map_err(|_| RequestRefusal::Unavailable)?;
         let mut page = inner.logic.page(user, from, limit).await?;
         let mut upto = page.upto(from);
         if from < asked && asked <= page.head.head {
@@ -138,7 +142,7 @@ impl Connection {
                 |seq: Seq, envelope: &Envelope| seq > asked || !identity.sent(&envelope.message);
             page.items.retain(|(seq, envelope)| wanted(*seq, envelope));
             let mut pages = 1;
-            while page.items.is_empty() && page.more && pages < MAX_OWN_PAGES {
+            while page.items.is_empty() && page.more && pages < MAX_OWN_SEND_PAGES {
                 pages += 1;
                 page = inner.logic.page(user, upto, limit).await?;
                 upto = page.upto(upto);
@@ -183,35 +187,35 @@ impl Connection {
     }
 
     /// Sends on the user's behalf. Sends are stored in the order of these calls.
-    pub fn send(&self, draft: Draft) -> Sending {
-        let Identity { user, device, .. } = *self.identity();
-        let sender = Sender::User {
+    pub fn send(&self, draft: MessageDraft) -> SendFuture {
+        let ConnectionIdentity { user, device, .. } = *self.identity();
+        let sender = MessageSender::User {
             user,
             device: Some(device),
         };
         let inner = &self.gateway.inner;
-        if !inner.pulse.is_fresh(Instant::now()) {
+        if !inner.pause_detector.is_current(Instant::now()) {
             // Fenced after a pause: the device may have signed in elsewhere, so ownership is
             // checked after the routes were compared and before anything is stored.
             let (gateway, handle) = (self.gateway.clone(), Arc::clone(&self.handle));
-            return Sending::later(async move {
-                gateway.inner.pulse.fresh().await;
+            return SendFuture::lazy(async move {
+                gateway.inner.pause_detector.wait_until_current().await;
                 owns(&handle)?;
                 gateway.inner.logic.send(sender, draft).await
             });
         }
         match owns(&self.handle) {
             Ok(()) => inner.logic.send(sender, draft),
-            Err(refusal) => Sending::done(Err(refusal)),
+            Err(refusal) => SendFuture::done(Err(refusal)),
         }
     }
 
     /// Moves the subscription to another room, or ends it. From `from` on (inclusive) the kept
-    /// history follows through [`Work::Read`], then new messages; `Seq::ZERO` means new messages
+    /// history follows through [`ConnectionWork::Read`], then new messages; `Seq::ZERO` means new messages
     /// only.
     ///
     /// A move that has begun is completed even if this future is dropped.
-    pub async fn subscribe(&self, room: Option<RoomId>, from: Seq) -> Result<(), Refusal> {
+    pub async fn subscribe(&self, room: Option<RoomId>, from: Seq) -> Result<(), RequestRefusal> {
         self.take_rate()?;
         self.check_owner().await?;
         // The cursor moves first: from here on no message of the old room is queued, although the
@@ -236,30 +240,30 @@ impl Connection {
         });
         moved.await.unwrap_or_else(|panic| {
             crate::error_rated!(%panic, "a room subscription panicked");
-            Err(Refusal::Unavailable)
+            Err(RequestRefusal::Unavailable)
         })
     }
 
     /// Polls for the next work of the connection's task; registers the task to be woken.
-    pub fn poll_work(&self, cx: &Context<'_>, now: Instant) -> Poll<Work> {
-        if self.poll_fresh(cx, now).is_ready() {
+    pub fn poll_work(&self, cx: &Context<'_>, now: Instant) -> Poll<ConnectionWork> {
+        if self.poll_current(cx, now).is_ready() {
             self.handle.poll_work(cx, now)
         } else {
-            self.handle.poll_close(cx).map(Work::Close)
+            self.handle.poll_close(cx).map(ConnectionWork::Close)
         }
     }
 
     /// Polls until the connection may be served, which is not the case during and right after a
     /// pause of the process. Work taken before a pause is not written either until the routes were
     /// compared. Registers the task to be woken.
-    pub fn poll_fresh(&self, cx: &Context<'_>, now: Instant) -> Poll<()> {
-        let pulse = &self.gateway.inner.pulse;
-        if pulse.is_fresh(now) {
+    pub fn poll_current(&self, cx: &Context<'_>, now: Instant) -> Poll<()> {
+        let pulse = &self.gateway.inner.pause_detector;
+        if pulse.is_current(now) {
             return Poll::Ready(());
         }
         // Registers the task first, then checks again: the pause may have ended in between.
         let _ = self.handle.poll_close(cx);
-        if pulse.is_fresh(Instant::now()) {
+        if pulse.is_current(Instant::now()) {
             return Poll::Ready(());
         }
         Poll::Pending
@@ -276,29 +280,29 @@ impl Connection {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let now = Instant::now();
-        if self.gateway.inner.pulse.is_fresh(now) {
+        if self.gateway.inner.pause_detector.is_current(now) {
             self.handle.next_deadline()
         } else {
             // The end of the pause may have come before the task registered, so it is checked again
             // soon.
-            Some(now + NOT_FRESH)
+            Some(now + FENCED_POLL_INTERVAL)
         }
     }
 
     /// Reads a page of the inbox and requests a page of the room's history, as far as they are
-    /// needed; called for [`Work::Read`]. The history arrives later and does not delay the inbox.
+    /// needed; called for [`ConnectionWork::Read`]. The history arrives later and does not delay the inbox.
     ///
     /// # Errors
     /// The store could not be read; a later call continues.
-    pub async fn read(&self) -> Result<(), Refusal> {
+    pub async fn read(&self) -> Result<(), RequestRefusal> {
         let read = self.read_inbox().await;
         self.gateway.inner.histories.request(&self.handle);
         read
     }
 
-    async fn read_inbox(&self) -> Result<(), Refusal> {
+    async fn read_inbox(&self) -> Result<(), RequestRefusal> {
         let inner = &self.gateway.inner;
-        inner.pulse.fresh().await;
+        inner.pause_detector.wait_until_current().await;
         let _turn = inner.reads.acquire().await;
         let Some(after) = self.handle.begin_read() else {
             return Ok(());
@@ -308,7 +312,7 @@ impl Connection {
             bytes: inner.limits.page_bytes,
         };
         // From here on, dropping the future marks the read as failed, so that it is tried again.
-        let _reading = Reading(&self.handle);
+        let _reading = InboxReadGuard(&self.handle);
         let page = inner.logic.page(self.identity().user, after, limit).await?;
         if !self.handle.fill(page.items, page.more, page.head.head) {
             crate::error_rated!(user = %self.identity().user, "inbox is shorter than announced");
@@ -322,18 +326,18 @@ impl Connection {
     /// restart.
     fn up_to_date(&self, asked: Seq) -> Option<Head> {
         // A legacy client may not have received the pushes before its own sends.
-        let all = !self.fragile || asked == Seq::ZERO;
+        let all = !self.legacy || asked == Seq::ZERO;
         all.then(|| self.handle.up_to_date(asked)).flatten()
     }
 
     /// Returns the seq after which the page for a SYNC from `asked` starts.
-    async fn sync_start(&self, asked: Seq) -> Result<Seq, Refusal> {
+    async fn sync_start(&self, asked: Seq) -> Result<Seq, RequestRefusal> {
         let inner = &self.gateway.inner;
         let by_ack = asked == Seq::ZERO && inner.from_zero != SyncFromZero::All;
-        if !by_ack && (!self.fragile || asked == Seq::ZERO) {
+        if !by_ack && (!self.legacy || asked == Seq::ZERO) {
             return Ok(asked);
         }
-        let Identity { user, device, .. } = *self.identity();
+        let ConnectionIdentity { user, device, .. } = *self.identity();
         let by_user = by_ack && inner.from_zero == SyncFromZero::UserAck;
         // Acks that are not written yet are read before the stored ones; `acks` says why.
         let noted = if by_user {
@@ -358,21 +362,21 @@ impl Connection {
 
     /// Charges the user's request rate for a request that costs more than its packet: a read of the
     /// store, a subscription, or a comparison of heads.
-    fn take_rate(&self) -> Result<(), Refusal> {
+    fn take_rate(&self) -> Result<(), RequestRefusal> {
         let taken = self.gateway.inner.requests.take(self.identity().user);
-        taken.map_err(|retry_after| Refusal::RateLimited { retry_after })
+        taken.map_err(|retry_after| RequestRefusal::RateLimited { retry_after })
     }
 
-    async fn check_owner(&self) -> Result<(), Refusal> {
-        self.gateway.inner.pulse.fresh().await;
+    async fn check_owner(&self) -> Result<(), RequestRefusal> {
+        self.gateway.inner.pause_detector.wait_until_current().await;
         owns(&self.handle)
     }
 }
 
 /// Checks that the connection still owns its device.
-fn owns(handle: &Handle) -> Result<(), Refusal> {
+fn owns(handle: &ConnectionHandle) -> Result<(), RequestRefusal> {
     if handle.is_superseded() {
-        return Err(Refusal::Unauthorized(
+        return Err(RequestRefusal::Unauthorized(
             "this connection does not own its device any more",
         ));
     }
@@ -380,15 +384,15 @@ fn owns(handle: &Handle) -> Result<(), Refusal> {
 }
 
 /// Marks the read as failed when it is dropped, so that an abandoned read is tried again.
-struct Reading<'a>(&'a Handle);
+struct InboxReadGuard<'a>(&'a ConnectionHandle);
 
-impl Drop for Reading<'_> {
+impl Drop for InboxReadGuard<'_> {
     fn drop(&mut self) {
         self.0.read_failed();
     }
 }
 
-impl Drop for Connection {
+impl Drop for ClientConnection {
     fn drop(&mut self) {
         let inner = &self.gateway.inner;
         // The hub first: from here on nothing is queued for the connection. The store's part cannot

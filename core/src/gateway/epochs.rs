@@ -4,23 +4,23 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Inner;
+use super::GatewayInner;
 use crate::hub::CloseReason;
 use crate::id::{Epoch, UserId};
 use crate::seq::Seq;
 
 /// Interval between two reads of the epoch: one small read per node.
-const EPOCH_CHECK: Duration = Duration::from_secs(1);
+const EPOCH_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Period over which the connections of a node come back to the new history.
-const COME_BACK: Duration = Duration::from_secs(3);
+const RECONNECT_SPREAD: Duration = Duration::from_secs(3);
 
 /// Reads the epoch regularly, from the first connection on.
-pub(super) async fn run(inner: &Inner) {
+pub(super) async fn run(inner: &GatewayInner) {
     loop {
         tokio::select! {
             biased;
             () = inner.token.cancelled() => return,
-            () = tokio::time::sleep(EPOCH_CHECK) => {}
+            () = tokio::time::sleep(EPOCH_CHECK_INTERVAL) => {}
         }
         if inner.epoch.load(Ordering::Relaxed) == 0 {
             continue;
@@ -35,7 +35,7 @@ pub(super) async fn run(inner: &Inner) {
 /// Adopts an epoch that was read. If it differs from the one before, every connection is closed,
 /// because the entries it was served belong to a history that has ended. Clients of the extension
 /// learn the new epoch when they come back, and start over.
-pub(super) fn adopt(inner: &Inner, epoch: Epoch) {
+pub(super) fn adopt(inner: &GatewayInner, epoch: Epoch) {
     let before = inner.epoch.swap(epoch.0, Ordering::Relaxed);
     if before == 0 || before == epoch.0 {
         return;
@@ -47,14 +47,14 @@ pub(super) fn adopt(inner: &Inner, epoch: Epoch) {
     );
     // The epoch was changed first, so a client that signs in from here on learns the new one.
     inner.hub.each_open(|handle| {
-        let after = COME_BACK.mul_f64(rand::random::<f64>());
+        let after = RECONNECT_SPREAD.mul_f64(rand::random::<f64>());
         handle.close(CloseReason::Shutdown { after });
     });
 }
 
 /// Ends the history because an inbox is shorter than the entries served from it, so that nothing
 /// more is accepted under the old epoch.
-pub(super) async fn went_back(inner: &Inner, user: UserId, seen: Seq) {
+pub(super) async fn went_back(inner: &GatewayInner, user: UserId, seen: Seq) {
     let known = Epoch(inner.epoch.load(Ordering::Relaxed));
     crate::error_rated!(%user, seen = seen.get(), "inbox is shorter than what was served");
     match inner.logic.went_back(user, seen, known).await {

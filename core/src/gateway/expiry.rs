@@ -10,21 +10,21 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::Inner;
+use super::GatewayInner;
 
 /// Pause between two rounds, so that connections that expire close together are closed together.
-const APART: Duration = Duration::from_secs(1);
+const EXPIRY_ROUND_PAUSE: Duration = Duration::from_secs(1);
 
 /// The expiry of tokens.
 #[derive(Debug)]
-pub(super) struct Expiry {
+pub(super) struct TokenExpiry {
     began: Instant,
     /// The earliest expiry; 0 if no token expires.
     next: AtomicU32,
     earlier: Notify,
 }
 
-impl Expiry {
+impl TokenExpiry {
     pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
@@ -64,7 +64,7 @@ impl Expiry {
 }
 
 /// Closes connections whose token has expired, until the gateway stops.
-pub(super) async fn run(inner: &Inner) {
+pub(super) async fn run(inner: &GatewayInner) {
     let expiry = &inner.expiry;
     loop {
         let next = expiry.next.load(Ordering::Acquire);
@@ -85,6 +85,6 @@ pub(super) async fn run(inner: &Inner) {
         expiry.next.store(0, Ordering::Release);
         let next = inner.hub.close_expired(expiry.seconds(Instant::now()));
         expiry.note(next);
-        tokio::time::sleep(APART).await;
+        tokio::time::sleep(EXPIRY_ROUND_PAUSE).await;
     }
 }

@@ -5,23 +5,23 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Inner, epochs};
+use super::{GatewayInner, epochs};
 use crate::id::UserId;
 use crate::seq::Seq;
 
 /// Maximum number of users in one `heads` call.
-const BATCH: usize = 1_000;
+const USERS_PER_CALL: usize = 1_000;
 
 #[derive(Debug, Default)]
-pub(super) struct Heads {
-    asked: Mutex<HashSet<UserId>>,
+pub(super) struct HeadComparisons {
+    requested: Mutex<HashSet<UserId>>,
     some: Notify,
 }
 
-impl Heads {
+impl HeadComparisons {
     /// Requests a comparison of this user's head.
     pub(super) fn ask(&self, user: UserId) {
-        self.asked
+        self.requested
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(user);
@@ -29,13 +29,16 @@ impl Heads {
     }
 
     fn take(&self) -> Vec<UserId> {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self
+            .requested
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *asked).into_iter().collect()
     }
 }
 
 /// Collects requests for `head_check`, then asks the logic role once.
-pub(super) async fn run(inner: &Inner) {
+pub(super) async fn run(inner: &GatewayInner) {
     loop {
         tokio::select! {
             biased;
@@ -46,7 +49,7 @@ pub(super) async fn run(inner: &Inner) {
             () = inner.token.cancelled() => return,
             () = tokio::time::sleep(inner.limits.head_check) => {}
         }
-        for users in inner.heads.take().chunks(BATCH) {
+        for users in inner.heads.take().chunks(USERS_PER_CALL) {
             // The served seqs are read before the heads: a head that is read later and is still
             // below them proves that the inbox went back.
             let served: Vec<Seq> = users.iter().map(|user| inner.hub.served(*user)).collect();

@@ -13,32 +13,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::error::Causes;
-use crate::hub::Handle;
+use crate::error::ErrorChain;
+use crate::hub::ConnectionHandle;
 use crate::id::{ConnId, RoomId};
 use crate::page::PageLimit;
 use crate::store::RoomStore;
 
 /// Maximum number of reads at a time, over all rooms of the node. A read of one page occupies Redis
 /// for about a millisecond; four keep it busy without a queue in front of other calls.
-const CONCURRENT_READS: usize = 4;
+const HISTORY_READ_CONCURRENCY: usize = 4;
 
 /// Half of a connection's default outbox, so that a page always fits an empty outbox.
-const PAGE: PageLimit = PageLimit {
+const HISTORY_PAGE_LIMIT: PageLimit = PageLimit {
     items: 100,
     bytes: 128 * 1024,
 };
 
 /// Connections that wait for a page of one room, by connection. A connection that subscribes again
 /// replaces its previous request.
-type Waiting = HashMap<ConnId, Request>;
+type RoomRequests = HashMap<ConnId, HistoryRequest>;
 
 /// A connection's request for the next page of its room.
 #[derive(Debug)]
-struct Request {
-    handle: Arc<Handle>,
+struct HistoryRequest {
+    handle: Arc<ConnectionHandle>,
     /// Number that distinguishes this request from earlier ones of the same connection.
-    ticket: u64,
+    request_id: u64,
 }
 
 /// The reads of room histories on this node.
@@ -49,7 +49,7 @@ pub(super) struct RoomHistories {
     permits: Semaphore,
     tickets: AtomicU64,
     /// Requests by room; a room is present while a task reads for it.
-    rooms: Mutex<HashMap<RoomId, Waiting>>,
+    rooms: Mutex<HashMap<RoomId, RoomRequests>>,
 }
 
 impl RoomHistories {
@@ -57,7 +57,7 @@ impl RoomHistories {
         Self {
             store,
             tracker,
-            permits: Semaphore::new(CONCURRENT_READS),
+            permits: Semaphore::new(HISTORY_READ_CONCURRENCY),
             tickets: AtomicU64::new(1),
             rooms: Mutex::default(),
         }
@@ -65,14 +65,14 @@ impl RoomHistories {
 
     /// Requests the next page for this connection if it needs one. Does not wait: the page is
     /// queued at the connection when it was read.
-    pub(super) fn request(self: &Arc<Self>, handle: &Arc<Handle>) {
+    pub(super) fn request(self: &Arc<Self>, handle: &Arc<ConnectionHandle>) {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let Some(room) = handle.request_history(ticket) else {
             return;
         };
-        let request = Request {
+        let request = HistoryRequest {
             handle: Arc::clone(handle),
-            ticket,
+            request_id: ticket,
         };
         let conn = handle.identity().conn;
         match self.lock().entry(room) {
@@ -80,7 +80,7 @@ impl RoomHistories {
                 waiting.into_mut().insert(conn, request);
             }
             Entry::Vacant(free) => {
-                free.insert(Waiting::from([(conn, request)]));
+                free.insert(RoomRequests::from([(conn, request)]));
                 self.tracker.spawn(Arc::clone(self).run(room));
             }
         }
@@ -104,36 +104,36 @@ impl RoomHistories {
 
     /// Reads page after page, each from the lowest seq still needed, until every request is served
     /// or a read fails.
-    async fn serve(&self, room: RoomId, mut requests: Vec<Request>) {
+    async fn serve(&self, room: RoomId, mut requests: Vec<HistoryRequest>) {
         loop {
             let wanted = requests.iter();
             // From the lowest seq, so that the page does not begin after any request's place.
-            let wanted = wanted.filter_map(|it| it.handle.requested_from(room, it.ticket));
+            let wanted = wanted.filter_map(|it| it.handle.requested_from(room, it.request_id));
             let Some(from) = wanted.min() else { return };
             let read = {
                 let _permit = self.permits.acquire().await;
-                self.store.history(room, from, PAGE).await
+                self.store.history(room, from, HISTORY_PAGE_LIMIT).await
             };
             let before = requests.len();
             match &read {
                 Ok(history) => {
-                    requests.retain(|it| !it.handle.fill_room(room, it.ticket, history));
+                    requests.retain(|it| !it.handle.fill_room(room, it.request_id, history));
                 }
                 Err(error) => {
-                    tracing::debug!(error = %Causes(error), %room, "room history not read");
+                    tracing::debug!(error = %ErrorChain(error), %room, "room history not read");
                 }
             }
             // All requests fail together: a retry of each one alone would fail in the same way.
             if requests.len() == before {
                 for it in &requests {
-                    it.handle.history_failed(room, it.ticket);
+                    it.handle.history_failed(room, it.request_id);
                 }
                 return;
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, RoomRequests>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,21 +1,21 @@
 //! The connect role: the operations of a signed-in connection, independent of its wire.
 //!
-//! A [`Gateway`] holds the hub and calls the logic role through [`Logic`]; it knows neither sockets
+//! A [`ConnectGateway`] holds the hub and calls the logic role through [`LogicRole`]; it knows neither sockets
 //! nor databases. Its background tasks write acks in batches, compare heads in batches, read the
 //! heads of new connections, check the epoch, renew the node's lease, detect pauses of the process,
 //! and close connections whose token has expired.
 
 mod acks;
 mod connection;
-mod crowd;
 mod epochs;
 mod expiry;
 mod heads;
 mod histories;
-mod pulse;
+mod pause_detector;
+mod room_fanout;
 mod rooms;
 mod routes;
-mod starts;
+mod sign_in_heads;
 #[cfg(test)]
 mod tests;
 
@@ -29,39 +29,39 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use acks::Acks;
-use expiry::Expiry;
-use heads::Heads;
+use acks::PendingAcks;
+use expiry::TokenExpiry;
+use heads::HeadComparisons;
 use histories::RoomHistories;
-use pulse::Pulse;
-use rooms::Rooms;
-use routes::Routes;
-use starts::Starts;
+use pause_detector::PauseDetector;
+use rooms::RoomSubscriptions;
+use routes::RouteRegistration;
+use sign_in_heads::SignInHeads;
 
-pub use connection::{Connection, SyncPage};
+pub use connection::{ClientConnection, SyncPage};
 
-use crate::error::Refusal;
-use crate::hub::{CloseReason, Handle, Hub, Identity};
+use crate::error::RequestRefusal;
+use crate::hub::{CloseReason, ConnectionHandle, ConnectionHub, ConnectionIdentity};
 use crate::id::{DeviceId, Epoch, NodeId, RoomId, UserId};
 use crate::limits::Limits;
-use crate::logic::Logic;
-use crate::peer::Peer;
-use crate::service::rate::Rate;
+use crate::logic::LogicRole;
+use crate::peer::PeerNodes;
+use crate::service::rate::RateLimiter;
 use crate::store::{DeviceRoute, RoomSink, RoomStore};
 
 /// Reasons to refuse a sign-in whose token was right but which was overtaken.
-const AGAIN: &str = "this device has signed in again meanwhile";
-const ELSEWHERE: &str = "this device has signed in elsewhere meanwhile";
-const REVOKED: &str = "this token was revoked meanwhile";
+const SIGNED_IN_AGAIN: &str = "this device has signed in again meanwhile";
+const SIGNED_IN_ELSEWHERE: &str = "this device has signed in elsewhere meanwhile";
+const TOKEN_REVOKED: &str = "this token was revoked meanwhile";
 
 /// Returns whether a sign-in was refused although its token was right, because a newer sign-in or a
 /// revocation overtook it. Such a refusal is not a guessed token.
 #[must_use]
-pub fn was_overtaken(refusal: &Refusal) -> bool {
-    let Refusal::Unauthorized(why) = refusal else {
+pub fn was_overtaken(refusal: &RequestRefusal) -> bool {
+    let RequestRefusal::Unauthorized(why) = refusal else {
         return false;
     };
-    [AGAIN, ELSEWHERE, REVOKED].contains(why)
+    [SIGNED_IN_AGAIN, SIGNED_IN_ELSEWHERE, TOKEN_REVOKED].contains(why)
 }
 
 /// Start of a device's first page when its client names no seq.
@@ -91,30 +91,30 @@ pub struct SignInRequest {
     pub protocol: u32,
     /// Set for a legacy client, one of gim over TCP: it parses one frame per read, loses pushes
     /// that follow its own sends, and accepts nothing before its first SYNC reply.
-    pub fragile: bool,
+    pub legacy: bool,
 }
 
 /// The connect role of a node; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Gateway {
-    inner: Arc<Inner>,
+pub struct ConnectGateway {
+    inner: Arc<GatewayInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    hub: Arc<Hub>,
-    logic: Arc<dyn Logic>,
+struct GatewayInner {
+    hub: Arc<ConnectionHub>,
+    logic: Arc<dyn LogicRole>,
     room_store: Arc<dyn RoomStore>,
-    rooms: Arc<Rooms>,
+    rooms: Arc<RoomSubscriptions>,
     histories: Arc<RoomHistories>,
-    acks: Acks,
-    heads: Heads,
-    starts: Starts,
-    routes: Routes,
-    pulse: Pulse,
-    expiry: Expiry,
+    acks: PendingAcks,
+    heads: HeadComparisons,
+    sign_in_heads: SignInHeads,
+    routes: RouteRegistration,
+    pause_detector: PauseDetector,
+    expiry: TokenExpiry,
     reads: Semaphore,
-    requests: Rate<UserId>,
+    requests: RateLimiter<UserId>,
     epoch: AtomicU64,
     limits: Arc<Limits>,
     from_zero: SyncFromZero,
@@ -122,7 +122,7 @@ struct Inner {
     token: CancellationToken,
 }
 
-impl Gateway {
+impl ConnectGateway {
     /// Starts the gateway's tasks on `tracker`. They end when `token` is cancelled, after a last
     /// flush.
     #[expect(
@@ -132,31 +132,31 @@ impl Gateway {
     #[must_use]
     pub fn start(
         node: NodeId,
-        hub: Arc<Hub>,
-        logic: Arc<dyn Logic>,
+        hub: Arc<ConnectionHub>,
+        logic: Arc<dyn LogicRole>,
         room_store: Arc<dyn RoomStore>,
         route: Arc<dyn DeviceRoute>,
-        peer: Arc<dyn Peer>,
+        peer: Arc<dyn PeerNodes>,
         limits: Limits,
         from_zero: SyncFromZero,
         tracker: &TaskTracker,
         token: &CancellationToken,
     ) -> Self {
         let gateway = Self {
-            inner: Arc::new(Inner {
-                rooms: Arc::new(Rooms::new(Arc::clone(&hub), tracker.clone())),
+            inner: Arc::new(GatewayInner {
+                rooms: Arc::new(RoomSubscriptions::new(Arc::clone(&hub), tracker.clone())),
                 histories: Arc::new(RoomHistories::new(Arc::clone(&room_store), tracker.clone())),
                 hub,
                 logic,
                 room_store,
-                acks: Acks::default(),
-                heads: Heads::default(),
-                starts: Starts::default(),
-                routes: Routes::new(node, route, peer, limits.lease),
-                pulse: Pulse::new(),
-                expiry: Expiry::new(),
+                acks: PendingAcks::default(),
+                heads: HeadComparisons::default(),
+                sign_in_heads: SignInHeads::default(),
+                routes: RouteRegistration::new(node, route, peer, limits.lease),
+                pause_detector: PauseDetector::new(),
+                expiry: TokenExpiry::new(),
                 reads: Semaphore::new(limits.parallel_reads),
-                requests: Rate::per_second(limits.request_rate, limits.request_burst),
+                requests: RateLimiter::per_second(limits.request_rate, limits.request_burst),
                 epoch: AtomicU64::new(0),
                 limits: Arc::new(limits),
                 from_zero,
@@ -167,15 +167,17 @@ impl Gateway {
         let (acks, heads, routes) = (gateway.clone(), gateway.clone(), gateway.clone());
         tracker.spawn(async move { acks::run(&acks.inner).await });
         tracker.spawn(async move { heads::run(&heads.inner).await });
-        for _ in 0..starts::LANES {
+        for _ in 0..sign_in_heads::HEAD_READ_CONCURRENCY {
             let starts = gateway.clone();
-            tracker.spawn(async move { starts::run(&starts.inner, &starts.inner.tracker).await });
+            tracker.spawn(
+                async move { sign_in_heads::run(&starts.inner, &starts.inner.tracker).await },
+            );
         }
         tracker.spawn(async move { routes::run(&routes.inner).await });
         let epochs = gateway.clone();
         tracker.spawn(async move { epochs::run(&epochs.inner).await });
         let pulse = gateway.clone();
-        tracker.spawn(async move { pulse::run(&pulse.inner).await });
+        tracker.spawn(async move { pause_detector::run(&pulse.inner).await });
         let expiry = gateway.clone();
         tracker.spawn(async move { expiry::run(&expiry.inner).await });
         gateway
@@ -183,7 +185,7 @@ impl Gateway {
 
     /// Returns the hub of live connections.
     #[must_use]
-    pub fn hub(&self) -> &Arc<Hub> {
+    pub fn hub(&self) -> &Arc<ConnectionHub> {
         &self.inner.hub
     }
 
@@ -200,7 +202,10 @@ impl Gateway {
     /// # Errors
     /// `Unauthorized` for a wrong token, or if a newer sign-in or a revocation overtook this one;
     /// `Unavailable` and `Unknown` if the logic role did not answer.
-    pub async fn sign_in(&self, request: SignInRequest) -> Result<Connection, Refusal> {
+    pub async fn sign_in(
+        &self,
+        request: SignInRequest,
+    ) -> Result<ClientConnection, RequestRefusal> {
         let inner = &self.inner;
         let SignInRequest {
             user,
@@ -208,7 +213,7 @@ impl Gateway {
             token,
             client,
             protocol,
-            fragile,
+            legacy: fragile,
         } = request;
         // The order of these steps matters:
         // - `begin` is read before the token is checked, so a revocation in between is found by
@@ -222,7 +227,7 @@ impl Gateway {
         let end = inner.limits.end_expired;
         let expires = inner.expiry.at(granted.token_left.filter(|_| end));
         let conn = inner.hub.next_conn();
-        let identity = Identity {
+        let identity = ConnectionIdentity {
             conn,
             user,
             device,
@@ -231,27 +236,27 @@ impl Gateway {
             expires,
             client,
         };
-        let handle = Arc::new(Handle::new(
+        let handle = Arc::new(ConnectionHandle::new(
             identity,
             fragile,
             &inner.limits,
             inner.hub.lag_counter(),
         ));
         if !inner.hub.insert(&handle) {
-            return Err(Refusal::Unauthorized(AGAIN));
+            return Err(RequestRefusal::Unauthorized(SIGNED_IN_AGAIN));
         }
         // After `insert`: the expiry task looks at the connections in the hub.
         inner.expiry.note(expires);
         // From here on, dropping this value removes the connection from the hub.
-        let connection = Connection::new(self.clone(), handle, fragile);
+        let connection = ClientConnection::new(self.clone(), handle, fragile);
         if inner.hub.revoked_since(user, device, begin) {
-            return Err(Refusal::Unauthorized(REVOKED));
+            return Err(RequestRefusal::Unauthorized(TOKEN_REVOKED));
         }
         if !inner.routes.claim_new(connection.handle()).await {
-            return Err(Refusal::Unauthorized(ELSEWHERE));
+            return Err(RequestRefusal::Unauthorized(SIGNED_IN_ELSEWHERE));
         }
         self.epoch().await?;
-        let head = inner.starts.head(user).await?;
+        let head = inner.sign_in_heads.head(user).await?;
         connection.handle().start(head);
         Ok(connection)
     }
@@ -275,7 +280,11 @@ impl Gateway {
 
     /// Adds a connection, whose cursor is in the room already, to the room's members. The first
     /// member of the node subscribes the node.
-    async fn join_room(&self, room: RoomId, handle: &Arc<Handle>) -> Result<(), Refusal> {
+    async fn join_room(
+        &self,
+        room: RoomId,
+        handle: &Arc<ConnectionHandle>,
+    ) -> Result<(), RequestRefusal> {
         let inner = &self.inner;
         // The gate is held until the store has answered. Without it, a member that leaves at the
         // same time could end the node's subscription after this one was counted (C-16, C-17).
@@ -298,7 +307,7 @@ impl Gateway {
     }
 
     /// Removes a connection from a room, and ends the node's subscription with its last member.
-    async fn leave_room(&self, room: RoomId, handle: &Handle) {
+    async fn leave_room(&self, room: RoomId, handle: &ConnectionHandle) {
         let inner = &self.inner;
         let _gate = inner.rooms.gate(room).await;
         // The connection may have come back while this waited.
@@ -314,7 +323,7 @@ impl Gateway {
     }
 
     /// Returns the epoch of the inboxes' history; the first call reads it.
-    async fn epoch(&self) -> Result<Epoch, Refusal> {
+    async fn epoch(&self) -> Result<Epoch, RequestRefusal> {
         let known = self.inner.epoch.load(Ordering::Relaxed);
         if known != 0 {
             return Ok(Epoch(known));

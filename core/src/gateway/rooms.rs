@@ -6,26 +6,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio_util::task::TaskTracker;
 
-use super::crowd::Crowd;
-use crate::hub::{Handle, Hub};
+use super::room_fanout::RoomFanout;
+use crate::hub::{ConnectionHandle, ConnectionHub};
 use crate::id::{ConnId, RoomId};
 use crate::store::{RoomItem, RoomSink};
 
 /// The node's room subscribers. The store delivers a room's messages in order, and the room's
 /// fan-out keeps that order.
 #[derive(Debug)]
-pub(super) struct Rooms {
-    hub: Arc<Hub>,
+pub(super) struct RoomSubscriptions {
+    hub: Arc<ConnectionHub>,
     tracker: TaskTracker,
-    open: Mutex<HashMap<RoomId, Arc<Crowd>>>,
+    open: Mutex<HashMap<RoomId, Arc<RoomFanout>>>,
     /// Held while the node subscribes to a room or unsubscribes from it, so that the two cannot
     /// overtake each other (gim-defects C-16, C-17). One lock per room that is being changed: a
     /// store that hangs over one room delays no other.
     gates: Mutex<HashMap<RoomId, Arc<AsyncMutex<()>>>>,
 }
 
-impl Rooms {
-    pub(super) fn new(hub: Arc<Hub>, tracker: TaskTracker) -> Self {
+impl RoomSubscriptions {
+    pub(super) fn new(hub: Arc<ConnectionHub>, tracker: TaskTracker) -> Self {
         Self {
             hub,
             tracker,
@@ -35,10 +35,10 @@ impl Rooms {
     }
 
     /// Acquires the lock under which the node subscribes to the room or unsubscribes.
-    pub(super) async fn gate(&self, room: RoomId) -> Gate<'_> {
+    pub(super) async fn gate(&self, room: RoomId) -> RoomGate<'_> {
         let mutex = Arc::clone(lock(&self.gates).entry(room).or_default());
         // From here on, the last holder removes the lock from the map.
-        let mut gate = Gate {
+        let mut gate = RoomGate {
             rooms: self,
             room,
             mutex: Arc::clone(&mutex),
@@ -49,11 +49,11 @@ impl Rooms {
     }
 
     /// Adds a subscriber; returns whether it is the room's first on this node.
-    pub(super) fn enter(&self, room: RoomId, handle: &Arc<Handle>) -> bool {
+    pub(super) fn enter(&self, room: RoomId, handle: &Arc<ConnectionHandle>) -> bool {
         let mut rooms = lock(&self.open);
         let crowd = rooms.entry(room).or_insert_with(|| {
             let (hub, tracker) = (Arc::clone(&self.hub), self.tracker.clone());
-            Arc::new(Crowd::new(room, hub, tracker))
+            Arc::new(RoomFanout::new(room, hub, tracker))
         });
         crowd.enter(handle) == 1
     }
@@ -81,21 +81,21 @@ impl Rooms {
         lock(&self.open).len()
     }
 
-    fn crowd(&self, room: RoomId) -> Option<Arc<Crowd>> {
+    fn fanout(&self, room: RoomId) -> Option<Arc<RoomFanout>> {
         lock(&self.open).get(&room).cloned()
     }
 }
 
 /// The lock of one room, released when it is dropped.
 #[derive(Debug)]
-pub(super) struct Gate<'a> {
-    rooms: &'a Rooms,
+pub(super) struct RoomGate<'a> {
+    rooms: &'a RoomSubscriptions,
     room: RoomId,
     mutex: Arc<AsyncMutex<()>>,
     held: Option<OwnedMutexGuard<()>>,
 }
 
-impl Drop for Gate<'_> {
+impl Drop for RoomGate<'_> {
     fn drop(&mut self) {
         self.held = None;
         let mut gates = lock(&self.rooms.gates);
@@ -106,15 +106,15 @@ impl Drop for Gate<'_> {
     }
 }
 
-impl RoomSink for Rooms {
+impl RoomSink for RoomSubscriptions {
     fn deliver(&self, item: &Arc<RoomItem>) {
-        if let Some(crowd) = self.crowd(item.room) {
+        if let Some(crowd) = self.fanout(item.room) {
             crowd.deliver(item);
         }
     }
 
     fn interrupted(&self, room: RoomId) {
-        if let Some(crowd) = self.crowd(room) {
+        if let Some(crowd) = self.fanout(room) {
             crowd.interrupted();
         }
     }

@@ -13,19 +13,19 @@ use futures_util::stream;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
-use super::Inner;
-use crate::error::Causes;
-use crate::hub::{Handle, Identity};
+use super::GatewayInner;
+use crate::error::ErrorChain;
+use crate::hub::{ConnectionHandle, ConnectionIdentity};
 use crate::id::{Generation, NodeId};
-use crate::peer::Peer;
-use crate::store::{Claim, DeviceRoute, Route, StoreError};
+use crate::peer::PeerNodes;
+use crate::store::{DeviceRoute, Route, RouteClaimOutcome, StoreError};
 
 /// Routes registered in parallel after a lease has expired.
-const AT_ONCE: usize = 64;
+const ROUTE_CLAIM_CONCURRENCY: usize = 64;
 
 /// Outcome of a claim with respect to older connections of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claimed {
+enum ClaimResult {
     /// The store has no older route.
     Alone,
     /// The node with the older connection was notified.
@@ -37,10 +37,10 @@ enum Claimed {
 }
 
 #[derive(Debug)]
-pub(super) struct Routes {
+pub(super) struct RouteRegistration {
     node: NodeId,
     store: Arc<dyn DeviceRoute>,
-    peer: Arc<dyn Peer>,
+    peer: Arc<dyn PeerNodes>,
     lease: Duration,
     /// Set after a failed call: all routes are registered again.
     dirty: AtomicBool,
@@ -50,11 +50,11 @@ pub(super) struct Routes {
     looked: AsyncMutex<Option<Instant>>,
 }
 
-impl Routes {
+impl RouteRegistration {
     pub(super) fn new(
         node: NodeId,
         store: Arc<dyn DeviceRoute>,
-        peer: Arc<dyn Peer>,
+        peer: Arc<dyn PeerNodes>,
         lease: Duration,
     ) -> Self {
         Self {
@@ -71,16 +71,18 @@ impl Routes {
     /// Registers a new connection. If a node that the store does not name may hold an older one,
     /// every node is notified. Returns `false` if the device has a newer connection on another
     /// node.
-    pub(super) async fn claim_new(&self, handle: &Handle) -> bool {
+    pub(super) async fn claim_new(&self, handle: &ConnectionHandle) -> bool {
         let hidden = match self.claim(handle).await {
-            Claimed::Overtaken => return false,
-            Claimed::TookOver => false,
+            ClaimResult::Overtaken => return false,
+            ClaimResult::TookOver => false,
             // A generation above 1 means an earlier sign-in, whose route may have been lost.
-            Claimed::Alone => handle.identity().generation > Generation(1) && self.forgot().await,
-            Claimed::Unanswered => true,
+            ClaimResult::Alone => {
+                handle.identity().generation > Generation(1) && self.forgot().await
+            }
+            ClaimResult::Unanswered => true,
         };
         if hidden {
-            let Identity {
+            let ConnectionIdentity {
                 user,
                 device,
                 generation,
@@ -95,7 +97,7 @@ impl Routes {
     }
 
     /// Registers the connection, and notifies the node with the older one.
-    async fn claim(&self, handle: &Handle) -> Claimed {
+    async fn claim(&self, handle: &ConnectionHandle) -> ClaimResult {
         let identity = handle.identity();
         let route = Route {
             device: identity.device,
@@ -105,20 +107,20 @@ impl Routes {
             client: identity.client,
         };
         match self.store.claim(&route).await {
-            Ok(Claim::Claimed(None)) => Claimed::Alone,
-            Ok(Claim::Claimed(Some(old))) => {
+            Ok(RouteClaimOutcome::Claimed(None)) => ClaimResult::Alone,
+            Ok(RouteClaimOutcome::Claimed(Some(old))) => {
                 if old.node != self.node {
                     self.peer
                         .supersede(&old.node, old.user, old.device, identity.generation)
                         .await;
                 }
-                Claimed::TookOver
+                ClaimResult::TookOver
             }
-            Ok(Claim::Superseded(_)) => Claimed::Overtaken,
+            Ok(RouteClaimOutcome::Superseded(_)) => ClaimResult::Overtaken,
             Err(error) => {
-                crate::warn_rated!(error = %Causes(&error), "route not registered yet, retrying");
+                crate::warn_rated!(error = %ErrorChain(&error), "route not registered yet, retrying");
                 self.doubt();
-                Claimed::Unanswered
+                ClaimResult::Unanswered
             }
         }
     }
@@ -143,7 +145,7 @@ impl Routes {
             *lock(&self.forgotten) = Some(Instant::now());
         }
         if let Err(error) = taken {
-            tracing::debug!(error = %Causes(&error), "first lease not taken, retrying");
+            tracing::debug!(error = %ErrorChain(&error), "first lease not taken, retrying");
         }
     }
 
@@ -175,7 +177,7 @@ impl Routes {
     }
 
     /// Releases the connection's route, unless a newer connection has replaced it.
-    pub(super) async fn release(&self, handle: &Handle) {
+    pub(super) async fn release(&self, handle: &ConnectionHandle) {
         let identity = handle.identity();
         if let Err(error) = self
             .store
@@ -189,7 +191,7 @@ impl Routes {
 
 /// Renews the lease three times per lease period, and registers all routes again if the lease had
 /// expired or a call had failed.
-pub(super) async fn run(inner: &Inner) {
+pub(super) async fn run(inner: &GatewayInner) {
     let routes = &inner.routes;
     routes.take_first_lease().await;
     let mut period = tokio::time::interval(inner.limits.lease / 3);
@@ -207,7 +209,7 @@ pub(super) async fn run(inner: &Inner) {
                 }
             }
             Err(error) => {
-                crate::warn_rated!(error = %Causes(&error), "lease not renewed, retrying");
+                crate::warn_rated!(error = %ErrorChain(&error), "lease not renewed, retrying");
                 routes.dirty.store(true, Ordering::Relaxed);
             }
         }
@@ -218,9 +220,9 @@ pub(super) async fn run(inner: &Inner) {
 }
 
 /// Renews the lease and registers every connection, after a pause of this process.
-pub(super) async fn refresh(inner: &Inner) {
+pub(super) async fn refresh(inner: &GatewayInner) {
     if let Err(error) = inner.routes.renew().await {
-        crate::warn_rated!(error = %Causes(&error), "lease not renewed after a pause, retrying");
+        crate::warn_rated!(error = %ErrorChain(&error), "lease not renewed after a pause, retrying");
         inner.routes.doubt();
     }
     register_all(inner).await;
@@ -228,17 +230,18 @@ pub(super) async fn refresh(inner: &Inner) {
 
 /// Registers every connection, and requests a comparison of every head, because pushes may have
 /// been lost meanwhile.
-async fn register_all(inner: &Inner) {
+async fn register_all(inner: &GatewayInner) {
     let mut handles = Vec::new();
     inner.hub.each(|handle| handles.push(Arc::clone(handle)));
-    let claims = stream::iter(handles).for_each_concurrent(AT_ONCE, |handle| async move {
-        if inner.routes.claim(&handle).await == Claimed::Overtaken {
-            let identity = handle.identity();
-            handle.supersede();
-            tracing::debug!(device = %identity.device, "connection superseded elsewhere");
-        }
-        inner.heads.ask(handle.identity().user);
-    });
+    let claims =
+        stream::iter(handles).for_each_concurrent(ROUTE_CLAIM_CONCURRENCY, |handle| async move {
+            if inner.routes.claim(&handle).await == ClaimResult::Overtaken {
+                let identity = handle.identity();
+                handle.supersede();
+                tracing::debug!(device = %identity.device, "connection superseded elsewhere");
+            }
+            inner.heads.ask(handle.identity().user);
+        });
     claims.await;
 }
 
@@ -251,21 +254,21 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::envelope::Parcel;
+    use crate::envelope::DeliveryBatch;
     use crate::id::{ConnId, DeviceId, UserId};
     use crate::memory::MemoryRoute;
 
     /// One other node, which records the generations it is notified of.
     #[derive(Debug, Default)]
-    struct Other(Mutex<Vec<u64>>);
+    struct RecordingOtherNode(Mutex<Vec<u64>>);
 
     #[async_trait]
-    impl Peer for Other {
+    impl PeerNodes for RecordingOtherNode {
         async fn nodes(&self) -> Vec<NodeId> {
             vec![NodeId::boot("other")]
         }
 
-        async fn deliver(&self, _: &NodeId, _: Vec<Parcel>) -> bool {
+        async fn deliver(&self, _: &NodeId, _: Vec<DeliveryBatch>) -> bool {
             false
         }
 
@@ -278,8 +281,8 @@ mod tests {
         }
     }
 
-    fn handle(generation: u64) -> Handle {
-        let identity = Identity {
+    fn handle(generation: u64) -> ConnectionHandle {
+        let identity = ConnectionIdentity {
             conn: ConnId::new(1).unwrap(),
             user: UserId::new(1).unwrap(),
             device: DeviceId::new(7).unwrap(),
@@ -288,14 +291,17 @@ mod tests {
             expires: 0,
             client: None,
         };
-        Handle::new(identity, false, &Arc::default(), &Arc::default())
+        ConnectionHandle::new(identity, false, &Arc::default(), &Arc::default())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_the_store_forgot_everything_a_takeover_is_told_to_every_node() {
-        let (store, other) = (Arc::new(MemoryRoute::default()), Arc::new(Other::default()));
+    async fn a_takeover_notifies_every_node_after_the_store_lost_its_data() {
+        let (store, other) = (
+            Arc::new(MemoryRoute::default()),
+            Arc::new(RecordingOtherNode::default()),
+        );
         let (here, lease) = (NodeId::boot("here"), Duration::from_secs(15));
-        let routes = Routes::new(
+        let routes = RouteRegistration::new(
             here.clone(),
             Arc::clone(&store) as _,
             Arc::clone(&other) as _,
@@ -333,12 +339,15 @@ mod tests {
 
     /// D11: the routes were lost, and a node that has just started takes a device over.
     #[tokio::test(start_paused = true)]
-    async fn d11_a_fresh_node_tells_every_node_while_the_store_is_new() {
-        let (store, other) = (Arc::new(MemoryRoute::default()), Arc::new(Other::default()));
+    async fn d11_a_new_node_notifies_every_node_while_the_store_is_new() {
+        let (store, other) = (
+            Arc::new(MemoryRoute::default()),
+            Arc::new(RecordingOtherNode::default()),
+        );
         let lease = MemoryRoute::LEASE;
         // It holds its own lease, because it was the first to renew after the loss.
         let fresh = || {
-            Routes::new(
+            RouteRegistration::new(
                 NodeId::boot("fresh"),
                 Arc::clone(&store) as _,
                 Arc::clone(&other) as _,

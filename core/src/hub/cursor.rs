@@ -9,7 +9,7 @@ use crate::seq::Seq;
 
 /// State of a connection with respect to pushes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum SyncPhase {
     /// Signed in, but no SYNC yet: pushes only raise `seen`.
     Waiting,
     /// A SYNC was answered and more follows: the client is about to request the next page.
@@ -20,7 +20,7 @@ pub(super) enum Phase {
 
 /// Decision about a pushed entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PushVerdict {
     /// The next entry: queue it.
     Next,
     /// Ahead of the next entry: hold it until its predecessors have arrived.
@@ -32,7 +32,7 @@ pub(super) enum Verdict {
 /// Position of a connection in its inbox.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor {
-    phase: Phase,
+    phase: SyncPhase,
     served: Seq,
     seen: Seq,
     /// The highest entry known when the read in progress began; `None` without one.
@@ -44,7 +44,7 @@ pub(super) struct Cursor {
 impl Cursor {
     pub(super) const fn new() -> Self {
         Self {
-            phase: Phase::Waiting,
+            phase: SyncPhase::Waiting,
             served: Seq::ZERO,
             seen: Seq::ZERO,
             reading: None,
@@ -52,7 +52,7 @@ impl Cursor {
         }
     }
 
-    pub(super) const fn phase(&self) -> Phase {
+    pub(super) const fn phase(&self) -> SyncPhase {
         self.phase
     }
 
@@ -65,29 +65,29 @@ impl Cursor {
     }
 
     /// Decides about the push of this entry.
-    pub(super) fn offer(&mut self, seq: Seq) -> Verdict {
+    pub(super) fn offer(&mut self, seq: Seq) -> PushVerdict {
         self.seen = self.seen.max(seq);
-        if self.phase != Phase::Live || seq <= self.served {
-            return Verdict::Drop;
+        if self.phase != SyncPhase::Live || seq <= self.served {
+            return PushVerdict::Drop;
         }
         if self.lagging {
             // The read in progress may have begun before this entry. Holding it lets the read end
             // without another one.
             return if self.reading.is_some() {
-                Verdict::Ahead
+                PushVerdict::Ahead
             } else {
-                Verdict::Drop
+                PushVerdict::Drop
             };
         }
         if seq == self.served.next() {
-            Verdict::Next
+            PushVerdict::Next
         } else {
-            Verdict::Ahead
+            PushVerdict::Ahead
         }
     }
 
     /// Marks the entry as served: it was queued, or needs no writing.
-    pub(super) fn pass(&mut self, seq: Seq) {
+    pub(super) fn mark_served(&mut self, seq: Seq) {
         self.served = self.served.max(seq);
         self.seen = self.seen.max(seq);
     }
@@ -100,17 +100,17 @@ impl Cursor {
     /// Records that the inbox reaches this far. Returns whether a live connection is behind.
     pub(super) fn hint(&mut self, head: Seq) -> bool {
         self.seen = self.seen.max(head);
-        let behind = self.phase == Phase::Live && self.seen > self.served;
+        let behind = self.phase == SyncPhase::Live && self.seen > self.served;
         self.lagging |= behind;
         behind
     }
 
     /// Records that a SYNC was answered with everything up to `upto`.
     pub(super) fn synced(&mut self, upto: Seq, more: bool) {
-        self.pass(upto);
+        self.mark_served(upto);
         match self.phase {
-            Phase::Live => {}
-            _ if more => self.phase = Phase::Paging,
+            SyncPhase::Live => {}
+            _ if more => self.phase = SyncPhase::Paging,
             _ => self.go_live(),
         }
     }
@@ -118,18 +118,18 @@ impl Cursor {
     /// Goes live in one step: if entries above `served` were seen meanwhile, the inbox is read
     /// first.
     pub(super) fn go_live(&mut self) {
-        self.phase = Phase::Live;
+        self.phase = SyncPhase::Live;
         self.lagging |= self.seen > self.served;
     }
 
     /// Counts everything up to `head` as served, for a client that sends no SYNC.
     pub(super) fn start_at(&mut self, head: Seq) {
-        self.pass(head);
+        self.mark_served(head);
     }
 
     /// Returns whether the connection is live and behind.
     pub(super) fn lags(&self) -> bool {
-        self.lagging && self.phase == Phase::Live
+        self.lagging && self.phase == SyncPhase::Live
     }
 
     /// Returns whether the inbox must be read now.
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn pushes_before_sync_only_raise_what_was_seen() {
         let mut cursor = Cursor::new();
-        assert_eq!(cursor.offer(Seq::new(3)), Verdict::Drop);
+        assert_eq!(cursor.offer(Seq::new(3)), PushVerdict::Drop);
         cursor.synced(Seq::new(2), false);
         assert!(
             cursor.wants_read(),
@@ -194,10 +194,10 @@ mod tests {
     #[test]
     fn next_behind_and_ahead() {
         let mut cursor = live_at(2);
-        assert_eq!(cursor.offer(Seq::new(2)), Verdict::Drop);
-        assert_eq!(cursor.offer(Seq::new(3)), Verdict::Next);
-        cursor.pass(Seq::new(3));
-        assert_eq!(cursor.offer(Seq::new(5)), Verdict::Ahead);
+        assert_eq!(cursor.offer(Seq::new(2)), PushVerdict::Drop);
+        assert_eq!(cursor.offer(Seq::new(3)), PushVerdict::Next);
+        cursor.mark_served(Seq::new(3));
+        assert_eq!(cursor.offer(Seq::new(5)), PushVerdict::Ahead);
         assert!(!cursor.wants_read(), "its predecessor may still come");
     }
 
@@ -205,10 +205,10 @@ mod tests {
     fn a_page_with_more_behind_it_does_not_go_live() {
         let mut cursor = Cursor::new();
         cursor.synced(Seq::new(50), true);
-        assert_eq!(cursor.phase(), Phase::Paging);
-        assert_eq!(cursor.offer(Seq::new(51)), Verdict::Drop);
+        assert_eq!(cursor.phase(), SyncPhase::Paging);
+        assert_eq!(cursor.offer(Seq::new(51)), PushVerdict::Drop);
         cursor.synced(Seq::new(51), false);
-        assert_eq!(cursor.phase(), Phase::Live);
+        assert_eq!(cursor.phase(), SyncPhase::Live);
         assert!(!cursor.wants_read());
     }
 
@@ -217,11 +217,11 @@ mod tests {
         let mut cursor = live_at(1);
         assert!(cursor.hint(Seq::new(4)));
         assert_eq!(cursor.begin_read(), Seq::new(1));
-        assert_eq!(cursor.offer(Seq::new(5)), Verdict::Ahead);
-        cursor.pass(Seq::new(4));
+        assert_eq!(cursor.offer(Seq::new(5)), PushVerdict::Ahead);
+        cursor.mark_served(Seq::new(4));
         assert!(cursor.end_read(true, false, Seq::new(4)));
         assert!(cursor.wants_read(), "5 was seen and not served");
-        cursor.pass(Seq::new(5));
+        cursor.mark_served(Seq::new(5));
         cursor.settle();
         assert!(!cursor.wants_read());
     }
@@ -240,6 +240,6 @@ mod tests {
         let mut cursor = live_at(10);
         cursor.synced(Seq::new(3), true);
         assert_eq!(cursor.served(), Seq::new(10));
-        assert_eq!(cursor.phase(), Phase::Live);
+        assert_eq!(cursor.phase(), SyncPhase::Live);
     }
 }

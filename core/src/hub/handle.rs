@@ -1,6 +1,6 @@
 //! One live connection, as the rest of the node sees it.
 //!
-//! Any task may call [`Handle::offer`] and its variants; the calls of the connection's own task are
+//! Any task may call [`ConnectionHandle::offer`] and its variants; the calls of the connection's own task are
 //! in `task.rs`. Each call is one short critical section. The lock is a plain mutex because nothing
 //! is awaited under it.
 
@@ -11,13 +11,13 @@ use std::task::Waker;
 use tokio::time::Instant;
 
 use super::close::CloseReason;
-use super::cursor::{Phase, Verdict};
-use super::identity::Identity;
-use super::lags::Lags;
-use super::outbox::Outbox;
+use super::cursor::{PushVerdict, SyncPhase};
+use super::identity::ConnectionIdentity;
+use super::lags::LagCounter;
+use super::outbox::ConnectionOutbox;
 use super::room::RoomCursor;
-use super::state::State;
-use crate::envelope::{Delivery, Envelope};
+use super::state::ConnectionState;
+use crate::envelope::{ConnectionDelivery, Envelope};
 use crate::id::RoomId;
 use crate::limits::Limits;
 use crate::room_batch::RoomBatch;
@@ -25,17 +25,17 @@ use crate::seq::Seq;
 use crate::store::{Head, RoomItem};
 
 /// A live connection.
-pub struct Handle {
-    pub(super) identity: Identity,
+pub struct ConnectionHandle {
+    pub(super) identity: ConnectionIdentity,
     /// Set for a legacy TCP client, which gets one frame at a time.
     one_by_one: bool,
     /// The limits, shared by all connections.
     pub(super) limits: Arc<Limits>,
-    pub(super) lags: Arc<Lags>,
-    state: Mutex<State>,
+    pub(super) lags: Arc<LagCounter>,
+    state: Mutex<ConnectionState>,
 }
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for ConnectionHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle")
             .field("identity", &self.identity)
@@ -43,32 +43,32 @@ impl fmt::Debug for Handle {
     }
 }
 
-impl Drop for Handle {
+impl Drop for ConnectionHandle {
     fn drop(&mut self) {
         let lagged = self.lock().lags();
-        self.lags.turn(lagged, false);
+        self.lags.count_change(lagged, false);
     }
 }
 
-impl Handle {
+impl ConnectionHandle {
     pub(crate) fn new(
-        identity: Identity,
+        identity: ConnectionIdentity,
         hold_live: bool,
         limits: &Arc<Limits>,
-        lags: &Arc<Lags>,
+        lags: &Arc<LagCounter>,
     ) -> Self {
         Self {
             identity,
             one_by_one: hold_live,
             limits: Arc::clone(limits),
             lags: Arc::clone(lags),
-            state: Mutex::new(State::new(hold_live)),
+            state: Mutex::new(ConnectionState::new(hold_live)),
         }
     }
 
     /// Returns the user, device and sign-in of this connection.
     #[must_use]
-    pub const fn identity(&self) -> &Identity {
+    pub const fn identity(&self) -> &ConnectionIdentity {
         &self.identity
     }
 
@@ -94,13 +94,13 @@ impl Handle {
                 return false;
             }
             match state.cursor.offer(seq) {
-                Verdict::Drop => false,
-                Verdict::Next => {
+                PushVerdict::Drop => false,
+                PushVerdict::Next => {
                     self.enqueue(state, seq, envelope);
                     self.unpark(state);
                     true
                 }
-                Verdict::Ahead => {
+                PushVerdict::Ahead => {
                     state.park(seq, envelope, &self.limits);
                     true
                 }
@@ -118,7 +118,7 @@ impl Handle {
     /// As [`offer_live`](Self::offer_live), but returns the waker instead of calling it.
     pub(super) fn offer_live_quietly(&self, seq: Seq, envelope: &Arc<Envelope>) -> Option<Waker> {
         self.change_quietly(|state| {
-            let delivery = Delivery::Live {
+            let delivery = ConnectionDelivery::Live {
                 seq,
                 envelope: Arc::clone(envelope),
             };
@@ -139,9 +139,9 @@ impl Handle {
             // members that have part of the batch already take the items one by one.
             let whole = batch.is_shared() && batch.weight() <= self.limits.outbox_bytes;
             if whole && !self.one_by_one && cursor.takes(batch) {
-                let delivery = Delivery::Room(Arc::clone(batch));
+                let delivery = ConnectionDelivery::Room(Arc::clone(batch));
                 if state.outbox.push(delivery, self.limits.outbox_bytes) {
-                    return cursor.pass(batch.last());
+                    return cursor.mark_served(batch.last());
                 }
             }
             let mut news = false;
@@ -177,7 +177,7 @@ impl Handle {
             state.start = head.head;
             let kept = head.head.get().saturating_sub(head.floor.get());
             state.kept = u32::try_from(kept).unwrap_or(u32::MAX);
-            if state.cursor.phase() == Phase::Waiting && !state.superseded {
+            if state.cursor.phase() == SyncPhase::Waiting && !state.superseded {
                 state.live_at = Some(Instant::now() + self.limits.sync_wait);
             }
             state.cursor.hint(head.head);
@@ -191,7 +191,7 @@ impl Handle {
     pub(crate) fn up_to_date(&self, asked: Seq) -> Option<Head> {
         let state = self.lock();
         let signed_in = state.live_at? - self.limits.sync_wait;
-        let known = state.cursor.phase() == Phase::Waiting
+        let known = state.cursor.phase() == SyncPhase::Waiting
             && asked == state.start
             && asked == state.cursor.head()
             && state.kept < u32::MAX
@@ -233,7 +233,7 @@ impl Handle {
     /// Returns the last entry served if the connection is live.
     pub(crate) fn served(&self) -> Option<Seq> {
         let state = self.lock();
-        (state.cursor.phase() == Phase::Live).then(|| state.cursor.served())
+        (state.cursor.phase() == SyncPhase::Live).then(|| state.cursor.served())
     }
 
     /// Returns the largest seq that the connection knows of.
@@ -268,7 +268,7 @@ impl Handle {
     /// Queues a room's message unless it was queued before; `false` if the budget is used up.
     pub(super) fn enqueue_room(
         &self,
-        outbox: &mut Outbox,
+        outbox: &mut ConnectionOutbox,
         cursor: &mut RoomCursor,
         item: &RoomItem,
     ) -> bool {
@@ -276,17 +276,17 @@ impl Handle {
             return true;
         }
         let envelope = Arc::clone(&item.envelope);
-        let delivery = Delivery::Live {
+        let delivery = ConnectionDelivery::Live {
             seq: item.seq,
             envelope,
         };
-        outbox.push(delivery, self.limits.outbox_bytes) && cursor.pass(item)
+        outbox.push(delivery, self.limits.outbox_bytes) && cursor.mark_served(item)
     }
 
     /// Queues the next entry, or starts to lag if the budget is used up.
-    fn enqueue(&self, state: &mut State, seq: Seq, envelope: Option<Arc<Envelope>>) {
+    fn enqueue(&self, state: &mut ConnectionState, seq: Seq, envelope: Option<Arc<Envelope>>) {
         let Some(envelope) = envelope else {
-            state.cursor.pass(seq);
+            state.cursor.mark_served(seq);
             // An own send is served without being written. It may be acked at once if nothing
             // before it still waits to be written.
             if state.outbox.is_empty() {
@@ -294,18 +294,18 @@ impl Handle {
             }
             return;
         };
-        if state
-            .outbox
-            .push(Delivery::Entry { seq, envelope }, self.limits.outbox_bytes)
-        {
-            state.cursor.pass(seq);
+        if state.outbox.push(
+            ConnectionDelivery::Entry { seq, envelope },
+            self.limits.outbox_bytes,
+        ) {
+            state.cursor.mark_served(seq);
         } else {
             state.lag();
         }
     }
 
     /// Queues the parked entries that have become the next ones, in order.
-    pub(super) fn unpark(&self, state: &mut State) {
+    pub(super) fn unpark(&self, state: &mut ConnectionState) {
         loop {
             let next = state.cursor.served().next();
             let Some(envelope) = state.unpark(next) else {
@@ -320,7 +320,7 @@ impl Handle {
     }
 
     /// Changes the state, and wakes the connection's task if the change returns `true`.
-    pub(super) fn change(&self, change: impl FnOnce(&mut State) -> bool) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut ConnectionState) -> bool) {
         if let Some(waker) = self.change_quietly(change) {
             waker.wake();
         }
@@ -328,7 +328,7 @@ impl Handle {
 
     /// Changes the state, and returns the waker of the connection's task if the change returns
     /// `true`.
-    fn change_quietly(&self, change: impl FnOnce(&mut State) -> bool) -> Option<Waker> {
+    fn change_quietly(&self, change: impl FnOnce(&mut ConnectionState) -> bool) -> Option<Waker> {
         let mut state = self.lock();
         let lagged = state.lags();
         let waker = if change(&mut state) {
@@ -338,11 +338,11 @@ impl Handle {
         };
         let lags = state.lags();
         drop(state);
-        self.lags.turn(lagged, lags);
+        self.lags.count_change(lagged, lags);
         waker
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ConnectionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use crate::id::{ConnId, DeviceId, Generation, UserId};
-use crate::message::{Message, Sender};
+use crate::message::{Message, MessageSender};
 
 /// The user, device and sign-in that a connection belongs to; fixed at sign-in.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub struct ConnectionIdentity {
     /// Id of the connection.
     pub conn: ConnId,
     /// The user.
@@ -24,13 +24,13 @@ pub struct Identity {
     pub client: Option<SocketAddr>,
 }
 
-impl Identity {
+impl ConnectionIdentity {
     /// Returns whether this user sent the message from this device. A message that another user
     /// sent from the same device before is not this user's.
     #[must_use]
     pub fn sent(&self, message: &Message) -> bool {
         message.sender
-            == Sender::User {
+            == MessageSender::User {
                 user: self.user,
                 device: Some(self.device),
             }

@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of one hub.
 #[derive(Debug, Default)]
-pub(crate) struct Lags {
+pub(crate) struct LagCounter {
     began: AtomicU64,
     ended: AtomicU64,
 }
 
-impl Lags {
+impl LagCounter {
     /// Counts the change of one connection from not lagging to lagging, or back.
-    pub(super) fn turn(&self, before: bool, after: bool) {
+    pub(super) fn count_change(&self, before: bool, after: bool) {
         match (before, after) {
             (false, true) => self.began.fetch_add(1, Ordering::Relaxed),
             (true, false) => self.ended.fetch_add(1, Ordering::Relaxed),

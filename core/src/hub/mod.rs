@@ -29,66 +29,66 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 pub use close::{CloseReason, DEVICE_SWITCHED, SIGNED_OUT};
-pub use handle::Handle;
-pub use identity::Identity;
-pub use task::Work;
+pub use handle::ConnectionHandle;
+pub use identity::ConnectionIdentity;
+pub use task::ConnectionWork;
 
-use lags::Lags;
-use revoked::Revoked;
+use lags::LagCounter;
+use revoked::RecentRevocations;
 
-use crate::envelope::Parcel;
+use crate::envelope::DeliveryBatch;
 use crate::fanout::LocalSink;
 use crate::id::{ConnId, DeviceId, Generation, UserId};
-use crate::map::{Map, Seeded};
+use crate::map::{FastHashMap, FastHashState};
 use crate::seq::Seq;
-use crate::wakes::Wakes;
+use crate::wake_list::WakeList;
 
-const SHARDS: usize = 64;
+const SHARD_COUNT: usize = 64;
 
 /// A user on a device, which one connection at a time owns (law 7).
-type Seat = (UserId, DeviceId);
+type UserDevice = (UserId, DeviceId);
 
 /// The connections of one user on one device: the owner, and superseded ones of legacy clients that
 /// must stay open.
 #[derive(Debug)]
-struct Device {
-    owner: Arc<Handle>,
-    zombies: Vec<Arc<Handle>>,
+struct DeviceConnections {
+    owner: Arc<ConnectionHandle>,
+    zombies: Vec<Arc<ConnectionHandle>>,
 }
 
 /// The live connections of a node.
 #[derive(Debug)]
-pub struct Hub {
-    users: Vec<Mutex<Map<UserId, Vec<Arc<Handle>>>>>,
+pub struct ConnectionHub {
+    users: Vec<Mutex<FastHashMap<UserId, Vec<Arc<ConnectionHandle>>>>>,
     /// By user and device, because a device id proves nothing: another user who signs in with it
     /// displaces no connection. Sharded by device.
-    devices: Vec<Mutex<Map<Seat, Device>>>,
+    devices: Vec<Mutex<FastHashMap<UserDevice, DeviceConnections>>>,
     zombies: usize,
     next: AtomicU64,
     connections: AtomicUsize,
     pushed: AtomicU64,
-    revoked: Revoked,
-    lags: Arc<Lags>,
+    revoked: RecentRevocations,
+    lags: Arc<LagCounter>,
     /// Random seed of the sharding, so that a client cannot choose ids that share a shard with a
     /// given user.
-    seed: Seeded,
+    seed: FastHashState,
 }
 
-impl Hub {
+impl ConnectionHub {
     /// Creates a hub that keeps up to `zombies` superseded connections of a legacy client's device
     /// open.
     #[must_use]
     pub fn new(zombies: usize) -> Self {
         Self {
-            users: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            devices: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            users: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
+            devices: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
             zombies,
             next: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
             pushed: AtomicU64::new(0),
-            revoked: Revoked::default(),
+            revoked: RecentRevocations::default(),
             lags: Arc::default(),
-            seed: Seeded::default(),
+            seed: FastHashState::default(),
         }
     }
 
@@ -111,13 +111,13 @@ impl Hub {
         self.lags.counts()
     }
 
-    pub(crate) const fn lag_counter(&self) -> &Arc<Lags> {
+    pub(crate) const fn lag_counter(&self) -> &Arc<LagCounter> {
         &self.lags
     }
 
     /// Returns the user's connections on this node.
     #[must_use]
-    pub fn of(&self, user: UserId) -> Vec<Arc<Handle>> {
+    pub fn of(&self, user: UserId) -> Vec<Arc<ConnectionHandle>> {
         self.user(user).get(&user).cloned().unwrap_or_default()
     }
 
@@ -133,7 +133,7 @@ impl Hub {
 
     /// Returns the connection of this user that owns the device on this node.
     #[must_use]
-    pub fn owner(&self, user: UserId, device: DeviceId) -> Option<Arc<Handle>> {
+    pub fn owner(&self, user: UserId, device: DeviceId) -> Option<Arc<ConnectionHandle>> {
         self.device(device)
             .get(&(user, device))
             .map(|d| Arc::clone(&d.owner))
@@ -142,7 +142,7 @@ impl Hub {
     /// Returns the connections on this device for all users; there are several if users signed in
     /// with the same device id. Scans a shard, so it is for calls that name no user only.
     #[must_use]
-    pub fn on_device(&self, device: DeviceId) -> Vec<Arc<Handle>> {
+    pub fn on_device(&self, device: DeviceId) -> Vec<Arc<ConnectionHandle>> {
         let devices = self.device(device);
         let here = devices.iter().filter(|((_, id), _)| *id == device);
         here.map(|(_, it)| Arc::clone(&it.owner)).collect()
@@ -158,14 +158,14 @@ impl Hub {
     }
 
     /// Makes the connection the owner of its device, unless the owner has a larger generation.
-    pub(crate) fn insert(&self, handle: &Arc<Handle>) -> bool {
+    pub(crate) fn insert(&self, handle: &Arc<ConnectionHandle>) -> bool {
         let identity = handle.identity();
         let mut closed = None;
         let displaced = {
             let mut devices = self.device(identity.device);
             match devices.entry((identity.user, identity.device)) {
                 Entry::Vacant(place) => {
-                    place.insert(Device {
+                    place.insert(DeviceConnections {
                         owner: Arc::clone(handle),
                         zombies: Vec::new(),
                     });
@@ -216,8 +216,8 @@ impl Hub {
 
     /// Removes a connection that has ended. With an owner, its superseded connections are closed.
     /// Returns whether it was the owner.
-    pub(crate) fn remove(&self, handle: &Arc<Handle>) -> bool {
-        let Identity {
+    pub(crate) fn remove(&self, handle: &Arc<ConnectionHandle>) -> bool {
+        let ConnectionIdentity {
             user, device: id, ..
         } = *handle.identity();
         let seat = (user, id);
@@ -245,12 +245,12 @@ impl Hub {
 
     /// Offers delivery batches to their recipients' connections, in order. A connection's task is
     /// woken after all of them were offered, so that it writes once.
-    pub fn deliver(&self, parcels: &[Parcel]) {
-        let mut wakes = Wakes::default();
+    pub fn deliver(&self, parcels: &[DeliveryBatch]) {
+        let mut wakes = WakeList::default();
         let mut offered = 0;
         for parcel in parcels {
             match parcel {
-                Parcel::Entries { envelope, to } => {
+                DeliveryBatch::Entries { envelope, to } => {
                     for &(user, seq) in to {
                         self.each_of(user, |handle| {
                             offered += 1;
@@ -260,7 +260,7 @@ impl Hub {
                         });
                     }
                 }
-                Parcel::Live { envelope, to } => {
+                DeliveryBatch::Live { envelope, to } => {
                     for &user in to {
                         self.each_of(user, |handle| {
                             offered += 1;
@@ -270,7 +270,7 @@ impl Hub {
                         });
                     }
                 }
-                Parcel::Everyone { envelope } => {
+                DeliveryBatch::Everyone { envelope } => {
                     self.each(|handle| {
                         offered += 1;
                         wakes.add(handle.offer_live_quietly(Seq::ZERO, envelope));
@@ -284,7 +284,7 @@ impl Hub {
     /// Records that the user signed in on this device elsewhere with this generation. An older
     /// connection of both on this node is served nothing more (law 7).
     pub fn supersede(&self, user: UserId, device: DeviceId, generation: Generation) {
-        let older = |h: &Arc<Handle>| h.identity().generation < generation;
+        let older = |h: &Arc<ConnectionHandle>| h.identity().generation < generation;
         if let Some(handle) = self.owner(user, device).filter(older) {
             handle.supersede();
             self.forget_user(&handle);
@@ -318,7 +318,7 @@ impl Hub {
     }
 
     /// Calls `f` for every connection that owns its device.
-    pub fn each(&self, mut f: impl FnMut(&Arc<Handle>)) {
+    pub fn each(&self, mut f: impl FnMut(&Arc<ConnectionHandle>)) {
         for shard in &self.users {
             let handles: Vec<_> = lock(shard).values().flatten().cloned().collect();
             handles.iter().for_each(&mut f);
@@ -343,7 +343,7 @@ impl Hub {
     }
 
     /// Calls `f` for every connection, superseded ones included.
-    pub(crate) fn each_open(&self, mut f: impl FnMut(&Arc<Handle>)) {
+    pub(crate) fn each_open(&self, mut f: impl FnMut(&Arc<ConnectionHandle>)) {
         for shard in &self.devices {
             let handles: Vec<_> = lock(shard)
                 .values()
@@ -355,7 +355,7 @@ impl Hub {
     }
 
     /// Calls `f` for every connection of the user that owns its device.
-    fn each_of(&self, user: UserId, mut f: impl FnMut(&Handle)) {
+    fn each_of(&self, user: UserId, mut f: impl FnMut(&ConnectionHandle)) {
         let map = self.user(user);
         if let Some(handles) = map.get(&user) {
             for handle in handles {
@@ -364,7 +364,7 @@ impl Hub {
         }
     }
 
-    fn forget_user(&self, handle: &Arc<Handle>) {
+    fn forget_user(&self, handle: &Arc<ConnectionHandle>) {
         let user = handle.identity().user;
         let mut users = self.user(user);
         if let Some(handles) = users.get_mut(&user) {
@@ -378,17 +378,23 @@ impl Hub {
         }
     }
 
-    fn user(&self, user: UserId) -> MutexGuard<'_, Map<UserId, Vec<Arc<Handle>>>> {
+    fn user(
+        &self,
+        user: UserId,
+    ) -> MutexGuard<'_, FastHashMap<UserId, Vec<Arc<ConnectionHandle>>>> {
         lock(shard(&self.users, self.seed.hash_one(user)))
     }
 
-    fn device(&self, device: DeviceId) -> MutexGuard<'_, Map<Seat, Device>> {
+    fn device(
+        &self,
+        device: DeviceId,
+    ) -> MutexGuard<'_, FastHashMap<UserDevice, DeviceConnections>> {
         lock(shard(&self.devices, self.seed.hash_one(device)))
     }
 }
 
-impl LocalSink for Hub {
-    fn deliver(&self, parcels: &[Parcel]) {
+impl LocalSink for ConnectionHub {
+    fn deliver(&self, parcels: &[DeliveryBatch]) {
         Self::deliver(self, parcels);
     }
 
@@ -398,7 +404,7 @@ impl LocalSink for Hub {
 }
 
 fn shard<T>(shards: &[T], hash: u64) -> &T {
-    let at = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+    let at = usize::try_from(hash % SHARD_COUNT as u64).unwrap_or(0);
     shards
         .get(at)
         .expect("there are SHARDS shards, and the index is taken modulo SHARDS")

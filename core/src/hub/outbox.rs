@@ -6,17 +6,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::envelope::{Delivery, Envelope};
+use crate::envelope::{ConnectionDelivery, Envelope};
 use crate::seq::Seq;
 
 /// Deliveries that wait to be written, counted in bytes.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
-    queue: VecDeque<Delivery>,
+pub(super) struct ConnectionOutbox {
+    queue: VecDeque<ConnectionDelivery>,
     bytes: usize,
 }
 
-impl Outbox {
+impl ConnectionOutbox {
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -26,7 +26,7 @@ impl Outbox {
     }
 
     /// Queues a delivery if the budget allows, or if nothing else is queued.
-    pub(super) fn push(&mut self, delivery: Delivery, budget: usize) -> bool {
+    pub(super) fn push(&mut self, delivery: ConnectionDelivery, budget: usize) -> bool {
         let weight = delivery.weight();
         if self.bytes + weight > budget && !self.queue.is_empty() {
             return false;
@@ -37,21 +37,21 @@ impl Outbox {
     }
 
     /// Takes up to `max` deliveries from the front.
-    pub(super) fn take(&mut self, max: usize) -> VecDeque<Delivery> {
+    pub(super) fn take(&mut self, max: usize) -> VecDeque<ConnectionDelivery> {
         if self.queue.len() <= max {
             self.bytes = 0;
             return std::mem::take(&mut self.queue);
         }
         let taken: VecDeque<_> = self.queue.drain(..max).collect();
-        self.bytes -= taken.iter().map(Delivery::weight).sum::<usize>();
+        self.bytes -= taken.iter().map(ConnectionDelivery::weight).sum::<usize>();
         taken
     }
 
     /// Removes the inbox entries up to `upto`, which a SYNC has covered.
     pub(super) fn forget(&mut self, upto: Seq) {
         self.queue
-            .retain(|d| !matches!(d, Delivery::Entry { seq, .. } if *seq <= upto));
-        self.bytes = self.queue.iter().map(Delivery::weight).sum();
+            .retain(|d| !matches!(d, ConnectionDelivery::Entry { seq, .. } if *seq <= upto));
+        self.bytes = self.queue.iter().map(ConnectionDelivery::weight).sum();
     }
 
     pub(super) fn clear(&mut self) {
@@ -61,16 +61,16 @@ impl Outbox {
 
 /// An entry to be queued; `None` for the device's own send, which needs no body because its seq was
 /// the answer.
-pub(super) type Step = Option<Arc<Envelope>>;
+pub(super) type EntryBody = Option<Arc<Envelope>>;
 
 /// Entries that arrived before their predecessors.
 #[derive(Debug, Default)]
-pub(super) struct Parked {
-    entries: BTreeMap<Seq, Step>,
+pub(super) struct ParkedEntries {
+    entries: BTreeMap<Seq, EntryBody>,
     bytes: usize,
 }
 
-impl Parked {
+impl ParkedEntries {
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -79,7 +79,7 @@ impl Parked {
     pub(super) fn park(
         &mut self,
         seq: Seq,
-        envelope: Step,
+        envelope: EntryBody,
         max_entries: usize,
         max_bytes: usize,
     ) -> bool {
@@ -96,7 +96,7 @@ impl Parked {
     }
 
     /// Takes the entry with this seq, and drops those before it.
-    pub(super) fn take(&mut self, seq: Seq) -> Option<Step> {
+    pub(super) fn take(&mut self, seq: Seq) -> Option<EntryBody> {
         while let Some(first) = self.entries.first_entry() {
             if *first.key() > seq {
                 return None;

@@ -10,17 +10,20 @@ use tokio::time::Instant;
 use crate::id::{DeviceId, UserId};
 
 /// Time that a revocation is kept; longer than a sign-in can take.
-const KEPT: Duration = Duration::from_mins(1);
+const REVOCATION_TTL: Duration = Duration::from_mins(1);
 
 /// The revocations of the last minute.
 #[derive(Debug, Default)]
-pub(super) struct Revoked(Mutex<VecDeque<(Instant, UserId, Option<DeviceId>)>>);
+pub(super) struct RecentRevocations(Mutex<VecDeque<(Instant, UserId, Option<DeviceId>)>>);
 
-impl Revoked {
+impl RecentRevocations {
     pub(super) fn note(&self, user: UserId, device: Option<DeviceId>) {
         let now = Instant::now();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while all.front().is_some_and(|(at, ..)| *at + KEPT < now) {
+        while all
+            .front()
+            .is_some_and(|(at, ..)| *at + REVOCATION_TTL < now)
+        {
             all.pop_front();
         }
         all.push_back((now, user, device));

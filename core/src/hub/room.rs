@@ -11,10 +11,11 @@ use crate::seq::Seq;
 use crate::store::{RoomItem, StreamId};
 
 /// Maximum bytes of live items held while the room's history is read.
-const HELD_BYTES: usize = 64 * 1024;
+const MAX_HELD_BYTES: usize = 64 * 1024;
 
 /// First and longest pause after failed reads of history in a row.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+const HISTORY_RETRY_PAUSE_RANGE: (Duration, Duration) =
+    (Duration::from_millis(500), Duration::from_secs(15));
 
 /// The room subscription of one connection.
 #[derive(Debug)]
@@ -79,9 +80,10 @@ impl RoomCursor {
     /// Ends a request that failed. It is repeated after a pause that grows, so that the subscribers
     /// of a store that cannot keep up reduce its load.
     pub(super) fn fail_request(&mut self) {
-        let pause = RETRY.0 * 2_u32.saturating_pow(self.failures);
+        let pause = HISTORY_RETRY_PAUSE_RANGE.0 * 2_u32.saturating_pow(self.failures);
         let spread = 0.5 + rand::random::<f64>() / 2.0;
-        self.retry_at = Some(Instant::now() + pause.min(RETRY.1).mul_f64(spread));
+        self.retry_at =
+            Some(Instant::now() + pause.min(HISTORY_RETRY_PAUSE_RANGE.1).mul_f64(spread));
         self.failures = self.failures.saturating_add(1);
         self.requested = None;
     }
@@ -101,7 +103,7 @@ impl RoomCursor {
     pub(super) fn live(&mut self, item: &Arc<RoomItem>) -> bool {
         if let Some(held) = &mut self.held {
             self.held_bytes += item.envelope.weight();
-            if self.held_bytes <= HELD_BYTES {
+            if self.held_bytes <= MAX_HELD_BYTES {
                 held.push(Arc::clone(item));
             } else {
                 held.clear();
@@ -123,7 +125,7 @@ impl RoomCursor {
     }
 
     /// Marks an item as served.
-    pub(super) const fn pass(&mut self, item: &RoomItem) -> bool {
+    pub(super) const fn mark_served(&mut self, item: &RoomItem) -> bool {
         self.stream = Some(item.stream);
         self.served = item.seq;
         true
@@ -145,7 +147,7 @@ impl RoomCursor {
     /// Ends the history after its last page; returns the live items held meanwhile. If they
     /// overflowed, returns none, and history is read once more.
     pub(super) fn end_history(&mut self) -> Vec<Arc<RoomItem>> {
-        if std::mem::take(&mut self.held_bytes) > HELD_BYTES {
+        if std::mem::take(&mut self.held_bytes) > MAX_HELD_BYTES {
             return Vec::new();
         }
         self.replay = false;

@@ -7,24 +7,24 @@ use std::task::Waker;
 use tokio::time::Instant;
 
 use super::close::CloseReason;
-use super::cursor::{Cursor, Phase};
-use super::outbox::{Outbox, Parked, Step};
+use super::cursor::{Cursor, SyncPhase};
+use super::outbox::{ConnectionOutbox, EntryBody, ParkedEntries};
 use super::room::RoomCursor;
 use crate::limits::Limits;
 use crate::seq::Seq;
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct ConnectionState {
     pub(super) cursor: Cursor,
-    pub(super) outbox: Outbox,
+    pub(super) outbox: ConnectionOutbox,
     /// Entries that wait for their predecessors, if there are any.
-    waiting: Option<Box<Waiting>>,
+    waiting: Option<Box<ParkedWait>>,
     /// Time at which the connection goes live without a SYNC.
     pub(super) live_at: Option<Instant>,
     /// Time of the next read after a failed one.
     pub(super) retry_at: Option<Instant>,
     /// Holds deliveries until the first SYNC reply, for legacy TCP clients.
-    pub(super) hold_live: bool,
+    pub(super) hold_until_sync: bool,
     /// Head of the inbox at sign-in.
     pub(super) start: Seq,
     /// Number of retained entries at sign-in, [`u32::MAX`] for more. A `u32` fits between the
@@ -40,20 +40,20 @@ pub(super) struct State {
 
 /// Entries that arrived before their predecessors, and the time until which these are waited for.
 #[derive(Debug)]
-struct Waiting {
-    parked: Parked,
+struct ParkedWait {
+    parked: ParkedEntries,
     until: Instant,
 }
 
-impl State {
+impl ConnectionState {
     pub(super) fn new(hold_live: bool) -> Self {
         Self {
             cursor: Cursor::new(),
-            outbox: Outbox::default(),
+            outbox: ConnectionOutbox::default(),
             waiting: None,
             live_at: None,
             retry_at: None,
-            hold_live,
+            hold_until_sync: hold_live,
             start: Seq::ZERO,
             kept: 0,
             ackable: (Seq::ZERO, Seq::ZERO),
@@ -74,8 +74,8 @@ impl State {
     pub(super) fn pass_deadlines(&mut self, now: Instant) {
         if self.live_at.is_some_and(|at| at <= now) {
             self.live_at = None;
-            self.hold_live = false;
-            if self.cursor.phase() == Phase::Waiting {
+            self.hold_until_sync = false;
+            if self.cursor.phase() == SyncPhase::Waiting {
                 self.cursor.start_at(self.start);
                 // No entry up to `start` was served on this connection.
                 self.ackable = (self.start.next(), self.start);
@@ -103,10 +103,10 @@ impl State {
 
     /// Parks an entry until its predecessors have arrived. If a bound is reached, the inbox is read
     /// instead.
-    pub(super) fn park(&mut self, seq: Seq, envelope: Step, limits: &Limits) {
+    pub(super) fn park(&mut self, seq: Seq, envelope: EntryBody, limits: &Limits) {
         let waiting = self.waiting.get_or_insert_with(|| {
-            Box::new(Waiting {
-                parked: Parked::default(),
+            Box::new(ParkedWait {
+                parked: ParkedEntries::default(),
                 until: Instant::now() + limits.parked_wait,
             })
         });
@@ -117,7 +117,7 @@ impl State {
     }
 
     /// Takes the parked entry with this seq, if there is one.
-    pub(super) fn unpark(&mut self, seq: Seq) -> Option<Step> {
+    pub(super) fn unpark(&mut self, seq: Seq) -> Option<EntryBody> {
         let waiting = self.waiting.as_mut()?;
         let taken = waiting.parked.take(seq);
         if waiting.parked.is_empty() {

@@ -1,6 +1,6 @@
 //! One live connection, as its own task sees it: its next work, and the results of that work.
 //!
-//! The task polls for [`Work`], reads the inbox or a history if needed, and reports the answers to
+//! The task polls for [`ConnectionWork`], reads the inbox or a history if needed, and reports the answers to
 //! SYNC. Offers of other tasks arrive through `handle.rs`.
 
 use std::collections::VecDeque;
@@ -11,31 +11,31 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::close::CloseReason;
-use super::cursor::Phase;
-use super::handle::Handle;
-use crate::envelope::{Delivery, Envelope};
+use super::cursor::SyncPhase;
+use super::handle::ConnectionHandle;
+use crate::envelope::{ConnectionDelivery, Envelope};
 use crate::id::RoomId;
 use crate::seq::Seq;
 use crate::store::RoomHistory;
 
 /// Maximum number of deliveries handed to the writer at a time.
-const TAKE: usize = 64;
+const DELIVERIES_PER_TAKE: usize = 64;
 
 /// Pause before a failed read of the inbox is repeated.
-const READ_RETRY: Duration = Duration::from_millis(500);
+const READ_RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Next work of the connection's task.
 #[derive(Debug)]
-pub enum Work {
+pub enum ConnectionWork {
     /// Write these deliveries.
-    Deliver(VecDeque<Delivery>),
-    /// Call `Connection::read`, which reads the inbox or a room's history.
+    Deliver(VecDeque<ConnectionDelivery>),
+    /// Call `ClientConnection::read`, which reads the inbox or a room's history.
     Read,
     /// Report the reason if the client's protocol allows it, then close.
     Close(CloseReason),
 }
 
-impl Handle {
+impl ConnectionHandle {
     /// Returns the time at which `poll_work` must be called although nothing wakes the task.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let state = self.lock();
@@ -67,19 +67,19 @@ impl Handle {
     /// check for work, because they can create some; queued deliveries come before a read, which
     /// needs an empty outbox. The waker is stored under the same lock as these checks, so no offer
     /// is missed.
-    pub(crate) fn poll_work(&self, cx: &Context<'_>, now: Instant) -> Poll<Work> {
+    pub(crate) fn poll_work(&self, cx: &Context<'_>, now: Instant) -> Poll<ConnectionWork> {
         let mut state = self.lock();
         if let Some(reason) = state.close.clone() {
-            return Poll::Ready(Work::Close(reason));
+            return Poll::Ready(ConnectionWork::Close(reason));
         }
         let lagged = state.lags();
         state.pass_deadlines(now);
-        self.lags.turn(lagged, state.lags());
-        if !state.outbox.is_empty() && !state.hold_live {
-            let batch = state.outbox.take(TAKE);
+        self.lags.count_change(lagged, state.lags());
+        if !state.outbox.is_empty() && !state.hold_until_sync {
+            let batch = state.outbox.take(DELIVERIES_PER_TAKE);
             let last = batch.iter().rev().find_map(|d| match d {
-                Delivery::Entry { seq, .. } => Some(*seq),
-                Delivery::Live { .. } | Delivery::Room(_) => None,
+                ConnectionDelivery::Entry { seq, .. } => Some(*seq),
+                ConnectionDelivery::Live { .. } | ConnectionDelivery::Room(_) => None,
             });
             // An ack may name the entries handed out here. If the outbox is empty, that includes
             // own sends, which are served without being queued.
@@ -89,16 +89,16 @@ impl Handle {
                 last
             };
             state.acked_up_to(written);
-            return Poll::Ready(Work::Deliver(batch));
+            return Poll::Ready(ConnectionWork::Deliver(batch));
         }
         if state.retry_at.is_some_and(|at| at <= now) {
             state.retry_at = None;
         }
         let inbox = state.retry_at.is_none() && state.cursor.wants_read();
-        let room = state.room.as_ref().filter(|_| !state.hold_live);
+        let room = state.room.as_ref().filter(|_| !state.hold_until_sync);
         let history = room.is_some_and(|room| room.wants_history(now));
         if !state.superseded && state.outbox.is_empty() && (inbox || history) {
-            return Poll::Ready(Work::Read);
+            return Poll::Ready(ConnectionWork::Read);
         }
         state.waker = Some(cx.waker().clone());
         Poll::Pending
@@ -116,7 +116,7 @@ impl Handle {
     pub(crate) fn read_failed(&self) {
         let mut state = self.lock();
         if state.cursor.read_failed() {
-            state.retry_at = Some(Instant::now() + READ_RETRY);
+            state.retry_at = Some(Instant::now() + READ_RETRY_PAUSE);
         }
     }
 
@@ -152,9 +152,9 @@ impl Handle {
                 if !own {
                     state
                         .outbox
-                        .push(Delivery::Entry { seq, envelope }, usize::MAX);
+                        .push(ConnectionDelivery::Entry { seq, envelope }, usize::MAX);
                 }
-                state.cursor.pass(seq);
+                state.cursor.mark_served(seq);
             }
             // The read ends before parked entries are queued, because they follow its entries; then
             // the cursor may have nothing left to read.
@@ -176,13 +176,13 @@ impl Handle {
             if state.superseded {
                 return false;
             }
-            let first = state.cursor.phase() == Phase::Waiting;
+            let first = state.cursor.phase() == SyncPhase::Waiting;
             // A read that was abandoned for this SYNC need not wait for its retry.
             state.retry_at = None;
             state.cursor.synced(upto, more);
             state.outbox.forget(upto);
-            state.hold_live = false;
-            state.live_at = (state.cursor.phase() != Phase::Live)
+            state.hold_until_sync = false;
+            state.live_at = (state.cursor.phase() != SyncPhase::Live)
                 .then(|| Instant::now() + self.limits.sync_wait);
             let low = if first {
                 asked
@@ -205,7 +205,7 @@ impl Handle {
     /// Records a request for a page of the room's history if one is needed; returns the room.
     pub(crate) fn request_history(&self, ticket: u64) -> Option<RoomId> {
         let mut state = self.lock();
-        if state.superseded || state.hold_live || !state.outbox.is_empty() {
+        if state.superseded || state.hold_until_sync || !state.outbox.is_empty() {
             return None;
         }
         let room = state.room.as_mut();

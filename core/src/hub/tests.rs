@@ -7,12 +7,14 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::*;
-use crate::envelope::{Delivery, Envelope};
+use crate::envelope::{ConnectionDelivery, Envelope};
 use crate::id::{Generation, MessageId, RoomId};
 use crate::limits::Limits;
-use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
+use crate::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+};
 use crate::store::Head;
-use crate::time::Timestamp;
+use crate::time::UnixTimestamp;
 
 fn user(n: u64) -> UserId {
     UserId::new(n).unwrap()
@@ -29,8 +31,14 @@ fn at(head: u64) -> Head {
     }
 }
 
-fn connect(hub: &Hub, who: u64, on: u64, generation: u64, protocol: u32) -> Arc<Handle> {
-    let identity = Identity {
+fn connect(
+    hub: &ConnectionHub,
+    who: u64,
+    on: u64,
+    generation: u64,
+    protocol: u32,
+) -> Arc<ConnectionHandle> {
+    let identity = ConnectionIdentity {
         conn: hub.next_conn(),
         user: user(who),
         device: device(on),
@@ -39,7 +47,7 @@ fn connect(hub: &Hub, who: u64, on: u64, generation: u64, protocol: u32) -> Arc<
         expires: 0,
         client: None,
     };
-    let handle = Arc::new(Handle::new(
+    let handle = Arc::new(ConnectionHandle::new(
         identity,
         false,
         &Arc::default(),
@@ -49,58 +57,64 @@ fn connect(hub: &Hub, who: u64, on: u64, generation: u64, protocol: u32) -> Arc<
     handle
 }
 
-fn live(hub: &Hub, who: u64, on: u64, generation: u64, protocol: u32) -> Arc<Handle> {
+fn live(
+    hub: &ConnectionHub,
+    who: u64,
+    on: u64,
+    generation: u64,
+    protocol: u32,
+) -> Arc<ConnectionHandle> {
     let handle = connect(hub, who, on, generation, protocol);
     handle.synced(Seq::ZERO, Seq::ZERO, false);
     handle
 }
 
 fn envelope(from: u64, on: u64, bytes: usize) -> Arc<Envelope> {
-    let sender = Sender::User {
+    let sender = MessageSender::User {
         user: user(from),
         device: Some(device(on)),
     };
     let message = Message {
         id: MessageId::generate(),
         sender,
-        receiver: Receiver::User(user(1)),
+        receiver: MessageReceiver::User(user(1)),
         mentions: Vec::new(),
         kind: 1,
-        content: Content(Bytes::from(vec![b'x'; bytes])),
-        sent_at: Timestamp(0),
+        content: MessageContent(Bytes::from(vec![b'x'; bytes])),
+        sent_at: UnixTimestamp(0),
         unknown: UnknownFields::NONE,
     };
     Arc::new(Envelope::new(
         Arc::new(message),
-        Arc::new(Profile::default()),
+        Arc::new(UserProfile::default()),
         0,
     ))
 }
 
-fn push(hub: &Hub, to: u64, seq: u64, envelope: &Arc<Envelope>) {
+fn push(hub: &ConnectionHub, to: u64, seq: u64, envelope: &Arc<Envelope>) {
     let to = vec![(user(to), Seq::new(seq))];
-    hub.deliver(&[Parcel::Entries {
+    hub.deliver(&[DeliveryBatch::Entries {
         envelope: Arc::clone(envelope),
         to,
     }]);
 }
 
-fn work(handle: &Handle) -> Option<Work> {
+fn work(handle: &ConnectionHandle) -> Option<ConnectionWork> {
     work_at(handle, Instant::now())
 }
 
-fn work_at(handle: &Handle, now: Instant) -> Option<Work> {
+fn work_at(handle: &ConnectionHandle, now: Instant) -> Option<ConnectionWork> {
     match handle.poll_work(&Context::from_waker(Waker::noop()), now) {
         Poll::Ready(work) => Some(work),
         Poll::Pending => None,
     }
 }
 
-fn seqs(handle: &Handle) -> Vec<u64> {
+fn seqs(handle: &ConnectionHandle) -> Vec<u64> {
     match work(handle) {
-        Some(Work::Deliver(batch)) => batch
+        Some(ConnectionWork::Deliver(batch)) => batch
             .iter()
-            .flat_map(Delivery::seqs)
+            .flat_map(ConnectionDelivery::seqs)
             .map(Seq::get)
             .collect(),
         _ => Vec::new(),
@@ -109,7 +123,7 @@ fn seqs(handle: &Handle) -> Vec<u64> {
 
 #[tokio::test]
 async fn entries_go_out_in_seq_order_without_repeats() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let phone = live(&hub, 1, 11, 1, 1);
     let e = envelope(2, 21, 10);
     for seq in [2, 1, 3, 2, 5, 4] {
@@ -121,19 +135,19 @@ async fn entries_go_out_in_seq_order_without_repeats() {
 
 #[tokio::test]
 async fn a_predecessor_that_does_not_come_is_read_from_the_inbox() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let phone = live(&hub, 1, 11, 1, 1);
     push(&hub, 1, 2, &envelope(2, 21, 10));
     assert!(work(&phone).is_none(), "entry 1 may still come");
     let later = phone
         .next_deadline()
         .expect("a parked entry has a deadline");
-    assert!(matches!(work_at(&phone, later), Some(Work::Read)));
+    assert!(matches!(work_at(&phone, later), Some(ConnectionWork::Read)));
 }
 
 #[tokio::test]
 async fn the_senders_device_gets_a_step_without_a_body() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let (phone, laptop) = (live(&hub, 1, 11, 1, 1), live(&hub, 1, 12, 1, 1));
     push(&hub, 1, 1, &envelope(1, 11, 10));
     push(&hub, 1, 2, &envelope(2, 21, 10));
@@ -143,7 +157,7 @@ async fn the_senders_device_gets_a_step_without_a_body() {
 
 #[tokio::test]
 async fn c5_a_device_of_another_user_before_did_not_send_for_this_one() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let phone = live(&hub, 1, 11, 2, 1);
     push(&hub, 1, 1, &envelope(9, 11, 10));
     assert_eq!(seqs(&phone), [1]);
@@ -151,7 +165,7 @@ async fn c5_a_device_of_another_user_before_did_not_send_for_this_one() {
 
 #[tokio::test]
 async fn a_slow_connection_lags_within_its_budget() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let phone = live(&hub, 1, 11, 1, 1);
     let e = envelope(2, 21, 10_000);
     for seq in 1..=200 {
@@ -162,8 +176,8 @@ async fn a_slow_connection_lags_within_its_budget() {
     let mut served = 0;
     loop {
         match work(&phone) {
-            Some(Work::Deliver(batch)) => served += batch.len() as u64,
-            Some(Work::Read) => break,
+            Some(ConnectionWork::Deliver(batch)) => served += batch.len() as u64,
+            Some(ConnectionWork::Read) => break,
             other => panic!("expected a read after {served} entries, got {other:?}"),
         }
     }
@@ -184,7 +198,7 @@ async fn a_slow_connection_lags_within_its_budget() {
 
 #[tokio::test]
 async fn c3_a_late_close_of_an_old_connection_unregisters_nothing() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let old = live(&hub, 1, 11, 1, 0);
     let new = live(&hub, 1, 11, 2, 0);
     assert!(!hub.remove(&old));
@@ -195,7 +209,7 @@ async fn c3_a_late_close_of_an_old_connection_unregisters_nothing() {
 
 #[tokio::test]
 async fn a_superseded_connection_gets_nothing_more() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let old = live(&hub, 1, 11, 1, 0);
     push(&hub, 1, 1, &envelope(2, 21, 10));
     let new = live(&hub, 1, 11, 2, 0);
@@ -210,7 +224,7 @@ async fn a_superseded_connection_gets_nothing_more() {
 
 #[tokio::test]
 async fn another_user_on_the_device_displaces_nobody() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let owner = live(&hub, 1, 11, 1, 1);
     let stranger = live(&hub, 5, 11, 2, 1);
     assert!(!owner.is_superseded());
@@ -228,18 +242,22 @@ async fn another_user_on_the_device_displaces_nobody() {
 #[test]
 fn an_idle_connection_is_small() {
     // Together with the counts of its `Arc`, one block of 320 bytes.
-    assert!(size_of::<Handle>() <= 304, "{}", size_of::<Handle>());
+    assert!(
+        size_of::<ConnectionHandle>() <= 304,
+        "{}",
+        size_of::<ConnectionHandle>()
+    );
 }
 
 #[tokio::test]
 async fn an_older_sign_in_does_not_take_the_device_back() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let new = live(&hub, 1, 11, 2, 1);
-    let identity = Identity {
+    let identity = ConnectionIdentity {
         generation: Generation(1),
         ..new.identity().clone()
     };
-    let late = Arc::new(Handle::new(
+    let late = Arc::new(ConnectionHandle::new(
         identity,
         false,
         &Arc::default(),
@@ -250,15 +268,15 @@ async fn an_older_sign_in_does_not_take_the_device_back() {
 }
 
 #[tokio::test]
-async fn clients_of_ours_are_told_and_old_ones_close_with_their_successor() {
-    let hub = Hub::new(2);
+async fn superseded_extension_clients_are_closed_and_legacy_ones_with_their_successor() {
+    let hub = ConnectionHub::new(2);
     let ours = live(&hub, 1, 11, 1, 1);
     let olds: Vec<_> = (2..6).map(|g| live(&hub, 1, 11, g, 0)).collect();
     assert!(matches!(
         work(&ours),
-        Some(Work::Close(CloseReason::Superseded))
+        Some(ConnectionWork::Close(CloseReason::Superseded))
     ));
-    let closed = |h: &Handle| matches!(work(h), Some(Work::Close(_)));
+    let closed = |h: &ConnectionHandle| matches!(work(h), Some(ConnectionWork::Close(_)));
     assert_eq!(
         olds.iter().map(|h| closed(h)).collect::<Vec<_>>(),
         [true, false, false, false]
@@ -270,19 +288,19 @@ async fn clients_of_ours_are_told_and_old_ones_close_with_their_successor() {
 
 #[tokio::test]
 async fn without_a_sync_it_goes_live_from_where_the_inbox_stood_at_sign_in() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let phone = connect(&hub, 1, 11, 1, 0);
     phone.start(at(7));
     push(&hub, 1, 8, &envelope(2, 21, 10));
     assert!(work(&phone).is_none());
     let later = phone.next_deadline().expect("it goes live after a while");
-    assert!(matches!(work_at(&phone, later), Some(Work::Read)));
+    assert!(matches!(work_at(&phone, later), Some(ConnectionWork::Read)));
     assert_eq!(phone.begin_read(), Some(Seq::new(7)));
 }
 
 #[tokio::test]
 async fn a_sync_removes_what_it_covers_from_the_queue() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let phone = live(&hub, 1, 11, 1, 0);
     let e = envelope(2, 21, 10);
     (1..=3).for_each(|seq| push(&hub, 1, seq, &e));
@@ -292,7 +310,7 @@ async fn a_sync_removes_what_it_covers_from_the_queue() {
 
 #[tokio::test]
 async fn m9_only_numbers_of_served_entries_are_acks() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let phone = live(&hub, 1, 11, 1, 0);
     phone.offer_live(Seq::new(100_000), &envelope(2, 21, 10));
     push(&hub, 1, 1, &envelope(2, 21, 10));
@@ -307,7 +325,7 @@ async fn m9_only_numbers_of_served_entries_are_acks() {
 
 #[tokio::test]
 async fn a_read_that_ends_after_its_connection_was_superseded_serves_nothing() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let old = live(&hub, 1, 11, 1, 0);
     old.hint(Seq::new(1));
     assert_eq!(old.begin_read(), Some(Seq::ZERO));
@@ -319,7 +337,7 @@ async fn a_read_that_ends_after_its_connection_was_superseded_serves_nothing() {
 /// Each comparison of heads counted as a push.
 #[tokio::test]
 async fn entries_and_live_messages_are_counted_and_hints_are_not() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let _phone = live(&hub, 1, 11, 1, 1);
     let _laptop = live(&hub, 1, 12, 1, 1);
     hub.hint(user(1), Seq::new(1));
@@ -333,7 +351,7 @@ async fn entries_and_live_messages_are_counted_and_hints_are_not() {
 async fn a_superseded_connection_has_no_deadlines() {
     let room = RoomId::new(3).unwrap();
     for fails_before in [true, false] {
-        let hub = Hub::new(2);
+        let hub = ConnectionHub::new(2);
         let old = live(&hub, 1, 11, 1, 0);
         old.enter_room(Some((room, Seq::new(1))));
         old.hint(Seq::new(1));
@@ -358,20 +376,20 @@ async fn a_superseded_connection_has_no_deadlines() {
 
 #[tokio::test]
 async fn s14_a_revoked_connection_is_served_nothing_more() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let phone = live(&hub, 1, 11, 1, 0);
     push(&hub, 1, 1, &envelope(2, 21, 10));
     assert_eq!(hub.disconnect(user(1), Some(device(11)), "signed out"), 1);
     assert!(phone.is_superseded());
     assert!(matches!(
         work(&phone),
-        Some(Work::Close(CloseReason::SignedOut))
+        Some(ConnectionWork::Close(CloseReason::SignedOut))
     ));
 }
 
 #[tokio::test]
-async fn a_device_that_changed_hands_serves_its_former_user_nothing_more() {
-    let hub = Hub::new(2);
+async fn a_switched_device_is_not_served_for_its_previous_user() {
+    let hub = ConnectionHub::new(2);
     let (old, ours) = (live(&hub, 1, 11, 1, 0), live(&hub, 2, 11, 2, 1));
     for who in [1, 2] {
         hub.disconnect(user(who), Some(device(11)), DEVICE_SWITCHED);
@@ -380,7 +398,7 @@ async fn a_device_that_changed_hands_serves_its_former_user_nothing_more() {
     assert!(work(&old).is_none(), "a legacy client stays open");
     assert!(matches!(
         work(&ours),
-        Some(Work::Close(CloseReason::DeviceSwitched))
+        Some(ConnectionWork::Close(CloseReason::DeviceSwitched))
     ));
     push(&hub, 1, 1, &envelope(2, 21, 10));
     assert!(work(&old).is_none());
@@ -388,7 +406,7 @@ async fn a_device_that_changed_hands_serves_its_former_user_nothing_more() {
 
 #[tokio::test]
 async fn s14_a_sign_in_under_way_does_not_outlive_a_revocation() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let begin = Instant::now();
     assert!(!hub.revoked_since(user(1), device(11), begin));
     hub.disconnect(user(1), Some(device(11)), "signed out");
@@ -400,11 +418,14 @@ async fn s14_a_sign_in_under_way_does_not_outlive_a_revocation() {
 
 #[tokio::test]
 async fn m9_a_rooms_number_is_no_ack_before_the_first_sync() {
-    let hub = Hub::new(2);
+    let hub = ConnectionHub::new(2);
     let phone = connect(&hub, 1, 11, 1, 0);
     phone.start(at(100));
     let later = phone.next_deadline().expect("it goes live after a while");
     phone.offer_live(Seq::new(50), &envelope(2, 21, 10));
-    assert!(matches!(work_at(&phone, later), Some(Work::Deliver(_))));
+    assert!(matches!(
+        work_at(&phone, later),
+        Some(ConnectionWork::Deliver(_))
+    ));
     assert!(!phone.may_ack(Seq::new(50)));
 }

@@ -8,39 +8,39 @@ use async_trait::async_trait;
 use crate::id::{DeviceId, UserId};
 use crate::memory::group::set;
 use crate::memory::lock;
-use crate::page::Page;
+use crate::page::ListPage;
 use crate::store::{
-    Account, AccountChange, AccountStore, Names, NewAccount, StoreError, TokenRecord,
+    AccountChange, AccountStore, NewAccount, NicknameMatch, StoreError, TokenRecord, UserAccount,
 };
-use crate::time::Timestamp;
+use crate::time::UnixTimestamp;
 
 /// All accounts, and the token of each user on each device.
 #[derive(Debug, Default)]
-pub(super) struct Accounts {
-    people: Mutex<People>,
+pub(super) struct MemoryAccounts {
+    people: Mutex<AccountTable>,
     tokens: Mutex<BTreeMap<(DeviceId, UserId), TokenRecord>>,
 }
 
 #[derive(Debug, Default)]
-struct People {
-    by_id: BTreeMap<UserId, Account>,
+struct AccountTable {
+    by_id: BTreeMap<UserId, UserAccount>,
     by_phone: HashMap<String, UserId>,
 }
 
-impl People {
-    fn by_phone(&self, phone: &str) -> Option<&Account> {
+impl AccountTable {
+    fn by_phone(&self, phone: &str) -> Option<&UserAccount> {
         self.by_id.get(self.by_phone.get(phone)?)
     }
 }
 
 #[async_trait]
-impl AccountStore for Accounts {
-    async fn find_or_create(&self, new: &NewAccount) -> Result<(Account, bool), StoreError> {
+impl AccountStore for MemoryAccounts {
+    async fn find_or_create(&self, new: &NewAccount) -> Result<(UserAccount, bool), StoreError> {
         let mut people = lock(&self.people);
         if let Some(known) = people.by_phone(&new.phone) {
             return Ok((known.clone(), false));
         }
-        let account = Account {
+        let account = UserAccount {
             user: new.user,
             phone: new.phone.clone(),
             nickname: String::new(),
@@ -55,11 +55,11 @@ impl AccountStore for Accounts {
         Ok((account, true))
     }
 
-    async fn by_phone(&self, phone: &str) -> Result<Option<Account>, StoreError> {
+    async fn by_phone(&self, phone: &str) -> Result<Option<UserAccount>, StoreError> {
         Ok(lock(&self.people).by_phone(phone).cloned())
     }
 
-    async fn get(&self, users: &[UserId]) -> Result<Vec<Account>, StoreError> {
+    async fn get(&self, users: &[UserId]) -> Result<Vec<UserAccount>, StoreError> {
         let people = lock(&self.people);
         let found = users.iter().filter_map(|user| people.by_id.get(user));
         Ok(found.cloned().collect())
@@ -69,7 +69,7 @@ impl AccountStore for Accounts {
         &self,
         user: UserId,
         change: &AccountChange,
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<bool, StoreError> {
         let mut people = lock(&self.people);
         let Some(account) = people.by_id.get_mut(&user) else {
@@ -86,10 +86,10 @@ impl AccountStore for Accounts {
     async fn search(
         &self,
         key: &str,
-        names: Names,
+        names: NicknameMatch,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<Account>, StoreError> {
+    ) -> Result<ListPage<UserAccount>, StoreError> {
         let people = lock(&self.people);
         let found = people
             .by_id
@@ -98,8 +98,8 @@ impl AccountStore for Accounts {
             .filter(|it| {
                 it.phone == key
                     || match names {
-                        Names::Equal => it.nickname == key,
-                        Names::Begin => it.nickname.starts_with(key),
+                        NicknameMatch::Equal => it.nickname == key,
+                        NicknameMatch::Begin => it.nickname.starts_with(key),
                     }
             });
         Ok(super::page(found.cloned(), limit))

@@ -5,22 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::UserId;
-use crate::limits::PART;
-use crate::memory::state::State;
+use crate::limits::FANOUT_CHUNK;
+use crate::memory::state::EngineState;
 use crate::message::Message;
 use crate::seq::Seq;
-use crate::store::{Append, Appended};
+use crate::store::{AppendOutcome, AppendRequest};
 
-impl State {
+impl EngineState {
     /// Appends the sends in order. The batch must have been checked: each send has a recipient.
-    pub(super) fn append(&mut self, batch: &[Append], now: Duration) -> Vec<Appended> {
+    pub(super) fn append(&mut self, batch: &[AppendRequest], now: Duration) -> Vec<AppendOutcome> {
         batch
             .iter()
             .map(|send| self.append_one(send, now))
             .collect()
     }
 
-    fn append_one(&mut self, send: &Append, now: Duration) -> Appended {
+    fn append_one(&mut self, send: &AppendRequest, now: Duration) -> AppendOutcome {
         // The key is checked before the roster: a repeat of a stored send gets the first answer,
         // even if members joined or left since. The keys of earlier sends of this batch are found
         // here too.
@@ -32,21 +32,21 @@ impl State {
         if let Some((group, version)) = send.roster
             && self.groups.get(&group).map(|it| it.group.version) != Some(version)
         {
-            return Appended::Stale;
+            return AppendOutcome::Stale;
         }
         let (seqs, job) = self.store(send);
         if let (Some(key), Some((_, answer))) = (&send.key, seqs.first()) {
             self.keys.note(key, send.message.id, *answer, now);
         }
-        Appended::Stored { seqs, job }
+        AppendOutcome::Stored { seqs, job }
     }
 
     /// Makes the entries, or the first entry and a job for the others.
-    fn store(&mut self, send: &Append) -> (Vec<(UserId, Seq)>, bool) {
+    fn store(&mut self, send: &AppendRequest) -> (Vec<(UserId, Seq)>, bool) {
         let all = send.recipients.len();
         if let Some(group) = send.group()
             && all > 1
-            && (all > PART || self.jobs.is_open(group))
+            && (all > FANOUT_CHUNK || self.jobs.is_open(group))
         {
             self.jobs.open(group, &send.message, &send.recipients);
             return (

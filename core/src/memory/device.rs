@@ -8,38 +8,42 @@ use async_trait::async_trait;
 use crate::id::{DeviceId, Generation, UserId};
 use crate::memory::lock;
 use crate::seq::Seq;
-use crate::store::{AckMark, Device, DeviceInfo, DeviceStore, Kind, StoreError};
-use crate::time::Timestamp;
+use crate::store::{AckMark, Device, DeviceInfo, DeviceStore, StoreError, StoreErrorKind};
+use crate::time::UnixTimestamp;
 
 /// A device that is registered, has signed in, or both.
 #[derive(Debug, Default)]
-struct Row {
-    registered: Option<(DeviceInfo, Timestamp)>,
+struct DeviceRow {
+    registered: Option<(DeviceInfo, UnixTimestamp)>,
     user: Option<UserId>,
     generation: Generation,
-    updated_at: Timestamp,
+    updated_at: UnixTimestamp,
 }
 
 /// All devices.
 #[derive(Debug, Default)]
-pub(super) struct Devices {
-    rows: Mutex<HashMap<DeviceId, Row>>,
+pub(super) struct MemoryDevices {
+    rows: Mutex<HashMap<DeviceId, DeviceRow>>,
     acks: Mutex<HashMap<UserId, BTreeMap<DeviceId, Seq>>>,
 }
 
 #[async_trait]
-impl DeviceStore for Devices {
+impl DeviceStore for MemoryDevices {
     async fn register(
         &self,
         id: DeviceId,
         info: &DeviceInfo,
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<(), StoreError> {
         let mut rows = lock(&self.rows);
         let row = rows.entry(id).or_default();
         if row.registered.is_some() {
             let text = "the device's id is taken";
-            return Err(StoreError::with("device.register", Kind::Misuse, text));
+            return Err(StoreError::with(
+                "device.register",
+                StoreErrorKind::Misuse,
+                text,
+            ));
         }
         row.registered = Some((info.clone(), at));
         row.updated_at = row.updated_at.max(at);
@@ -65,7 +69,7 @@ impl DeviceStore for Devices {
     async fn raise(
         &self,
         sign_ins: &[(DeviceId, UserId)],
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<Vec<Generation>, StoreError> {
         let mut rows = lock(&self.rows);
         let raised = sign_ins.iter().map(|(device, user)| {

@@ -3,20 +3,22 @@
 use async_trait::async_trait;
 
 use crate::id::UserId;
-use crate::memory::state::{Engine, State};
-use crate::page::Page;
-use crate::store::{Agreed, Append, Friend, FriendStore, Requested, StoreError};
-use crate::time::Timestamp;
+use crate::memory::state::{EngineState, MemoryEngine};
+use crate::page::ListPage;
+use crate::store::{
+    AppendRequest, Friend, FriendAcceptOutcome, FriendRequestOutcome, FriendStore, StoreError,
+};
+use crate::time::UnixTimestamp;
 
 /// The friendship edge from one user to another, with the data that the user stores.
 #[derive(Debug)]
-pub(super) struct Tie {
+pub(super) struct FriendEdge {
     agreed: bool,
     remarks: String,
     extra: String,
 }
 
-impl Tie {
+impl FriendEdge {
     fn new(agreed: bool, remarks: &str) -> Self {
         Self {
             agreed,
@@ -26,39 +28,39 @@ impl Tie {
     }
 }
 
-impl State {
-    fn tie(&self, user: UserId, other: UserId) -> Option<&Tie> {
+impl EngineState {
+    fn edge(&self, user: UserId, other: UserId) -> Option<&FriendEdge> {
         self.friends.get(&user)?.get(&other)
     }
 
-    fn tie_mut(&mut self, user: UserId, other: UserId) -> Option<&mut Tie> {
+    fn edge_mut(&mut self, user: UserId, other: UserId) -> Option<&mut FriendEdge> {
         self.friends.get_mut(&user)?.get_mut(&other)
     }
 
-    fn set_tie(&mut self, user: UserId, other: UserId, tie: Tie) {
+    fn set_edge(&mut self, user: UserId, other: UserId, tie: FriendEdge) {
         self.friends.entry(user).or_default().insert(other, tie);
     }
 }
 
 #[async_trait]
-impl FriendStore for Engine {
+impl FriendStore for MemoryEngine {
     async fn request(
         &self,
         user: UserId,
         friend: UserId,
         remarks: &str,
-        pushes: &[Append],
-        _at: Timestamp,
-    ) -> Result<Requested, StoreError> {
-        Append::check("friend.request", pushes)?;
+        pushes: &[AppendRequest],
+        _at: UnixTimestamp,
+    ) -> Result<FriendRequestOutcome, StoreError> {
+        AppendRequest::check("friend.request", pushes)?;
         let now = self.clock.monotonic();
         let mut state = self.lock();
-        match state.tie(user, friend) {
-            Some(Tie { agreed: true, .. }) => Ok(Requested::Friends),
-            Some(Tie { agreed: false, .. }) => Ok(Requested::Pending),
+        match state.edge(user, friend) {
+            Some(FriendEdge { agreed: true, .. }) => Ok(FriendRequestOutcome::Friends),
+            Some(FriendEdge { agreed: false, .. }) => Ok(FriendRequestOutcome::Pending),
             None => {
-                state.set_tie(user, friend, Tie::new(false, remarks));
-                Ok(Requested::Asked(state.append(pushes, now)))
+                state.set_edge(user, friend, FriendEdge::new(false, remarks));
+                Ok(FriendRequestOutcome::Sent(state.append(pushes, now)))
             }
         }
     }
@@ -68,29 +70,29 @@ impl FriendStore for Engine {
         user: UserId,
         requester: UserId,
         remarks: &str,
-        pushes: &[Append],
-        _at: Timestamp,
-    ) -> Result<Agreed, StoreError> {
-        Append::check("friend.agree", pushes)?;
+        pushes: &[AppendRequest],
+        _at: UnixTimestamp,
+    ) -> Result<FriendAcceptOutcome, StoreError> {
+        AppendRequest::check("friend.agree", pushes)?;
         let now = self.clock.monotonic();
         let mut state = self.lock();
-        let Some(asked) = state.tie_mut(requester, user) else {
-            return Ok(Agreed::NoRequest);
+        let Some(asked) = state.edge_mut(requester, user) else {
+            return Ok(FriendAcceptOutcome::NoRequest);
         };
         if asked.agreed {
-            return Ok(Agreed::Before);
+            return Ok(FriendAcceptOutcome::Before);
         }
         asked.agreed = true;
         // Mutual requests become one friendship, and each user keeps the data of its own request.
-        let mut tie = Tie::new(true, remarks);
-        if let Some(own) = state.tie(user, requester) {
+        let mut tie = FriendEdge::new(true, remarks);
+        if let Some(own) = state.edge(user, requester) {
             own.extra.clone_into(&mut tie.extra);
             if remarks.is_empty() {
                 own.remarks.clone_into(&mut tie.remarks);
             }
         }
-        state.set_tie(user, requester, tie);
-        Ok(Agreed::Now(state.append(pushes, now)))
+        state.set_edge(user, requester, tie);
+        Ok(FriendAcceptOutcome::Now(state.append(pushes, now)))
     }
 
     async fn set(
@@ -99,10 +101,10 @@ impl FriendStore for Engine {
         friend: UserId,
         remarks: Option<&str>,
         extra: Option<&str>,
-        _at: Timestamp,
+        _at: UnixTimestamp,
     ) -> Result<Option<Friend>, StoreError> {
         let mut state = self.lock();
-        let Some(tie) = state.tie_mut(user, friend) else {
+        let Some(tie) = state.edge_mut(user, friend) else {
             return Ok(None);
         };
         if let Some(remarks) = remarks {
@@ -119,7 +121,7 @@ impl FriendStore for Engine {
     }
 
     async fn are_friends(&self, user: UserId, friend: UserId) -> Result<bool, StoreError> {
-        Ok(self.lock().tie(user, friend).is_some_and(|it| it.agreed))
+        Ok(self.lock().edge(user, friend).is_some_and(|it| it.agreed))
     }
 
     async fn friends(
@@ -127,10 +129,10 @@ impl FriendStore for Engine {
         user: UserId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<Friend>, StoreError> {
+    ) -> Result<ListPage<Friend>, StoreError> {
         let state = self.lock();
         let Some(ties) = state.friends.get(&user) else {
-            return Ok(Page::default());
+            return Ok(ListPage::default());
         };
         let friends = ties
             .range(super::above(after))

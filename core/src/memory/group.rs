@@ -6,13 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::id::{GroupId, UserId};
-use crate::memory::state::{Engine, State};
-use crate::page::Page;
+use crate::memory::state::{EngineState, MemoryEngine};
+use crate::page::ListPage;
 use crate::store::{
-    Append, Changed, Group, GroupChange, GroupStore, Kind, Member, MemberEdit, NewGroup, Role,
-    Roster, RosterVersion, StoreError,
+    AppendRequest, Group, GroupChange, GroupChangeOutcome, GroupStore, Member, MemberEdit,
+    MemberRole, NewGroup, Roster, RosterVersion, StoreError, StoreErrorKind,
 };
-use crate::time::Timestamp;
+use crate::time::UnixTimestamp;
 
 /// A group with its members.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct GroupRow {
     pub(super) group: Group,
     members: BTreeMap<UserId, Member>,
     /// Roster of the present version, built at its first use.
-    roster: Option<Arc<[(UserId, Role)]>>,
+    roster: Option<Arc<[(UserId, MemberRole)]>>,
 }
 
 impl GroupRow {
@@ -59,7 +59,7 @@ impl GroupRow {
     }
 
     /// Applies a change, which must pass `fits`.
-    fn apply(&mut self, change: &GroupChange, at: Timestamp) {
+    fn apply(&mut self, change: &GroupChange, at: UnixTimestamp) {
         match change {
             GroupChange::Edit(edit) => {
                 set(&mut self.group.name, edit.name.as_ref());
@@ -70,7 +70,7 @@ impl GroupRow {
             GroupChange::Add(users) => {
                 let new = users
                     .iter()
-                    .map(|user| (*user, member(*user, Role::Member)));
+                    .map(|user| (*user, member(*user, MemberRole::Member)));
                 self.members.extend(new);
             }
             GroupChange::Remove(user) => {
@@ -100,7 +100,7 @@ impl GroupRow {
     }
 }
 
-fn member(user: UserId, role: Role) -> Member {
+fn member(user: UserId, role: MemberRole) -> Member {
     Member {
         user,
         role,
@@ -122,7 +122,7 @@ pub(super) fn set(field: &mut String, value: Option<&String>) {
     }
 }
 
-impl State {
+impl EngineState {
     /// Updates the index of the groups of each user after a change.
     fn index(&mut self, group: GroupId, change: &GroupChange) {
         match change {
@@ -145,12 +145,16 @@ impl State {
 }
 
 #[async_trait]
-impl GroupStore for Engine {
+impl GroupStore for MemoryEngine {
     async fn create(&self, group: &NewGroup) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.groups.contains_key(&group.id) {
             let text = "the group's id is taken";
-            return Err(StoreError::with("group.create", Kind::Misuse, text));
+            return Err(StoreError::with(
+                "group.create",
+                StoreErrorKind::Misuse,
+                text,
+            ));
         }
         for (user, _) in &group.members {
             state.memberships.entry(*user).or_default().insert(group.id);
@@ -172,10 +176,10 @@ impl GroupStore for Engine {
         group: GroupId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<Member>, StoreError> {
+    ) -> Result<ListPage<Member>, StoreError> {
         let state = self.lock();
         let Some(row) = state.groups.get(&group) else {
-            return Ok(Page::default());
+            return Ok(ListPage::default());
         };
         let members = row.members.range(super::above(after)).map(|(_, it)| it);
         Ok(super::page(members.cloned(), limit))
@@ -186,10 +190,10 @@ impl GroupStore for Engine {
         user: UserId,
         after: Option<GroupId>,
         limit: usize,
-    ) -> Result<Page<Group>, StoreError> {
+    ) -> Result<ListPage<Group>, StoreError> {
         let state = self.lock();
         let Some(ids) = state.memberships.get(&user) else {
-            return Ok(Page::default());
+            return Ok(ListPage::default());
         };
         let groups = ids
             .range(super::above(after))
@@ -202,26 +206,30 @@ impl GroupStore for Engine {
         group: GroupId,
         expected: RosterVersion,
         change: &GroupChange,
-        pushes: &[Append],
-        at: Timestamp,
-    ) -> Result<Changed, StoreError> {
-        Append::check("group.update", pushes)?;
+        pushes: &[AppendRequest],
+        at: UnixTimestamp,
+    ) -> Result<GroupChangeOutcome, StoreError> {
+        AppendRequest::check("group.update", pushes)?;
         let now = self.clock.monotonic();
         let mut state = self.lock();
         let Some(row) = state.groups.get_mut(&group) else {
-            return Ok(Changed::Stale);
+            return Ok(GroupChangeOutcome::Stale);
         };
         if row.group.version != expected {
-            return Ok(Changed::Stale);
+            return Ok(GroupChangeOutcome::Stale);
         }
         if !row.fits(change) {
             let text = "the change does not fit the roster of the version it names";
-            return Err(StoreError::with("group.update", Kind::Misuse, text));
+            return Err(StoreError::with(
+                "group.update",
+                StoreErrorKind::Misuse,
+                text,
+            ));
         }
         row.apply(change, at);
         let version = row.group.version;
         state.index(group, change);
         let pushes = state.append(pushes, now);
-        Ok(Changed::Done { version, pushes })
+        Ok(GroupChangeOutcome::Done { version, pushes })
     }
 }

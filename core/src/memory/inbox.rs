@@ -6,18 +6,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::id::{GroupId, UserId};
-use crate::memory::Retention;
-use crate::memory::state::Engine;
-use crate::message::{Entry, Message};
+use crate::memory::InboxRetention;
+use crate::memory::state::MemoryEngine;
+use crate::message::{InboxEntry, Message};
 use crate::page::PageLimit;
 use crate::seq::Seq;
-use crate::store::{Append, Appended, Head, InboxSlice, InboxStore, JobLease, JobPart, StoreError};
+use crate::store::{
+    AppendOutcome, AppendRequest, Head, InboxSlice, InboxStore, JobLease, JobStepOutcome,
+    StoreError,
+};
 
 /// Bytes added for each entry to those of its content and mentions.
-const OVERHEAD: usize = 128;
+const MEMORY_ENTRY_OVERHEAD_BYTES: usize = 128;
 
 /// Maximum number of entries removed under one hold of the lock.
-const SLICE: u64 = 1_000;
+const TRIM_SLICE_ENTRIES: u64 = 1_000;
 
 /// One user's inbox. The entry at index `i` has the seq `floor + 1 + i`, so an inbox cannot have a
 /// gap (law 3).
@@ -38,7 +41,7 @@ impl Inbox {
 
     /// Appends an entry, removes the oldest ones above the limits, and returns the seq of the new
     /// one.
-    pub(super) fn push(&mut self, message: &Arc<Message>, keep: Retention) -> Seq {
+    pub(super) fn push(&mut self, message: &Arc<Message>, keep: InboxRetention) -> Seq {
         self.bytes += weight(message);
         self.entries.push_back(Arc::clone(message));
         while self.entries.len() > 1
@@ -79,7 +82,7 @@ impl Inbox {
             let Some(message) = rest.next() else { break };
             seq = seq.next();
             bytes += message.content.len();
-            items.push(Entry {
+            items.push(InboxEntry {
                 seq,
                 message: Arc::clone(message),
             });
@@ -93,16 +96,16 @@ impl Inbox {
 }
 
 fn weight(message: &Message) -> usize {
-    OVERHEAD
+    MEMORY_ENTRY_OVERHEAD_BYTES
         + message.content.len()
         + message.mentions.len() * size_of::<UserId>()
         + message.unknown.as_bytes().len()
 }
 
 #[async_trait]
-impl InboxStore for Engine {
-    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
-        Append::check("inbox.append", batch)?;
+impl InboxStore for MemoryEngine {
+    async fn append(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
+        AppendRequest::check("inbox.append", batch)?;
         let now = self.clock.monotonic();
         Ok(self.lock().append(batch, now))
     }
@@ -121,7 +124,7 @@ impl InboxStore for Engine {
     async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
         loop {
             let done = match self.lock().inboxes.get_mut(&user) {
-                Some(inbox) => inbox.trim(upto, SLICE),
+                Some(inbox) => inbox.trim(upto, TRIM_SLICE_ENTRIES),
                 None => true,
             };
             if done {
@@ -136,7 +139,7 @@ impl InboxStore for Engine {
         Ok(self.lock().jobs.claim(group))
     }
 
-    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobStepOutcome, StoreError> {
         Ok(self.lock().advance(lease))
     }
 

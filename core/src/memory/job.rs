@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::id::{GroupId, UserId};
-use crate::limits::PART;
-use crate::memory::state::State;
+use crate::limits::FANOUT_CHUNK;
+use crate::memory::state::EngineState;
 use crate::message::Message;
-use crate::store::{JobLease, JobPart};
+use crate::store::{JobLease, JobStepOutcome};
 
 /// A send whose entries are made in parts.
 #[derive(Debug)]
-struct Job {
+struct FanoutJob {
     number: u64,
     generation: u64,
     message: Arc<Message>,
@@ -21,14 +21,14 @@ struct Job {
 
 /// The open jobs of all groups.
 #[derive(Debug, Default)]
-pub(super) struct Jobs {
+pub(super) struct FanoutJobs {
     last: u64,
-    of: HashMap<GroupId, VecDeque<Job>>,
+    of: HashMap<GroupId, VecDeque<FanoutJob>>,
     /// All open jobs by number, which is also their order over all groups.
     order: BTreeMap<u64, GroupId>,
 }
 
-impl Jobs {
+impl FanoutJobs {
     pub(super) fn is_open(&self, group: GroupId) -> bool {
         self.of.contains_key(&group)
     }
@@ -42,7 +42,7 @@ impl Jobs {
     ) {
         self.last += 1;
         self.order.insert(self.last, group);
-        self.of.entry(group).or_default().push_back(Job {
+        self.of.entry(group).or_default().push_back(FanoutJob {
             number: self.last,
             generation: 0,
             message: Arc::clone(message),
@@ -63,7 +63,7 @@ impl Jobs {
     }
 
     /// Returns the job of this lease if the lease is still valid.
-    fn held(&mut self, lease: &JobLease) -> Option<&mut Job> {
+    fn held(&mut self, lease: &JobLease) -> Option<&mut FanoutJob> {
         let job = self.of.get_mut(&lease.group)?.front_mut()?;
         (job.number == lease.job && job.generation == lease.generation).then_some(job)
     }
@@ -81,21 +81,21 @@ impl Jobs {
     }
 }
 
-impl State {
+impl EngineState {
     /// Makes the next entries of a job.
-    pub(super) fn advance(&mut self, lease: &JobLease) -> JobPart {
+    pub(super) fn advance(&mut self, lease: &JobLease) -> JobStepOutcome {
         let Some(job) = self.jobs.held(lease) else {
-            return JobPart::Lost;
+            return JobStepOutcome::Lost;
         };
         let (message, recipients) = (Arc::clone(&job.message), Arc::clone(&job.recipients));
         let from = job.done;
-        job.done = recipients.len().min(from + PART);
+        job.done = recipients.len().min(from + FANOUT_CHUNK);
         let done = job.done == recipients.len();
         if done {
             self.jobs.close(lease.group);
         }
-        let seqs = self.entries(&message, recipients.iter().skip(from).take(PART));
-        JobPart::Entries {
+        let seqs = self.entries(&message, recipients.iter().skip(from).take(FANOUT_CHUNK));
+        JobStepOutcome::Entries {
             message,
             seqs,
             done,

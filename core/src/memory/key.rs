@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::MessageId;
-use crate::map::Map;
+use crate::map::FastHashMap;
 use crate::seq::Seq;
-use crate::store::{Appended, Key};
+use crate::store::{AppendOutcome, IdempotencyKey};
 
 /// The first send with a key.
 #[derive(Debug)]
-struct First {
+struct FirstSend {
     digest: [u8; 16],
     message: MessageId,
     seq: Seq,
@@ -19,41 +19,47 @@ struct First {
 }
 
 /// Keys with the ends of their windows, oldest first.
-type Queue = VecDeque<(Duration, Arc<[u8]>)>;
+type KeyExpiryQueue = VecDeque<(Duration, Arc<[u8]>)>;
 
 /// The keys whose window has not passed, and those not yet swept.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
-    known: Map<Arc<[u8]>, First>,
+pub(super) struct IdempotencyKeys {
+    known: FastHashMap<Arc<[u8]>, FirstSend>,
     /// The keys of each window length, oldest first. There are few lengths, so one queue per length
     /// is cheaper than a sorted set. The times are monotonic: with a wall clock, one wrong time at
     /// the front would stop the sweep of all keys behind it.
-    queues: BTreeMap<Duration, Queue>,
+    queues: BTreeMap<Duration, KeyExpiryQueue>,
 }
 
-impl Keys {
+impl IdempotencyKeys {
     /// Returns the answer to a repeat; `None` if the key is new or its window has passed.
-    pub(super) fn find(&self, key: &Key, now: Duration) -> Option<Appended> {
+    pub(super) fn find(&self, key: &IdempotencyKey, now: Duration) -> Option<AppendOutcome> {
         let first = self.known.get(key.id.as_slice())?;
         if first.until <= now {
             return None;
         }
         if first.digest != key.digest {
-            return Some(Appended::Conflict);
+            return Some(AppendOutcome::Conflict);
         }
-        Some(Appended::Repeated {
+        Some(AppendOutcome::Repeated {
             message: first.message,
             seq: first.seq,
         })
     }
 
     /// Records the first send with a key.
-    pub(super) fn note(&mut self, key: &Key, message: MessageId, seq: Seq, now: Duration) {
+    pub(super) fn note(
+        &mut self,
+        key: &IdempotencyKey,
+        message: MessageId,
+        seq: Seq,
+        now: Duration,
+    ) {
         let id: Arc<[u8]> = key.id.as_slice().into();
         let until = now.saturating_add(key.window);
         let queue = self.queues.entry(key.window).or_default();
         queue.push_back((until, Arc::clone(&id)));
-        let first = First {
+        let first = FirstSend {
             digest: key.digest,
             message,
             seq,

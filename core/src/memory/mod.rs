@@ -1,7 +1,7 @@
 //! In-memory storage: the reference for every other backend, and the storage of embedded servers in
 //! tests.
 //!
-//! Durable here means for the lifetime of the process. Nodes that share one [`Stores`] form a
+//! Durable here means for the lifetime of the process. Nodes that share one [`StoreSet`] form a
 //! cluster in memory. Inboxes, keys, jobs, groups and friends are one engine behind one lock
 //! (`state`), because the seam follows the transaction; devices, accounts, rooms and routes are
 //! independent. [`MemoryRoom`] and [`MemoryRoute`] also serve an embedded engine, whose rooms and
@@ -29,13 +29,13 @@ use std::time::Duration;
 pub use room::{MemoryRoom, RoomBounds};
 pub use route::MemoryRoute;
 
-use crate::page::Page;
-use crate::store::Stores;
-use crate::time::{Clock, SystemClock};
+use crate::page::ListPage;
+use crate::store::StoreSet;
+use crate::time::{SystemClock, TimeSource};
 
 /// Limits of an inbox in memory; above them the oldest entries are removed and the floor rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
+pub struct InboxRetention {
     /// Entries of one user; default 10,000.
     pub entries: usize,
     /// Bytes of one user's entries, each counted with its overhead; default 16 MiB. The newest
@@ -43,7 +43,7 @@ pub struct Retention {
     pub bytes: usize,
 }
 
-impl Default for Retention {
+impl Default for InboxRetention {
     fn default() -> Self {
         Self {
             entries: 10_000,
@@ -52,52 +52,55 @@ impl Default for Retention {
     }
 }
 
-/// Configuration of in-memory storage; [`Memory::default`] suits most uses.
+/// Configuration of in-memory storage; [`MemoryConfig::default`] suits most uses.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub struct MemoryConfig {
     /// Clock that determines the age of keys and room messages.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn TimeSource>,
     /// Limits of an inbox.
-    pub retention: Retention,
+    pub retention: InboxRetention,
     /// Limits of the rooms.
     pub room: RoomBounds,
     /// Time after which a node's lease expires without a renewal; default 15 s.
     pub lease: Duration,
 }
 
-impl Default for Memory {
+impl Default for MemoryConfig {
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
-            retention: Retention::default(),
+            retention: InboxRetention::default(),
             room: RoomBounds::default(),
             lease: MemoryRoute::LEASE,
         }
     }
 }
 
-impl Memory {
+impl MemoryConfig {
     /// Creates an empty set of stores with a new epoch.
     #[must_use]
-    pub fn stores(&self) -> Stores {
-        let engine = Arc::new(state::Engine::new(Arc::clone(&self.clock), self.retention));
-        Stores {
+    pub fn stores(&self) -> StoreSet {
+        let engine = Arc::new(state::MemoryEngine::new(
+            Arc::clone(&self.clock),
+            self.retention,
+        ));
+        StoreSet {
             seq: Arc::clone(&engine) as _,
             inbox: Arc::clone(&engine) as _,
             group: Arc::clone(&engine) as _,
             friend: engine,
             room: Arc::new(MemoryRoom::new(Arc::clone(&self.clock), self.room)),
             route: Arc::new(MemoryRoute::new(self.lease)),
-            device: Arc::new(device::Devices::default()),
-            account: Arc::new(account::Accounts::default()),
+            device: Arc::new(device::MemoryDevices::default()),
+            account: Arc::new(account::MemoryAccounts::default()),
         }
     }
 }
 
 /// Creates an empty set of stores with the default limits.
 #[must_use]
-pub fn stores() -> Stores {
-    Memory::default().stores()
+pub fn stores() -> StoreSet {
+    MemoryConfig::default().stores()
 }
 
 /// Takes a lock of this module. These are std mutexes and not tokio's, because each is held for a
@@ -107,7 +110,7 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Takes a page of at most `limit` items (at least one) from an ordered list.
-fn page<T>(items: impl Iterator<Item = T>, limit: usize) -> Page<T> {
+fn page<T>(items: impl Iterator<Item = T>, limit: usize) -> ListPage<T> {
     page_while(items, limit, |_| true)
 }
 
@@ -116,18 +119,18 @@ fn page_while<T>(
     items: impl Iterator<Item = T>,
     limit: usize,
     mut fits: impl FnMut(&T) -> bool,
-) -> Page<T> {
+) -> ListPage<T> {
     let mut taken = Vec::new();
     for item in items {
         if taken.len() >= limit.max(1) || !fits(&item) {
-            return Page {
+            return ListPage {
                 items: taken,
                 more: true,
             };
         }
         taken.push(item);
     }
-    Page::last(taken)
+    ListPage::last(taken)
 }
 
 /// Returns the range of the ids after `after`.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 
-use kept::Kept;
+use kept::KeptMessages;
 
 use crate::envelope::Envelope;
 use crate::id::RoomId;
@@ -24,16 +24,16 @@ use crate::memory::lock;
 use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{RoomHistory, RoomItem, RoomSink, RoomStore, StoreError, StreamId};
-use crate::time::{Clock, SystemClock};
+use crate::time::{SystemClock, TimeSource};
 
 /// Bytes counted for an open room in addition to its messages.
-const ROOM_BYTES: usize = 512;
+const ROOM_OVERHEAD_BYTES: usize = 512;
 
 /// Minimum time between two sweeps of the timer.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const ROOM_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Rooms that one publish examines without freeing memory before it leaves the rest to the next.
-const VAIN_LOOKS: usize = 64;
+const MAX_VAIN_EXAMINATIONS: usize = 64;
 
 /// Limits of the rooms; above any of them the oldest messages are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,17 +63,17 @@ impl Default for RoomBounds {
 /// Rooms of one process, with their brief history.
 #[derive(Debug)]
 pub struct MemoryRoom {
-    inner: Arc<Inner>,
+    inner: Arc<MemoryRoomInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    clock: Arc<dyn Clock>,
+struct MemoryRoomInner {
+    clock: Arc<dyn TimeSource>,
     bounds: RoomBounds,
     // Std mutexes: nothing is awaited under them, and sinks must not block. Lock order: rooms, then
     // a room. A room's lock is only tried while the rooms are locked, because publishers hold a
     // room's lock while the sinks run.
-    rooms: Mutex<Rooms>,
+    rooms: Mutex<RoomTable>,
     /// Bytes of all rooms.
     total: AtomicUsize,
     /// Set while the timer runs.
@@ -81,27 +81,27 @@ struct Inner {
 }
 
 #[derive(Debug, Default)]
-struct Rooms {
-    open: HashMap<RoomId, Arc<Mutex<Room>>>,
+struct RoomTable {
+    open: HashMap<RoomId, Arc<Mutex<OpenRoom>>>,
     /// The time at which each open room is examined next; one entry per room. The time may be too
     /// early, but never too late.
     looks: BinaryHeap<Reverse<(Duration, RoomId)>>,
 }
 
 #[derive(Debug)]
-struct Room {
+struct OpenRoom {
     /// Set when the room was dropped from the table. A caller that still holds it looks the room up
     /// again.
     dropped: bool,
     stream: StreamId,
     head: Seq,
-    kept: Kept,
+    kept: KeptMessages,
     sinks: Vec<Arc<dyn RoomSink>>,
     used: Duration,
 }
 
 /// Result of examining a room.
-enum Look {
+enum ExamineResult {
     /// The room is empty and unused: remove it from the table.
     Drop,
     /// Examine the room again at this time.
@@ -117,9 +117,9 @@ impl Default for MemoryRoom {
 impl MemoryRoom {
     /// Creates a store without rooms. The clock's monotonic time determines the age of messages.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, bounds: RoomBounds) -> Self {
+    pub fn new(clock: Arc<dyn TimeSource>, bounds: RoomBounds) -> Self {
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(MemoryRoomInner {
                 clock,
                 bounds,
                 rooms: Mutex::default(),
@@ -136,7 +136,7 @@ impl MemoryRoom {
     }
 
     /// Calls `act` with a room under its lock, opening the room if there is none.
-    fn with<T>(&self, id: RoomId, now: Duration, act: impl FnOnce(&mut Room) -> T) -> T {
+    fn with<T>(&self, id: RoomId, now: Duration, act: impl FnOnce(&mut OpenRoom) -> T) -> T {
         loop {
             // The room may be dropped between the look-up and its lock; then look it up again.
             let room = self.inner.get_or_open(id, now);
@@ -152,7 +152,7 @@ impl MemoryRoom {
     }
 
     /// Calls `act` with a room under its lock, if it is open.
-    fn with_open<T>(&self, id: RoomId, act: impl FnOnce(&mut Room) -> T) -> Option<T> {
+    fn with_open<T>(&self, id: RoomId, act: impl FnOnce(&mut OpenRoom) -> T) -> Option<T> {
         let room = lock(&self.inner.rooms).open.get(&id).map(Arc::clone)?;
         let mut room = lock(&room);
         (!room.dropped).then(|| self.inner.counted(&mut room, act))
@@ -165,19 +165,19 @@ impl MemoryRoom {
         {
             return;
         }
-        let sweeper = Sweeper::new(&self.inner);
+        let sweeper = RoomSweeper::new(&self.inner);
         TaskTracker::new().spawn(sweeper.run());
     }
 }
 
 /// Task of the timer.
-struct Sweeper {
-    inner: Weak<Inner>,
+struct RoomSweeper {
+    inner: Weak<MemoryRoomInner>,
     /// Set when the timer has ended by itself; then another one may run already.
     ended: bool,
 }
 
-impl Drop for Sweeper {
+impl Drop for RoomSweeper {
     fn drop(&mut self) {
         // The runtime may end before the store does; then the next call starts another timer.
         if !self.ended
@@ -188,8 +188,8 @@ impl Drop for Sweeper {
     }
 }
 
-impl Sweeper {
-    fn new(inner: &Arc<Inner>) -> Self {
+impl RoomSweeper {
+    fn new(inner: &Arc<MemoryRoomInner>) -> Self {
         Self {
             inner: Arc::downgrade(inner),
             ended: false,
@@ -198,7 +198,7 @@ impl Sweeper {
 
     async fn run(mut self) {
         while let Some(wait) = self.step() {
-            tokio::time::sleep(wait.max(SWEEP_EVERY)).await;
+            tokio::time::sleep(wait.max(ROOM_SWEEP_INTERVAL)).await;
         }
     }
 
@@ -211,21 +211,21 @@ impl Sweeper {
     }
 }
 
-impl Inner {
-    fn get_or_open(&self, id: RoomId, now: Duration) -> Arc<Mutex<Room>> {
+impl MemoryRoomInner {
+    fn get_or_open(&self, id: RoomId, now: Duration) -> Arc<Mutex<OpenRoom>> {
         let mut rooms = lock(&self.rooms);
         if let Some(room) = rooms.open.get(&id) {
             return Arc::clone(room);
         }
-        let room = Arc::new(Mutex::new(Room::open(now)));
+        let room = Arc::new(Mutex::new(OpenRoom::open(now)));
         rooms.looks.push(Reverse((now + self.bounds.age, id)));
         rooms.open.insert(id, Arc::clone(&room));
-        self.total.fetch_add(ROOM_BYTES, Ordering::Relaxed);
+        self.total.fetch_add(ROOM_OVERHEAD_BYTES, Ordering::Relaxed);
         room
     }
 
     /// Changes a room, and adjusts the total by the bytes it holds more or less.
-    fn counted<T>(&self, room: &mut Room, act: impl FnOnce(&mut Room) -> T) -> T {
+    fn counted<T>(&self, room: &mut OpenRoom, act: impl FnOnce(&mut OpenRoom) -> T) -> T {
         let before = room.kept.bytes();
         let done = act(room);
         let after = room.kept.bytes();
@@ -263,7 +263,7 @@ impl Inner {
             return;
         }
         let mut rooms = lock(&self.rooms);
-        let mut vain = VAIN_LOOKS;
+        let mut vain = MAX_VAIN_EXAMINATIONS;
         while over() && vain > 0 {
             let Some(&Reverse((_, id))) = rooms.looks.peek() else {
                 return;
@@ -285,9 +285,9 @@ impl Inner {
     /// `pressed`, when memory is short, an unused room without messages is removed before its time.
     fn look(
         &self,
-        rooms: &mut Rooms,
+        rooms: &mut RoomTable,
         (id, now, pressed): (RoomId, Duration, bool),
-        act: impl FnOnce(&mut Room),
+        act: impl FnOnce(&mut OpenRoom),
     ) {
         rooms.looks.pop();
         let Some(room) = rooms.open.get(&id).map(Arc::clone) else {
@@ -299,23 +299,23 @@ impl Inner {
                 room.look(now, self.bounds.age, pressed)
             }
             // The room is in use, so it is not idle.
-            Err(TryLockError::WouldBlock) => Look::Again(now + SWEEP_EVERY),
+            Err(TryLockError::WouldBlock) => ExamineResult::Again(now + ROOM_SWEEP_INTERVAL),
             Err(TryLockError::Poisoned(broken)) => {
                 PoisonError::into_inner(broken).dropped = true;
-                Look::Drop
+                ExamineResult::Drop
             }
         };
         match look {
-            Look::Again(due) => rooms.looks.push(Reverse((due, id))),
-            Look::Drop => {
+            ExamineResult::Again(due) => rooms.looks.push(Reverse((due, id))),
+            ExamineResult::Drop => {
                 rooms.open.remove(&id);
-                self.total.fetch_sub(ROOM_BYTES, Ordering::Relaxed);
+                self.total.fetch_sub(ROOM_OVERHEAD_BYTES, Ordering::Relaxed);
             }
         }
     }
 }
 
-impl Rooms {
+impl RoomTable {
     /// Releases memory when far fewer rooms are open than before.
     fn give_back(&mut self) {
         if self.open.capacity() > 4 * self.open.len() + 1_024 {
@@ -325,13 +325,13 @@ impl Rooms {
     }
 }
 
-impl Room {
+impl OpenRoom {
     fn open(now: Duration) -> Self {
         Self {
             dropped: false,
             stream: StreamId(rand::random()),
             head: Seq::ZERO,
-            kept: Kept::default(),
+            kept: KeptMessages::default(),
             sinks: Vec::new(),
             used: now,
         }
@@ -339,16 +339,16 @@ impl Room {
 
     /// Returns the time at which to examine the room again. A room without messages and sinks that
     /// was not used for a while is dropped; if it is opened again, it has another stream.
-    fn look(&mut self, now: Duration, age: Duration, pressed: bool) -> Look {
+    fn look(&mut self, now: Duration, age: Duration, pressed: bool) -> ExamineResult {
         if let Some(oldest) = self.kept.oldest() {
-            return Look::Again(oldest + age);
+            return ExamineResult::Again(oldest + age);
         }
         let due = self.used + age;
         if self.sinks.is_empty() && (due <= now || pressed) {
             self.dropped = true;
-            return Look::Drop;
+            return ExamineResult::Drop;
         }
-        Look::Again(if due > now { due } else { now + age })
+        ExamineResult::Again(if due > now { due } else { now + age })
     }
 
     fn publish(&mut self, room: RoomId, envelope: Arc<Envelope>) -> Arc<RoomItem> {
@@ -415,7 +415,7 @@ impl RoomStore for MemoryRoom {
             it.history(from, limit)
         });
         // A read does not open a room; its first message opens the stream.
-        Ok(known.unwrap_or_else(|| Room::open(now).history(from, limit)))
+        Ok(known.unwrap_or_else(|| OpenRoom::open(now).history(from, limit)))
     }
 
     async fn subscribe(&self, room: RoomId, sink: Arc<dyn RoomSink>) -> Result<(), StoreError> {
@@ -483,14 +483,14 @@ mod tests {
     async fn a_timer_that_has_ended_does_not_hide_the_next_one() {
         let store = store();
         store.inner.sweeping.store(true, Ordering::SeqCst);
-        let mut first = Sweeper::new(&store.inner);
+        let mut first = RoomSweeper::new(&store.inner);
         assert_eq!(first.step(), None);
         assert!(!store.inner.sweeping.load(Ordering::SeqCst));
         store.with(room(1), Duration::ZERO, |_| {});
         drop(first);
         assert!(store.inner.sweeping.load(Ordering::SeqCst));
         // One that is dropped with its runtime does clear it.
-        drop(Sweeper::new(&store.inner));
+        drop(RoomSweeper::new(&store.inner));
         assert!(!store.inner.sweeping.load(Ordering::SeqCst));
     }
 }

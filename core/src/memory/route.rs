@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::id::{DeviceId, Generation, NodeId, UserId};
 use crate::memory::lock;
-use crate::store::{Claim, DeviceRoute, Renewal, Route, StoreError};
+use crate::store::{DeviceRoute, LeaseRenewal, Route, RouteClaimOutcome, StoreError};
 
 /// Routes: the node that holds each device's connection, valid while that node's lease is.
 ///
@@ -20,27 +20,27 @@ pub struct MemoryRoute {
     lease: Duration,
     made: Instant,
     // A std mutex, because it is held for map look-ups and never over an await.
-    table: Mutex<Table>,
+    table: Mutex<RouteTable>,
 }
 
 /// Leases and routes. A route makes no allocation of its own, so that a table of many connections
 /// stays small.
 #[derive(Debug, Default)]
-struct Table {
+struct RouteTable {
     ends: HashMap<Arc<NodeId>, Instant>,
     /// In the order of users, so that all routes of a user are adjacent.
-    routes: BTreeMap<(UserId, DeviceId), Held>,
+    routes: BTreeMap<(UserId, DeviceId), StoredRoute>,
 }
 
 /// A route without its user and device.
 #[derive(Debug)]
-struct Held {
+struct StoredRoute {
     generation: Generation,
     node: Arc<NodeId>,
     client: Option<SocketAddr>,
 }
 
-impl Held {
+impl StoredRoute {
     fn route(&self, (user, device): (UserId, DeviceId)) -> Route {
         Route {
             device,
@@ -73,13 +73,13 @@ impl MemoryRoute {
     }
 }
 
-impl Table {
+impl RouteTable {
     fn lives(&self, node: &NodeId, now: Instant) -> bool {
         self.ends.get(node).is_some_and(|end| *end > now)
     }
 
     fn insert(&mut self, route: &Route) -> Option<Route> {
-        let held = Held {
+        let held = StoredRoute {
             generation: route.generation,
             node: self.node(&route.node),
             client: route.client,
@@ -103,24 +103,24 @@ impl Table {
 
 #[async_trait]
 impl DeviceRoute for MemoryRoute {
-    async fn claim(&self, route: &Route) -> Result<Claim, StoreError> {
+    async fn claim(&self, route: &Route) -> Result<RouteClaimOutcome, StoreError> {
         let mut table = lock(&self.table);
         let key = (route.user, route.device);
         match table.routes.get(&key) {
             Some(now) if now.generation > route.generation => {
-                return Ok(Claim::Superseded(now.route(key)));
+                return Ok(RouteClaimOutcome::Superseded(now.route(key)));
             }
             Some(now) if now.generation == route.generation => {
                 if *now.node != route.node {
-                    return Ok(Claim::Superseded(now.route(key)));
+                    return Ok(RouteClaimOutcome::Superseded(now.route(key)));
                 }
                 // The same connection registers again, which displaces no route.
                 table.insert(route);
-                return Ok(Claim::Claimed(None));
+                return Ok(RouteClaimOutcome::Claimed(None));
             }
             _ => {}
         }
-        Ok(Claim::Claimed(table.insert(route)))
+        Ok(RouteClaimOutcome::Claimed(table.insert(route)))
     }
 
     async fn release(
@@ -159,7 +159,7 @@ impl DeviceRoute for MemoryRoute {
         Ok(held.map(|it| it.route((user, device))))
     }
 
-    async fn renew(&self, node: &NodeId) -> Result<Renewal, StoreError> {
+    async fn renew(&self, node: &NodeId) -> Result<LeaseRenewal, StoreError> {
         let now = Instant::now();
         let mut table = lock(&self.table);
         let held = table.lives(node, now);
@@ -172,7 +172,7 @@ impl DeviceRoute for MemoryRoute {
         let node = table.node(node);
         table.ends.insert(node, now + self.lease);
         let forgot = now.duration_since(self.made) < self.lease;
-        Ok(Renewal { held, forgot })
+        Ok(LeaseRenewal { held, forgot })
     }
 
     async fn nodes(&self) -> Result<Vec<NodeId>, StoreError> {

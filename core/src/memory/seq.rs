@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 
 use crate::id::{Epoch, UserId};
-use crate::memory::state::Engine;
-use crate::store::{Head, Kind, Scope, SeqStore, StoreError};
+use crate::memory::state::MemoryEngine;
+use crate::store::{Head, IdScope, SeqStore, StoreError, StoreErrorKind};
 
 #[async_trait]
-impl SeqStore for Engine {
+impl SeqStore for MemoryEngine {
     async fn epoch(&self) -> Result<Epoch, StoreError> {
         Ok(self.lock().epoch)
     }
@@ -25,19 +25,19 @@ impl SeqStore for Engine {
         Ok(users.iter().map(|user| state.head(*user)).collect())
     }
 
-    async fn reserve(&self, scope: Scope, n: u64) -> Result<u64, StoreError> {
+    async fn reserve(&self, scope: IdScope, n: u64) -> Result<u64, StoreError> {
         if !(1..=1_000).contains(&n) {
             return Err(StoreError::with(
                 "seq.reserve",
-                Kind::Misuse,
+                StoreErrorKind::Misuse,
                 "a block holds 1 to 1,000 numbers",
             ));
         }
         let [user, device, group] = &mut self.lock().reserved;
         let last = match scope {
-            Scope::User => user,
-            Scope::Device => device,
-            Scope::Group => group,
+            IdScope::User => user,
+            IdScope::Device => device,
+            IdScope::Group => group,
         };
         let first = *last + 1;
         *last += n;

@@ -7,35 +7,35 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::id::{Epoch, GroupId, UserId};
-use crate::map::Map;
-use crate::memory::Retention;
-use crate::memory::friend::Tie;
+use crate::map::FastHashMap;
+use crate::memory::InboxRetention;
+use crate::memory::friend::FriendEdge;
 use crate::memory::group::GroupRow;
 use crate::memory::inbox::Inbox;
-use crate::memory::job::Jobs;
-use crate::memory::key::Keys;
+use crate::memory::job::FanoutJobs;
+use crate::memory::key::IdempotencyKeys;
 use crate::store::Head;
-use crate::time::Clock;
+use crate::time::TimeSource;
 
 /// The storage engine behind `SeqStore`, `InboxStore`, `GroupStore` and `FriendStore`.
 #[derive(Debug)]
-pub(super) struct Engine {
-    pub(super) clock: Arc<dyn Clock>,
+pub(super) struct MemoryEngine {
+    pub(super) clock: Arc<dyn TimeSource>,
     // A std mutex: every hold is a short computation (a batch has at most 5,000 entries), and none
     // spans an await.
-    state: Mutex<State>,
+    state: Mutex<EngineState>,
 }
 
-impl Engine {
-    pub(super) fn new(clock: Arc<dyn Clock>, retention: Retention) -> Self {
+impl MemoryEngine {
+    pub(super) fn new(clock: Arc<dyn TimeSource>, retention: InboxRetention) -> Self {
         Self {
             clock,
-            state: Mutex::new(State {
+            state: Mutex::new(EngineState {
                 epoch: Epoch::draw(),
                 retention,
-                inboxes: Map::default(),
-                keys: Keys::default(),
-                jobs: Jobs::default(),
+                inboxes: FastHashMap::default(),
+                keys: IdempotencyKeys::default(),
+                jobs: FanoutJobs::default(),
                 groups: HashMap::new(),
                 memberships: HashMap::new(),
                 friends: HashMap::new(),
@@ -44,28 +44,28 @@ impl Engine {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, EngineState> {
         super::lock(&self.state)
     }
 }
 
 /// All data that changes under one lock.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct EngineState {
     /// Epoch of the present history (law 10).
     pub(super) epoch: Epoch,
-    pub(super) retention: Retention,
-    pub(super) inboxes: Map<UserId, Inbox>,
-    pub(super) keys: Keys,
-    pub(super) jobs: Jobs,
+    pub(super) retention: InboxRetention,
+    pub(super) inboxes: FastHashMap<UserId, Inbox>,
+    pub(super) keys: IdempotencyKeys,
+    pub(super) jobs: FanoutJobs,
     pub(super) groups: HashMap<GroupId, GroupRow>,
     pub(super) memberships: HashMap<UserId, BTreeSet<GroupId>>,
-    pub(super) friends: HashMap<UserId, BTreeMap<UserId, Tie>>,
-    /// Last reserved number of each `Scope`.
+    pub(super) friends: HashMap<UserId, BTreeMap<UserId, FriendEdge>>,
+    /// Last reserved number of each `IdScope`.
     pub(super) reserved: [u64; 3],
 }
 
-impl State {
+impl EngineState {
     pub(super) fn head(&self, user: UserId) -> Head {
         self.inboxes.get(&user).map(Inbox::head).unwrap_or_default()
     }

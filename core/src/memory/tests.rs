@@ -4,14 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Memory, MemoryRoom, Retention, RoomBounds};
+use super::{InboxRetention, MemoryConfig, MemoryRoom, RoomBounds};
 use crate::envelope::Envelope;
 use crate::id::{MessageId, RoomId, UserId};
-use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
+use crate::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+};
 use crate::page::PageLimit;
 use crate::seq::Seq;
-use crate::store::{Append, Appended, Key, RoomSink, RoomStore as _, Stores};
-use crate::time::{Clock as _, ManualClock, Timestamp};
+use crate::store::{
+    AppendOutcome, AppendRequest, IdempotencyKey, RoomSink, RoomStore as _, StoreSet,
+};
+use crate::time::{ManualClock, TimeSource as _, UnixTimestamp};
 
 fn me() -> UserId {
     UserId::new(1).unwrap()
@@ -24,18 +28,18 @@ fn room(n: u64) -> RoomId {
 fn message(size: usize) -> Arc<Message> {
     Arc::new(Message {
         id: MessageId::generate(),
-        sender: Sender::System,
-        receiver: Receiver::User(me()),
+        sender: MessageSender::System,
+        receiver: MessageReceiver::User(me()),
         mentions: Vec::new(),
         kind: 1,
-        content: Content(vec![b'x'; size].into()),
-        sent_at: Timestamp(0),
+        content: MessageContent(vec![b'x'; size].into()),
+        sent_at: UnixTimestamp(0),
         unknown: UnknownFields::NONE,
     })
 }
 
-fn send(size: usize) -> Append {
-    Append {
+fn send(size: usize) -> AppendRequest {
+    AppendRequest {
         message: message(size),
         recipients: [me()].into(),
         key: None,
@@ -44,7 +48,7 @@ fn send(size: usize) -> Append {
 }
 
 /// Returns the floor and head of the inbox, after checking them against its entries.
-async fn span(s: &Stores) -> (u64, u64) {
+async fn span(s: &StoreSet) -> (u64, u64) {
     let head = s.seq.heads(&[me()]).await.unwrap()[0];
     let all = PageLimit::items(usize::MAX);
     let page = s.inbox.after(me(), Seq::ZERO, all).await.unwrap();
@@ -55,12 +59,12 @@ async fn span(s: &Stores) -> (u64, u64) {
 
 #[tokio::test]
 async fn the_oldest_entries_go_beyond_the_count() {
-    let s = Memory {
-        retention: Retention {
+    let s = MemoryConfig {
+        retention: InboxRetention {
             entries: 10,
-            ..Retention::default()
+            ..InboxRetention::default()
         },
-        ..Memory::default()
+        ..MemoryConfig::default()
     }
     .stores();
     for n in 1..=25 {
@@ -71,12 +75,12 @@ async fn the_oldest_entries_go_beyond_the_count() {
 
 #[tokio::test]
 async fn the_oldest_entries_go_beyond_the_bytes() {
-    let s = Memory {
-        retention: Retention {
+    let s = MemoryConfig {
+        retention: InboxRetention {
             bytes: 10_000,
-            ..Retention::default()
+            ..InboxRetention::default()
         },
-        ..Memory::default()
+        ..MemoryConfig::default()
     }
     .stores();
     for _ in 0..5 {
@@ -93,14 +97,14 @@ async fn the_oldest_entries_go_beyond_the_bytes() {
 #[tokio::test]
 async fn a_key_lasts_as_long_as_its_window() {
     let clock = Arc::new(ManualClock::default());
-    let s = Memory {
+    let s = MemoryConfig {
         clock: Arc::clone(&clock) as _,
-        ..Memory::default()
+        ..MemoryConfig::default()
     }
     .stores();
     let keyed = |window| {
         let mut send = send(1);
-        send.key = Some(Key {
+        send.key = Some(IdempotencyKey {
             id: vec![1],
             digest: [0; 16],
             window,
@@ -112,43 +116,43 @@ async fn a_key_lasts_as_long_as_its_window() {
     clock.advance(Duration::from_millis(59_999));
     assert_eq!(s.inbox.sweep(9).await.unwrap(), 0);
     let again = s.inbox.append(&keyed(minute)).await.unwrap();
-    assert!(matches!(again[0], Appended::Repeated { .. }));
+    assert!(matches!(again[0], AppendOutcome::Repeated { .. }));
     clock.advance(Duration::from_millis(1));
     // The window ends without a sweep, and a late sweep leaves the new key alone.
     let anew = s.inbox.append(&keyed(minute)).await.unwrap();
-    assert!(matches!(anew[0], Appended::Stored { .. }));
+    assert!(matches!(anew[0], AppendOutcome::Stored { .. }));
     assert_eq!(s.inbox.sweep(9).await.unwrap(), 0);
     let again = s.inbox.append(&keyed(minute)).await.unwrap();
-    assert!(matches!(again[0], Appended::Repeated { .. }));
+    assert!(matches!(again[0], AppendOutcome::Repeated { .. }));
     clock.advance(minute);
     assert_eq!(s.inbox.sweep(9).await.unwrap(), 1);
 }
 
 #[derive(Debug)]
-struct Deaf;
+struct NullRoomSink;
 
-impl RoomSink for Deaf {
+impl RoomSink for NullRoomSink {
     fn deliver(&self, _item: &Arc<crate::store::RoomItem>) {}
     fn interrupted(&self, _room: RoomId) {}
 }
 
-fn rooms(bounds: RoomBounds) -> (Stores, Arc<ManualClock>) {
+fn rooms(bounds: RoomBounds) -> (StoreSet, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
-    let memory = Memory {
+    let memory = MemoryConfig {
         clock: Arc::clone(&clock) as _,
         room: bounds,
-        ..Memory::default()
+        ..MemoryConfig::default()
     };
     (memory.stores(), clock)
 }
 
-async fn say(s: &Stores, to: RoomId, size: usize) -> Arc<crate::store::RoomItem> {
-    let profile = Arc::new(Profile::default());
+async fn say(s: &StoreSet, to: RoomId, size: usize) -> Arc<crate::store::RoomItem> {
+    let profile = Arc::new(UserProfile::default());
     let envelope = Arc::new(Envelope::new(message(size), profile, 0));
     s.room.publish(to, envelope, true).await.unwrap()
 }
 
-async fn kept(s: &Stores, of: RoomId) -> Vec<u64> {
+async fn kept(s: &StoreSet, of: RoomId) -> Vec<u64> {
     let history = s
         .room
         .history(of, Seq::ZERO, PageLimit::items(10_000))
@@ -185,7 +189,7 @@ async fn what_is_too_old_goes_although_nobody_calls() {
     let clock = Arc::new(ManualClock::default());
     let bounds = RoomBounds::default();
     let rooms = MemoryRoom::new(Arc::clone(&clock) as _, bounds);
-    let profile = Arc::new(Profile::default());
+    let profile = Arc::new(UserProfile::default());
     for n in 1..=20 {
         let envelope = Envelope::new(message(1_000), Arc::clone(&profile), 0);
         rooms
@@ -213,7 +217,7 @@ async fn all_rooms_together_are_bounded_and_the_oldest_messages_go() {
         ..RoomBounds::default()
     };
     let rooms = MemoryRoom::new(Arc::clone(&clock) as _, bounds);
-    let profile = Arc::new(Profile::default());
+    let profile = Arc::new(UserProfile::default());
     let all = PageLimit::items(1_000);
     for n in 1..=500 {
         let envelope = Envelope::new(message(1_000), Arc::clone(&profile), 0);
@@ -260,7 +264,7 @@ async fn a_wrong_wall_clock_holds_up_no_sweep() {
     let (s, clock) = rooms(bounds);
     let keyed = |id| {
         let mut send = send(1);
-        send.key = Some(Key {
+        send.key = Some(IdempotencyKey {
             id: vec![id],
             digest: [0; 16],
             window: Duration::from_mins(1),
@@ -285,7 +289,10 @@ async fn an_idle_room_is_dropped_and_comes_back_as_another_stream() {
     let (s, clock) = rooms(bounds);
     let first = say(&s, room(1), 1).await;
     let heard = say(&s, room(2), 1).await;
-    s.room.subscribe(room(2), Arc::new(Deaf)).await.unwrap();
+    s.room
+        .subscribe(room(2), Arc::new(NullRoomSink))
+        .await
+        .unwrap();
     clock.advance(Duration::from_millis(119_999));
     assert_eq!(
         say(&s, room(1), 1).await.stream,

@@ -14,39 +14,40 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::GroupId;
-use crate::limits::{Limits, PART};
-use crate::map::Map;
+use crate::limits::{FANOUT_CHUNK, Limits};
+use crate::map::FastHashMap;
 
 /// A group with open jobs may take this fraction (1/n) of the node's remaining room.
-const GROUP_SHARE: u64 = 2;
+const GROUP_ROOM_DIVISOR: u64 = 2;
 /// This fraction (1/n) of the node's room is reserved for groups without open jobs.
-const NEWCOMERS: u64 = 8;
+const RESERVED_ROOM_DIVISOR: u64 = 8;
 /// Shortest and longest retry time for a refused sender.
-const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+const RETRY_AFTER_RANGE: (Duration, Duration) =
+    (Duration::from_millis(250), Duration::from_secs(10));
 /// Weight of the newest chunk in the average time of an entry.
-const NEWEST: f64 = 0.125;
+const NEWEST_CHUNK_WEIGHT: f64 = 0.125;
 
 /// The open jobs, and the job runner's notification. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Jobs {
-    inner: Arc<Shared>,
+pub struct OpenJobs {
+    inner: Arc<SharedBacklog>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedBacklog {
     group_max: u64,
     node_max: u64,
-    state: Mutex<State>,
+    state: Mutex<BacklogState>,
     ring: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BacklogState {
     /// Groups that the runner has to look at.
     woken: HashSet<GroupId>,
-    groups: Map<GroupId, GroupBacklog>,
+    groups: FastHashMap<GroupId, GroupBacklog>,
     /// Entries of all groups.
     entries: u64,
     seconds_per_entry: f64,
@@ -65,15 +66,15 @@ struct GroupBacklog {
 /// frees the room.
 #[derive(Debug)]
 pub(crate) struct JobShare {
-    jobs: Jobs,
+    jobs: OpenJobs,
     group: GroupId,
     entries: u64,
 }
 
-impl Jobs {
+impl OpenJobs {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            inner: Arc::new(Shared {
+            inner: Arc::new(SharedBacklog {
                 group_max: limits.group_backlog as u64,
                 node_max: limits.node_backlog as u64,
                 state: Mutex::default(),
@@ -85,27 +86,30 @@ impl Jobs {
     /// Reserves room for a send to a group; `None` if the send is stored at once and needs no room.
     ///
     /// # Errors
-    /// [`Refusal::Backlog`] if the group, or the node, has too many entries to deliver.
+    /// [`RequestRefusal::Backlog`] if the group, or the node, has too many entries to deliver.
     pub(crate) fn admit(
         &self,
         group: GroupId,
         recipients: usize,
-    ) -> Result<Option<JobShare>, Refusal> {
+    ) -> Result<Option<JobShare>, RequestRefusal> {
         let mut state = self.lock();
         let known = state.groups.get(&group).copied();
         // A small send becomes a job only behind other jobs of its group.
-        if recipients <= PART && known.is_none_or(|it| it.open == 0) {
+        if recipients <= FANOUT_CHUNK && known.is_none_or(|it| it.open == 0) {
             return Ok(None);
         }
         let entries = recipients as u64;
         let taken = known.map_or(0, |it| it.reserved + it.open);
         let left = self.inner.node_max.saturating_sub(state.entries);
-        let for_known = left.saturating_sub(self.inner.node_max / NEWCOMERS);
-        let share = self.inner.group_max.min((for_known + taken) / GROUP_SHARE);
+        let for_known = left.saturating_sub(self.inner.node_max / RESERVED_ROOM_DIVISOR);
+        let share = self
+            .inner
+            .group_max
+            .min((for_known + taken) / GROUP_ROOM_DIVISOR);
         // The first job of a group is accepted at any size, if the node has room for it.
         if entries > left || (taken > 0 && taken + entries > share) {
             let retry_after = state.retry_after(entries);
-            return Err(Refusal::Backlog { retry_after });
+            return Err(RequestRefusal::Backlog { retry_after });
         }
         state.groups.entry(group).or_default().reserved += entries;
         state.entries += entries;
@@ -155,7 +159,7 @@ impl Jobs {
         if made > 0 {
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
             let each = took.as_secs_f64() / made as f64;
-            state.seconds_per_entry += (each - state.seconds_per_entry) * NEWEST;
+            state.seconds_per_entry += (each - state.seconds_per_entry) * NEWEST_CHUNK_WEIGHT;
         }
         state.take(group, |it| &mut it.open, made);
     }
@@ -179,14 +183,14 @@ impl Jobs {
         (state.entries, state.groups.len())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BacklogState> {
         // Counts and sets of ids stay consistent after a panic, so poisoning is ignored.
         let state = &self.inner.state;
         state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl BacklogState {
     /// Subtracts entries from a group's count, at most down to zero.
     fn take(&mut self, group: GroupId, count: fn(&mut GroupBacklog) -> &mut u64, entries: u64) {
         let Some(known) = self.groups.get_mut(&group) else {
@@ -205,7 +209,7 @@ impl State {
     fn retry_after(&self, entries: u64) -> Duration {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let seconds = entries as f64 * self.seconds_per_entry;
-        let (least, most) = RETRY_AFTER;
+        let (least, most) = RETRY_AFTER_RANGE;
         Duration::from_secs_f64(seconds.clamp(least.as_secs_f64(), most.as_secs_f64()))
     }
 }
@@ -223,8 +227,8 @@ impl Drop for JobShare {
 mod tests {
     use super::*;
 
-    fn jobs(group_max: usize, node_max: usize) -> Jobs {
-        Jobs::new(&Limits {
+    fn jobs(group_max: usize, node_max: usize) -> OpenJobs {
+        OpenJobs::new(&Limits {
             group_backlog: group_max,
             node_backlog: node_max,
             ..Limits::default()

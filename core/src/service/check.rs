@@ -1,73 +1,73 @@
 //! Checks of texts from callers, with one sentence for each fault.
 
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::limits::Limits;
-use crate::message::{Content, Draft, Receiver};
+use crate::message::{MessageContent, MessageDraft, MessageReceiver};
 
 /// Longest name or remark, in bytes.
-pub(crate) const NAME: usize = 255;
+pub(crate) const NAME_MAX_BYTES: usize = 255;
 /// Longest URL, in bytes.
-pub(crate) const URL: usize = 512;
+pub(crate) const URL_MAX_BYTES: usize = 512;
 /// Longest free text, or data of a client or a backend, in bytes.
-pub(crate) const TEXT: usize = 1_024;
+pub(crate) const TEXT_MAX_BYTES: usize = 1_024;
 
 /// Refuses a text that is longer than `most` bytes.
-pub(crate) fn text(field: &str, value: &str, most: usize) -> Result<(), Refusal> {
+pub(crate) fn text(field: &str, value: &str, most: usize) -> Result<(), RequestRefusal> {
     if value.len() <= most {
         return Ok(());
     }
     let is = value.len();
-    Err(Refusal::bad(format!(
+    Err(RequestRefusal::bad(format!(
         "{field} is {is} bytes; at most {most} are allowed"
     )))
 }
 
 /// As [`text`], for an optional text.
-pub(crate) fn text_if(field: &str, value: Option<&str>, most: usize) -> Result<(), Refusal> {
+pub(crate) fn text_if(field: &str, value: Option<&str>, most: usize) -> Result<(), RequestRefusal> {
     value.map_or(Ok(()), |value| text(field, value, most))
 }
 
-pub(super) fn content(limits: &Limits, content: &Content) -> Result<(), Refusal> {
+pub(super) fn content(limits: &Limits, content: &MessageContent) -> Result<(), RequestRefusal> {
     if content.len() <= limits.content {
         return Ok(());
     }
-    Err(Refusal::bad(format!(
+    Err(RequestRefusal::bad(format!(
         "message_content is {} bytes; at most {} are allowed: upload it and send its address",
         content.len(),
         limits.content
     )))
 }
 
-pub(super) fn mentions(limits: &Limits, count: usize) -> Result<(), Refusal> {
+pub(super) fn mentions(limits: &Limits, count: usize) -> Result<(), RequestRefusal> {
     if count <= limits.mentions {
         return Ok(());
     }
-    Err(Refusal::bad(format!(
+    Err(RequestRefusal::bad(format!(
         "to_user_ids names {count} users; at most {} are allowed",
         limits.mentions
     )))
 }
 
 /// Refuses a draft that no sender may send.
-pub(super) fn draft(limits: &Limits, draft: &Draft) -> Result<(), Refusal> {
+pub(super) fn draft(limits: &Limits, draft: &MessageDraft) -> Result<(), RequestRefusal> {
     match draft.receiver {
-        Receiver::User(_) | Receiver::Group(_) => {}
-        Receiver::Room(_) => {
-            return Err(Refusal::bad(
+        MessageReceiver::User(_) | MessageReceiver::Group(_) => {}
+        MessageReceiver::Room(_) => {
+            return Err(RequestRefusal::bad(
                 "receiver_type is a room: call PushRoom; SendMessage takes 1 (user) or 2 (group)",
             ));
         }
-        Receiver::Everyone => {
-            return Err(Refusal::bad(
+        MessageReceiver::Everyone => {
+            return Err(RequestRefusal::bad(
                 "receiver_type is everyone: call PushAll; SendMessage takes 1 (user) or 2 (group)",
             ));
         }
     }
     content(limits, &draft.content)?;
     mentions(limits, draft.mentions.len())?;
-    let most = limits.client_id.min(super::key::CLIENT_ID);
+    let most = limits.client_id.min(super::key::CLIENT_ID_MAX_BYTES);
     match &draft.client_id {
-        Some(id) if id.is_empty() => Err(Refusal::bad(
+        Some(id) if id.is_empty() => Err(RequestRefusal::bad(
             "client_message_id is empty; leave it out, or set it to a new id of your own",
         )),
         Some(id) => text("client_message_id", id, most),
@@ -79,15 +79,15 @@ pub(super) fn draft(limits: &Limits, draft: &Draft) -> Result<(), Refusal> {
 mod tests {
     use super::*;
     use crate::id::{RoomId, UserId};
-    use crate::time::Timestamp;
+    use crate::time::UnixTimestamp;
 
-    fn plain() -> Draft {
-        Draft {
-            receiver: Receiver::User(UserId::new(2).unwrap()),
+    fn plain() -> MessageDraft {
+        MessageDraft {
+            receiver: MessageReceiver::User(UserId::new(2).unwrap()),
             mentions: Vec::new(),
             kind: 1,
-            content: Content::default(),
-            sent_at: Timestamp(1),
+            content: MessageContent::default(),
+            sent_at: UnixTimestamp(1),
             persist: true,
             client_id: None,
             request_id: None,
@@ -100,36 +100,36 @@ mod tests {
         assert_eq!(draft(&limits, &plain()), Ok(()));
         let wrong = [
             (
-                Draft {
-                    content: Content(vec![0; limits.content + 1].into()),
+                MessageDraft {
+                    content: MessageContent(vec![0; limits.content + 1].into()),
                     ..plain()
                 },
                 "message_content",
             ),
             (
-                Draft {
+                MessageDraft {
                     mentions: vec![UserId::new(1).unwrap(); limits.mentions + 1],
                     ..plain()
                 },
                 "to_user_ids",
             ),
             (
-                Draft {
+                MessageDraft {
                     client_id: Some(String::new()),
                     ..plain()
                 },
                 "client_message_id",
             ),
             (
-                Draft {
+                MessageDraft {
                     client_id: Some("x".repeat(65)),
                     ..plain()
                 },
                 "client_message_id",
             ),
             (
-                Draft {
-                    receiver: Receiver::Room(RoomId::new(1).unwrap()),
+                MessageDraft {
+                    receiver: MessageReceiver::Room(RoomId::new(1).unwrap()),
                     ..plain()
                 },
                 "PushRoom",

@@ -1,33 +1,33 @@
 //! Devices: registration, and lookup with the current route.
 
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::DeviceId;
-use crate::service::{Service, check};
-use crate::store::{Device, DeviceInfo, Kind, Route};
+use crate::service::{LogicService, check};
+use crate::store::{Device, DeviceInfo, Route, StoreErrorKind};
 
-impl Service {
+impl LogicService {
     /// Registers a device and returns a new id that cannot be guessed. Each call makes another
     /// device.
-    pub async fn register(&self, info: &DeviceInfo) -> Result<DeviceId, Refusal> {
+    pub async fn register(&self, info: &DeviceInfo) -> Result<DeviceId, RequestRefusal> {
         complete(info)?;
         let now = self.inner.clock.now();
-        for _ in 0..ID_TRIES {
+        for _ in 0..DEVICE_ID_ATTEMPTS {
             let id = random_id()?;
             match self.inner.stores.device.register(id, info, now).await {
                 Ok(()) => return Ok(id),
                 // The only possible misuse: the random id is taken.
-                Err(error) if error.kind == Kind::Misuse => {}
+                Err(error) if error.kind == StoreErrorKind::Misuse => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Refusal::Internal)
+        Err(RequestRefusal::Internal)
     }
 
     /// Returns the device, and its route if it is signed in now.
-    pub async fn device(&self, id: DeviceId) -> Result<(Device, Option<Route>), Refusal> {
+    pub async fn device(&self, id: DeviceId) -> Result<(Device, Option<Route>), RequestRefusal> {
         let stores = &self.inner.stores;
         let device = stores.device.get(id).await?;
-        let device = device.ok_or(Refusal::NoSuchDevice(id))?;
+        let device = device.ok_or(RequestRefusal::NoSuchDevice(id))?;
         let route = match device.user {
             Some(user) => stores.route.device(user, id).await?,
             None => None,
@@ -38,19 +38,19 @@ impl Service {
 
 /// Attempts to find a free random id. Even among billions of devices a collision occurs only once
 /// in millions of registrations.
-const ID_TRIES: usize = 4;
+const DEVICE_ID_ATTEMPTS: usize = 4;
 
 /// Bits of a device id: the integers that a JavaScript number represents exactly.
-const ID_BITS: u32 = 53;
+const DEVICE_ID_BITS: u32 = 53;
 
-fn random_id() -> Result<DeviceId, Refusal> {
-    let number = rand::random_range(1..1 << ID_BITS);
-    DeviceId::new(number).ok_or(Refusal::Internal)
+fn random_id() -> Result<DeviceId, RequestRefusal> {
+    let number = rand::random_range(1..1 << DEVICE_ID_BITS);
+    DeviceId::new(number).ok_or(RequestRefusal::Internal)
 }
 
-fn complete(info: &DeviceInfo) -> Result<(), Refusal> {
+fn complete(info: &DeviceInfo) -> Result<(), RequestRefusal> {
     if info.kind == 0 {
-        return Err(Refusal::bad(
+        return Err(RequestRefusal::bad(
             "type is 0; set 1 Android, 2 iOS, 3 Windows, 4 macOS, 5 Web, or a number of your own",
         ));
     }
@@ -62,11 +62,11 @@ fn complete(info: &DeviceInfo) -> Result<(), Refusal> {
     ];
     for (field, value) in fields {
         if value.is_empty() {
-            return Err(Refusal::bad(format!(
+            return Err(RequestRefusal::bad(format!(
                 "{field} is empty; set it to a description of the device"
             )));
         }
-        check::text(field, value, check::NAME)?;
+        check::text(field, value, check::NAME_MAX_BYTES)?;
     }
     Ok(())
 }

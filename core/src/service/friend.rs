@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::business::UserInfo;
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::UserId;
-use crate::message::{Profile, Receiver, Sender};
-use crate::page::Page;
+use crate::message::{MessageReceiver, MessageSender, UserProfile};
+use crate::page::ListPage;
 use crate::service::push::{SystemPush, append};
-use crate::service::{Service, check};
-use crate::store::{Agreed, Append, Friend, Requested};
+use crate::service::{LogicService, check};
+use crate::store::{AppendRequest, Friend, FriendAcceptOutcome, FriendRequestOutcome};
 
-impl Service {
+impl LogicService {
     /// Sends a friend request from `user` to `friend`; a repeat of an open request changes nothing.
     pub async fn add_friend(
         &self,
@@ -19,23 +19,23 @@ impl Service {
         friend: UserId,
         remarks: String,
         description: String,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RequestRefusal> {
         if user == friend {
-            return Err(Refusal::bad(
+            return Err(RequestRefusal::bad(
                 "friend_id is your own id; name the user to ask",
             ));
         }
-        check::text("remarks", &remarks, check::NAME)?;
-        check::text("description", &description, check::TEXT)?;
+        check::text("remarks", &remarks, check::NAME_MAX_BYTES)?;
+        check::text("description", &description, check::TEXT_MAX_BYTES)?;
         self.take_rate(sender(user))?;
         if !self.inner.directory.exists(friend).await? {
-            return Err(Refusal::NoSuchUser(friend));
+            return Err(RequestRefusal::NoSuchUser(friend));
         }
-        let Profile {
+        let UserProfile {
             nickname,
             avatar_url,
             ..
-        } = Profile::clone(&*self.inner.directory.sender(sender(user)).await);
+        } = UserProfile::clone(&*self.inner.directory.sender(sender(user)).await);
         let push = SystemPush::AddFriend {
             user,
             nickname,
@@ -48,12 +48,12 @@ impl Service {
             let at = this.inner.clock.now();
             let friends = &this.inner.stores.friend;
             match friends.request(user, friend, &remarks, &pushes, at).await? {
-                Requested::Asked(appended) => {
+                FriendRequestOutcome::Sent(appended) => {
                     this.deliver_pushes(&pushes, appended, None).await;
                     Ok(())
                 }
-                Requested::Pending => Ok(()),
-                Requested::Friends => Err(Refusal::AlreadyFriends(friend)),
+                FriendRequestOutcome::Pending => Ok(()),
+                FriendRequestOutcome::Friends => Err(RequestRefusal::AlreadyFriends(friend)),
             }
         })
         .await
@@ -65,19 +65,19 @@ impl Service {
         user: UserId,
         requester: UserId,
         remarks: String,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RequestRefusal> {
         if user == requester {
-            return Err(Refusal::bad(
+            return Err(RequestRefusal::bad(
                 "user_id is your own id; name the user who asked",
             ));
         }
-        check::text("remarks", &remarks, check::NAME)?;
+        check::text("remarks", &remarks, check::NAME_MAX_BYTES)?;
         self.take_rate(sender(user))?;
-        let Profile {
+        let UserProfile {
             nickname,
             avatar_url,
             ..
-        } = Profile::clone(&*self.inner.directory.sender(sender(user)).await);
+        } = UserProfile::clone(&*self.inner.directory.sender(sender(user)).await);
         let push = SystemPush::AgreeAddFriend {
             user,
             nickname,
@@ -92,12 +92,12 @@ impl Service {
                 .agree(user, requester, &remarks, &pushes, at)
                 .await?
             {
-                Agreed::Now(appended) => {
+                FriendAcceptOutcome::Now(appended) => {
                     this.deliver_pushes(&pushes, appended, None).await;
                     Ok(())
                 }
-                Agreed::Before => Ok(()),
-                Agreed::NoRequest => Err(Refusal::bad(format!(
+                FriendAcceptOutcome::Before => Ok(()),
+                FriendAcceptOutcome::NoRequest => Err(RequestRefusal::bad(format!(
                     "{requester} has not asked to be your friend; call AddFriend to ask"
                 ))),
             }
@@ -116,15 +116,15 @@ impl Service {
         friend: UserId,
         remarks: Option<&str>,
         extra: Option<&str>,
-    ) -> Result<Friend, Refusal> {
-        check::text_if("remarks", remarks, check::NAME)?;
-        check::text_if("extra", extra, check::TEXT)?;
+    ) -> Result<Friend, RequestRefusal> {
+        check::text_if("remarks", remarks, check::NAME_MAX_BYTES)?;
+        check::text_if("extra", extra, check::TEXT_MAX_BYTES)?;
         self.take_rate(sender(user))?;
         let at = self.inner.clock.now();
         let friends = &self.inner.stores.friend;
         let kept = friends.set(user, friend, remarks, extra, at).await?;
         kept.ok_or_else(|| {
-            Refusal::bad(format!(
+            RequestRefusal::bad(format!(
                 "user {friend} is not your friend; call AddFriend first"
             ))
         })
@@ -137,7 +137,7 @@ impl Service {
         user: UserId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<(Friend, Option<UserInfo>)>, Refusal> {
+    ) -> Result<ListPage<(Friend, Option<UserInfo>)>, RequestRefusal> {
         let friends = &self.inner.stores.friend;
         let page = friends.friends(user, after, limit).await?;
         let ids: Vec<UserId> = page.items.iter().map(|friend| friend.user).collect();
@@ -146,19 +146,19 @@ impl Service {
             let info = people.get(&friend.user).map(|person| person.info.clone());
             (friend, info)
         });
-        Ok(Page {
+        Ok(ListPage {
             items: with_info.collect(),
             more: page.more,
         })
     }
 
-    fn push_to(&self, user: UserId, push: &SystemPush) -> Append {
-        let receiver = Receiver::User(user);
+    fn push_to(&self, user: UserId, push: &SystemPush) -> AppendRequest {
+        let receiver = MessageReceiver::User(user);
         let at = self.inner.clock.now();
         append(&*self.inner.codec, push, receiver, Arc::from([user]), at)
     }
 }
 
-const fn sender(user: UserId) -> Sender {
-    Sender::User { user, device: None }
+const fn sender(user: UserId) -> MessageSender {
+    MessageSender::User { user, device: None }
 }

@@ -13,31 +13,31 @@ use crate::seq::Seq;
 use crate::store::InboxStore;
 
 /// Interval of the sweeps for expired keys.
-const EVERY: Duration = Duration::from_mins(1);
+const KEY_SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 /// Keys removed in one call.
-const SLICE: usize = 1_000;
+const KEYS_PER_SWEEP: usize = 1_000;
 /// An inbox is trimmed after each multiple of this number of entries.
-const STEP: u64 = 64;
-/// Inboxes that wait to be trimmed; if the queue is full, an inbox is trimmed `STEP` entries later.
-const QUEUE: usize = 4_096;
+const TRIM_INTERVAL_ENTRIES: u64 = 64;
+/// Inboxes that wait to be trimmed; if the queue is full, an inbox is trimmed `TRIM_INTERVAL_ENTRIES` entries later.
+const TRIM_QUEUE_LEN: usize = 4_096;
 
 /// Reports grown inboxes to the janitor. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Retention {
+pub(crate) struct RetentionNotifier {
     keep: u64,
     grown: mpsc::Sender<(UserId, Seq)>,
 }
 
-impl Retention {
+impl RetentionNotifier {
     /// Reports new entries; does not wait.
     pub(crate) fn note(&self, entries: &[(UserId, Seq)]) {
         if self.keep == 0 {
             return;
         }
         for &(user, seq) in entries {
-            if seq.get() > self.keep && seq.get().is_multiple_of(STEP) {
+            if seq.get() > self.keep && seq.get().is_multiple_of(TRIM_INTERVAL_ENTRIES) {
                 let upto = Seq::new(seq.get() - self.keep);
-                // A full queue loses nothing: the inbox is reported again `STEP` entries later.
+                // A full queue loses nothing: the inbox is reported again `TRIM_INTERVAL_ENTRIES` entries later.
                 let _ = self.grown.try_send((user, upto));
             }
         }
@@ -46,18 +46,18 @@ impl Retention {
 
 /// The janitor of a node.
 #[derive(Debug)]
-pub(crate) struct Janitor {
+pub(crate) struct StoreJanitor {
     inbox: Arc<dyn InboxStore>,
     grown: mpsc::Receiver<(UserId, Seq)>,
 }
 
-impl Janitor {
+impl StoreJanitor {
     /// Makes a janitor that keeps the last `keep` entries of each inbox; 0 keeps all.
-    pub(crate) fn new(inbox: Arc<dyn InboxStore>, keep: u64) -> (Self, Retention) {
-        let (sender, grown) = mpsc::channel(QUEUE);
+    pub(crate) fn new(inbox: Arc<dyn InboxStore>, keep: u64) -> (Self, RetentionNotifier) {
+        let (sender, grown) = mpsc::channel(TRIM_QUEUE_LEN);
         (
             Self { inbox, grown },
-            Retention {
+            RetentionNotifier {
                 keep,
                 grown: sender,
             },
@@ -66,7 +66,7 @@ impl Janitor {
 
     /// Runs until the token is cancelled.
     pub(crate) async fn run(mut self, token: CancellationToken) {
-        let mut period = interval(EVERY);
+        let mut period = interval(KEY_SWEEP_INTERVAL);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -86,8 +86,8 @@ impl Janitor {
 
     async fn sweep(&self, token: &CancellationToken) {
         while !token.is_cancelled() {
-            match self.inbox.sweep(SLICE).await {
-                Ok(SLICE) => tokio::task::yield_now().await,
+            match self.inbox.sweep(KEYS_PER_SWEEP).await {
+                Ok(KEYS_PER_SWEEP) => tokio::task::yield_now().await,
                 Ok(_) => return,
                 Err(error) => {
                     tracing::debug!(%error, "expired keys not removed, retrying");
@@ -105,25 +105,27 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::business::Open;
+    use crate::business::OpenBusiness;
     use crate::id::{DeviceId, GroupId};
     use crate::limits::Limits;
     use crate::memory;
-    use crate::message::{Draft, Sender};
+    use crate::message::{MessageDraft, MessageSender};
     use crate::node::NodeBuilder;
     use crate::page::PageLimit;
-    use crate::store::{Append, Appended, InboxSlice, JobLease, JobPart, StoreError};
+    use crate::store::{
+        AppendOutcome, AppendRequest, InboxSlice, JobLease, JobStepOutcome, StoreError,
+    };
 
     /// A store whose trims take a second, and each of which queues the next one.
     #[derive(Debug)]
-    struct Trimmed {
-        again: Retention,
+    struct SlowTrimStore {
+        again: RetentionNotifier,
         swept: AtomicUsize,
     }
 
     #[async_trait]
-    impl InboxStore for Trimmed {
-        async fn append(&self, _: &[Append]) -> Result<Vec<Appended>, StoreError> {
+    impl InboxStore for SlowTrimStore {
+        async fn append(&self, _: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
             Ok(Vec::new())
         }
 
@@ -132,7 +134,7 @@ mod tests {
         }
 
         async fn trim(&self, user: UserId, _: Seq) -> Result<(), StoreError> {
-            self.again.note(&[(user, Seq::new(STEP))]);
+            self.again.note(&[(user, Seq::new(TRIM_INTERVAL_ENTRIES))]);
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok(())
         }
@@ -141,8 +143,8 @@ mod tests {
             Ok(None)
         }
 
-        async fn advance_job(&self, _: &JobLease) -> Result<JobPart, StoreError> {
-            Ok(JobPart::Lost)
+        async fn advance_job(&self, _: &JobLease) -> Result<JobStepOutcome, StoreError> {
+            Ok(JobStepOutcome::Lost)
         }
 
         async fn sweep(&self, _: usize) -> Result<usize, StoreError> {
@@ -153,21 +155,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn trims_without_end_do_not_hold_up_the_sweep() {
-        let (again, grown) = mpsc::channel(QUEUE);
-        let again = Retention {
+        let (again, grown) = mpsc::channel(TRIM_QUEUE_LEN);
+        let again = RetentionNotifier {
             keep: 1,
             grown: again,
         };
-        again.note(&[(UserId::new(1).unwrap(), Seq::new(STEP))]);
+        again.note(&[(UserId::new(1).unwrap(), Seq::new(TRIM_INTERVAL_ENTRIES))]);
         let swept = AtomicUsize::new(0);
-        let inbox = Arc::new(Trimmed { again, swept });
-        let janitor = Janitor {
+        let inbox = Arc::new(SlowTrimStore { again, swept });
+        let janitor = StoreJanitor {
             inbox: Arc::clone(&inbox) as _,
             grown,
         };
         let token = CancellationToken::new();
         let work = janitor.run(token.clone());
-        let ended = tokio::time::timeout(EVERY * 5, work).await;
+        let ended = tokio::time::timeout(KEY_SWEEP_INTERVAL * 5, work).await;
         assert!(ended.is_err(), "it works until the token is cancelled");
         assert!(inbox.swept.load(Ordering::SeqCst) >= 4);
     }
@@ -175,20 +177,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_inbox_keeps_its_last_entries() {
         let stores = memory::stores();
-        let mut node = NodeBuilder::new(stores.clone(), Arc::new(Open));
+        let mut node = NodeBuilder::new(stores.clone(), Arc::new(OpenBusiness));
         node.limits = Limits {
             keep_entries: 100,
             ..Limits::default()
         };
         let node = node.start();
         let (alice, bob) = (UserId::new(1).unwrap(), UserId::new(2).unwrap());
-        let sender = Sender::User {
+        let sender = MessageSender::User {
             user: alice,
             device: DeviceId::new(1),
         };
         for n in 0..200 {
             node.service()
-                .send(sender, Draft::text(bob, &n.to_string()))
+                .send(sender, MessageDraft::text(bob, &n.to_string()))
                 .await
                 .unwrap();
         }

@@ -16,22 +16,22 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::directory::Directory;
-use crate::envelope::{Envelope, Parcel};
-use crate::fanout::Fanout;
+use crate::directory::ProfileDirectory;
+use crate::envelope::{DeliveryBatch, Envelope};
+use crate::fanout::MessageFanout;
 use crate::id::GroupId;
-use crate::service::backlog::Jobs;
-use crate::service::janitor::Retention;
-use crate::store::{InboxStore, JobLease, JobPart, StoreError};
+use crate::service::backlog::OpenJobs;
+use crate::service::janitor::RetentionNotifier;
+use crate::store::{InboxStore, JobLease, JobStepOutcome, StoreError};
 
 /// Interval of the sweeps for jobs without a holder.
-const SWEEP: Duration = Duration::from_secs(30);
+const JOB_SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 /// First and longest pause of a group whose chunk met a fault of the store.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const JOB_BACKOFF_RANGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// Work on one group, with its claim if there is one yet.
 #[derive(Debug)]
-struct Work {
+struct JobWork {
     /// The group; `None` stands for any group.
     group: Option<GroupId>,
     lease: Option<JobLease>,
@@ -39,7 +39,7 @@ struct Work {
     pause: Option<(Instant, Duration)>,
 }
 
-impl Work {
+impl JobWork {
     fn is_of(&self, group: GroupId) -> bool {
         self.group == Some(group) || self.lease.as_ref().is_some_and(|it| it.group == group)
     }
@@ -47,9 +47,9 @@ impl Work {
 
 /// Result of one step.
 #[derive(Debug)]
-enum Step {
+enum JobStep {
     /// The work may continue.
-    GoesOn(Work),
+    GoesOn(JobWork),
     /// No job is open.
     Finished,
     /// Another holder has claimed the job of this group, which had this many open entries here.
@@ -58,15 +58,15 @@ enum Step {
 
 /// The job runner of a node.
 #[derive(Debug)]
-pub(crate) struct Runner {
+pub(crate) struct JobRunner {
     pub(crate) inbox: Arc<dyn InboxStore>,
-    pub(crate) fanout: Fanout,
-    pub(crate) directory: Directory,
-    pub(crate) jobs: Jobs,
-    pub(crate) retention: Retention,
+    pub(crate) fanout: MessageFanout,
+    pub(crate) directory: ProfileDirectory,
+    pub(crate) jobs: OpenJobs,
+    pub(crate) retention: RetentionNotifier,
 }
 
-impl Runner {
+impl JobRunner {
     /// Runs until the token is cancelled. A job that is open then is taken over after the next
     /// start, or by another node.
     pub(crate) async fn run(self, token: CancellationToken) {
@@ -76,7 +76,7 @@ impl Runner {
             // Checked before each chunk, so that a node that is always busy sweeps too.
             let now = Instant::now();
             if now >= sweep_at {
-                sweep_at = now + SWEEP;
+                sweep_at = now + JOB_SWEEP_INTERVAL;
                 note(&mut work, None);
             }
             for group in self.jobs.take_woken() {
@@ -102,9 +102,9 @@ impl Runner {
             let (group, pause) = (next.group, next.pause);
             match self.step(next).await {
                 // To the back of the queue: one chunk of each group in turn.
-                Ok(Step::GoesOn(rest)) => work.push_back(rest),
-                Ok(Step::Finished) => {}
-                Ok(Step::Lost(group, entries)) => {
+                Ok(JobStep::GoesOn(rest)) => work.push_back(rest),
+                Ok(JobStep::Finished) => {}
+                Ok(JobStep::Lost(group, entries)) => {
                     // Another node works on the job, so its open entries belong to that node's
                     // backlog now. The exception is other work of this node on the same group,
                     // which reached it through the sweep and holds the newer claim.
@@ -114,9 +114,9 @@ impl Runner {
                 }
                 Err(error) => {
                     report(&error);
-                    let pause = pause.map_or(BACKOFF.0, |(_, next)| next);
-                    let next = (pause * 2).min(BACKOFF.1);
-                    work.push_back(Work {
+                    let pause = pause.map_or(JOB_BACKOFF_RANGE.0, |(_, next)| next);
+                    let next = (pause * 2).min(JOB_BACKOFF_RANGE.1);
+                    work.push_back(JobWork {
                         group,
                         lease: None,
                         pause: Some((Instant::now() + pause, next)),
@@ -127,7 +127,7 @@ impl Runner {
     }
 
     /// Stores and delivers one chunk.
-    async fn step(&self, work: Work) -> Result<Step, StoreError> {
+    async fn step(&self, work: JobWork) -> Result<JobStep, StoreError> {
         let lease = if let Some(lease) = work.lease {
             lease
         } else {
@@ -140,7 +140,7 @@ impl Runner {
                 if let Some((group, entries)) = open {
                     self.jobs.finished(group, entries);
                 }
-                return Ok(Step::Finished);
+                return Ok(JobStep::Finished);
             };
             lease
         };
@@ -148,8 +148,8 @@ impl Runner {
         // Read before the store is asked, as above.
         let open = self.jobs.open_entries(lease.group);
         match self.inbox.advance_job(&lease).await? {
-            JobPart::Lost => Ok(Step::Lost(lease.group, open)),
-            JobPart::Entries {
+            JobStepOutcome::Lost => Ok(JobStep::Lost(lease.group, open)),
+            JobStepOutcome::Entries {
                 message,
                 seqs,
                 done,
@@ -162,11 +162,11 @@ impl Runner {
                 let envelope = Arc::new(Envelope::new(message, profile, 0));
                 if !seqs.is_empty() {
                     let to = seqs;
-                    let parcel = Parcel::Entries { envelope, to };
+                    let parcel = DeliveryBatch::Entries { envelope, to };
                     self.fanout.deliver(vec![parcel]).await;
                 }
                 let lease = (!done).then_some(lease);
-                Ok(Step::GoesOn(Work {
+                Ok(JobStep::GoesOn(JobWork {
                     group: work.group,
                     lease,
                     pause: None,
@@ -182,9 +182,9 @@ fn report(error: &StoreError) {
 }
 
 /// Adds work on this group if there is none yet.
-fn note(work: &mut VecDeque<Work>, group: Option<GroupId>) {
+fn note(work: &mut VecDeque<JobWork>, group: Option<GroupId>) {
     if !work.iter().any(|one| one.group == group) {
-        work.push_back(Work {
+        work.push_back(JobWork {
             group,
             lease: None,
             pause: None,
@@ -193,8 +193,8 @@ fn note(work: &mut VecDeque<Work>, group: Option<GroupId>) {
 }
 
 /// Takes the first work that is not paused.
-fn take_ready(work: &mut VecDeque<Work>, now: Instant) -> Option<Work> {
-    let is_ready = |one: &Work| one.pause.is_none_or(|(at, _)| at <= now);
+fn take_ready(work: &mut VecDeque<JobWork>, now: Instant) -> Option<JobWork> {
+    let is_ready = |one: &JobWork| one.pause.is_none_or(|(at, _)| at <= now);
     let at = work.iter().position(is_ready)?;
     work.remove(at)
 }

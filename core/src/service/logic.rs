@@ -1,42 +1,47 @@
-//! The services behind the gateway's [`Logic`] seam.
+//! The services behind the gateway's [`LogicRole`] seam.
 
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::{DeviceId, Epoch, UserId};
-use crate::logic::{Granted, InboxPage, Logic};
-use crate::message::{Draft, Sender};
+use crate::logic::{InboxPage, LogicRole, SignInGrant};
+use crate::message::{MessageDraft, MessageSender};
 use crate::page::PageLimit;
-use crate::sending::Sending;
+use crate::send_future::SendFuture;
 use crate::seq::Seq;
-use crate::service::{AUTH_WAIT, Service};
+use crate::service::{AUTH_TIMEOUT, LogicService};
 use crate::store::{AckMark, Head};
 
 #[async_trait]
-impl Logic for Service {
+impl LogicRole for LogicService {
     async fn sign_in(
         &self,
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<Granted, Refusal> {
+    ) -> Result<SignInGrant, RequestRefusal> {
         let asked = self.inner.business.auth_for(user, device, token);
-        let token_left = timeout(AUTH_WAIT, asked)
+        let token_left = timeout(AUTH_TIMEOUT, asked)
             .await
-            .unwrap_or(Err(Refusal::Unavailable))?;
+            .unwrap_or(Err(RequestRefusal::Unavailable))?;
         let generation = self.inner.sign_ins.raise(device, user).await?;
-        Ok(Granted {
+        Ok(SignInGrant {
             generation,
             token_left,
         })
     }
 
-    async fn epoch(&self) -> Result<Epoch, Refusal> {
+    async fn epoch(&self) -> Result<Epoch, RequestRefusal> {
         Ok(self.inner.stores.seq.epoch().await?)
     }
 
-    async fn went_back(&self, user: UserId, seen: Seq, known: Epoch) -> Result<Epoch, Refusal> {
+    async fn went_back(
+        &self,
+        user: UserId,
+        seen: Seq,
+        known: Epoch,
+    ) -> Result<Epoch, RequestRefusal> {
         let seq = &self.inner.stores.seq;
         // Read again: the connect node may have compared two readings that overtook each other.
         let heads = seq.heads(&[user]).await?;
@@ -48,23 +53,28 @@ impl Logic for Service {
         Ok(seq.new_epoch(known).await?)
     }
 
-    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal> {
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, RequestRefusal> {
         Ok(self.inner.stores.seq.heads(users).await?)
     }
 
-    async fn page(&self, user: UserId, after: Seq, limit: PageLimit) -> Result<InboxPage, Refusal> {
+    async fn page(
+        &self,
+        user: UserId,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<InboxPage, RequestRefusal> {
         self.read_page(user, after, limit).await
     }
 
-    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, Refusal> {
+    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, RequestRefusal> {
         Ok(self.inner.stores.device.acked(user).await?)
     }
 
-    async fn ack(&self, acks: &[AckMark]) -> Result<(), Refusal> {
+    async fn ack(&self, acks: &[AckMark]) -> Result<(), RequestRefusal> {
         Ok(self.inner.stores.device.ack(acks).await?)
     }
 
-    fn send(&self, sender: Sender, draft: Draft) -> Sending {
+    fn send(&self, sender: MessageSender, draft: MessageDraft) -> SendFuture {
         Self::send(self, sender, draft)
     }
 }

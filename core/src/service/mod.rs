@@ -1,6 +1,6 @@
 //! The services of the logic role, one use case per file.
 //!
-//! Serves the gateway (through [`Logic`](crate::logic::Logic)) and the gRPC calls of clients and
+//! Serves the gateway (through [`LogicRole`](crate::logic::LogicRole)) and the gRPC calls of clients and
 //! backends. It uses the store traits, the business seam and the fan-out; it uses no sockets, no
 //! protobuf, and no connections.
 
@@ -13,6 +13,7 @@ pub(crate) mod janitor;
 pub(crate) mod job;
 mod key;
 mod logic;
+mod order_locks;
 mod policy;
 mod push;
 pub mod rate;
@@ -21,7 +22,6 @@ pub(crate) mod roster;
 mod send;
 mod sign_in;
 mod sync;
-mod turn;
 
 #[cfg(test)]
 mod tests;
@@ -34,89 +34,89 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use group::{GroupDraft, Operator};
-pub use policy::{Direct, GroupAdd, Policy, RoomPush};
+pub use group::{GroupDraft, GroupOperator};
+pub use policy::{DirectSend, GroupAdd, RoomPush, ServerPolicy};
 pub use push::{PushCodec, SystemPush};
 pub use room::RoomDraft;
 
-use crate::batch::Batcher;
-use crate::business::Business;
-use crate::directory::Directory;
-use crate::error::Refusal;
-use crate::fanout::{Fanout, LocalSink};
+use crate::batch::SendBatcher;
+use crate::business::BusinessBackend;
+use crate::directory::ProfileDirectory;
+use crate::error::RequestRefusal;
+use crate::fanout::{LocalSink, MessageFanout};
 use crate::id::{DeviceId, NodeId, UserId};
 use crate::limits::Limits;
-use crate::peer::Peer;
-use crate::store::Stores;
-use crate::time::Clock;
+use crate::peer::PeerNodes;
+use crate::store::StoreSet;
+use crate::time::TimeSource;
 
-use backlog::Jobs;
-use janitor::Janitor;
-use job::Runner;
-use rate::Rate;
-use roster::Rosters;
+use backlog::OpenJobs;
+use janitor::StoreJanitor;
+use job::JobRunner;
+use order_locks::OrderLocks;
+use rate::RateLimiter;
+use roster::RosterCache;
 use sign_in::SignIns;
-use turn::OrderLocks;
 
 /// Timeout of the business backend's token check.
-const AUTH_WAIT: Duration = Duration::from_secs(3);
+const AUTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Parts of a logic role.
 #[derive(Clone, Debug)]
-pub struct Parts {
+pub struct ServiceParts {
     /// The stores of all data.
-    pub stores: Stores,
+    pub stores: StoreSet,
     /// The node's limits.
     pub limits: Limits,
     /// The source of time.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn TimeSource>,
     /// The business backend: checks sign-ins and returns profiles.
-    pub business: Arc<dyn Business>,
-    /// The seam to other nodes; [`Alone`](crate::peer::Alone) if there are none.
-    pub peer: Arc<dyn Peer>,
+    pub business: Arc<dyn BusinessBackend>,
+    /// The seam to other nodes; [`SingleNodePeer`](crate::peer::SingleNodePeer) if there are none.
+    pub peer: Arc<dyn PeerNodes>,
     /// This node's connections; [`NoConnections`](crate::fanout::NoConnections) if it has none.
     pub sink: Arc<dyn LocalSink>,
     /// This node.
     pub node: NodeId,
     /// The operator's rules.
-    pub policy: Policy,
+    pub policy: ServerPolicy,
     /// Encoder of system pushes.
     pub codec: Arc<dyn PushCodec>,
 }
 
 /// The logic role. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Service {
-    inner: Arc<Inner>,
+pub struct LogicService {
+    inner: Arc<ServiceInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    stores: Stores,
+struct ServiceInner {
+    stores: StoreSet,
     limits: Limits,
-    clock: Arc<dyn Clock>,
-    business: Arc<dyn Business>,
-    policy: Policy,
+    clock: Arc<dyn TimeSource>,
+    business: Arc<dyn BusinessBackend>,
+    policy: ServerPolicy,
     codec: Arc<dyn PushCodec>,
-    directory: Directory,
-    fanout: Fanout,
-    batcher: Batcher,
-    jobs: Jobs,
-    rosters: Rosters,
+    directory: ProfileDirectory,
+    fanout: MessageFanout,
+    batcher: SendBatcher,
+    jobs: OpenJobs,
+    rosters: RosterCache,
     sign_ins: SignIns,
-    rate: Rate<UserId>,
+    rate: RateLimiter<UserId>,
     /// Daily limit of the users that one user adds to groups.
-    group_adds: Rate<UserId>,
+    group_adds: RateLimiter<UserId>,
     order: OrderLocks,
     tracker: TaskTracker,
 }
 
-impl Service {
+impl LogicService {
     /// Starts the role's tasks on the tracker. When the token is cancelled, new sends are refused,
     /// waiting sends are completed, and the tasks end.
     #[must_use]
-    pub fn start(parts: Parts, tracker: &TaskTracker, token: &CancellationToken) -> Self {
-        let Parts {
+    pub fn start(parts: ServiceParts, tracker: &TaskTracker, token: &CancellationToken) -> Self {
+        let ServiceParts {
             stores,
             limits,
             clock,
@@ -127,14 +127,15 @@ impl Service {
             policy,
             codec,
         } = parts;
-        let fanout = Fanout::new(node, sink, peer, Arc::clone(&stores.route))
+        let fanout = MessageFanout::new(node, sink, peer, Arc::clone(&stores.route))
             .with_devices(Arc::clone(&stores.device));
-        let directory = Directory::new(Arc::clone(&business), &limits);
-        let jobs = Jobs::new(&limits);
-        let (janitor, retention) = Janitor::new(Arc::clone(&stores.inbox), limits.keep_entries);
+        let directory = ProfileDirectory::new(Arc::clone(&business), &limits);
+        let jobs = OpenJobs::new(&limits);
+        let (janitor, retention) =
+            StoreJanitor::new(Arc::clone(&stores.inbox), limits.keep_entries);
         tracker.spawn(janitor.run(token.clone()));
-        let rosters = Rosters::new(Arc::clone(&stores.group), limits.roster_members);
-        let batcher = Batcher::start(
+        let rosters = RosterCache::new(Arc::clone(&stores.group), limits.roster_members);
+        let batcher = SendBatcher::start(
             Arc::clone(&stores.inbox),
             &limits,
             tracker,
@@ -144,7 +145,7 @@ impl Service {
             retention.clone(),
             rosters.clone(),
         );
-        let runner = Runner {
+        let runner = JobRunner {
             inbox: Arc::clone(&stores.inbox),
             fanout: fanout.clone(),
             directory: directory.clone(),
@@ -158,10 +159,10 @@ impl Service {
             tracker,
             token.clone(),
         );
-        let rate = Rate::per_second(limits.send_rate, limits.send_burst);
-        let group_adds = Rate::per_day(limits.group_adds);
+        let rate = RateLimiter::per_second(limits.send_rate, limits.send_burst);
+        let group_adds = RateLimiter::per_day(limits.group_adds);
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(ServiceInner {
                 stores,
                 limits,
                 clock,
@@ -190,13 +191,13 @@ impl Service {
 
     /// Returns the stores.
     #[must_use]
-    pub fn stores(&self) -> &Stores {
+    pub fn stores(&self) -> &StoreSet {
         &self.inner.stores
     }
 
     /// Returns the directory of user profiles.
     #[must_use]
-    pub fn directory(&self) -> &Directory {
+    pub fn directory(&self) -> &ProfileDirectory {
         &self.inner.directory
     }
 
@@ -216,44 +217,49 @@ impl Service {
 
     /// Returns the fan-out to connections of this node and of others.
     #[must_use]
-    pub fn fanout(&self) -> &Fanout {
+    pub fn fanout(&self) -> &MessageFanout {
         &self.inner.fanout
     }
 
     /// Accepts the token, or refuses it with 10000; a backend that does not answer is
-    /// [`Refusal::Unavailable`].
-    pub async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal> {
+    /// [`RequestRefusal::Unavailable`].
+    pub async fn auth(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<(), RequestRefusal> {
         let asked = self.inner.business.auth(user, device, token);
-        timeout(AUTH_WAIT, asked)
+        timeout(AUTH_TIMEOUT, asked)
             .await
-            .unwrap_or(Err(Refusal::Unavailable))
+            .unwrap_or(Err(RequestRefusal::Unavailable))
     }
 
     /// Closes the user's connection on this device, or on all its devices, on every node, so that a
     /// revocation takes effect.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if a connect node may still serve the connection. Repeat the call.
+    /// [`RequestRefusal::Unavailable`] if a connect node may still serve the connection. Repeat the call.
     pub async fn disconnect(
         &self,
         user: UserId,
         device: Option<DeviceId>,
         reason: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RequestRefusal> {
         let heard = self.inner.fanout.disconnect(user, device, reason).await;
-        heard.then_some(()).ok_or(Refusal::Unavailable)
+        heard.then_some(()).ok_or(RequestRefusal::Unavailable)
     }
 
     /// Runs a change and its pushes to completion in a task of its own, even if the caller goes
     /// away meanwhile: otherwise a stored change could lose its live pushes.
     async fn complete<T: Send + 'static>(
         &self,
-        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-    ) -> Result<T, Refusal> {
+        work: impl Future<Output = Result<T, RequestRefusal>> + Send + 'static,
+    ) -> Result<T, RequestRefusal> {
         let done = self.inner.tracker.spawn(work).await;
         done.unwrap_or_else(|panic| {
             crate::error_rated!(%panic, "a change panicked");
-            Err(Refusal::Unknown)
+            Err(RequestRefusal::Unknown)
         })
     }
 }

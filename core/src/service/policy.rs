@@ -2,7 +2,7 @@
 
 /// Users that may send a message directly to a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Direct {
+pub enum DirectSend {
     /// Every user.
     #[default]
     Anyone,
@@ -32,9 +32,9 @@ pub enum RoomPush {
 
 /// The rules of a server that the operator sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct ServerPolicy {
     /// Rule for direct messages.
-    pub direct: Direct,
+    pub direct: DirectSend,
     /// Rule for pushes to rooms.
     pub room: RoomPush,
     /// Rule for additions to groups.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::business::UserInfo;
-use crate::envelope::{Envelope, Parcel};
+use crate::envelope::{DeliveryBatch, Envelope};
 use crate::id::{MessageId, UserId};
-use crate::message::{Content, Message, Receiver, Sender, UnknownFields};
-use crate::service::Service;
-use crate::store::{Append, Appended};
-use crate::time::Timestamp;
+use crate::message::{Message, MessageContent, MessageReceiver, MessageSender, UnknownFields};
+use crate::service::LogicService;
+use crate::store::{AppendOutcome, AppendRequest};
+use crate::time::UnixTimestamp;
 
 /// An event that gimlet notifies users of; gim's push codes 100, 101, 110, 120 and 121.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,22 +95,22 @@ pub trait PushCodec: Debug + Send + Sync + 'static {
 pub(super) fn append(
     codec: &dyn PushCodec,
     push: &SystemPush,
-    receiver: Receiver,
+    receiver: MessageReceiver,
     recipients: Arc<[UserId]>,
-    at: Timestamp,
-) -> Append {
+    at: UnixTimestamp,
+) -> AppendRequest {
     let (kind, content) = codec.encode(push);
     let message = Message {
         id: MessageId::generate(),
-        sender: Sender::System,
+        sender: MessageSender::System,
         receiver,
         mentions: Vec::new(),
         kind,
-        content: Content(content),
+        content: MessageContent(content),
         sent_at: at,
         unknown: UnknownFields::NONE,
     };
-    Append {
+    AppendRequest {
         message: Arc::new(message),
         recipients,
         key: None,
@@ -118,22 +118,22 @@ pub(super) fn append(
     }
 }
 
-impl Service {
+impl LogicService {
     /// Delivers system pushes, which were stored with their change, to current connections, with
     /// the `request_id` of the call, as gim does.
     pub(super) async fn deliver_pushes(
         &self,
-        pushes: &[Append],
-        appended: Vec<Appended>,
+        pushes: &[AppendRequest],
+        appended: Vec<AppendOutcome>,
         request_id: Option<i64>,
     ) {
         let request_id = request_id.unwrap_or_default();
         let mut parcels = Vec::new();
         for (push, appended) in pushes.iter().zip(appended) {
-            let Appended::Stored { seqs, job } = appended else {
+            let AppendOutcome::Stored { seqs, job } = appended else {
                 continue;
             };
-            if let (true, Receiver::Group(group)) = (job, push.message.receiver) {
+            if let (true, MessageReceiver::Group(group)) = (job, push.message.receiver) {
                 // A push is never refused, but its entries count when later sends are admitted.
                 let recipients = push.recipients.len();
                 self.inner.jobs.opened(group, recipients, None);
@@ -142,7 +142,7 @@ impl Service {
             let profile = self.inner.directory.nobody();
             let envelope = Arc::new(Envelope::new(message, profile, request_id));
             let to = seqs;
-            parcels.push(Parcel::Entries { envelope, to });
+            parcels.push(DeliveryBatch::Entries { envelope, to });
         }
         self.inner.fanout.deliver(parcels).await;
     }

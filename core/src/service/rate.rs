@@ -10,30 +10,30 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::map::Map;
+use crate::map::FastHashMap;
 
 /// Number of keys from which full buckets are removed.
-const SWEEP_FROM: usize = 1_024;
+const SWEEP_MIN_KEYS: usize = 1_024;
 /// Largest number of keys; beyond it new keys are refused for a while.
-const MOST: usize = 1 << 20;
+const MAX_KEYS: usize = 1 << 20;
 
 /// A limit for each key.
 #[derive(Debug)]
-pub struct Rate<K> {
+pub struct RateLimiter<K> {
     /// Time in which one token comes back.
     interval: Duration,
     /// Time in which an empty bucket becomes full.
     span: Duration,
-    buckets: Mutex<Buckets<K>>,
+    buckets: Mutex<TokenBuckets<K>>,
 }
 
 #[derive(Debug)]
-struct Buckets<K> {
-    full_at: Map<K, Instant>,
+struct TokenBuckets<K> {
+    full_at: FastHashMap<K, Instant>,
     sweep_at: usize,
 }
 
-impl<K: Eq + Hash> Rate<K> {
+impl<K: Eq + Hash> RateLimiter<K> {
     /// Allows `rate` tokens per second, and `burst` at once.
     #[must_use]
     pub fn per_second(rate: u32, burst: u32) -> Self {
@@ -57,9 +57,9 @@ impl<K: Eq + Hash> Rate<K> {
         Self {
             interval,
             span: interval * burst.max(1),
-            buckets: Mutex::new(Buckets {
-                full_at: Map::default(),
-                sweep_at: SWEEP_FROM,
+            buckets: Mutex::new(TokenBuckets {
+                full_at: FastHashMap::default(),
+                sweep_at: SWEEP_MIN_KEYS,
             }),
         }
     }
@@ -90,7 +90,7 @@ impl<K: Eq + Hash> Rate<K> {
         // Times stay consistent after a panic, so poisoning is ignored.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.sweep(now);
-        let full = buckets.full_at.len() >= MOST;
+        let full = buckets.full_at.len() >= MAX_KEYS;
         let full_at = buckets.full_at.get(&key).copied();
         if full && full_at.is_none() {
             return Err(self.span);
@@ -122,13 +122,13 @@ impl<K: Eq + Hash> Rate<K> {
     }
 }
 
-impl<K: Eq + Hash> Buckets<K> {
+impl<K: Eq + Hash> TokenBuckets<K> {
     fn sweep(&mut self, now: Instant) {
         if self.full_at.len() < self.sweep_at {
             return;
         }
         self.full_at.retain(|_, at| *at > now);
-        self.sweep_at = (self.full_at.len() * 2).clamp(SWEEP_FROM, MOST);
+        self.sweep_at = (self.full_at.len() * 2).clamp(SWEEP_MIN_KEYS, MAX_KEYS);
         // At most twice the live size stays allocated.
         self.full_at.shrink_to(self.sweep_at);
     }
@@ -140,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_burst_is_free_and_then_the_rate_holds() {
-        let rate = Rate::per_second(10, 5);
+        let rate = RateLimiter::per_second(10, 5);
         for _ in 0..5 {
             assert_eq!(rate.take(1), Ok(()));
         }
@@ -153,17 +153,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn quiet_keys_are_forgotten() {
-        let rate = Rate::per_second(100, 100);
-        for key in 0..10 * SWEEP_FROM {
+        let rate = RateLimiter::per_second(100, 100);
+        for key in 0..10 * SWEEP_MIN_KEYS {
             assert_eq!(rate.take(key), Ok(()));
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        assert!(rate.buckets.lock().unwrap().full_at.len() <= 2 * SWEEP_FROM);
+        assert!(rate.buckets.lock().unwrap().full_at.len() <= 2 * SWEEP_MIN_KEYS);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_token_given_back_is_one() {
-        let rate = Rate::per_minute(2);
+        let rate = RateLimiter::per_minute(2);
         assert_eq!(rate.take("a"), Ok(()));
         assert_eq!(rate.take("a"), Ok(()));
         rate.refund(&"a");
@@ -172,8 +172,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_forgotten_key_starts_anew() {
-        let rate = Rate::per_minute(1);
+    async fn a_forgotten_key_has_a_full_bucket() {
+        let rate = RateLimiter::per_minute(1);
         assert_eq!(rate.take("a"), Ok(()));
         assert!(rate.take("a").is_err());
         rate.forget(&"a");

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::envelope::{Envelope, Parcel};
-use crate::error::Refusal;
+use crate::envelope::{DeliveryBatch, Envelope};
+use crate::error::RequestRefusal;
 use crate::id::{MessageId, RoomId, UserId};
-use crate::message::{Content, Message, Receiver, Sender, UnknownFields};
+use crate::message::{Message, MessageContent, MessageReceiver, MessageSender, UnknownFields};
 use crate::seq::Seq;
 use crate::service::policy::RoomPush;
-use crate::service::{Service, check};
+use crate::service::{LogicService, check};
 
 /// A message to be pushed to a room.
 #[derive(Clone, Debug)]
@@ -20,18 +20,22 @@ pub struct RoomDraft {
     /// gim's `MessageType`.
     pub kind: i32,
     /// The content. A slice of a larger request would keep all of it in memory for as long as the
-    /// room keeps the message; [`Content::copied_from`] makes a copy.
-    pub content: Content,
+    /// room keeps the message; [`MessageContent::copied_from`] makes a copy.
+    pub content: MessageContent,
     /// True if the message is kept for a while, for later subscribers.
     pub persist: bool,
 }
 
-impl Service {
+impl LogicService {
     /// Pushes to the subscribers of a room; returns the message's seq in the room.
-    pub async fn push_room(&self, sender: Sender, draft: RoomDraft) -> Result<Seq, Refusal> {
+    pub async fn push_room(
+        &self,
+        sender: MessageSender,
+        draft: RoomDraft,
+    ) -> Result<Seq, RequestRefusal> {
         let user = sender.user().is_some();
         if user && self.inner.policy.room == RoomPush::Business {
-            return Err(Refusal::Forbidden(
+            return Err(RequestRefusal::Forbidden(
                 "on this server only the business backend pushes to rooms",
             ));
         }
@@ -41,7 +45,7 @@ impl Service {
         let message = Message {
             id: MessageId::generate(),
             sender,
-            receiver: Receiver::Room(draft.room),
+            receiver: MessageReceiver::Room(draft.room),
             mentions: draft.mentions,
             kind: draft.kind,
             content: draft.content,
@@ -58,15 +62,15 @@ impl Service {
     /// Pushes to every signed-in connection of every node; nothing is stored.
     pub async fn push_all(
         &self,
-        sender: Sender,
+        sender: MessageSender,
         kind: i32,
-        content: Content,
-    ) -> Result<(), Refusal> {
+        content: MessageContent,
+    ) -> Result<(), RequestRefusal> {
         check::content(&self.inner.limits, &content)?;
         let message = Message {
             id: MessageId::generate(),
             sender,
-            receiver: Receiver::Everyone,
+            receiver: MessageReceiver::Everyone,
             mentions: Vec::new(),
             kind,
             content,
@@ -75,7 +79,7 @@ impl Service {
         };
         let profile = self.inner.directory.sender(sender).await;
         let envelope = Arc::new(Envelope::new(Arc::new(message), profile, 0));
-        let parcel = Parcel::Everyone { envelope };
+        let parcel = DeliveryBatch::Everyone { envelope };
         self.inner.fanout.deliver(vec![parcel]).await;
         Ok(())
     }

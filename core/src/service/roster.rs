@@ -7,26 +7,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use moka::future::Cache;
 
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::{GroupId, UserId};
-use crate::message::Sender;
+use crate::message::MessageSender;
 use crate::store::{GroupStore, Roster};
 
 /// Recipient lists kept with a roster, one for each recent sender.
-const LISTS: usize = 4;
+const MAX_RECIPIENT_LISTS: usize = 4;
 
 /// A recipient list, with the sender for which it was made.
-type List = (Option<UserId>, Arc<[UserId]>);
+type RecipientList = (Option<UserId>, Arc<[UserId]>);
 
 /// A cached roster with its recipient lists.
 #[derive(Debug)]
-pub(crate) struct KnownRoster {
+pub(crate) struct CachedRoster {
     roster: Roster,
     /// A std mutex: it is held only for a lookup, or while one list is made.
-    lists: Mutex<VecDeque<List>>,
+    lists: Mutex<VecDeque<RecipientList>>,
 }
 
-impl Deref for KnownRoster {
+impl Deref for CachedRoster {
     type Target = Roster;
 
     fn deref(&self) -> &Roster {
@@ -34,7 +34,7 @@ impl Deref for KnownRoster {
     }
 }
 
-impl KnownRoster {
+impl CachedRoster {
     pub(crate) fn new(roster: Roster) -> Self {
         Self {
             roster,
@@ -44,18 +44,22 @@ impl KnownRoster {
 
     /// Returns the recipients of a send to this group: all members, the sender first. Refuses a
     /// user that is not a member.
-    pub(crate) fn plan(&self, sender: Sender, group: GroupId) -> Result<Arc<[UserId]>, Refusal> {
+    pub(crate) fn plan(
+        &self,
+        sender: MessageSender,
+        group: GroupId,
+    ) -> Result<Arc<[UserId]>, RequestRefusal> {
         let user = sender.user();
         if user.is_some_and(|user| self.role(user).is_none()) {
-            return Err(Refusal::NotInGroup(group));
+            return Err(RequestRefusal::NotInGroup(group));
         }
-        Ok(self.readers(user))
+        Ok(self.recipients(user))
     }
 
     /// Returns all members, the sender first. The list is shared by the sender's sends until the
     /// roster changes: a list for each send would cost more than the rest of a send to a large
     /// group.
-    pub(super) fn readers(&self, sender: Option<UserId>) -> Arc<[UserId]> {
+    pub(super) fn recipients(&self, sender: Option<UserId>) -> Arc<[UserId]> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, list)) = lists.iter().find(|(of, _)| *of == sender) {
             return Arc::clone(list);
@@ -63,7 +67,7 @@ impl KnownRoster {
         let members = self.roster.members.iter().map(|(user, _)| *user);
         let others = members.filter(|member| Some(*member) != sender);
         let list: Arc<[UserId]> = sender.into_iter().chain(others).collect();
-        if lists.len() >= LISTS {
+        if lists.len() >= MAX_RECIPIENT_LISTS {
             lists.pop_front();
         }
         lists.push_back((sender, Arc::clone(&list)));
@@ -73,16 +77,16 @@ impl KnownRoster {
 
 /// The roster cache, sized in members.
 #[derive(Clone, Debug)]
-pub(crate) struct Rosters {
+pub(crate) struct RosterCache {
     store: Arc<dyn GroupStore>,
-    known: Cache<GroupId, Arc<KnownRoster>>,
+    known: Cache<GroupId, Arc<CachedRoster>>,
 }
 
-impl Rosters {
+impl RosterCache {
     pub(crate) fn new(store: Arc<dyn GroupStore>, members: u64) -> Self {
         let known = Cache::builder()
             .max_capacity(members)
-            .weigher(|_, roster: &Arc<KnownRoster>| {
+            .weigher(|_, roster: &Arc<CachedRoster>| {
                 u32::try_from(roster.members.len()).map_or(u32::MAX, |n| n.saturating_add(8))
             })
             .build();
@@ -91,7 +95,7 @@ impl Rosters {
 
     /// Returns the cached roster, or loads it. It may be out of date: the append checks its
     /// version.
-    pub(super) async fn get(&self, group: GroupId) -> Result<Arc<KnownRoster>, Refusal> {
+    pub(super) async fn get(&self, group: GroupId) -> Result<Arc<CachedRoster>, RequestRefusal> {
         match self.known.get(&group).await {
             Some(roster) => Ok(roster),
             None => self.load(group).await,
@@ -99,12 +103,12 @@ impl Rosters {
     }
 
     /// Loads the roster from the store and caches it.
-    pub(crate) async fn load(&self, group: GroupId) -> Result<Arc<KnownRoster>, Refusal> {
+    pub(crate) async fn load(&self, group: GroupId) -> Result<Arc<CachedRoster>, RequestRefusal> {
         let Some(roster) = self.store.roster(group).await? else {
             self.known.invalidate(&group).await;
-            return Err(Refusal::NoSuchGroup(group));
+            return Err(RequestRefusal::NoSuchGroup(group));
         };
-        let roster = Arc::new(KnownRoster::new(roster));
+        let roster = Arc::new(CachedRoster::new(roster));
         // A load that overlaps a change may cache the old roster. The append's version check finds
         // it, and the batch writer then loads the roster again.
         self.known.insert(group, Arc::clone(&roster)).await;
@@ -112,7 +116,7 @@ impl Rosters {
     }
 
     /// Returns the current roster: a cached one is used only if the group still has its version.
-    pub(super) async fn now(&self, group: GroupId) -> Result<Arc<KnownRoster>, Refusal> {
+    pub(super) async fn now(&self, group: GroupId) -> Result<Arc<CachedRoster>, RequestRefusal> {
         if let Some(roster) = self.known.get(&group).await {
             let version = self.store.get(group).await?.map(|group| group.version);
             if version == Some(roster.version) {
@@ -131,22 +135,22 @@ impl Rosters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Role, RosterVersion};
+    use crate::store::{MemberRole, RosterVersion};
 
     #[test]
     fn a_senders_sends_share_one_list() {
         let user = |n| UserId::new(n).unwrap();
-        let known = KnownRoster::new(Roster {
+        let known = CachedRoster::new(Roster {
             version: RosterVersion(1),
-            members: (1..=3).map(|n| (user(n), Role::Member)).collect(),
+            members: (1..=3).map(|n| (user(n), MemberRole::Member)).collect(),
         });
-        let list = known.readers(Some(user(2)));
+        let list = known.recipients(Some(user(2)));
         assert_eq!(*list, [user(2), user(1), user(3)]);
-        assert!(Arc::ptr_eq(&list, &known.readers(Some(user(2)))));
-        assert_eq!(*known.readers(None), [user(1), user(2), user(3)]);
+        assert!(Arc::ptr_eq(&list, &known.recipients(Some(user(2)))));
+        assert_eq!(*known.recipients(None), [user(1), user(2), user(3)]);
         for n in 10..20 {
-            known.readers(Some(user(n)));
+            known.recipients(Some(user(n)));
         }
-        assert_eq!(known.lists.lock().unwrap().len(), LISTS);
+        assert_eq!(known.lists.lock().unwrap().len(), MAX_RECIPIENT_LISTS);
     }
 }

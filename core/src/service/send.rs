@@ -1,7 +1,7 @@
 //! Sends to a user or a group, from a user or the business backend.
 //!
 //! Order: the sends of one user enter the batch writer's queue in the order of the calls of
-//! [`Service::send`]. A send whose checks need no wait enters within the call, if no earlier send
+//! [`LogicService::send`]. A send whose checks need no wait enters within the call, if no earlier send
 //! of the user is still being checked. Every other send holds the user's order lock from its first
 //! check until it is in the queue.
 
@@ -10,65 +10,68 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::envelope::{Envelope, Parcel};
-use crate::error::Refusal;
+use crate::envelope::{DeliveryBatch, Envelope};
+use crate::error::RequestRefusal;
 use crate::id::{GroupId, MAX_ID, MessageId, UserId};
-use crate::logic::Sent;
-use crate::message::{Content, Draft, Message, Profile, Receiver, Sender, UnknownFields};
-use crate::sending::{self, Sending};
+use crate::logic::SendReceipt;
+use crate::message::{
+    Message, MessageContent, MessageDraft, MessageReceiver, MessageSender, UnknownFields,
+    UserProfile,
+};
+use crate::send_future::{self, SendFuture};
 use crate::seq::Seq;
-use crate::service::policy::Direct;
-use crate::service::roster::KnownRoster;
-use crate::service::turn::OrderGuard;
-use crate::service::{Service, check, key};
-use crate::store::{Append, Appended, Key, RosterVersion};
+use crate::service::order_locks::OrderGuard;
+use crate::service::policy::DirectSend;
+use crate::service::roster::CachedRoster;
+use crate::service::{LogicService, check, key};
+use crate::store::{AppendOutcome, AppendRequest, IdempotencyKey, RosterVersion};
 
 /// Timeout of the lookup of an earlier send's answer.
-const ASK: Duration = Duration::from_millis(500);
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The recipients of a send, with the roster from which they were taken.
-struct Readers {
+struct SendRecipients {
     to: Arc<[UserId]>,
-    roster: Option<(GroupId, Arc<KnownRoster>)>,
+    roster: Option<(GroupId, Arc<CachedRoster>)>,
 }
 
 /// A checked message to a user, ready for the queue.
-struct Ready {
-    profile: Arc<Profile>,
+struct ReadySend {
+    profile: Arc<UserProfile>,
     to: Arc<[UserId]>,
 }
 
-impl Service {
+impl LogicService {
     /// Sends a message. The answer comes within the send deadline, when the message is durable in
     /// its recipients' inboxes (for a group larger than one chunk: in the sender's inbox, with the
     /// others to follow).
     ///
     /// A repeat of an earlier send stores nothing and gets the answer of the first.
-    pub fn send(&self, sender: Sender, draft: Draft) -> Sending {
+    pub fn send(&self, sender: MessageSender, draft: MessageDraft) -> SendFuture {
         let now = Instant::now();
         let deadline = now + self.inner.limits.send_deadline;
         let checked = check::draft(&self.inner.limits, &draft);
         if let Err(refusal) = checked.and_then(|()| self.take_rate_at(sender, now)) {
-            return Sending::done(Err(refusal));
+            return SendFuture::done(Err(refusal));
         }
         let key = key::key(sender, &draft, &self.inner.limits);
         if let Some(ready) = self.ready(sender, &draft) {
             return self.enter(ready, sender, draft, key, deadline);
         }
         let service = self.clone();
-        Sending::asked(async move {
-            let sent = service.in_turn(sender, draft, key, deadline);
+        SendFuture::started(async move {
+            let sent = service.send_in_order(sender, draft, key, deadline);
             sent.await
         })
     }
 
     /// Returns the message ready for the queue in the common case, which needs no future: a message
     /// to a user, with both users cached and no earlier send of the sender still being checked.
-    fn ready(&self, sender: Sender, draft: &Draft) -> Option<Ready> {
-        let (Receiver::User(to), Some(from)) = (draft.receiver, sender.user()) else {
+    fn ready(&self, sender: MessageSender, draft: &MessageDraft) -> Option<ReadySend> {
+        let (MessageReceiver::User(to), Some(from)) = (draft.receiver, sender.user()) else {
             return None;
         };
-        if !draft.persist || self.inner.policy.direct != Direct::Anyone {
+        if !draft.persist || self.inner.policy.direct != DirectSend::Anyone {
             return None;
         }
         // An earlier send of this user that is still being checked must enter the queue first.
@@ -79,53 +82,53 @@ impl Service {
         if to != from {
             self.inner.directory.remembered(to)??;
         }
-        Some(Ready {
+        Some(ReadySend {
             profile: Arc::clone(&person.profile),
-            to: both(from, to),
+            to: direct_recipients(from, to),
         })
     }
 
     /// Puts a message into the batch writer's queue.
     fn enter(
         &self,
-        ready: Ready,
-        sender: Sender,
-        draft: Draft,
-        key: Option<Key>,
+        ready: ReadySend,
+        sender: MessageSender,
+        draft: MessageDraft,
+        key: Option<IdempotencyKey>,
         deadline: Instant,
-    ) -> Sending {
+    ) -> SendFuture {
         let envelope = self.envelope(sender, draft, ready.profile);
         let id = envelope.message.id;
-        let append = Append {
+        let append = AppendRequest {
             message: Arc::clone(&envelope.message),
             recipients: ready.to,
             key,
             roster: None,
         };
         match self.inner.batcher.enter(append, envelope) {
-            Ok(entered) => Sending::entered(entered, deadline, id),
-            Err(refusal) => Sending::done(Err(refusal)),
+            Ok(entered) => SendFuture::queued(entered, deadline, id),
+            Err(refusal) => SendFuture::done(Err(refusal)),
         }
     }
 
     /// Handles all other sends: takes the sender's order lock, determines the recipients, and
     /// stores or pushes the message.
-    async fn in_turn(
+    async fn send_in_order(
         &self,
-        sender: Sender,
-        draft: Draft,
-        key: Option<Key>,
+        sender: MessageSender,
+        draft: MessageDraft,
+        key: Option<IdempotencyKey>,
         deadline: Instant,
-    ) -> Result<Sent, Refusal> {
+    ) -> Result<SendReceipt, RequestRefusal> {
         let (receiver, persist) = (draft.receiver, draft.persist);
         let prepare = async {
             let turn = match sender.user() {
                 Some(user) => Some(self.inner.order.take(user).await),
                 None => None,
             };
-            let readers = self.readers(sender, receiver, persist).await?;
+            let readers = self.resolve_recipients(sender, receiver, persist).await?;
             let profile = self.inner.directory.sender(sender).await;
-            Ok::<_, Refusal>((turn, readers, self.envelope(sender, draft, profile)))
+            Ok::<_, RequestRefusal>((turn, readers, self.envelope(sender, draft, profile)))
         };
         let (turn, readers, envelope) = match in_time(deadline, prepare).await {
             Ok(prepared) => prepared,
@@ -149,12 +152,12 @@ impl Service {
     /// looks up a known key before it checks the roster.
     async fn first_answer(
         &self,
-        sender: Sender,
-        receiver: Receiver,
-        key: Option<Key>,
-        refusal: Refusal,
+        sender: MessageSender,
+        receiver: MessageReceiver,
+        key: Option<IdempotencyKey>,
+        refusal: RequestRefusal,
         deadline: Instant,
-    ) -> Result<Sent, Refusal> {
+    ) -> Result<SendReceipt, RequestRefusal> {
         let (Some(key), Some(user)) = (key, sender.user()) else {
             return Err(refusal);
         };
@@ -164,7 +167,7 @@ impl Service {
             return Err(refusal);
         }
         let group = match receiver {
-            Receiver::Group(group) => Some(group),
+            MessageReceiver::Group(group) => Some(group),
             _ => GroupId::new(MAX_ID),
         };
         let message = Message {
@@ -173,11 +176,11 @@ impl Service {
             receiver,
             mentions: Vec::new(),
             kind: 0,
-            content: Content::default(),
+            content: MessageContent::default(),
             sent_at: self.inner.clock.now(),
             unknown: UnknownFields::NONE,
         };
-        let probe = Append {
+        let probe = AppendRequest {
             message: Arc::new(message),
             recipients: Arc::from([user]),
             key: Some(key),
@@ -185,42 +188,42 @@ impl Service {
         };
         let batch = [probe];
         let asked = self.inner.stores.inbox.append(&batch);
-        let asked = timeout_at(deadline.min(now + ASK), asked).await;
+        let asked = timeout_at(deadline.min(now + FIRST_ANSWER_TIMEOUT), asked).await;
         match asked.map(|answer| answer.map(|mut outcomes| outcomes.pop())) {
-            Ok(Ok(Some(Appended::Repeated { message, seq }))) => Ok(Sent {
+            Ok(Ok(Some(AppendOutcome::Repeated { message, seq }))) => Ok(SendReceipt {
                 seq,
                 message,
                 repeated: true,
             }),
-            Ok(Ok(Some(Appended::Conflict))) => Err(Refusal::Conflict),
+            Ok(Ok(Some(AppendOutcome::Conflict))) => Err(RequestRefusal::Conflict),
             _ => Err(refusal),
         }
     }
 
     /// Counts a request of this user against its rate.
-    pub(super) fn take_rate(&self, sender: Sender) -> Result<(), Refusal> {
+    pub(super) fn take_rate(&self, sender: MessageSender) -> Result<(), RequestRefusal> {
         self.take_rate_at(sender, Instant::now())
     }
 
-    fn take_rate_at(&self, sender: Sender, now: Instant) -> Result<(), Refusal> {
+    fn take_rate_at(&self, sender: MessageSender, now: Instant) -> Result<(), RequestRefusal> {
         let Some(user) = sender.user() else {
             return Ok(());
         };
         self.inner
             .rate
             .take_at(user, now)
-            .map_err(|retry_after| Refusal::RateLimited { retry_after })
+            .map_err(|retry_after| RequestRefusal::RateLimited { retry_after })
     }
 
-    async fn readers(
+    async fn resolve_recipients(
         &self,
-        sender: Sender,
-        receiver: Receiver,
+        sender: MessageSender,
+        receiver: MessageReceiver,
         persist: bool,
-    ) -> Result<Readers, Refusal> {
+    ) -> Result<SendRecipients, RequestRefusal> {
         match receiver {
-            Receiver::User(user) => self.direct(sender, user).await,
-            Receiver::Group(group) => {
+            MessageReceiver::User(user) => self.direct(sender, user).await,
+            MessageReceiver::Group(group) => {
                 let roster = if persist {
                     self.inner.rosters.get(group).await?
                 } else {
@@ -234,42 +237,56 @@ impl Service {
                 // The sender may have been added after the roster was cached.
                 of_group(sender, group, self.inner.rosters.load(group).await?)
             }
-            Receiver::Room(_) | Receiver::Everyone => Err(Refusal::Internal),
+            MessageReceiver::Room(_) | MessageReceiver::Everyone => Err(RequestRefusal::Internal),
         }
     }
 
     /// Returns the recipients of a direct message: both users for a user's message, the receiver
     /// alone for a backend's.
-    async fn direct(&self, sender: Sender, receiver: UserId) -> Result<Readers, Refusal> {
-        let to = sender
-            .user()
-            .map_or_else(|| Arc::from([receiver]), |user| both(user, receiver));
+    async fn direct(
+        &self,
+        sender: MessageSender,
+        receiver: UserId,
+    ) -> Result<SendRecipients, RequestRefusal> {
+        let to = sender.user().map_or_else(
+            || Arc::from([receiver]),
+            |user| direct_recipients(user, receiver),
+        );
         if sender.user() != Some(receiver) {
             if !self.inner.directory.exists(receiver).await? {
-                return Err(Refusal::NoSuchUser(receiver));
+                return Err(RequestRefusal::NoSuchUser(receiver));
             }
             self.check_policy(sender, receiver).await?;
         }
-        Ok(Readers { to, roster: None })
+        Ok(SendRecipients { to, roster: None })
     }
 
-    async fn check_policy(&self, sender: Sender, receiver: UserId) -> Result<(), Refusal> {
-        let (Direct::Friends, Some(user)) = (self.inner.policy.direct, sender.user()) else {
+    async fn check_policy(
+        &self,
+        sender: MessageSender,
+        receiver: UserId,
+    ) -> Result<(), RequestRefusal> {
+        let (DirectSend::Friends, Some(user)) = (self.inner.policy.direct, sender.user()) else {
             return Ok(());
         };
         let friends = &self.inner.stores.friend;
         if friends.are_friends(user, receiver).await? {
             return Ok(());
         }
-        Err(Refusal::bad(format!(
+        Err(RequestRefusal::bad(format!(
             "{receiver} is not your friend, and this server delivers between friends only; \
              call AddFriend first"
         )))
     }
 
-    fn envelope(&self, sender: Sender, draft: Draft, profile: Arc<Profile>) -> Arc<Envelope> {
+    fn envelope(
+        &self,
+        sender: MessageSender,
+        draft: MessageDraft,
+        profile: Arc<UserProfile>,
+    ) -> Arc<Envelope> {
         let request_id = match draft.receiver {
-            Receiver::Group(_) => draft.request_id.unwrap_or_default(),
+            MessageReceiver::Group(_) => draft.request_id.unwrap_or_default(),
             _ => 0,
         };
         // A draft without a time gets the server's.
@@ -298,17 +315,17 @@ impl Service {
     /// meanwhile, the batch writer plans the send again, before all later sends to the group.
     async fn store(
         &self,
-        sender: Sender,
+        sender: MessageSender,
         turn: Option<OrderGuard<'_>>,
-        readers: Readers,
-        key: Option<Key>,
+        readers: SendRecipients,
+        key: Option<IdempotencyKey>,
         envelope: Arc<Envelope>,
         deadline: Instant,
-    ) -> Result<Sent, Refusal> {
+    ) -> Result<SendReceipt, RequestRefusal> {
         if readers.to.is_empty() {
-            return Ok(unnumbered(&envelope));
+            return Ok(unsequenced(&envelope));
         }
-        let append = Append {
+        let append = AppendRequest {
             message: Arc::clone(&envelope.message),
             recipients: readers.to,
             key,
@@ -328,7 +345,7 @@ impl Service {
         // the one before.
         drop(turn);
         let appended = entered.answer(deadline).await?;
-        let mut sent = sending::sent(appended, id)?;
+        let mut sent = send_future::sent(appended, id)?;
         // A backend has no inbox, so its group send has no seq.
         if sender.user().is_none() && readers.roster.is_some() {
             sent.seq = Seq::ZERO;
@@ -337,17 +354,17 @@ impl Service {
     }
 
     /// Pushes to current connections, without storing and without a guarantee.
-    async fn push_live(&self, readers: Readers, envelope: Arc<Envelope>) -> Sent {
-        let sent = unnumbered(&envelope);
+    async fn push_live(&self, readers: SendRecipients, envelope: Arc<Envelope>) -> SendReceipt {
+        let sent = unsequenced(&envelope);
         let to = readers.to.to_vec();
-        let parcel = Parcel::Live { envelope, to };
+        let parcel = DeliveryBatch::Live { envelope, to };
         self.inner.fanout.deliver(vec![parcel]).await;
         sent
     }
 }
 
 /// Returns both users of a direct message; a message to oneself has one recipient.
-fn both(from: UserId, to: UserId) -> Arc<[UserId]> {
+fn direct_recipients(from: UserId, to: UserId) -> Arc<[UserId]> {
     if from == to {
         Arc::from([from])
     } else {
@@ -357,14 +374,18 @@ fn both(from: UserId, to: UserId) -> Arc<[UserId]> {
 
 /// Returns the recipients of a group message: all members, the sender first. Refuses a user that is
 /// not a member.
-fn of_group(sender: Sender, group: GroupId, roster: Arc<KnownRoster>) -> Result<Readers, Refusal> {
+fn of_group(
+    sender: MessageSender,
+    group: GroupId,
+    roster: Arc<CachedRoster>,
+) -> Result<SendRecipients, RequestRefusal> {
     let to = roster.plan(sender, group)?;
     let roster = Some((group, roster));
-    Ok(Readers { to, roster })
+    Ok(SendRecipients { to, roster })
 }
 
-fn unnumbered(envelope: &Envelope) -> Sent {
-    Sent {
+fn unsequenced(envelope: &Envelope) -> SendReceipt {
+    SendReceipt {
         seq: Seq::ZERO,
         message: envelope.message.id,
         repeated: false,
@@ -372,12 +393,12 @@ fn unnumbered(envelope: &Envelope) -> Sent {
 }
 
 /// Limits work before the append to the deadline. Nothing is stored by then, so a timeout is
-/// [`Refusal::Unavailable`] and not `Unknown`.
+/// [`RequestRefusal::Unavailable`] and not `Unknown`.
 async fn in_time<T>(
     deadline: Instant,
-    work: impl Future<Output = Result<T, Refusal>>,
-) -> Result<T, Refusal> {
+    work: impl Future<Output = Result<T, RequestRefusal>>,
+) -> Result<T, RequestRefusal> {
     timeout_at(deadline, work)
         .await
-        .unwrap_or(Err(Refusal::Unavailable))
+        .unwrap_or(Err(RequestRefusal::Unavailable))
 }

@@ -9,41 +9,41 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::{DeviceId, Generation, UserId};
 use crate::store::DeviceStore;
-use crate::time::Clock;
+use crate::time::TimeSource;
 
 /// Waiting sign-ins; more are refused as unavailable.
-const QUEUE: usize = 8_192;
+const SIGN_IN_QUEUE_LEN: usize = 8_192;
 /// Sign-ins in one step of the store.
-const BATCH: usize = 256;
+const SIGN_IN_BATCH_LEN: usize = 256;
 /// Time for which a sign-in waits for its generation.
-const WAIT: Duration = Duration::from_secs(5);
+const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Answer = oneshot::Sender<Result<Generation, Refusal>>;
+type GenerationReply = oneshot::Sender<Result<Generation, RequestRefusal>>;
 
 #[derive(Debug)]
-struct Entrant {
+struct GenerationRequest {
     device: DeviceId,
     user: UserId,
-    answer: Answer,
+    answer: GenerationReply,
 }
 
 /// Entry point to the batch writer of sign-ins. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct SignIns {
-    queue: mpsc::Sender<Entrant>,
+    queue: mpsc::Sender<GenerationRequest>,
 }
 
 impl SignIns {
     pub(super) fn start(
         devices: Arc<dyn DeviceStore>,
-        clock: Arc<dyn Clock>,
+        clock: Arc<dyn TimeSource>,
         tracker: &TaskTracker,
         token: CancellationToken,
     ) -> Self {
-        let (queue, entrants) = mpsc::channel(QUEUE);
+        let (queue, entrants) = mpsc::channel(SIGN_IN_QUEUE_LEN);
         let tasks = tracker.clone();
         tracker.spawn(run(devices, clock, tasks, entrants, token));
         Self { queue }
@@ -54,29 +54,29 @@ impl SignIns {
         &self,
         device: DeviceId,
         user: UserId,
-    ) -> Result<Generation, Refusal> {
+    ) -> Result<Generation, RequestRefusal> {
         let (answer, answered) = oneshot::channel();
-        let entrant = Entrant {
+        let entrant = GenerationRequest {
             device,
             user,
             answer,
         };
         self.queue
             .try_send(entrant)
-            .map_err(|_| Refusal::Unavailable)?;
-        match timeout(WAIT, answered).await {
+            .map_err(|_| RequestRefusal::Unavailable)?;
+        match timeout(SIGN_IN_TIMEOUT, answered).await {
             Ok(Ok(answer)) => answer,
             // An unused generation does no harm, so a repeat is safe.
-            Ok(Err(_)) | Err(_) => Err(Refusal::Unavailable),
+            Ok(Err(_)) | Err(_) => Err(RequestRefusal::Unavailable),
         }
     }
 }
 
 async fn run(
     devices: Arc<dyn DeviceStore>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn TimeSource>,
     tracker: TaskTracker,
-    mut entrants: mpsc::Receiver<Entrant>,
+    mut entrants: mpsc::Receiver<GenerationRequest>,
     token: CancellationToken,
 ) {
     let mut batch = Vec::new();
@@ -89,7 +89,7 @@ async fn run(
                 entrants.close();
                 continue;
             }
-            count = entrants.recv_many(&mut batch, BATCH) => if count == 0 { return },
+            count = entrants.recv_many(&mut batch, SIGN_IN_BATCH_LEN) => if count == 0 { return },
         }
         // Requests whose caller timed out are dropped before the commit: raising their generation
         // would end a newer connection for nothing.
@@ -105,7 +105,7 @@ async fn run(
             Ok(Ok(generations)) if generations.len() == batch.len() => Ok(generations),
             Ok(Ok(_)) | Err(_) => {
                 crate::error_rated!("the store did not answer all sign-ins");
-                Err(Refusal::Unavailable)
+                Err(RequestRefusal::Unavailable)
             }
             Ok(Err(error)) => {
                 let chain = &error as &dyn std::error::Error;
@@ -114,8 +114,8 @@ async fn run(
                     sign_ins = batch.len(),
                     "generations not raised"
                 );
-                Err(match Refusal::from(error) {
-                    Refusal::Unknown => Refusal::Unavailable,
+                Err(match RequestRefusal::from(error) {
+                    RequestRefusal::Unknown => RequestRefusal::Unavailable,
                     other => other,
                 })
             }

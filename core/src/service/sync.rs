@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use crate::envelope::Envelope;
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::UserId;
 use crate::logic::InboxPage;
 use crate::page::PageLimit;
 use crate::seq::Seq;
-use crate::service::Service;
+use crate::service::LogicService;
 
-impl Service {
+impl LogicService {
     pub(super) async fn read_page(
         &self,
         user: UserId,
         after: Seq,
         limit: PageLimit,
-    ) -> Result<InboxPage, Refusal> {
+    ) -> Result<InboxPage, RequestRefusal> {
         let stores = &self.inner.stores;
         let page = stores.inbox.after(user, after, limit).await?;
         let mut senders: Vec<UserId> = page

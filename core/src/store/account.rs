@@ -5,13 +5,13 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 use crate::id::{DeviceId, UserId};
-use crate::page::Page;
+use crate::page::ListPage;
 use crate::store::StoreError;
-use crate::time::Timestamp;
+use crate::time::UnixTimestamp;
 
 /// A user of the built-in business service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct UserAccount {
     /// The user.
     pub user: UserId,
     /// The phone number it signs in with; never shown to other users.
@@ -25,9 +25,9 @@ pub struct Account {
     /// Application data of the client.
     pub extra: String,
     /// Time of creation.
-    pub created_at: Timestamp,
+    pub created_at: UnixTimestamp,
     /// Time of the last change.
-    pub updated_at: Timestamp,
+    pub updated_at: UnixTimestamp,
 }
 
 /// A user to be created if the phone number is new.
@@ -38,7 +38,7 @@ pub struct NewAccount {
     /// The phone number.
     pub phone: String,
     /// Time of creation.
-    pub at: Timestamp,
+    pub at: UnixTimestamp,
 }
 
 /// New values of a user's fields; `None` leaves one as it is.
@@ -60,12 +60,12 @@ pub struct TokenRecord {
     /// SHA-256 of the token.
     pub hash: [u8; 32],
     /// Time at which it expires.
-    pub expires_at: Timestamp,
+    pub expires_at: UnixTimestamp,
 }
 
 /// Matching of nicknames in a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Names {
+pub enum NicknameMatch {
     /// Nicknames equal to the key.
     Equal,
     /// Nicknames that begin with the key.
@@ -77,20 +77,20 @@ pub enum Names {
 pub trait AccountStore: Debug + Send + Sync + 'static {
     /// Returns the user with this phone number, creating it if there is none, and whether it was
     /// created. Two callers with the same new number get the same user.
-    async fn find_or_create(&self, new: &NewAccount) -> Result<(Account, bool), StoreError>;
+    async fn find_or_create(&self, new: &NewAccount) -> Result<(UserAccount, bool), StoreError>;
 
     /// Returns the user with this phone number.
-    async fn by_phone(&self, phone: &str) -> Result<Option<Account>, StoreError>;
+    async fn by_phone(&self, phone: &str) -> Result<Option<UserAccount>, StoreError>;
 
     /// Returns these users in the order of the request, without unknown ones.
-    async fn get(&self, users: &[UserId]) -> Result<Vec<Account>, StoreError>;
+    async fn get(&self, users: &[UserId]) -> Result<Vec<UserAccount>, StoreError>;
 
     /// Changes fields of a user; `false` if there is no such user.
     async fn update(
         &self,
         user: UserId,
         change: &AccountChange,
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<bool, StoreError>;
 
     /// Returns up to `limit` users above `after`, ascending by id, whose phone number equals `key`
@@ -99,10 +99,10 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     async fn search(
         &self,
         key: &str,
-        names: Names,
+        names: NicknameMatch,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<Account>, StoreError>;
+    ) -> Result<ListPage<UserAccount>, StoreError>;
 
     /// Sets this user's token on this device. Tokens of other users on the same device stay,
     /// because a device id proves nothing. With `alone`, for a caller that has proved to hold the

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::id::{DeviceId, Generation, UserId};
 use crate::seq::Seq;
 use crate::store::StoreError;
-use crate::time::Timestamp;
+use crate::time::UnixTimestamp;
 
 /// Description of a device, as its client reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +36,9 @@ pub struct Device {
     /// Number of sign-ins.
     pub generation: Generation,
     /// Time of registration.
-    pub created_at: Timestamp,
+    pub created_at: UnixTimestamp,
     /// Time of the last sign-in.
-    pub updated_at: Timestamp,
+    pub updated_at: UnixTimestamp,
 }
 
 /// The ack of a device for a user's inbox.
@@ -60,7 +60,7 @@ pub trait DeviceStore: Debug + Send + Sync + 'static {
         &self,
         id: DeviceId,
         info: &DeviceInfo,
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<(), StoreError>;
 
     /// Returns the device; `None` if it was never registered.
@@ -72,7 +72,7 @@ pub trait DeviceStore: Debug + Send + Sync + 'static {
     async fn raise(
         &self,
         sign_ins: &[(DeviceId, UserId)],
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<Vec<Generation>, StoreError>;
 
     /// Records acks: each becomes the larger of itself and the one recorded before (law 9). A lost

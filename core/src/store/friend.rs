@@ -5,9 +5,9 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 use crate::id::UserId;
-use crate::page::Page;
-use crate::store::{Append, Appended, StoreError};
-use crate::time::Timestamp;
+use crate::page::ListPage;
+use crate::store::{AppendOutcome, AppendRequest, StoreError};
+use crate::time::UnixTimestamp;
 
 /// A friend as one user sees the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub struct Friend {
 
 /// Outcome of a friend request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Requested {
+pub enum FriendRequestOutcome {
     /// The request is stored together with its pushes.
-    Asked(Vec<Appended>),
+    Sent(Vec<AppendOutcome>),
     /// An earlier request is still open: nothing changed, nothing was pushed.
     Pending,
     /// The two are already friends.
@@ -33,9 +33,9 @@ pub enum Requested {
 
 /// Outcome of accepting a friend request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Agreed {
+pub enum FriendAcceptOutcome {
     /// The two are friends now, and the pushes are stored.
-    Now(Vec<Appended>),
+    Now(Vec<AppendOutcome>),
     /// The two were friends before: nothing changed, nothing was pushed.
     Before,
     /// There is no request to accept.
@@ -55,9 +55,9 @@ pub trait FriendStore: Debug + Send + Sync + 'static {
         user: UserId,
         friend: UserId,
         remarks: &str,
-        pushes: &[Append],
-        at: Timestamp,
-    ) -> Result<Requested, StoreError>;
+        pushes: &[AppendRequest],
+        at: UnixTimestamp,
+    ) -> Result<FriendRequestOutcome, StoreError>;
 
     /// Accepts the request of `requester` on behalf of `user`: both become friends of each other,
     /// even if `user` had sent a request as well (gim-defects X-1). Data that `user` stored with
@@ -68,9 +68,9 @@ pub trait FriendStore: Debug + Send + Sync + 'static {
         user: UserId,
         requester: UserId,
         remarks: &str,
-        pushes: &[Append],
-        at: Timestamp,
-    ) -> Result<Agreed, StoreError>;
+        pushes: &[AppendRequest],
+        at: UnixTimestamp,
+    ) -> Result<FriendAcceptOutcome, StoreError>;
 
     /// Sets the data that `user` stores for a friend, or for a user it has sent a request to.
     /// Returns the data now stored; `None` if that user is neither.
@@ -80,7 +80,7 @@ pub trait FriendStore: Debug + Send + Sync + 'static {
         friend: UserId,
         remarks: Option<&str>,
         extra: Option<&str>,
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<Option<Friend>, StoreError>;
 
     /// Returns whether the two are friends.
@@ -92,5 +92,5 @@ pub trait FriendStore: Debug + Send + Sync + 'static {
         user: UserId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<Friend>, StoreError>;
+    ) -> Result<ListPage<Friend>, StoreError>;
 }

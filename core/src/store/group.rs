@@ -6,13 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::id::{GroupId, UserId};
-use crate::page::Page;
-use crate::store::{Append, Appended, RosterVersion, StoreError};
-use crate::time::Timestamp;
+use crate::page::ListPage;
+use crate::store::{AppendOutcome, AppendRequest, RosterVersion, StoreError};
+use crate::time::UnixTimestamp;
 
 /// Rights of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
+pub enum MemberRole {
     /// May do everything.
     Admin,
     /// May send, read, invite, and remove itself.
@@ -37,9 +37,9 @@ pub struct Group {
     /// Version of the roster.
     pub version: RosterVersion,
     /// Time of creation.
-    pub created_at: Timestamp,
+    pub created_at: UnixTimestamp,
     /// Time of the last change.
-    pub updated_at: Timestamp,
+    pub updated_at: UnixTimestamp,
 }
 
 /// A new group with its first members.
@@ -56,9 +56,9 @@ pub struct NewGroup {
     /// Application data of the business server.
     pub extra: String,
     /// Its members, without repeats.
-    pub members: Vec<(UserId, Role)>,
+    pub members: Vec<(UserId, MemberRole)>,
     /// Time of creation.
-    pub at: Timestamp,
+    pub at: UnixTimestamp,
 }
 
 /// A member of a group.
@@ -67,7 +67,7 @@ pub struct Member {
     /// The user.
     pub user: UserId,
     /// Its role.
-    pub role: Role,
+    pub role: MemberRole,
     /// The member's name in the group.
     pub remarks: String,
     /// Application data of the business server.
@@ -80,13 +80,13 @@ pub struct Roster {
     /// The version. Two rosters of one version have the same members.
     pub version: RosterVersion,
     /// The members, ascending by user id.
-    pub members: Arc<[(UserId, Role)]>,
+    pub members: Arc<[(UserId, MemberRole)]>,
 }
 
 impl Roster {
     /// Returns the user's role; `None` if it is not a member.
     #[must_use]
-    pub fn role(&self, user: UserId) -> Option<Role> {
+    pub fn role(&self, user: UserId) -> Option<MemberRole> {
         let at = self
             .members
             .binary_search_by_key(&user, |(id, _)| *id)
@@ -97,11 +97,11 @@ impl Roster {
     /// Returns whether the user is the only admin.
     #[must_use]
     pub fn is_last_admin(&self, user: UserId) -> bool {
-        self.role(user) == Some(Role::Admin)
+        self.role(user) == Some(MemberRole::Admin)
             && !self
                 .members
                 .iter()
-                .any(|(id, role)| *id != user && *role == Role::Admin)
+                .any(|(id, role)| *id != user && *role == MemberRole::Admin)
     }
 }
 
@@ -122,7 +122,7 @@ pub struct GroupEdit {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberEdit {
     /// A new role.
-    pub role: Option<Role>,
+    pub role: Option<MemberRole>,
     /// New remarks.
     pub remarks: Option<String>,
     /// New application data.
@@ -144,13 +144,13 @@ pub enum GroupChange {
 
 /// Outcome of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changed {
+pub enum GroupChangeOutcome {
     /// The change took place, and its pushes were appended.
     Done {
         /// Version of the roster after the change.
         version: RosterVersion,
         /// The outcome of each push, in order.
-        pushes: Vec<Appended>,
+        pushes: Vec<AppendOutcome>,
     },
     /// The roster has another version now, or the group is gone: plan again.
     Stale,
@@ -179,7 +179,7 @@ pub trait GroupStore: Debug + Send + Sync + 'static {
         group: GroupId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<Member>, StoreError>;
+    ) -> Result<ListPage<Member>, StoreError>;
 
     /// Returns up to `limit` groups of the user with an id above `after`, ascending.
     async fn groups_of(
@@ -187,7 +187,7 @@ pub trait GroupStore: Debug + Send + Sync + 'static {
         user: UserId,
         after: Option<GroupId>,
         limit: usize,
-    ) -> Result<Page<Group>, StoreError>;
+    ) -> Result<ListPage<Group>, StoreError>;
 
     /// Makes a change and appends its pushes in one atomic, durable step if the roster still has
     /// version `expected`; otherwise does neither. Every change raises the version by one.
@@ -200,7 +200,7 @@ pub trait GroupStore: Debug + Send + Sync + 'static {
         group: GroupId,
         expected: RosterVersion,
         change: &GroupChange,
-        pushes: &[Append],
-        at: Timestamp,
-    ) -> Result<Changed, StoreError>;
+        pushes: &[AppendRequest],
+        at: UnixTimestamp,
+    ) -> Result<GroupChangeOutcome, StoreError>;
 }

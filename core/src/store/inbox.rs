@@ -7,11 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::id::{GroupId, MessageId, UserId};
-use crate::limits::PART;
-use crate::message::{Entry, Message, Receiver};
+use crate::limits::FANOUT_CHUNK;
+use crate::message::{InboxEntry, Message, MessageReceiver};
 use crate::page::PageLimit;
 use crate::seq::Seq;
-use crate::store::{Head, Kind, StoreError};
+use crate::store::{Head, StoreError, StoreErrorKind};
 
 /// Version of a group's roster; every change of the group raises it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,7 +19,7 @@ pub struct RosterVersion(pub u64);
 
 /// Idempotency key of a send: a repeat is answered like the first (law 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
+pub struct IdempotencyKey {
     /// Sender type, sender and the client's id, packed by `service::send`; at most 96 bytes.
     pub id: Vec<u8>,
     /// Digest of the content; the same key with another digest is a conflict.
@@ -30,42 +30,42 @@ pub struct Key {
 
 /// One send of a batch.
 #[derive(Clone, Debug)]
-pub struct Append {
+pub struct AppendRequest {
     /// The message.
     pub message: Arc<Message>,
     /// Users whose inboxes get an entry, without repeats. The seq of the first one is the answer.
     pub recipients: Arc<[UserId]>,
     /// Idempotency key; `None` for a send that cannot be repeated.
-    pub key: Option<Key>,
+    pub key: Option<IdempotencyKey>,
     /// The group, and the version of its roster that the recipients were planned with.
     pub roster: Option<(GroupId, RosterVersion)>,
 }
 
-impl Append {
+impl AppendRequest {
     /// Returns the group in whose order the send is stored: that of the roster, or else the
-    /// receiver. A send to more than [`PART`] recipients must have one.
+    /// receiver. A send to more than [`FANOUT_CHUNK`] recipients must have one.
     #[must_use]
     pub fn group(&self) -> Option<GroupId> {
         match (self.roster, self.message.receiver) {
-            (Some((group, _)), _) | (None, Receiver::Group(group)) => Some(group),
+            (Some((group, _)), _) | (None, MessageReceiver::Group(group)) => Some(group),
             (None, _) => None,
         }
     }
 
-    /// Refuses a batch in which a send has no recipient, or more than [`PART`] without a group.
+    /// Refuses a batch in which a send has no recipient, or more than [`FANOUT_CHUNK`] without a group.
     /// These are bugs of the caller, which every backend reports before it stores anything.
     pub fn check(op: &'static str, batch: &[Self]) -> Result<(), StoreError> {
         for send in batch {
             if send.recipients.is_empty() {
                 return Err(StoreError::with(
                     op,
-                    Kind::Misuse,
+                    StoreErrorKind::Misuse,
                     "a send has no recipient",
                 ));
             }
-            if send.recipients.len() > PART && send.group().is_none() {
+            if send.recipients.len() > FANOUT_CHUNK && send.group().is_none() {
                 let text = "a send to more than one fan-out chunk of recipients needs a group";
-                return Err(StoreError::with(op, Kind::Misuse, text));
+                return Err(StoreError::with(op, StoreErrorKind::Misuse, text));
             }
         }
         Ok(())
@@ -76,7 +76,7 @@ impl Append {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InboxSlice {
     /// The entries, ascending, without a gap.
-    pub items: Vec<Entry>,
+    pub items: Vec<InboxEntry>,
     /// Set if the inbox has entries after the last item.
     pub more: bool,
     /// Never below the last item. If `more` is not set, it equals the last item if there is one.
@@ -85,7 +85,7 @@ pub struct InboxSlice {
 
 /// Outcome of one send of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Appended {
+pub enum AppendOutcome {
     /// The send was stored by this call.
     Stored {
         /// The entries made so far, in the order of the recipients: all of them, or the first
@@ -120,7 +120,7 @@ pub struct JobLease {
 
 /// Outcome of one step of a fan-out job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JobPart {
+pub enum JobStepOutcome {
     /// The entries were made durably, together with the job's progress.
     Entries {
         /// The message of the job.
@@ -152,21 +152,21 @@ pub trait InboxStore: Debug + Send + Sync + 'static {
     /// - A send whose roster version is not the group's is `Stale`, and so is one whose group does
     ///   not exist. The check is part of the same step (law 11).
     ///
-    /// A send with more than [`PART`] recipients, or to a group that has an open job, is stored as
+    /// A send with more than [`FANOUT_CHUNK`] recipients, or to a group that has an open job, is stored as
     /// a fan-out job: its key, its body, the recipients and the first recipient's entry now, the
     /// rest by [`advance_job`](Self::advance_job).
     ///
     /// # Errors
     /// On `Unavailable`, `Full` and `Contended` nothing of the batch was stored; on `Unknown` all
     /// of it or nothing was.
-    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError>;
+    async fn append(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError>;
 
     /// Appends like [`append`](Self::append), but does not wait for locks of another node or
     /// session.
     ///
     /// # Errors
     /// Those of `append`; `Contended` at once if a send of the batch meets a lock.
-    async fn append_now(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+    async fn append_now(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
         self.append(batch).await
     }
 
@@ -196,9 +196,9 @@ pub trait InboxStore: Debug + Send + Sync + 'static {
     /// A claim takes the job away from its previous holder.
     async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError>;
 
-    /// Makes the next entries of a job, at most [`PART`] of them, and records the progress, in one
+    /// Makes the next entries of a job, at most [`FANOUT_CHUNK`] of them, and records the progress, in one
     /// atomic, durable step.
-    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError>;
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobStepOutcome, StoreError>;
 
     /// Removes up to `max` keys whose window has passed and bodies that no entry needs; returns how
     /// many. Called from time to time.

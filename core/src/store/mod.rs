@@ -17,16 +17,22 @@ mod seq;
 
 use std::sync::Arc;
 
-pub use account::{Account, AccountChange, AccountStore, Names, NewAccount, TokenRecord};
-pub use device::{AckMark, Device, DeviceInfo, DeviceStore};
-pub use friend::{Agreed, Friend, FriendStore, Requested};
-pub use group::{
-    Changed, Group, GroupChange, GroupEdit, GroupStore, Member, MemberEdit, NewGroup, Role, Roster,
+pub use account::{
+    AccountChange, AccountStore, NewAccount, NicknameMatch, TokenRecord, UserAccount,
 };
-pub use inbox::{Append, Appended, InboxSlice, InboxStore, JobLease, JobPart, Key, RosterVersion};
+pub use device::{AckMark, Device, DeviceInfo, DeviceStore};
+pub use friend::{Friend, FriendAcceptOutcome, FriendRequestOutcome, FriendStore};
+pub use group::{
+    Group, GroupChange, GroupChangeOutcome, GroupEdit, GroupStore, Member, MemberEdit, MemberRole,
+    NewGroup, Roster,
+};
+pub use inbox::{
+    AppendOutcome, AppendRequest, IdempotencyKey, InboxSlice, InboxStore, JobLease, JobStepOutcome,
+    RosterVersion,
+};
 pub use room::{RoomHistory, RoomItem, RoomSink, RoomStore, StreamId};
-pub use route::{Claim, DeviceRoute, Renewal, Route};
-pub use seq::{Head, Scope, SeqStore};
+pub use route::{DeviceRoute, LeaseRenewal, Route, RouteClaimOutcome};
+pub use seq::{Head, IdScope, SeqStore};
 
 /// A fault of a store: the call has no result.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +41,7 @@ pub struct StoreError {
     /// The operation, as `trait.method`.
     pub op: &'static str,
     /// Kind of the fault, which tells the caller how to react.
-    pub kind: Kind,
+    pub kind: StoreErrorKind,
     /// Error of the engine.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -44,7 +50,7 @@ pub struct StoreError {
 impl StoreError {
     /// Creates a fault without an underlying error.
     #[must_use]
-    pub const fn new(op: &'static str, kind: Kind) -> Self {
+    pub const fn new(op: &'static str, kind: StoreErrorKind) -> Self {
         Self {
             op,
             kind,
@@ -55,7 +61,7 @@ impl StoreError {
     /// Creates a fault with the engine's error as its source.
     pub fn with(
         op: &'static str,
-        kind: Kind,
+        kind: StoreErrorKind,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         Self {
@@ -68,7 +74,7 @@ impl StoreError {
 
 /// Kinds of fault, by the reaction of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Kind {
+pub enum StoreErrorKind {
     /// The store is unavailable: nothing was stored, and the same call may succeed later.
     #[error("unavailable")]
     Unavailable,
@@ -92,7 +98,7 @@ pub enum Kind {
 
 /// All stores of a node; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Stores {
+pub struct StoreSet {
     /// Heads, floors, the epoch and id blocks.
     pub seq: Arc<dyn SeqStore>,
     /// The inboxes.

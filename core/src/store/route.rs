@@ -31,7 +31,7 @@ pub struct Route {
 pub trait DeviceRoute: Debug + Send + Sync + 'static {
     /// Sets the route of this user on this device if its generation is larger than that of the
     /// present route, or equal on the same node. Returns the route that was displaced.
-    async fn claim(&self, route: &Route) -> Result<Claim, StoreError>;
+    async fn claim(&self, route: &Route) -> Result<RouteClaimOutcome, StoreError>;
 
     /// Removes the route of this user on this device if it has exactly this generation, and returns
     /// whether it did. A late close of an old connection therefore removes nothing (law 7).
@@ -49,7 +49,7 @@ pub trait DeviceRoute: Debug + Send + Sync + 'static {
     async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Route>, StoreError>;
 
     /// Takes or renews the node's lease.
-    async fn renew(&self, node: &NodeId) -> Result<Renewal, StoreError>;
+    async fn renew(&self, node: &NodeId) -> Result<LeaseRenewal, StoreError>;
 
     /// Returns the nodes with a valid lease, which are the connect nodes, in no particular order.
     async fn nodes(&self) -> Result<Vec<NodeId>, StoreError>;
@@ -60,7 +60,7 @@ pub trait DeviceRoute: Debug + Send + Sync + 'static {
 
 /// Result of renewing a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Renewal {
+pub struct LeaseRenewal {
     /// Set if the lease had not expired. Otherwise the node registers its routes again (law 8).
     pub held: bool,
     /// Set if the store was created or emptied less than one lease ago. Routes and nodes that have
@@ -70,7 +70,7 @@ pub struct Renewal {
 
 /// Outcome of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub enum RouteClaimOutcome {
     /// The route is set; the payload is the route it displaced.
     Claimed(Option<Route>),
     /// A route with a larger generation exists: this connection is already superseded.

@@ -20,7 +20,7 @@ pub struct Head {
 
 /// Kind of the ids in a reserved block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
+pub enum IdScope {
     /// Users of the built-in business service.
     User,
     /// Devices. Their ids are random now; the counter remains in existing stores.
@@ -55,5 +55,5 @@ pub trait SeqStore: Debug + Send + Sync + 'static {
     ///
     /// The numbers strictly increase from 1 across all callers, nodes and restarts; some may be
     /// skipped.
-    async fn reserve(&self, scope: Scope, n: u64) -> Result<u64, StoreError>;
+    async fn reserve(&self, scope: IdScope, n: u64) -> Result<u64, StoreError>;
 }

@@ -2,11 +2,11 @@
 
 use futures_util::future::join_all;
 
-use super::Fixture;
-use super::make::{LATER, NOW, device, together, user};
+use super::StoreFixture;
+use super::helpers::{LATER, NOW, device, together, user};
 use crate::id::UserId;
-use crate::store::{Account, AccountChange, Names, NewAccount, Stores, TokenRecord};
-use crate::time::Timestamp;
+use crate::store::{AccountChange, NewAccount, NicknameMatch, StoreSet, TokenRecord, UserAccount};
+use crate::time::UnixTimestamp;
 
 fn new(id: u64, phone: &str) -> NewAccount {
     NewAccount {
@@ -16,7 +16,7 @@ fn new(id: u64, phone: &str) -> NewAccount {
     }
 }
 
-async fn named(s: &Stores, id: u64, nickname: &str) {
+async fn named(s: &StoreSet, id: u64, nickname: &str) {
     let phone = format!("+4812345{id:04}");
     s.account.find_or_create(&new(id, &phone)).await.unwrap();
     let change = AccountChange {
@@ -26,21 +26,21 @@ async fn named(s: &Stores, id: u64, nickname: &str) {
     assert!(s.account.update(user(id), &change, NOW).await.unwrap());
 }
 
-async fn found(s: &Stores, key: &str) -> Vec<u64> {
+async fn found(s: &StoreSet, key: &str) -> Vec<u64> {
     let page = s
         .account
-        .search(key, Names::Begin, None, 100)
+        .search(key, NicknameMatch::Begin, None, 100)
         .await
         .unwrap();
     assert!(!page.more);
     page.items.iter().map(|it| it.user.get()).collect()
 }
 
-pub(super) async fn a_phone_is_one_user(it: Fixture) {
+pub(super) async fn a_phone_is_one_user(it: StoreFixture) {
     let s = &it.stores.account;
     assert_eq!(s.by_phone("+48111").await.unwrap(), None);
     let (made, is_new) = s.find_or_create(&new(5, "+48111")).await.unwrap();
-    let want = Account {
+    let want = UserAccount {
         user: user(5),
         phone: "+48111".into(),
         nickname: String::new(),
@@ -58,7 +58,7 @@ pub(super) async fn a_phone_is_one_user(it: Fixture) {
     assert_eq!(s.get(&[user(6)]).await.unwrap(), []);
 }
 
-pub(super) async fn two_callers_with_one_phone_get_one_user(it: Fixture) {
+pub(super) async fn two_callers_with_one_phone_get_one_user(it: StoreFixture) {
     let s = it.stores;
     let made = together(32, |i| {
         let s = s.clone();
@@ -77,7 +77,7 @@ pub(super) async fn two_callers_with_one_phone_get_one_user(it: Fixture) {
     );
 }
 
-pub(super) async fn users_come_in_the_order_asked(it: Fixture) {
+pub(super) async fn users_come_in_the_order_asked(it: StoreFixture) {
     let s = &it.stores;
     for n in 1..=4 {
         named(s, n, "ann").await;
@@ -90,7 +90,7 @@ pub(super) async fn users_come_in_the_order_asked(it: Fixture) {
 }
 
 /// gim wipes fields that are not sent, and fails on emoji.
-pub(super) async fn an_update_leaves_unset_fields(it: Fixture) {
+pub(super) async fn an_update_leaves_unset_fields(it: StoreFixture) {
     let s = &it.stores.account;
     assert!(
         !s.update(user(1), &AccountChange::default(), NOW)
@@ -110,7 +110,7 @@ pub(super) async fn an_update_leaves_unset_fields(it: Fixture) {
         ..AccountChange::default()
     };
     assert!(s.update(user(1), &less, LATER).await.unwrap());
-    let want = Account {
+    let want = UserAccount {
         user: user(1),
         phone: "+48111".into(),
         nickname: "Zoë 😀".into(),
@@ -128,7 +128,7 @@ pub(super) async fn an_update_leaves_unset_fields(it: Fixture) {
 }
 
 /// S-10: a part of a phone number finds no user.
-pub(super) async fn search_is_by_phone_or_beginning_of_a_name(it: Fixture) {
+pub(super) async fn search_is_by_phone_or_beginning_of_a_name(it: StoreFixture) {
     let s = &it.stores;
     for (id, name) in [
         (1, "anna"),
@@ -149,7 +149,7 @@ pub(super) async fn search_is_by_phone_or_beginning_of_a_name(it: Fixture) {
 }
 
 /// G8: a name of any length is found as a whole; longer names that begin with it are not.
-pub(super) async fn a_whole_name_is_found_whatever_its_length(it: Fixture) {
+pub(super) async fn a_whole_name_is_found_whatever_its_length(it: StoreFixture) {
     let s = &it.stores;
     let long = "long".repeat(50);
     for (id, name) in [
@@ -173,7 +173,7 @@ pub(super) async fn a_whole_name_is_found_whatever_its_length(it: Fixture) {
     ] {
         let page = s
             .account
-            .search(key, Names::Equal, None, 100)
+            .search(key, NicknameMatch::Equal, None, 100)
             .await
             .unwrap();
         let found: Vec<_> = page.items.iter().map(|it| it.user.get()).collect();
@@ -183,7 +183,7 @@ pub(super) async fn a_whole_name_is_found_whatever_its_length(it: Fixture) {
 
 /// Regression: an index by name and id took the first byte of an id for 0, and took the first bytes
 /// of a large id for letters of the name.
-pub(super) async fn a_whole_name_is_found_with_the_largest_ids(it: Fixture) {
+pub(super) async fn a_whole_name_is_found_with_the_largest_ids(it: StoreFixture) {
     let s = &it.stores;
     let spelled = |letter: u8| u64::from(letter) << 56;
     let same = [
@@ -208,7 +208,7 @@ pub(super) async fn a_whole_name_is_found_with_the_largest_ids(it: Fixture) {
         named(s, id, name).await;
     }
     for (key, want) in [("o", &same[..]), ("ok", &[2])] {
-        let page = s.account.search(key, Names::Equal, None, 100).await;
+        let page = s.account.search(key, NicknameMatch::Equal, None, 100).await;
         let whole: Vec<_> = page.unwrap().items.iter().map(|it| it.user.get()).collect();
         assert_eq!(whole, want, "{key}");
     }
@@ -218,7 +218,7 @@ pub(super) async fn a_whole_name_is_found_with_the_largest_ids(it: Fixture) {
 }
 
 /// After a change of name only the new name is found.
-pub(super) async fn search_follows_a_change_of_name(it: Fixture) {
+pub(super) async fn search_follows_a_change_of_name(it: StoreFixture) {
     let s = &it.stores;
     named(s, 1, "anna").await;
     named(s, 1, "bella").await;
@@ -226,7 +226,7 @@ pub(super) async fn search_follows_a_change_of_name(it: Fixture) {
     assert_eq!(found(s, "bell").await, [1]);
 }
 
-pub(super) async fn search_is_paged_by_id(it: Fixture) {
+pub(super) async fn search_is_paged_by_id(it: StoreFixture) {
     let s = &it.stores;
     for n in 1..=12 {
         named(s, n, &format!("same {}", 99 - n)).await;
@@ -235,24 +235,24 @@ pub(super) async fn search_is_paged_by_id(it: Fixture) {
     for (size, more) in [(5, true), (5, true), (2, false)] {
         let page = s
             .account
-            .search("same", Names::Begin, after, 5)
+            .search("same", NicknameMatch::Begin, after, 5)
             .await
             .unwrap();
         assert_eq!((page.items.len(), page.more), (size, more));
         read.extend(page.items.iter().map(|it| it.user));
         after = read.last().copied();
     }
-    assert_eq!(read, super::make::users(1..=12));
+    assert_eq!(read, super::helpers::users(1..=12));
 }
 
 fn token(n: u8) -> TokenRecord {
     TokenRecord {
         hash: [n; 32],
-        expires_at: Timestamp(LATER.0 + i64::from(n)),
+        expires_at: UnixTimestamp(LATER.0 + i64::from(n)),
     }
 }
 
-pub(super) async fn a_token_is_of_one_user_and_device(it: Fixture) {
+pub(super) async fn a_token_is_of_one_user_and_device(it: StoreFixture) {
     let s = &it.stores.account;
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), None);
     s.put_token(user(1), device(1), &token(1), false)
@@ -270,7 +270,7 @@ pub(super) async fn a_token_is_of_one_user_and_device(it: Fixture) {
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(3)));
 }
 
-pub(super) async fn tokens_asked_for_together_are_each_their_own(it: Fixture) {
+pub(super) async fn tokens_asked_for_together_are_each_their_own(it: StoreFixture) {
     let s = &it.stores.account;
     let own = |n: u64| token(u8::try_from(n).unwrap());
     let puts = (1..=200).map(|n| async move {
@@ -290,7 +290,7 @@ pub(super) async fn tokens_asked_for_together_are_each_their_own(it: Fixture) {
 }
 
 /// D1: anyone who knows a device's id can sign in on it; the token of its user stays.
-pub(super) async fn another_user_on_the_device_takes_no_token(it: Fixture) {
+pub(super) async fn another_user_on_the_device_takes_no_token(it: StoreFixture) {
     let s = &it.stores.account;
     s.put_token(user(1), device(1), &token(1), false)
         .await
@@ -304,7 +304,7 @@ pub(super) async fn another_user_on_the_device_takes_no_token(it: Fixture) {
 }
 
 /// S-14: gim leaves the previous user's token valid on a device that changes hands.
-pub(super) async fn who_holds_the_device_is_alone_on_it(it: Fixture) {
+pub(super) async fn who_holds_the_device_is_alone_on_it(it: StoreFixture) {
     let s = &it.stores.account;
     s.put_token(user(1), device(1), &token(1), false)
         .await
@@ -328,7 +328,7 @@ pub(super) async fn who_holds_the_device_is_alone_on_it(it: Fixture) {
     assert_eq!(again.unwrap(), [], "its own was replaced, not taken");
 }
 
-pub(super) async fn a_revoked_token_is_gone(it: Fixture) {
+pub(super) async fn a_revoked_token_is_gone(it: StoreFixture) {
     let s = &it.stores.account;
     s.revoke_token(user(1), device(1)).await.unwrap();
     s.put_token(user(1), device(1), &token(1), false)

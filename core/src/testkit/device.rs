@@ -1,7 +1,7 @@
 //! Cases of `DeviceStore`: registration, generations (law 7) and acks (law 9).
 
-use super::Fixture;
-use super::make::{LATER, NOW, device, together, user};
+use super::StoreFixture;
+use super::helpers::{LATER, NOW, device, together, user};
 use crate::id::{DeviceId, Generation};
 use crate::seq::Seq;
 use crate::store::{AckMark, Device, DeviceInfo};
@@ -16,7 +16,7 @@ fn info() -> DeviceInfo {
     }
 }
 
-pub(super) async fn a_registered_device_is_as_it_said(it: Fixture) {
+pub(super) async fn a_registered_device_is_as_it_said(it: StoreFixture) {
     let s = &it.stores.device;
     assert_eq!(s.get(device(1)).await.unwrap(), None);
     s.register(device(1), &info(), NOW).await.unwrap();
@@ -38,7 +38,7 @@ pub(super) async fn a_registered_device_is_as_it_said(it: Fixture) {
     assert_eq!(s.get(device(2)).await.unwrap(), None);
 }
 
-pub(super) async fn each_sign_in_raises_the_generation(it: Fixture) {
+pub(super) async fn each_sign_in_raises_the_generation(it: StoreFixture) {
     let s = &it.stores.device;
     s.register(device(1), &info(), NOW).await.unwrap();
     for n in 1..=5 {
@@ -50,7 +50,7 @@ pub(super) async fn each_sign_in_raises_the_generation(it: Fixture) {
     assert_eq!(s.raise(&[], NOW).await.unwrap(), []);
 }
 
-pub(super) async fn a_device_named_twice_is_raised_twice(it: Fixture) {
+pub(super) async fn a_device_named_twice_is_raised_twice(it: StoreFixture) {
     let s = &it.stores.device;
     for n in 1..=2 {
         s.register(device(n), &info(), NOW).await.unwrap();
@@ -63,7 +63,7 @@ pub(super) async fn a_device_named_twice_is_raised_twice(it: Fixture) {
 }
 
 /// gim lets a device sign in that was never registered.
-pub(super) async fn an_unregistered_device_counts_too(it: Fixture) {
+pub(super) async fn an_unregistered_device_counts_too(it: StoreFixture) {
     let s = &it.stores.device;
     for n in 1..=3 {
         let raised = s.raise(&[(device(9), user(1))], NOW).await.unwrap();
@@ -77,7 +77,7 @@ pub(super) async fn an_unregistered_device_counts_too(it: Fixture) {
 }
 
 /// Law 7: no generation is given twice, even if many devices sign in at once.
-pub(super) async fn no_generation_is_given_twice(it: Fixture) {
+pub(super) async fn no_generation_is_given_twice(it: StoreFixture) {
     let s = it.stores;
     let raised = together(64, |i| {
         let s = s.clone();
@@ -109,7 +109,7 @@ fn mark(who: u64, on: u64, upto: u64) -> AckMark {
 }
 
 /// M-8: in gim an ack can go back.
-pub(super) async fn acks_only_go_forward(it: Fixture) {
+pub(super) async fn acks_only_go_forward(it: StoreFixture) {
     let s = &it.stores.device;
     assert_eq!(s.acked(user(1)).await.unwrap(), []);
     s.ack(&[]).await.unwrap();
@@ -127,7 +127,7 @@ pub(super) async fn acks_only_go_forward(it: Fixture) {
 }
 
 /// M-11: an ack of one device does not count for another device or another user.
-pub(super) async fn each_device_acks_for_itself(it: Fixture) {
+pub(super) async fn each_device_acks_for_itself(it: StoreFixture) {
     let s = &it.stores.device;
     let acks = [
         mark(1, 30, 3),
@@ -141,7 +141,7 @@ pub(super) async fn each_device_acks_for_itself(it: Fixture) {
     assert_eq!(s.acked(user(2)).await.unwrap(), [(device(4), Seq::new(1))]);
 }
 
-pub(super) async fn acks_at_once_leave_the_largest(it: Fixture) {
+pub(super) async fn acks_at_once_leave_the_largest(it: StoreFixture) {
     let s = it.stores;
     together(64, |i| {
         let s = s.clone();

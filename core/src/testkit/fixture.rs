@@ -9,15 +9,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::memory;
-use crate::store::Stores;
+use crate::store::StoreSet;
 
 /// Closes these stores and opens them again from what they stored. The argument is the last handle
 /// to them.
-pub type Reopen = Box<dyn FnMut(Stores) -> Pin<Box<dyn Future<Output = Stores> + Send>> + Send>;
+pub type ReopenStores =
+    Box<dyn FnMut(StoreSet) -> Pin<Box<dyn Future<Output = StoreSet> + Send>> + Send>;
 
 /// Lets a case hold back the flush that makes a change durable.
 #[async_trait]
-pub trait HoldFlush: Send + Sync {
+pub trait FlushControl: Send + Sync {
     /// Holds the flush: from now on no change becomes durable.
     fn hold(&self);
 
@@ -29,39 +30,39 @@ pub trait HoldFlush: Send + Sync {
 }
 
 /// A fresh store for one case.
-pub struct Fixture {
+pub struct StoreFixture {
     /// The stores.
-    pub stores: Stores,
-    /// Set by a backend that declares [`Suite::reopens`](super::Suite::reopens).
-    pub reopen: Option<Reopen>,
-    /// Set by a backend that declares [`Suite::holds`](super::Suite::holds).
-    pub hold: Option<Arc<dyn HoldFlush>>,
+    pub stores: StoreSet,
+    /// Set by a backend that declares [`ContractSuite::reopens`](super::ContractSuite::reopens).
+    pub reopen: Option<ReopenStores>,
+    /// Set by a backend that declares [`ContractSuite::holds`](super::ContractSuite::holds).
+    pub flush_control: Option<Arc<dyn FlushControl>>,
     /// Dropped after the stores: a temporary folder or a private database.
     pub guard: Box<dyn Any + Send>,
 }
 
-impl Fixture {
+impl StoreFixture {
     /// Creates a fixture from stores and a guard that must outlive them.
-    pub fn new(stores: Stores, guard: impl Any + Send) -> Self {
+    pub fn new(stores: StoreSet, guard: impl Any + Send) -> Self {
         Self {
             stores,
             reopen: None,
-            hold: None,
+            flush_control: None,
             guard: Box::new(guard),
         }
     }
 
     /// Sets the function that closes the stores and opens them again.
     #[must_use]
-    pub fn with_reopen(mut self, reopen: Reopen) -> Self {
+    pub fn with_reopen(mut self, reopen: ReopenStores) -> Self {
         self.reopen = Some(reopen);
         self
     }
 
     /// Sets the hook that holds the durable flush.
     #[must_use]
-    pub fn with_hold(mut self, hold: Arc<dyn HoldFlush>) -> Self {
-        self.hold = Some(hold);
+    pub fn with_flush_control(mut self, hold: Arc<dyn FlushControl>) -> Self {
+        self.flush_control = Some(hold);
         self
     }
 
@@ -78,17 +79,21 @@ impl Fixture {
     }
 
     /// Returns the hook on the durable flush.
-    pub(super) fn held(&self) -> Arc<dyn HoldFlush> {
-        Arc::clone(self.hold.as_ref().expect("the backend declared it holds"))
+    pub(super) fn held(&self) -> Arc<dyn FlushControl> {
+        Arc::clone(
+            self.flush_control
+                .as_ref()
+                .expect("the backend declared it holds"),
+        )
     }
 }
 
-impl fmt::Debug for Fixture {
+impl fmt::Debug for StoreFixture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             stores,
             reopen,
-            hold,
+            flush_control: hold,
             guard: _,
         } = self;
         f.debug_struct("Fixture")

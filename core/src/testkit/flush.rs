@@ -1,8 +1,8 @@
 //! Cases of engines whose flush can be held: a change is neither answered nor visible before it is
 //! durable (law 1).
 
-use super::Fixture;
-use super::make::{
+use super::StoreFixture;
+use super::helpers::{
     NOW, append, contents, found, group, head, page, put, roster, send, user, users,
 };
 use crate::page::PageLimit;
@@ -12,7 +12,7 @@ use crate::store::GroupChange;
 /// Reads made while the flush is held.
 const LOOKS: usize = 50;
 
-pub(super) async fn readers_stop_at_the_durable_head(it: Fixture) {
+pub(super) async fn readers_stop_at_the_durable_head(it: StoreFixture) {
     let s = it.stores.clone();
     let flush = it.held();
     put(&s, &users(1..=2), "durable").await;
@@ -47,7 +47,7 @@ pub(super) async fn readers_stop_at_the_durable_head(it: Fixture) {
     assert_eq!(contents(&s, user(2)).await, ["durable", "not yet"]);
 }
 
-pub(super) async fn a_change_is_not_seen_before_it_is_durable(it: Fixture) {
+pub(super) async fn a_change_is_not_seen_before_it_is_durable(it: StoreFixture) {
     let s = it.stores.clone();
     let flush = it.held();
     let before = found(&s, group(1), &users(1..=2)).await;

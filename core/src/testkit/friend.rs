@@ -1,15 +1,17 @@
 //! Cases of `FriendStore`: requests, agreements, and their pushes.
 
-use super::Fixture;
-use super::make::{NOW, contents, last, send, stored, together, user, users};
+use super::StoreFixture;
+use super::helpers::{NOW, contents, last, send, stored, together, user, users};
 use crate::id::UserId;
-use crate::store::{Agreed, Append, Friend, Kind, Requested, Stores};
+use crate::store::{
+    AppendRequest, Friend, FriendAcceptOutcome, FriendRequestOutcome, StoreErrorKind, StoreSet,
+};
 
-fn push(to: u64, content: &str) -> Vec<Append> {
+fn push(to: u64, content: &str) -> Vec<AppendRequest> {
     vec![send(&[user(to)], content.to_owned())]
 }
 
-async fn ask(s: &Stores, who: u64, whom: u64) -> Requested {
+async fn ask(s: &StoreSet, who: u64, whom: u64) -> FriendRequestOutcome {
     let pushes = push(whom, "asked");
     let asked = s
         .friend
@@ -18,7 +20,7 @@ async fn ask(s: &Stores, who: u64, whom: u64) -> Requested {
     asked.unwrap()
 }
 
-async fn agree(s: &Stores, who: u64, whom: u64) -> Agreed {
+async fn agree(s: &StoreSet, who: u64, whom: u64) -> FriendAcceptOutcome {
     let pushes = push(whom, "agreed");
     let agreed = s
         .friend
@@ -27,18 +29,24 @@ async fn agree(s: &Stores, who: u64, whom: u64) -> Agreed {
     agreed.unwrap()
 }
 
-async fn befriend(s: &Stores, who: u64, whom: u64) {
-    assert!(matches!(ask(s, who, whom).await, Requested::Asked(_)));
-    assert!(matches!(agree(s, whom, who).await, Agreed::Now(_)));
+async fn befriend(s: &StoreSet, who: u64, whom: u64) {
+    assert!(matches!(
+        ask(s, who, whom).await,
+        FriendRequestOutcome::Sent(_)
+    ));
+    assert!(matches!(
+        agree(s, whom, who).await,
+        FriendAcceptOutcome::Now(_)
+    ));
 }
 
-async fn friends(s: &Stores, who: u64) -> Vec<Friend> {
+async fn friends(s: &StoreSet, who: u64) -> Vec<Friend> {
     s.friend.friends(user(who), None, 100).await.unwrap().items
 }
 
-pub(super) async fn a_request_comes_with_its_pushes(it: Fixture) {
+pub(super) async fn a_request_comes_with_its_pushes(it: StoreFixture) {
     let s = &it.stores;
-    let Requested::Asked(pushes) = ask(s, 1, 2).await else {
+    let FriendRequestOutcome::Sent(pushes) = ask(s, 1, 2).await else {
         panic!("not asked");
     };
     assert_eq!(pushes.len(), 1);
@@ -51,32 +59,32 @@ pub(super) async fn a_request_comes_with_its_pushes(it: Fixture) {
     }
 }
 
-pub(super) async fn a_request_is_made_once(it: Fixture) {
+pub(super) async fn a_request_is_made_once(it: StoreFixture) {
     let s = &it.stores;
     ask(s, 1, 2).await;
-    assert_eq!(ask(s, 1, 2).await, Requested::Pending);
+    assert_eq!(ask(s, 1, 2).await, FriendRequestOutcome::Pending);
     agree(s, 2, 1).await;
-    assert_eq!(ask(s, 1, 2).await, Requested::Friends);
-    assert_eq!(ask(s, 2, 1).await, Requested::Friends);
+    assert_eq!(ask(s, 1, 2).await, FriendRequestOutcome::Friends);
+    assert_eq!(ask(s, 2, 1).await, FriendRequestOutcome::Friends);
     assert_eq!(contents(s, user(2)).await, ["asked"]);
     assert_eq!(contents(s, user(1)).await, ["agreed"]);
 }
 
-pub(super) async fn an_agreement_makes_both_friends(it: Fixture) {
+pub(super) async fn an_agreement_makes_both_friends(it: StoreFixture) {
     let s = &it.stores;
     let asked = s
         .friend
         .request(user(1), user(2), "Bob 😀", &[], NOW)
         .await
         .unwrap();
-    assert_eq!(asked, Requested::Asked(Vec::new()));
+    assert_eq!(asked, FriendRequestOutcome::Sent(Vec::new()));
     let pushes = push(1, "agreed");
     let agreed = s
         .friend
         .agree(user(2), user(1), "Ann", &pushes, NOW)
         .await
         .unwrap();
-    let Agreed::Now(pushes) = agreed else {
+    let FriendAcceptOutcome::Now(pushes) = agreed else {
         panic!("{agreed:?}");
     };
     assert_eq!(pushes.len(), 1);
@@ -89,19 +97,19 @@ pub(super) async fn an_agreement_makes_both_friends(it: Fixture) {
         };
         assert_eq!(friends(s, who).await, [want]);
     }
-    assert_eq!(agree(s, 2, 1).await, Agreed::Before);
-    assert_eq!(agree(s, 1, 2).await, Agreed::Before);
+    assert_eq!(agree(s, 2, 1).await, FriendAcceptOutcome::Before);
+    assert_eq!(agree(s, 1, 2).await, FriendAcceptOutcome::Before);
     assert_eq!(contents(s, user(1)).await, ["agreed"]);
     assert_eq!(last(s, user(2)).await, 0);
 }
 
 /// X-1: gim fails half-way when both have asked.
-pub(super) async fn mutual_requests_make_one_friendship(it: Fixture) {
+pub(super) async fn mutual_requests_make_one_friendship(it: StoreFixture) {
     let s = &it.stores;
-    assert!(matches!(ask(s, 1, 2).await, Requested::Asked(_)));
-    assert!(matches!(ask(s, 2, 1).await, Requested::Asked(_)));
-    assert!(matches!(agree(s, 2, 1).await, Agreed::Now(_)));
-    assert_eq!(agree(s, 1, 2).await, Agreed::Before);
+    assert!(matches!(ask(s, 1, 2).await, FriendRequestOutcome::Sent(_)));
+    assert!(matches!(ask(s, 2, 1).await, FriendRequestOutcome::Sent(_)));
+    assert!(matches!(agree(s, 2, 1).await, FriendAcceptOutcome::Now(_)));
+    assert_eq!(agree(s, 1, 2).await, FriendAcceptOutcome::Before);
     for (who, whom) in [(1, 2), (2, 1)] {
         assert!(s.friend.are_friends(user(who), user(whom)).await.unwrap());
         let ids: Vec<UserId> = friends(s, who).await.iter().map(|it| it.user).collect();
@@ -109,29 +117,29 @@ pub(super) async fn mutual_requests_make_one_friendship(it: Fixture) {
     }
 }
 
-pub(super) async fn there_is_no_agreement_without_a_request(it: Fixture) {
+pub(super) async fn there_is_no_agreement_without_a_request(it: StoreFixture) {
     let s = &it.stores;
-    assert_eq!(agree(s, 1, 2).await, Agreed::NoRequest);
+    assert_eq!(agree(s, 1, 2).await, FriendAcceptOutcome::NoRequest);
     ask(s, 1, 2).await;
     // A user cannot agree to their own request.
-    assert_eq!(agree(s, 1, 2).await, Agreed::NoRequest);
+    assert_eq!(agree(s, 1, 2).await, FriendAcceptOutcome::NoRequest);
     assert!(!s.friend.are_friends(user(1), user(2)).await.unwrap());
     assert_eq!(contents(s, user(2)).await, ["asked"]);
 }
 
-pub(super) async fn a_wrong_push_stops_its_request(it: Fixture) {
+pub(super) async fn a_wrong_push_stops_its_request(it: StoreFixture) {
     let s = &it.stores;
     let wrong = [send(&[user(2)], "asked"), send(&[], "to nobody")];
     let refused = s.friend.request(user(1), user(2), "", &wrong, NOW).await;
-    assert_eq!(refused.unwrap_err().kind, Kind::Misuse);
+    assert_eq!(refused.unwrap_err().kind, StoreErrorKind::Misuse);
     assert_eq!(last(s, user(2)).await, 0);
-    assert!(matches!(ask(s, 1, 2).await, Requested::Asked(_)));
+    assert!(matches!(ask(s, 1, 2).await, FriendRequestOutcome::Sent(_)));
     let refused = s.friend.agree(user(2), user(1), "", &wrong, NOW).await;
-    assert_eq!(refused.unwrap_err().kind, Kind::Misuse);
-    assert!(matches!(agree(s, 2, 1).await, Agreed::Now(_)));
+    assert_eq!(refused.unwrap_err().kind, StoreErrorKind::Misuse);
+    assert!(matches!(agree(s, 2, 1).await, FriendAcceptOutcome::Now(_)));
 }
 
-pub(super) async fn twenty_requests_at_once_push_once(it: Fixture) {
+pub(super) async fn twenty_requests_at_once_push_once(it: StoreFixture) {
     let s = it.stores;
     for pair in (1..20).step_by(2) {
         let outcomes = together(20, |i| {
@@ -142,7 +150,7 @@ pub(super) async fn twenty_requests_at_once_push_once(it: Fixture) {
         .await;
         let asked = outcomes
             .iter()
-            .filter(|it| matches!(it, Requested::Asked(_)));
+            .filter(|it| matches!(it, FriendRequestOutcome::Sent(_)));
         assert_eq!(asked.count(), 2);
         let agreed = together(20, |i| {
             let s = s.clone();
@@ -151,7 +159,7 @@ pub(super) async fn twenty_requests_at_once_push_once(it: Fixture) {
         .await;
         let now = agreed
             .iter()
-            .filter(|it| matches!(it, Agreed::Now(_)))
+            .filter(|it| matches!(it, FriendAcceptOutcome::Now(_)))
             .count();
         assert_eq!(now, 1, "one friendship");
         let entries = last(&s, user(pair)).await + last(&s, user(pair + 1)).await;
@@ -159,7 +167,7 @@ pub(super) async fn twenty_requests_at_once_push_once(it: Fixture) {
     }
 }
 
-pub(super) async fn a_friend_is_kept_as_the_user_likes(it: Fixture) {
+pub(super) async fn a_friend_is_kept_as_the_user_likes(it: StoreFixture) {
     let s = &it.stores;
     let set = async |who, whom, remarks, extra| {
         let done = s
@@ -194,14 +202,14 @@ pub(super) async fn a_friend_is_kept_as_the_user_likes(it: Fixture) {
     );
 }
 
-pub(super) async fn a_mutual_request_keeps_what_was_kept(it: Fixture) {
+pub(super) async fn a_mutual_request_keeps_what_was_kept(it: StoreFixture) {
     let s = &it.stores;
     ask(s, 1, 2).await;
     ask(s, 2, 1).await;
     let set = s.friend.set(user(2), user(1), None, Some("e"), NOW).await;
     assert!(set.unwrap().is_some());
     let agreed = s.friend.agree(user(2), user(1), "", &[], NOW).await;
-    assert!(matches!(agreed.unwrap(), Agreed::Now(_)));
+    assert!(matches!(agreed.unwrap(), FriendAcceptOutcome::Now(_)));
     let want = Friend {
         user: user(1),
         remarks: "r".into(),
@@ -210,7 +218,7 @@ pub(super) async fn a_mutual_request_keeps_what_was_kept(it: Fixture) {
     assert_eq!(friends(s, 2).await, [want]);
 }
 
-pub(super) async fn friends_are_paged_by_id(it: Fixture) {
+pub(super) async fn friends_are_paged_by_id(it: StoreFixture) {
     let s = &it.stores;
     for n in (2..=12).rev() {
         befriend(s, 1, n * 3).await;

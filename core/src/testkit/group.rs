@@ -1,14 +1,14 @@
 //! Cases of `GroupStore`: groups, rosters and their versions.
 
-use super::Fixture;
-use super::make::{
+use super::StoreFixture;
+use super::helpers::{
     LATER, NOW, append, change, contents, found, group, last, message, roster, send, stored,
     to_group, together, user, users,
 };
-use crate::message::Receiver;
+use crate::message::MessageReceiver;
 use crate::store::{
-    Appended, Changed, Group, GroupChange, GroupEdit, Kind, Member, MemberEdit, NewGroup, Role,
-    RosterVersion,
+    AppendOutcome, Group, GroupChange, GroupChangeOutcome, GroupEdit, Member, MemberEdit,
+    MemberRole, NewGroup, RosterVersion, StoreErrorKind,
 };
 
 fn plain(n: u64) -> NewGroup {
@@ -18,13 +18,13 @@ fn plain(n: u64) -> NewGroup {
         avatar_url: String::new(),
         introduction: String::new(),
         extra: String::new(),
-        members: vec![(user(1), Role::Admin)],
+        members: vec![(user(1), MemberRole::Admin)],
         at: NOW,
     }
 }
 
 /// Names may hold any text (in gim, emoji and long names fail: X-9).
-pub(super) async fn a_new_group_is_as_it_was_made(it: Fixture) {
+pub(super) async fn a_new_group_is_as_it_was_made(it: StoreFixture) {
     let s = &it.stores;
     let new = NewGroup {
         id: group(7),
@@ -32,7 +32,7 @@ pub(super) async fn a_new_group_is_as_it_was_made(it: Fixture) {
         avatar_url: format!("https://example.org/{}", "a".repeat(200)),
         introduction: "two\nlines".into(),
         extra: "{\"k\":\"𝕏\"}".repeat(100),
-        members: vec![(user(30), Role::Member), (user(4), Role::Admin)],
+        members: vec![(user(30), MemberRole::Member), (user(4), MemberRole::Admin)],
         at: NOW,
     };
     s.group.create(&new).await.unwrap();
@@ -52,12 +52,12 @@ pub(super) async fn a_new_group_is_as_it_was_made(it: Fixture) {
     assert_eq!(roster.version, RosterVersion(1));
     assert_eq!(
         *roster.members,
-        [(user(4), Role::Admin), (user(30), Role::Member)]
+        [(user(4), MemberRole::Admin), (user(30), MemberRole::Member)]
     );
 }
 
 /// A missing group is an answer, not an error.
-pub(super) async fn a_missing_group_is_none(it: Fixture) {
+pub(super) async fn a_missing_group_is_none(it: StoreFixture) {
     let s = &it.stores;
     assert_eq!(s.group.get(group(1)).await.unwrap(), None);
     assert_eq!(s.group.roster(group(1)).await.unwrap(), None);
@@ -71,21 +71,21 @@ pub(super) async fn a_missing_group_is_none(it: Fixture) {
         .update(group(1), RosterVersion(1), &edit, &[], NOW)
         .await
         .unwrap();
-    assert_eq!(changed, Changed::Stale);
+    assert_eq!(changed, GroupChangeOutcome::Stale);
     let mut lost = send(&[user(1)], "hi");
     lost.roster = Some((group(1), RosterVersion(1)));
-    assert_eq!(append(s, lost).await, Appended::Stale);
+    assert_eq!(append(s, lost).await, AppendOutcome::Stale);
     assert_eq!(last(s, user(1)).await, 0);
 }
 
-pub(super) async fn a_taken_id_is_misuse(it: Fixture) {
+pub(super) async fn a_taken_id_is_misuse(it: StoreFixture) {
     let s = &it.stores;
     s.group.create(&plain(1)).await.unwrap();
     let mut other = plain(1);
     other.name = "another".into();
-    other.members.push((user(9), Role::Member));
+    other.members.push((user(9), MemberRole::Member));
     let refused = s.group.create(&other).await.unwrap_err();
-    assert_eq!(refused.kind, Kind::Misuse);
+    assert_eq!(refused.kind, StoreErrorKind::Misuse);
     assert_eq!(
         s.group.get(group(1)).await.unwrap().unwrap().name,
         "group 1"
@@ -101,13 +101,13 @@ pub(super) async fn a_taken_id_is_misuse(it: Fixture) {
     );
 }
 
-pub(super) async fn one_of_many_creations_wins(it: Fixture) {
+pub(super) async fn one_of_many_creations_wins(it: StoreFixture) {
     let s = it.stores;
     let made = together(16, |i| {
         let s = s.clone();
         async move {
             let mut new = plain(1);
-            new.members = vec![(user(10 + i), Role::Admin)];
+            new.members = vec![(user(10 + i), MemberRole::Admin)];
             s.group.create(&new).await.map_err(|refused| refused.kind)
         }
     })
@@ -115,12 +115,12 @@ pub(super) async fn one_of_many_creations_wins(it: Fixture) {
     assert_eq!(made.iter().filter(|it| it.is_ok()).count(), 1);
     assert!(
         made.iter()
-            .all(|it| matches!(it, Ok(()) | Err(Kind::Misuse)))
+            .all(|it| matches!(it, Ok(()) | Err(StoreErrorKind::Misuse)))
     );
     let winner = made.iter().position(Result::is_ok).unwrap() as u64;
     assert_eq!(
         *roster(&s, group(1)).await.members,
-        [(user(10 + winner), Role::Admin)]
+        [(user(10 + winner), MemberRole::Admin)]
     );
     for i in 0..16 {
         let of = s.group.groups_of(user(10 + i), None, 9).await.unwrap();
@@ -129,7 +129,7 @@ pub(super) async fn one_of_many_creations_wins(it: Fixture) {
 }
 
 /// The largest allowed group.
-pub(super) async fn ten_thousand_members_are_one_roster(it: Fixture) {
+pub(super) async fn ten_thousand_members_are_one_roster(it: StoreFixture) {
     let s = &it.stores;
     let plan = found(s, group(1), &users(1..=10_000)).await;
     assert_eq!(plan.members.len(), 10_000);
@@ -138,14 +138,14 @@ pub(super) async fn ten_thousand_members_are_one_roster(it: Fixture) {
     assert_eq!(s.group.get(group(1)).await.unwrap().unwrap().members, 9_999);
     let plan = roster(s, group(1)).await;
     let outcome = append(s, to_group(group(1), &plan, "hi")).await;
-    assert!(matches!(outcome, Appended::Stored { job: true, .. }));
-    assert_eq!(super::make::work(s, group(1)).await.len(), 9_998);
+    assert!(matches!(outcome, AppendOutcome::Stored { job: true, .. }));
+    assert_eq!(super::helpers::work(s, group(1)).await.len(), 9_998);
     let heads = s.seq.heads(&users(1..=10_000)).await.unwrap();
     assert_eq!(heads.iter().filter(|it| it.head.get() == 1).count(), 9_999);
     assert_eq!(heads[4_999].head.get(), 0);
 }
 
-pub(super) async fn members_are_paged_by_id(it: Fixture) {
+pub(super) async fn members_are_paged_by_id(it: StoreFixture) {
     let s = &it.stores;
     let mut members: Vec<_> = (1..=25).map(|n| user(n * 3)).collect();
     members.reverse();
@@ -172,7 +172,7 @@ pub(super) async fn members_are_paged_by_id(it: Fixture) {
     );
 }
 
-pub(super) async fn the_groups_of_a_user_are_paged_by_id(it: Fixture) {
+pub(super) async fn the_groups_of_a_user_are_paged_by_id(it: StoreFixture) {
     let s = &it.stores;
     for n in [5, 3, 9, 1, 7, 300] {
         s.group.create(&plain(n)).await.unwrap();
@@ -197,11 +197,11 @@ pub(super) async fn the_groups_of_a_user_are_paged_by_id(it: Fixture) {
 
 /// gim never decrements the number of members. Here every change also raises the version by
 /// one.
-pub(super) async fn every_change_raises_the_version(it: Fixture) {
+pub(super) async fn every_change_raises_the_version(it: StoreFixture) {
     let s = &it.stores;
     found(s, group(1), &users(1..=3)).await;
     let edit = MemberEdit {
-        role: Some(Role::Admin),
+        role: Some(MemberRole::Admin),
         ..MemberEdit::default()
     };
     let plan = [
@@ -218,7 +218,7 @@ pub(super) async fn every_change_raises_the_version(it: Fixture) {
             .update(group(1), expected, change, &[], LATER)
             .await
             .unwrap();
-        let want = Changed::Done {
+        let want = GroupChangeOutcome::Done {
             version: RosterVersion(n as u64 + 2),
             pushes: Vec::new(),
         };
@@ -228,16 +228,16 @@ pub(super) async fn every_change_raises_the_version(it: Fixture) {
         assert_eq!((now.created_at, now.updated_at), (NOW, LATER));
     }
     let roster = roster(s, group(1)).await;
-    assert_eq!(roster.role(user(3)), Some(Role::Admin));
+    assert_eq!(roster.role(user(3)), Some(MemberRole::Admin));
     assert_eq!(
         roster.role(user(2)),
-        Some(Role::Member),
+        Some(MemberRole::Member),
         "a member that rejoins has the plain role"
     );
 }
 
 /// fields that an older client does not send are kept.
-pub(super) async fn an_edit_leaves_unset_fields(it: Fixture) {
+pub(super) async fn an_edit_leaves_unset_fields(it: StoreFixture) {
     let s = &it.stores;
     found(s, group(1), &users(1..=2)).await;
     let full = GroupEdit {
@@ -264,7 +264,7 @@ pub(super) async fn an_edit_leaves_unset_fields(it: Fixture) {
             role: None,
         },
         MemberEdit {
-            role: Some(Role::Admin),
+            role: Some(MemberRole::Admin),
             ..MemberEdit::default()
         },
     ] {
@@ -278,14 +278,14 @@ pub(super) async fn an_edit_leaves_unset_fields(it: Fixture) {
         .items;
     let want = Member {
         user: user(2),
-        role: Role::Admin,
+        role: MemberRole::Admin,
         remarks: "😀".into(),
         extra: "extra".into(),
     };
     assert_eq!(members, [want]);
 }
 
-pub(super) async fn a_change_comes_with_its_pushes(it: Fixture) {
+pub(super) async fn a_change_comes_with_its_pushes(it: StoreFixture) {
     let s = &it.stores;
     found(s, group(1), &users(1..=3)).await;
     let pushes = [send(&users(1..=4), "added"), send(&[user(4)], "welcome")];
@@ -295,7 +295,7 @@ pub(super) async fn a_change_comes_with_its_pushes(it: Fixture) {
         .update(group(1), RosterVersion(1), &add, &pushes, NOW)
         .await
         .unwrap();
-    let Changed::Done { pushes, .. } = changed else {
+    let GroupChangeOutcome::Done { pushes, .. } = changed else {
         panic!("{changed:?}");
     };
     assert_eq!(pushes.len(), 2);
@@ -305,7 +305,7 @@ pub(super) async fn a_change_comes_with_its_pushes(it: Fixture) {
 }
 
 /// A change that was planned with another roster changes nothing and pushes nothing.
-pub(super) async fn a_stale_change_changes_nothing(it: Fixture) {
+pub(super) async fn a_stale_change_changes_nothing(it: StoreFixture) {
     let s = &it.stores;
     found(s, group(1), &users(1..=3)).await;
     change(s, group(1), &GroupChange::Remove(user(3))).await;
@@ -319,14 +319,14 @@ pub(super) async fn a_stale_change_changes_nothing(it: Fixture) {
             .update(group(1), version, &add, &pushes, LATER)
             .await
             .unwrap();
-        assert_eq!(changed, Changed::Stale);
+        assert_eq!(changed, GroupChangeOutcome::Stale);
     }
     assert_eq!(s.group.get(group(1)).await.unwrap(), before);
     assert_eq!(last(s, user(1)).await, 0);
 }
 
 /// A change with an invalid push is refused as a whole.
-pub(super) async fn a_wrong_push_stops_its_change(it: Fixture) {
+pub(super) async fn a_wrong_push_stops_its_change(it: StoreFixture) {
     let s = &it.stores;
     let before = found(s, group(1), &users(1..=3)).await;
     let add = GroupChange::Add(vec![user(4)]);
@@ -335,14 +335,14 @@ pub(super) async fn a_wrong_push_stops_its_change(it: Fixture) {
         .group
         .update(group(1), RosterVersion(1), &add, &pushes, NOW)
         .await;
-    assert_eq!(refused.unwrap_err().kind, Kind::Misuse);
+    assert_eq!(refused.unwrap_err().kind, StoreErrorKind::Misuse);
     assert_eq!(roster(s, group(1)).await, before);
     assert_eq!(last(s, user(1)).await, 0);
 }
 
 /// gim loses concurrent updates. Here one change of each version wins, and the others are
 /// planned again.
-pub(super) async fn changes_at_once_are_all_made(it: Fixture) {
+pub(super) async fn changes_at_once_are_all_made(it: StoreFixture) {
     let s = it.stores;
     found(&s, group(1), &[user(1)]).await;
     together(32, |i| {
@@ -353,7 +353,7 @@ pub(super) async fn changes_at_once_are_all_made(it: Fixture) {
                 let add = GroupChange::Add(vec![user(100 + i)]);
                 let pushes = [send(&[user(1)], format!("{}", version.0))];
                 let changed = s.group.update(group(1), version, &add, &pushes, NOW).await;
-                if let Changed::Done { .. } = changed.unwrap() {
+                if let GroupChangeOutcome::Done { .. } = changed.unwrap() {
                     return;
                 }
             }
@@ -372,7 +372,7 @@ pub(super) async fn changes_at_once_are_all_made(it: Fixture) {
 
 /// Law 11: the append compares the roster that a send was planned with, and refuses only the stale
 /// send.
-pub(super) async fn a_stale_send_is_refused_alone(it: Fixture) {
+pub(super) async fn a_stale_send_is_refused_alone(it: StoreFixture) {
     let s = &it.stores;
     let old = found(s, group(1), &users(1..=4)).await;
     change(s, group(1), &GroupChange::Remove(user(4))).await;
@@ -387,32 +387,35 @@ pub(super) async fn a_stale_send_is_refused_alone(it: Fixture) {
         send(&[user(1)], "direct"),
     ];
     let outcomes = s.inbox.append(&batch).await.unwrap();
-    let stale: Vec<_> = outcomes.iter().map(|it| *it == Appended::Stale).collect();
+    let stale: Vec<_> = outcomes
+        .iter()
+        .map(|it| *it == AppendOutcome::Stale)
+        .collect();
     assert_eq!(stale, [false, true, false, true, false]);
     assert_eq!(contents(s, user(4)).await, ["direct"]);
     assert_eq!(contents(s, user(1)).await, ["fresh", "direct"]);
 }
 
 /// A push to a large group follows the same rules as a send to it.
-pub(super) async fn a_push_to_a_large_group_is_a_job(it: Fixture) {
+pub(super) async fn a_push_to_a_large_group_is_a_job(it: StoreFixture) {
     let s = &it.stores;
     found(s, group(1), &users(1..=1_200)).await;
     let mut push = send(&users(1..=1_201), "");
-    push.message = message(Receiver::Group(group(1)), "added").into();
+    push.message = message(MessageReceiver::Group(group(1)), "added").into();
     let add = GroupChange::Add(vec![user(1_201)]);
     let changed = s
         .group
         .update(group(1), RosterVersion(1), &add, &[push], NOW)
         .await
         .unwrap();
-    let Changed::Done { pushes, .. } = changed else {
+    let GroupChangeOutcome::Done { pushes, .. } = changed else {
         panic!("{changed:?}");
     };
-    let [Appended::Stored { seqs, job: true }] = &pushes[..] else {
+    let [AppendOutcome::Stored { seqs, job: true }] = &pushes[..] else {
         panic!("{pushes:?}");
     };
     assert_eq!(seqs.len(), 1);
     assert_eq!(last(s, user(1_201)).await, 0);
-    super::make::work(s, group(1)).await;
+    super::helpers::work(s, group(1)).await;
     assert_eq!(contents(s, user(1_201)).await, ["added"]);
 }

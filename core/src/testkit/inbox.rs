@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use super::Fixture;
-use super::make::{
+use super::StoreFixture;
+use super::helpers::{
     append, contents, device, group, head, inbox, last, message, page, put, send, stored, user,
     users,
 };
-use crate::limits::PART;
-use crate::message::{Receiver, Sender};
+use crate::limits::FANOUT_CHUNK;
+use crate::message::{MessageReceiver, MessageSender};
 use crate::page::PageLimit;
 use crate::seq::Seq;
-use crate::store::{Append, Head, Kind};
-use crate::time::Timestamp;
+use crate::store::{AppendRequest, Head, StoreErrorKind};
+use crate::time::UnixTimestamp;
 
 /// Law 3: an inbox begins at 1 and continues without a hole.
-pub(super) async fn the_first_entry_is_one(it: Fixture) {
+pub(super) async fn the_first_entry_is_one(it: StoreFixture) {
     let s = &it.stores;
     for n in 1..=5 {
         assert_eq!(put(s, &[user(1)], "hi").await, [(user(1), Seq::new(n))]);
@@ -23,7 +23,7 @@ pub(super) async fn the_first_entry_is_one(it: Fixture) {
     assert_eq!(inbox(s, user(1)).await.len(), 5);
 }
 
-pub(super) async fn seqs_follow_the_recipients(it: Fixture) {
+pub(super) async fn seqs_follow_the_recipients(it: StoreFixture) {
     let s = &it.stores;
     put(s, &[user(2)], "before").await;
     put(s, &[user(2)], "before").await;
@@ -33,9 +33,9 @@ pub(super) async fn seqs_follow_the_recipients(it: Fixture) {
     assert_eq!(made, want);
 }
 
-pub(super) async fn a_batch_keeps_its_order(it: Fixture) {
+pub(super) async fn a_batch_keeps_its_order(it: StoreFixture) {
     let s = &it.stores;
-    let batch: Vec<Append> = (0..40)
+    let batch: Vec<AppendRequest> = (0..40)
         .map(|n| match n % 3 {
             0 => send(&[user(1), user(2)], format!("{n}")),
             1 => send(&[user(2), user(1)], format!("{n}")),
@@ -58,7 +58,7 @@ pub(super) async fn a_batch_keeps_its_order(it: Fixture) {
 }
 
 /// Law 1: an answered entry is visible to the next read.
-pub(super) async fn a_stored_send_is_read_at_once(it: Fixture) {
+pub(super) async fn a_stored_send_is_read_at_once(it: StoreFixture) {
     let s = &it.stores;
     for n in 1..=50 {
         put(s, &[user(1), user(2)], format!("{n}")).await;
@@ -69,31 +69,31 @@ pub(super) async fn a_stored_send_is_read_at_once(it: Fixture) {
     }
 }
 
-pub(super) async fn an_empty_batch_is_nothing(it: Fixture) {
+pub(super) async fn an_empty_batch_is_nothing(it: StoreFixture) {
     assert_eq!(it.stores.inbox.append(&[]).await.unwrap(), []);
 }
 
-pub(super) async fn a_send_to_nobody_is_misuse(it: Fixture) {
+pub(super) async fn a_send_to_nobody_is_misuse(it: StoreFixture) {
     let s = &it.stores;
     let batch = [send(&[user(1)], "hi"), send(&[], "to nobody")];
     let refused = s.inbox.append(&batch).await.unwrap_err();
-    assert_eq!(refused.kind, Kind::Misuse);
+    assert_eq!(refused.kind, StoreErrorKind::Misuse);
     assert_eq!(last(s, user(1)).await, 0, "nothing of the batch was stored");
 }
 
-pub(super) async fn a_large_send_needs_a_group(it: Fixture) {
+pub(super) async fn a_large_send_needs_a_group(it: StoreFixture) {
     let s = &it.stores;
-    let many = users(1..=PART as u64 + 1);
+    let many = users(1..=FANOUT_CHUNK as u64 + 1);
     let batch = [send(&[user(1)], "hi"), send(&many, "to many")];
     let refused = s.inbox.append(&batch).await.unwrap_err();
-    assert_eq!(refused.kind, Kind::Misuse);
+    assert_eq!(refused.kind, StoreErrorKind::Misuse);
     assert_eq!(last(s, user(1)).await, 0, "nothing of the batch was stored");
 }
 
 /// A batch at its limits: 512 sends, nearly 5,000 entries.
-pub(super) async fn a_full_batch_is_one_step(it: Fixture) {
+pub(super) async fn a_full_batch_is_one_step(it: StoreFixture) {
     let s = &it.stores;
-    let batch: Vec<Append> = (0..512)
+    let batch: Vec<AppendRequest> = (0..512)
         .map(|n| send(&users(n + 1..=n + 9), format!("{n}")))
         .collect();
     let outcomes = s.inbox.append(&batch).await.unwrap();
@@ -108,9 +108,9 @@ pub(super) async fn a_full_batch_is_one_step(it: Fixture) {
 }
 
 /// A batch at its limit of bytes: 4 MiB of the largest messages.
-pub(super) async fn a_batch_of_large_messages_is_one_step(it: Fixture) {
+pub(super) async fn a_batch_of_large_messages_is_one_step(it: StoreFixture) {
     let s = &it.stores;
-    let batch: Vec<Append> = (0..68_u8)
+    let batch: Vec<AppendRequest> = (0..68_u8)
         .map(|n| send(&users(1..=u64::from(n % 3) + 1), vec![n; 60 * 1024]))
         .collect();
     for outcome in s.inbox.append(&batch).await.unwrap() {
@@ -127,16 +127,16 @@ pub(super) async fn a_batch_of_large_messages_is_one_step(it: Fixture) {
     }
 }
 
-pub(super) async fn entries_are_what_was_sent(it: Fixture) {
+pub(super) async fn entries_are_what_was_sent(it: StoreFixture) {
     let s = &it.stores;
     let senders = [
-        Sender::System,
-        Sender::Business,
-        Sender::User {
+        MessageSender::System,
+        MessageSender::Business,
+        MessageSender::User {
             user: user(crate::id::MAX_ID),
             device: None,
         },
-        Sender::User {
+        MessageSender::User {
             user: user(1),
             device: Some(device(crate::id::MAX_ID)),
         },
@@ -144,15 +144,15 @@ pub(super) async fn entries_are_what_was_sent(it: Fixture) {
     let mut sent = Vec::new();
     for sender in senders {
         for (receiver, kind) in [
-            (Receiver::User(user(7)), 0),
-            (Receiver::Group(group(7)), -3),
+            (MessageReceiver::User(user(7)), 0),
+            (MessageReceiver::Group(group(7)), -3),
         ] {
             let mut message = message(receiver, "hi");
             message.sender = sender;
             message.kind = kind;
             message.mentions = users(1..=200);
             message.mentions.reverse();
-            message.sent_at = Timestamp(1_790_000_000_001 - i64::from(kind));
+            message.sent_at = UnixTimestamp(1_790_000_000_001 - i64::from(kind));
             let message = Arc::new(message);
             let mut one = send(&[user(7), user(8), user(9)], "");
             one.message = Arc::clone(&message);
@@ -168,7 +168,7 @@ pub(super) async fn entries_are_what_was_sent(it: Fixture) {
 }
 
 /// Content is opaque: empty, NUL bytes, emoji, and up to the limit of 60 KiB.
-pub(super) async fn any_content_comes_back(it: Fixture) {
+pub(super) async fn any_content_comes_back(it: StoreFixture) {
     let s = &it.stores;
     let large: Vec<u8> = (0..60 * 1024_u32).map(|n| (n % 251) as u8).collect();
     let mut contents: Vec<Vec<u8>> = vec![
@@ -200,7 +200,7 @@ pub(super) async fn any_content_comes_back(it: Fixture) {
 
 /// An engine may store a body inside the entries of two recipients, and separately for three;
 /// readers see no difference.
-pub(super) async fn one_two_and_three_recipients_read_the_same(it: Fixture) {
+pub(super) async fn one_two_and_three_recipients_read_the_same(it: StoreFixture) {
     let s = &it.stores;
     for round in 0..3 {
         put(s, &users(1..=1), format!("{round}: one")).await;
@@ -222,7 +222,7 @@ pub(super) async fn one_two_and_three_recipients_read_the_same(it: Fixture) {
 }
 
 /// Law 12; gim's SYNC has no order (M-15).
-pub(super) async fn pages_come_in_order(it: Fixture) {
+pub(super) async fn pages_come_in_order(it: StoreFixture) {
     let s = &it.stores;
     for n in 1..=25 {
         put(s, &[user(1), user(2)], format!("{n}")).await;
@@ -243,7 +243,7 @@ pub(super) async fn pages_come_in_order(it: Fixture) {
     }
 }
 
-pub(super) async fn a_page_ends_by_items(it: Fixture) {
+pub(super) async fn a_page_ends_by_items(it: StoreFixture) {
     let s = &it.stores;
     for _ in 0..10 {
         put(s, &[user(1)], "hi").await;
@@ -259,7 +259,7 @@ pub(super) async fn a_page_ends_by_items(it: Fixture) {
 }
 
 /// The page ends with the item that passes the limit of bytes (in gim it shrinks to nothing: M-12).
-pub(super) async fn a_page_ends_by_bytes(it: Fixture) {
+pub(super) async fn a_page_ends_by_bytes(it: StoreFixture) {
     let s = &it.stores;
     for _ in 0..10 {
         put(s, &[user(1), user(2), user(3)], vec![b'x'; 1_000]).await;
@@ -282,7 +282,7 @@ pub(super) async fn a_page_ends_by_bytes(it: Fixture) {
 }
 
 /// M-12: a large message does not block the sync.
-pub(super) async fn a_page_has_at_least_one_item(it: Fixture) {
+pub(super) async fn a_page_has_at_least_one_item(it: StoreFixture) {
     let s = &it.stores;
     for _ in 0..3 {
         put(s, &[user(1)], vec![b'x'; 60 * 1024]).await;
@@ -297,7 +297,7 @@ pub(super) async fn a_page_has_at_least_one_item(it: Fixture) {
     assert_eq!(cursor.get(), 3);
 }
 
-pub(super) async fn above_the_head_is_nothing(it: Fixture) {
+pub(super) async fn above_the_head_is_nothing(it: StoreFixture) {
     let s = &it.stores;
     put(s, &[user(1)], "hi").await;
     put(s, &[user(1)], "hi").await;
@@ -313,7 +313,7 @@ pub(super) async fn above_the_head_is_nothing(it: Fixture) {
     );
 }
 
-pub(super) async fn trim_raises_the_floor(it: Fixture) {
+pub(super) async fn trim_raises_the_floor(it: StoreFixture) {
     let s = &it.stores;
     for n in 1..=10 {
         put(s, &[user(1), user(2), user(3)], format!("{n}")).await;
@@ -334,7 +334,7 @@ pub(super) async fn trim_raises_the_floor(it: Fixture) {
 }
 
 /// Law 3: an emptied inbox does not start over.
-pub(super) async fn trim_never_passes_the_head(it: Fixture) {
+pub(super) async fn trim_never_passes_the_head(it: StoreFixture) {
     let s = &it.stores;
     for _ in 0..3 {
         put(s, &[user(1)], "hi").await;
@@ -351,7 +351,7 @@ pub(super) async fn trim_never_passes_the_head(it: Fixture) {
     assert_eq!(head(s, user(9)).await, Head::default());
 }
 
-pub(super) async fn trim_never_goes_back(it: Fixture) {
+pub(super) async fn trim_never_goes_back(it: StoreFixture) {
     let s = &it.stores;
     for _ in 0..9 {
         put(s, &[user(1)], "hi").await;
@@ -364,7 +364,7 @@ pub(super) async fn trim_never_goes_back(it: Fixture) {
 }
 
 /// A body that other recipients still need is kept, even by a sweep.
-pub(super) async fn trim_leaves_other_inboxes_alone(it: Fixture) {
+pub(super) async fn trim_leaves_other_inboxes_alone(it: StoreFixture) {
     let s = &it.stores;
     for n in 1..=5 {
         put(s, &users(1..=2), format!("{n}")).await;
@@ -391,9 +391,9 @@ pub(super) async fn trim_leaves_other_inboxes_alone(it: Fixture) {
 }
 
 /// An inbox of any length is trimmed, even while sends continue.
-pub(super) async fn a_long_inbox_is_trimmed_whole(it: Fixture) {
+pub(super) async fn a_long_inbox_is_trimmed_whole(it: StoreFixture) {
     let s = &it.stores;
-    let batch: Vec<Append> = (0..500).map(|_| send(&users(1..=3), "hi")).collect();
+    let batch: Vec<AppendRequest> = (0..500).map(|_| send(&users(1..=3), "hi")).collect();
     for _ in 0..5 {
         s.inbox.append(&batch).await.unwrap();
     }

@@ -1,24 +1,24 @@
 //! Cases of fan-out jobs: sends to more recipients than one batch holds (law 5).
 
-use super::Fixture;
-use super::make::{
+use super::StoreFixture;
+use super::helpers::{
     answer, append, contents, found, group, last, put, send, stored, to_group, together, user,
     users, work,
 };
-use crate::limits::PART;
-use crate::store::{Appended, JobPart, Roster, Stores};
+use crate::limits::FANOUT_CHUNK;
+use crate::store::{AppendOutcome, JobStepOutcome, Roster, StoreSet};
 
 /// Sends to the group, and checks that the send became a job.
-async fn open(s: &Stores, id: u64, roster: &Roster, content: &str) {
+async fn open(s: &StoreSet, id: u64, roster: &Roster, content: &str) {
     let outcome = append(s, to_group(group(id), roster, content.to_owned())).await;
-    let Appended::Stored { seqs, job: true } = &outcome else {
+    let AppendOutcome::Stored { seqs, job: true } = &outcome else {
         panic!("not a job: {outcome:?}");
     };
     assert_eq!(seqs.len(), 1, "the first recipient's entry is made at once");
     assert_eq!(seqs[0].0, roster.members[0].0);
 }
 
-pub(super) async fn a_large_send_is_made_in_parts(it: Fixture) {
+pub(super) async fn a_large_send_is_made_in_parts(it: StoreFixture) {
     let s = &it.stores;
     let roster = found(s, group(1), &users(1..=2_500)).await;
     put(s, &[user(1), user(7)], "before").await;
@@ -29,9 +29,9 @@ pub(super) async fn a_large_send_is_made_in_parts(it: Fixture) {
     let lease = s.inbox.claim_job(Some(group(1))).await.unwrap().unwrap();
     assert_eq!(lease.group, group(1));
     let mut made = Vec::new();
-    for (size, last) in [(PART, false), (PART, false), (499, true)] {
+    for (size, last) in [(FANOUT_CHUNK, false), (FANOUT_CHUNK, false), (499, true)] {
         let part = s.inbox.advance_job(&lease).await.unwrap();
-        let JobPart::Entries {
+        let JobStepOutcome::Entries {
             message,
             seqs,
             done,
@@ -42,29 +42,32 @@ pub(super) async fn a_large_send_is_made_in_parts(it: Fixture) {
         assert_eq!((seqs.len(), done), (size, last));
         assert_eq!(message.content.0, "hi");
         for (who, seq) in &seqs {
-            let read = super::make::head(s, *who).await.head;
+            let read = super::helpers::head(s, *who).await.head;
             assert_eq!(read, *seq, "a part is there when it is answered");
         }
         made.extend(seqs);
     }
     let whom: Vec<_> = made.iter().map(|(who, _)| *who).collect();
     assert_eq!(whom, users(2..=2_500));
-    assert_eq!(s.inbox.advance_job(&lease).await.unwrap(), JobPart::Lost);
+    assert_eq!(
+        s.inbox.advance_job(&lease).await.unwrap(),
+        JobStepOutcome::Lost
+    );
     assert_eq!(s.inbox.claim_job(None).await.unwrap(), None);
     assert_eq!(contents(s, user(7)).await, ["before", "hi"]);
     assert_eq!(contents(s, user(2_500)).await, ["hi"]);
 }
 
-pub(super) async fn one_part_is_no_job(it: Fixture) {
+pub(super) async fn a_send_of_one_chunk_is_not_a_job(it: StoreFixture) {
     let s = &it.stores;
-    let roster = found(s, group(1), &users(1..=PART as u64)).await;
+    let roster = found(s, group(1), &users(1..=FANOUT_CHUNK as u64)).await;
     let made = stored(append(s, to_group(group(1), &roster, "hi")).await);
-    assert_eq!(made.len(), PART);
+    assert_eq!(made.len(), FANOUT_CHUNK);
     assert_eq!(s.inbox.claim_job(Some(group(1))).await.unwrap(), None);
 }
 
 /// While a job is open all sends of its group become jobs, so that all members see the same order.
-pub(super) async fn small_sends_wait_behind_a_job(it: Fixture) {
+pub(super) async fn small_sends_wait_behind_a_job(it: StoreFixture) {
     let s = &it.stores;
     let all = found(s, group(1), &users(1..=1_500)).await;
     let few = Roster {
@@ -88,7 +91,7 @@ pub(super) async fn small_sends_wait_behind_a_job(it: Fixture) {
     ];
     let outcomes = s.inbox.append(&batch).await.unwrap();
     for outcome in outcomes {
-        assert!(matches!(outcome, Appended::Stored { job: true, .. }));
+        assert!(matches!(outcome, AppendOutcome::Stored { job: true, .. }));
     }
     work(s, group(1)).await;
     assert_eq!(contents(s, user(1_000)).await, ["first", "third"]);
@@ -106,7 +109,7 @@ pub(super) async fn small_sends_wait_behind_a_job(it: Fixture) {
     );
 }
 
-pub(super) async fn a_claim_is_for_the_oldest_job(it: Fixture) {
+pub(super) async fn a_claim_is_for_the_oldest_job(it: StoreFixture) {
     let s = &it.stores;
     assert_eq!(s.inbox.claim_job(None).await.unwrap(), None);
     let mut rosters = Vec::new();
@@ -120,7 +123,8 @@ pub(super) async fn a_claim_is_for_the_oldest_job(it: Fixture) {
     assert_eq!(s.inbox.claim_job(Some(group(4))).await.unwrap(), None);
     let mut order = Vec::new();
     while let Some(lease) = s.inbox.claim_job(None).await.unwrap() {
-        let JobPart::Entries { message, done, .. } = s.inbox.advance_job(&lease).await.unwrap()
+        let JobStepOutcome::Entries { message, done, .. } =
+            s.inbox.advance_job(&lease).await.unwrap()
         else {
             panic!("lost");
         };
@@ -145,30 +149,38 @@ pub(super) async fn a_claim_is_for_the_oldest_job(it: Fixture) {
 }
 
 /// A node that returns after its lease was taken over changes nothing.
-pub(super) async fn an_old_lease_changes_nothing(it: Fixture) {
+pub(super) async fn an_old_lease_changes_nothing(it: StoreFixture) {
     let s = &it.stores;
     let roster = found(s, group(1), &users(1..=3_500)).await;
     open(s, 1, &roster, "hi").await;
     open(s, 1, &roster, "ho").await;
     let old = s.inbox.claim_job(Some(group(1))).await.unwrap().unwrap();
-    let JobPart::Entries { done: false, .. } = s.inbox.advance_job(&old).await.unwrap() else {
+    let JobStepOutcome::Entries { done: false, .. } = s.inbox.advance_job(&old).await.unwrap()
+    else {
         panic!("a claimed job goes on");
     };
     let new = s.inbox.claim_job(None).await.unwrap().unwrap();
     assert_eq!((new.group, new.job), (old.group, old.job));
     assert!(new.generation > old.generation);
     for _ in 0..3 {
-        assert_eq!(s.inbox.advance_job(&old).await.unwrap(), JobPart::Lost);
+        assert_eq!(
+            s.inbox.advance_job(&old).await.unwrap(),
+            JobStepOutcome::Lost
+        );
     }
     let mut made = 0;
-    while let JobPart::Entries { seqs, done, .. } = s.inbox.advance_job(&new).await.unwrap() {
+    while let JobStepOutcome::Entries { seqs, done, .. } = s.inbox.advance_job(&new).await.unwrap()
+    {
         made += seqs.len();
         assert_eq!(done, made == 2_499);
     }
     assert_eq!(made, 2_499, "the new holder goes on where the old one was");
     // The next job needs a claim of its own.
     for lease in [&old, &new] {
-        assert_eq!(s.inbox.advance_job(lease).await.unwrap(), JobPart::Lost);
+        assert_eq!(
+            s.inbox.advance_job(lease).await.unwrap(),
+            JobStepOutcome::Lost
+        );
     }
     assert_eq!(contents(s, user(3_500)).await, ["hi"]);
     work(s, group(1)).await;
@@ -176,7 +188,7 @@ pub(super) async fn an_old_lease_changes_nothing(it: Fixture) {
 }
 
 /// Each entry is made once, even if many workers take jobs from each other.
-pub(super) async fn many_workers_make_each_entry_once(it: Fixture) {
+pub(super) async fn many_workers_make_each_entry_once(it: StoreFixture) {
     let s = it.stores;
     let roster = found(&s, group(1), &users(1..=2_200)).await;
     for content in ["a", "b", "c"] {
@@ -196,7 +208,7 @@ pub(super) async fn many_workers_make_each_entry_once(it: Fixture) {
 }
 
 /// Sends of the group that arrive while its jobs run are queued behind them.
-pub(super) async fn sends_during_a_job_keep_the_order(it: Fixture) {
+pub(super) async fn sends_during_a_job_keep_the_order(it: StoreFixture) {
     let s = it.stores;
     let roster = found(&s, group(1), &users(1..=1_300)).await;
     open(&s, 1, &roster, "first").await;

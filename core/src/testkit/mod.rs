@@ -17,10 +17,10 @@ mod fixture;
 mod flush;
 mod friend;
 mod group;
+mod helpers;
 mod inbox;
 mod job;
 mod key;
-mod make;
 mod model;
 mod races;
 mod restart;
@@ -29,17 +29,17 @@ mod route;
 mod seq;
 mod suite;
 
-pub use fixture::{Fixture, HoldFlush, Reopen};
-pub use suite::{Backend, Suite, run};
+pub use fixture::{FlushControl, ReopenStores, StoreFixture};
+pub use suite::{ContractSuite, TestBackend, run};
 
-use suite::{Case, Need};
+use suite::{CaseRequirement, ContractCase};
 
 macro_rules! contract {
     ($($need:ident $module:ident { $($case:ident),+ $(,)? })+) => {
         /// All cases, in the order of the list.
-        const CONTRACT: &[Case] = &[$($(Case {
+        const CONTRACT: &[ContractCase] = &[$($(ContractCase {
             name: concat!(stringify!($module), "::", stringify!($case)),
-            need: Need::$need,
+            need: CaseRequirement::$need,
             body: |it| Box::pin($module::$case(it)),
         }),+),+];
     };
@@ -110,7 +110,7 @@ contract! {
     }
     Nothing job {
         a_large_send_is_made_in_parts,
-        one_part_is_no_job,
+        a_send_of_one_chunk_is_not_a_job,
         small_sends_wait_behind_a_job,
         a_claim_is_for_the_oldest_job,
         an_old_lease_changes_nothing,
@@ -189,9 +189,9 @@ contract! {
         a_page_of_history_goes_on_at_its_exact_limit,
         a_silent_room_has_no_history,
         live_only_takes_a_seq_but_is_not_kept,
-        a_sink_hears_a_room_in_order,
+        a_sink_receives_a_room_in_order,
         a_second_subscription_changes_nothing,
-        an_ended_subscription_hears_nothing,
+        an_ended_subscription_receives_no_item,
         history_and_live_leave_no_hole,
         coming_and_going_loses_no_listener,
     }

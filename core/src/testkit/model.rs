@@ -1,21 +1,21 @@
 //! Random histories on the backend and on in-memory storage, step by step: both must give the same
 //! answers.
 
-use super::Fixture;
-use super::make::{NOW, found, group, head, inbox, keyed, roster, send, to_group, user, users};
+use super::StoreFixture;
+use super::helpers::{NOW, found, group, head, inbox, keyed, roster, send, to_group, user, users};
 use crate::id::UserId;
 use crate::memory;
 use crate::page::PageLimit;
 use crate::seq::Seq;
-use crate::store::{Append, GroupChange, RosterVersion, Stores};
+use crate::store::{AppendRequest, GroupChange, RosterVersion, StoreSet};
 
 /// Steps of one history.
 const STEPS: u64 = 300;
 
 /// A small xorshift generator: a seed gives the same history on every machine.
-struct Dice(u64);
+struct HistoryRng(u64);
 
-impl Dice {
+impl HistoryRng {
     fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -42,7 +42,7 @@ impl Dice {
 
 /// Draws a random send: to some users or to a group, with the current or an older roster, with or
 /// without a key.
-async fn draw(dice: &mut Dice, model: &Stores) -> Append {
+async fn draw(dice: &mut HistoryRng, model: &StoreSet) -> AppendRequest {
     let content = format!("{}", dice.roll(3));
     let mut one = if dice.roll(3) == 0 {
         let id = group(1 + dice.roll(2));
@@ -62,7 +62,7 @@ async fn draw(dice: &mut Dice, model: &Stores) -> Append {
 }
 
 /// Takes one step on both stores and compares the answers.
-async fn step(dice: &mut Dice, real: &Stores, model: &Stores, at: &str) {
+async fn step(dice: &mut HistoryRng, real: &StoreSet, model: &StoreSet, at: &str) {
     match dice.roll(10) {
         0..=3 => {
             let mut batch = Vec::new();
@@ -145,14 +145,14 @@ async fn step(dice: &mut Dice, real: &Stores, model: &Stores, at: &str) {
     }
 }
 
-async fn run(real: &Stores, seed: u64) {
+async fn run(real: &StoreSet, seed: u64) {
     let model = memory::stores();
     for s in [real, &model] {
         found(s, group(1), &users(1..=3)).await;
         // Large enough that its sends become jobs.
         found(s, group(2), &users(1..=1_100)).await;
     }
-    let mut dice = Dice(seed);
+    let mut dice = HistoryRng(seed);
     for n in 0..STEPS {
         step(&mut dice, real, &model, &format!("seed {seed}, step {n}")).await;
     }
@@ -179,10 +179,10 @@ async fn run(real: &Stores, seed: u64) {
     }
 }
 
-pub(super) async fn a_random_history_goes_as_in_memory(it: Fixture) {
+pub(super) async fn a_random_history_goes_as_in_memory(it: StoreFixture) {
     run(&it.stores, 2_026).await;
 }
 
-pub(super) async fn another_random_history_goes_as_in_memory(it: Fixture) {
+pub(super) async fn another_random_history_goes_as_in_memory(it: StoreFixture) {
     run(&it.stores, 0x9e37_79b9_7f4a_7c15).await;
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::Fixture;
-use super::make::{
+use super::StoreFixture;
+use super::helpers::{
     append, change, contents, found, group, head, inbox, keyed, last, page, put, roster, send,
     stored, to_group, together, user, users,
 };
 use crate::id::UserId;
 use crate::page::PageLimit;
 use crate::seq::Seq;
-use crate::store::{Appended, Changed, GroupChange, Stores};
+use crate::store::{AppendOutcome, GroupChange, GroupChangeOutcome, StoreSet};
 
 /// Messages of the race for all inboxes.
 const SENDS: u64 = 150;
@@ -21,7 +21,7 @@ const CHANGES: u64 = 60;
 
 /// Reads an inbox with a cursor, as a client does, up to the entry `until`. Checks that no hole is
 /// skipped and that no entry arrives late (laws 2 and 3).
-async fn follow(s: &Stores, who: UserId, until: u64) {
+async fn follow(s: &StoreSet, who: UserId, until: u64) {
     let mut cursor = Seq::ZERO;
     while cursor.get() < until {
         let before = head(s, who).await.head;
@@ -47,7 +47,7 @@ async fn follow(s: &Stores, who: UserId, until: u64) {
 }
 
 /// M-1 and M-2: gim gives one number twice, and shows n + 1 before n.
-pub(super) async fn two_hundred_sends_to_one_user_leave_no_hole(it: Fixture) {
+pub(super) async fn two_hundred_sends_to_one_user_leave_no_hole(it: StoreFixture) {
     let s = it.stores;
     let (reader, other) = (s.clone(), s.clone());
     let (made, (), ()) = tokio::join!(
@@ -65,7 +65,7 @@ pub(super) async fn two_hundred_sends_to_one_user_leave_no_hole(it: Fixture) {
 }
 
 /// 64 tasks send batches to overlapping users, in every order of recipients.
-pub(super) async fn many_senders_and_readers_agree(it: Fixture) {
+pub(super) async fn many_senders_and_readers_agree(it: StoreFixture) {
     let s = it.stores;
     let readers = {
         let s = s.clone();
@@ -103,7 +103,7 @@ pub(super) async fn many_senders_and_readers_agree(it: Fixture) {
 
 /// Appends with disjoint recipients run concurrently, as on a node; appends that do not wait for
 /// locks store the same as the others.
-pub(super) async fn appends_side_by_side_keep_the_laws(it: Fixture) {
+pub(super) async fn appends_side_by_side_keep_the_laws(it: StoreFixture) {
     const ROUNDS: u64 = 20;
     let s = it.stores;
     let tasks = s.inbox.append_concurrency().max(4) as u64;
@@ -150,7 +150,7 @@ pub(super) async fn appends_side_by_side_keep_the_laws(it: Fixture) {
 }
 
 /// Law 5: a message appears in all inboxes at once.
-pub(super) async fn an_entry_is_in_all_inboxes_or_in_none(it: Fixture) {
+pub(super) async fn an_entry_is_in_all_inboxes_or_in_none(it: StoreFixture) {
     let s = it.stores;
     let readers = {
         let s = s.clone();
@@ -183,7 +183,7 @@ pub(super) async fn an_entry_is_in_all_inboxes_or_in_none(it: Fixture) {
 }
 
 /// Messages to the same users have the same order in all their inboxes.
-pub(super) async fn recipients_agree_on_the_order(it: Fixture) {
+pub(super) async fn recipients_agree_on_the_order(it: StoreFixture) {
     let s = it.stores;
     let plan = found(&s, group(1), &users(1..=5)).await;
     together(64, |i| {
@@ -213,7 +213,7 @@ async fn begun(sends: &AtomicU64, n: u64) {
 
 /// Law 11, a hundred times: a removed member gets no message that was accepted after the removal
 /// was answered.
-pub(super) async fn a_removed_member_gets_nothing_after_the_removal(it: Fixture) {
+pub(super) async fn a_removed_member_gets_nothing_after_the_removal(it: StoreFixture) {
     let s = it.stores;
     found(&s, group(1), &users(1..=4)).await;
     for round in 0..100 {
@@ -225,7 +225,10 @@ pub(super) async fn a_removed_member_gets_nothing_after_the_removal(it: Fixture)
                     let plan = roster(&s, group(1)).await;
                     sends.fetch_add(1, Ordering::SeqCst);
                     let outcome = append(&s, to_group(group(1), &plan, format!("{i} {n}"))).await;
-                    assert!(matches!(outcome, Appended::Stored { .. } | Appended::Stale));
+                    assert!(matches!(
+                        outcome,
+                        AppendOutcome::Stored { .. } | AppendOutcome::Stale
+                    ));
                 }
             }
         });
@@ -241,7 +244,7 @@ pub(super) async fn a_removed_member_gets_nothing_after_the_removal(it: Fixture)
 }
 
 /// Law 11: a new member gets every message that was accepted after the addition was answered.
-pub(super) async fn a_new_member_gets_everything_after_its_addition(it: Fixture) {
+pub(super) async fn a_new_member_gets_everything_after_its_addition(it: StoreFixture) {
     let s = it.stores;
     found(&s, group(1), &users(1..=3)).await;
     for round in 0..50 {
@@ -259,9 +262,9 @@ pub(super) async fn a_new_member_gets_everything_after_its_addition(it: Fixture)
                     sends.fetch_add(1, Ordering::SeqCst);
                     let content = format!("{round} {i} {n}");
                     match append(&s, to_group(group(1), &plan, content.clone())).await {
-                        Appended::Stored { .. } if was_added => after.push(content),
-                        Appended::Stored { .. } => {}
-                        Appended::Stale => plan = roster(&s, group(1)).await,
+                        AppendOutcome::Stored { .. } if was_added => after.push(content),
+                        AppendOutcome::Stored { .. } => {}
+                        AppendOutcome::Stale => plan = roster(&s, group(1)).await,
                         other => panic!("{other:?}"),
                     }
                 }
@@ -282,7 +285,7 @@ pub(super) async fn a_new_member_gets_everything_after_its_addition(it: Fixture)
 }
 
 /// A push is neither missing after its change nor visible before it.
-pub(super) async fn a_change_and_its_push_are_seen_together(it: Fixture) {
+pub(super) async fn a_change_and_its_push_are_seen_together(it: StoreFixture) {
     let s = it.stores;
     found(&s, group(1), &[user(1)]).await;
     let writer = async {
@@ -292,9 +295,9 @@ pub(super) async fn a_change_and_its_push_are_seen_together(it: Fixture) {
             let push = [send(&[user(1)], "added")];
             let changed = s
                 .group
-                .update(group(1), version, &add, &push, super::make::NOW)
+                .update(group(1), version, &add, &push, super::helpers::NOW)
                 .await;
-            assert!(matches!(changed.unwrap(), Changed::Done { .. }));
+            assert!(matches!(changed.unwrap(), GroupChangeOutcome::Done { .. }));
             tokio::task::yield_now().await;
         }
     };
@@ -318,7 +321,7 @@ pub(super) async fn a_change_and_its_push_are_seen_together(it: Fixture) {
 }
 
 /// The members of one version never change: a roster is read as one value.
-pub(super) async fn a_roster_is_of_one_version(it: Fixture) {
+pub(super) async fn a_roster_is_of_one_version(it: StoreFixture) {
     let s = it.stores;
     found(&s, group(1), &[user(1)]).await;
     let writer = async {
@@ -344,7 +347,7 @@ pub(super) async fn a_roster_is_of_one_version(it: Fixture) {
 }
 
 /// Trimming while senders send and readers read: the floor rises, and no hole appears above it.
-pub(super) async fn trimming_opens_no_hole(it: Fixture) {
+pub(super) async fn trimming_opens_no_hole(it: StoreFixture) {
     let s = it.stores;
     let writer = async {
         for n in 0..150 {

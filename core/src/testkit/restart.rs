@@ -1,19 +1,19 @@
 //! Cases of durable engines: everything is still there after closing and opening.
 
-use super::Fixture;
-use super::make::{
+use super::StoreFixture;
+use super::helpers::{
     LATER, NOW, answer, append, change, contents, device, found, group, head, keyed, last, put,
     roster, send, stored, to_group, user, users, work,
 };
 use crate::id::Generation;
 use crate::seq::Seq;
 use crate::store::{
-    AccountChange, Agreed, Appended, DeviceInfo, GroupChange, Head, JobPart, Names, NewAccount,
-    Requested, Scope, TokenRecord,
+    AccountChange, AppendOutcome, DeviceInfo, FriendAcceptOutcome, FriendRequestOutcome,
+    GroupChange, Head, IdScope, JobStepOutcome, NewAccount, NicknameMatch, TokenRecord,
 };
 
 /// Laws 1 and 3: answered sends are still there, and the numbers continue.
-pub(super) async fn answered_sends_are_there(mut it: Fixture) {
+pub(super) async fn answered_sends_are_there(mut it: StoreFixture) {
     for round in 0..4 {
         let s = &it.stores;
         put(s, &users(1..=1), format!("{round}: one")).await;
@@ -33,7 +33,7 @@ pub(super) async fn answered_sends_are_there(mut it: Fixture) {
 }
 
 /// Law 10: a restart does not change the epoch.
-pub(super) async fn the_epoch_stays_the_same(mut it: Fixture) {
+pub(super) async fn the_epoch_stays_the_same(mut it: StoreFixture) {
     let epoch = it.stores.seq.epoch().await.unwrap();
     it.reopen().await;
     assert_eq!(it.stores.seq.epoch().await.unwrap(), epoch);
@@ -43,25 +43,25 @@ pub(super) async fn the_epoch_stays_the_same(mut it: Fixture) {
 }
 
 /// Law 4: a repeat is recognised across restarts.
-pub(super) async fn keys_are_remembered(mut it: Fixture) {
+pub(super) async fn keys_are_remembered(mut it: StoreFixture) {
     let first = keyed(send(&users(1..=2), "hi"), "k");
     stored(append(&it.stores, first.clone()).await);
     it.reopen().await;
     let s = &it.stores;
-    let want = Appended::Repeated {
+    let want = AppendOutcome::Repeated {
         message: first.message.id,
         seq: Seq::new(1),
     };
     assert_eq!(append(s, keyed(send(&users(1..=2), "hi"), "k")).await, want);
     let other = append(s, keyed(send(&users(1..=2), "ho"), "k")).await;
-    assert_eq!(other, Appended::Conflict);
+    assert_eq!(other, AppendOutcome::Conflict);
     assert_eq!(last(s, user(1)).await, 1);
 }
 
-pub(super) async fn reserved_numbers_go_on(mut it: Fixture) {
+pub(super) async fn reserved_numbers_go_on(mut it: StoreFixture) {
     let mut next = 1;
     for n in [1, 500, 3] {
-        let first = it.stores.seq.reserve(Scope::Device, n).await.unwrap();
+        let first = it.stores.seq.reserve(IdScope::Device, n).await.unwrap();
         assert!(first >= next, "{first} was given before");
         next = first + n;
         it.reopen().await;
@@ -69,7 +69,7 @@ pub(super) async fn reserved_numbers_go_on(mut it: Fixture) {
 }
 
 /// Law 3: entries that retention has removed stay removed, and the numbers continue.
-pub(super) async fn floors_stay(mut it: Fixture) {
+pub(super) async fn floors_stay(mut it: StoreFixture) {
     for _ in 0..5 {
         put(&it.stores, &users(1..=3), "hi").await;
     }
@@ -89,7 +89,7 @@ pub(super) async fn floors_stay(mut it: Fixture) {
 }
 
 /// Law 7: generations keep rising across restarts.
-pub(super) async fn generations_go_on(mut it: Fixture) {
+pub(super) async fn generations_go_on(mut it: StoreFixture) {
     let info = DeviceInfo {
         kind: 1,
         brand: "b".into(),
@@ -122,21 +122,24 @@ pub(super) async fn generations_go_on(mut it: Fixture) {
 }
 
 /// Law 5: any later worker finishes a job that was begun.
-pub(super) async fn jobs_go_on(mut it: Fixture) {
+pub(super) async fn jobs_go_on(mut it: StoreFixture) {
     let plan = found(&it.stores, group(1), &users(1..=2_500)).await;
     for content in ["a", "b"] {
         let outcome = append(&it.stores, to_group(group(1), &plan, content)).await;
-        assert!(matches!(outcome, Appended::Stored { job: true, .. }));
+        assert!(matches!(outcome, AppendOutcome::Stored { job: true, .. }));
         answer(&outcome);
     }
     let old = it.stores.inbox.claim_job(None).await.unwrap().unwrap();
     let part = it.stores.inbox.advance_job(&old).await.unwrap();
-    assert!(matches!(part, JobPart::Entries { done: false, .. }));
+    assert!(matches!(part, JobStepOutcome::Entries { done: false, .. }));
     it.reopen().await;
     let s = &it.stores;
     let new = s.inbox.claim_job(None).await.unwrap().unwrap();
     assert!(new.generation > old.generation);
-    assert_eq!(s.inbox.advance_job(&old).await.unwrap(), JobPart::Lost);
+    assert_eq!(
+        s.inbox.advance_job(&old).await.unwrap(),
+        JobStepOutcome::Lost
+    );
     work(s, group(1)).await;
     let heads = s.seq.heads(&users(1..=2_500)).await.unwrap();
     assert!(heads.iter().all(|it| it.head.get() == 2));
@@ -144,7 +147,7 @@ pub(super) async fn jobs_go_on(mut it: Fixture) {
     assert_eq!(s.inbox.claim_job(None).await.unwrap(), None);
 }
 
-pub(super) async fn groups_stay(mut it: Fixture) {
+pub(super) async fn groups_stay(mut it: StoreFixture) {
     found(&it.stores, group(1), &users(1..=5)).await;
     change(&it.stores, group(1), &GroupChange::Remove(user(5))).await;
     change(&it.stores, group(1), &GroupChange::Add(vec![user(9)])).await;
@@ -185,7 +188,7 @@ pub(super) async fn groups_stay(mut it: Fixture) {
     );
 }
 
-pub(super) async fn friends_and_accounts_stay(mut it: Fixture) {
+pub(super) async fn friends_and_accounts_stay(mut it: StoreFixture) {
     let s = &it.stores;
     s.friend
         .request(user(1), user(2), "two", &[], NOW)
@@ -227,18 +230,18 @@ pub(super) async fn friends_and_accounts_stay(mut it: Fixture) {
         .request(user(3), user(1), "", &[], NOW)
         .await
         .unwrap();
-    assert_eq!(asked, Requested::Pending);
+    assert_eq!(asked, FriendRequestOutcome::Pending);
     let agreed = s
         .friend
         .agree(user(1), user(3), "", &[], NOW)
         .await
         .unwrap();
-    assert_eq!(agreed, Agreed::Now(Vec::new()));
+    assert_eq!(agreed, FriendAcceptOutcome::Now(Vec::new()));
     let account = s.account.by_phone("+48111").await.unwrap().unwrap();
     assert_eq!((account.user, account.nickname.as_str()), (user(1), "Zoë"));
     assert_eq!(
         s.account
-            .search("Zo", Names::Begin, None, 9)
+            .search("Zo", NicknameMatch::Begin, None, 9)
             .await
             .unwrap()
             .items,

@@ -5,25 +5,25 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use super::Fixture;
-use super::make::{message, room, together};
+use super::StoreFixture;
+use super::helpers::{message, room, together};
 use crate::envelope::Envelope;
 use crate::id::RoomId;
-use crate::message::{Profile, Receiver};
+use crate::message::{MessageReceiver, UserProfile};
 use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{RoomItem, RoomSink, RoomStore};
 
 /// A sink that records the items it receives.
 #[derive(Debug, Default)]
-struct Ear {
-    heard: Mutex<Vec<Arc<RoomItem>>>,
+struct RecordingRoomSink {
+    received: Mutex<Vec<Arc<RoomItem>>>,
     news: Notify,
 }
 
-impl RoomSink for Ear {
+impl RoomSink for RecordingRoomSink {
     fn deliver(&self, item: &Arc<RoomItem>) {
-        self.heard.lock().unwrap().push(Arc::clone(item));
+        self.received.lock().unwrap().push(Arc::clone(item));
         self.news.notify_waiters();
     }
 
@@ -32,15 +32,15 @@ impl RoomSink for Ear {
     }
 }
 
-impl Ear {
+impl RecordingRoomSink {
     /// Waits until `n` items have arrived, and returns their seqs.
-    async fn heard(&self, n: usize) -> Vec<u64> {
+    async fn wait_for(&self, n: usize) -> Vec<u64> {
         loop {
             let news = self.news.notified();
             tokio::pin!(news);
             news.as_mut().enable();
             {
-                let heard = self.heard.lock().unwrap();
+                let heard = self.received.lock().unwrap();
                 if heard.len() >= n {
                     return heard.iter().map(|it| it.seq.get()).collect();
                 }
@@ -51,10 +51,10 @@ impl Ear {
 }
 
 fn envelope(id: RoomId, content: impl Into<String>) -> Arc<Envelope> {
-    let message = message(Receiver::Room(id), content.into());
-    let profile = Profile {
+    let message = message(MessageReceiver::Room(id), content.into());
+    let profile = UserProfile {
         nickname: "Zoë 😀".into(),
-        ..Profile::default()
+        ..UserProfile::default()
     };
     Arc::new(Envelope::new(Arc::new(message), Arc::new(profile), 7))
 }
@@ -76,7 +76,7 @@ async fn kept(rooms: &dyn RoomStore, id: RoomId, from: u64) -> Vec<u64> {
     history.items.iter().map(|it| it.seq.get()).collect()
 }
 
-pub(super) async fn a_stream_counts_from_one(it: Fixture) {
+pub(super) async fn a_stream_counts_from_one(it: StoreFixture) {
     let rooms = &*it.stores.room;
     let first = say(rooms, room(1), "1").await;
     assert_eq!((first.room, first.seq.get()), (room(1), 1));
@@ -96,7 +96,7 @@ pub(super) async fn a_stream_counts_from_one(it: Fixture) {
 }
 
 /// In gim a replay makes one call per message, without a bound.
-pub(super) async fn history_is_inclusive_and_paged(it: Fixture) {
+pub(super) async fn history_is_inclusive_and_paged(it: StoreFixture) {
     let rooms = &*it.stores.room;
     for n in 1..=10 {
         say(rooms, room(1), format!("{n}")).await;
@@ -127,7 +127,7 @@ pub(super) async fn history_is_inclusive_and_paged(it: Fixture) {
 }
 
 /// D2: a reader pays for the page that it gets, not for the whole history of the room.
-pub(super) async fn a_page_of_history_ends_by_bytes(it: Fixture) {
+pub(super) async fn a_page_of_history_ends_by_bytes(it: StoreFixture) {
     let rooms = &*it.stores.room;
     for size in [60_000, 60_000, 60_000, 10, 10, 60_000] {
         say(rooms, room(1), "x".repeat(size)).await;
@@ -149,7 +149,7 @@ pub(super) async fn a_page_of_history_ends_by_bytes(it: Fixture) {
 }
 
 /// As in an inbox, the page ends with the item that passes the limit, not with one that reaches it.
-pub(super) async fn a_page_of_history_goes_on_at_its_exact_limit(it: Fixture) {
+pub(super) async fn a_page_of_history_goes_on_at_its_exact_limit(it: StoreFixture) {
     let rooms = &*it.stores.room;
     for _ in 0..3 {
         say(rooms, room(1), "x".repeat(1_000)).await;
@@ -174,7 +174,7 @@ pub(super) async fn a_page_of_history_goes_on_at_its_exact_limit(it: Fixture) {
     assert_eq!(three, 2 * two);
 }
 
-pub(super) async fn a_silent_room_has_no_history(it: Fixture) {
+pub(super) async fn a_silent_room_has_no_history(it: StoreFixture) {
     let rooms = &*it.stores.room;
     let history = rooms
         .history(room(1), Seq::ZERO, PageLimit::items(10))
@@ -184,9 +184,9 @@ pub(super) async fn a_silent_room_has_no_history(it: Fixture) {
     assert_eq!(history.head, Seq::ZERO);
 }
 
-pub(super) async fn live_only_takes_a_seq_but_is_not_kept(it: Fixture) {
+pub(super) async fn live_only_takes_a_seq_but_is_not_kept(it: StoreFixture) {
     let rooms = &*it.stores.room;
-    let ear = Arc::new(Ear::default());
+    let ear = Arc::new(RecordingRoomSink::default());
     rooms
         .subscribe(room(1), Arc::clone(&ear) as _)
         .await
@@ -197,7 +197,7 @@ pub(super) async fn live_only_takes_a_seq_but_is_not_kept(it: Fixture) {
             .await
             .unwrap();
     }
-    assert_eq!(ear.heard(4).await, [1, 2, 3, 4]);
+    assert_eq!(ear.wait_for(4).await, [1, 2, 3, 4]);
     assert_eq!(kept(rooms, room(1), 0).await, [1, 3]);
     let history = rooms
         .history(room(1), Seq::new(2), PageLimit::items(10))
@@ -208,9 +208,12 @@ pub(super) async fn live_only_takes_a_seq_but_is_not_kept(it: Fixture) {
 }
 
 /// in gim room messages overtake each other.
-pub(super) async fn a_sink_hears_a_room_in_order(it: Fixture) {
+pub(super) async fn a_sink_receives_a_room_in_order(it: StoreFixture) {
     let s = it.stores;
-    let ears = [Arc::new(Ear::default()), Arc::new(Ear::default())];
+    let ears = [
+        Arc::new(RecordingRoomSink::default()),
+        Arc::new(RecordingRoomSink::default()),
+    ];
     for ear in &ears {
         s.room
             .subscribe(room(1), Arc::clone(ear) as _)
@@ -235,8 +238,8 @@ pub(super) async fn a_sink_hears_a_room_in_order(it: Fixture) {
     let want: Vec<u64> = (1..=320).collect();
     assert_eq!(said, want);
     for ear in &ears {
-        assert_eq!(ear.heard(320).await, want);
-        let heard = ear.heard.lock().unwrap();
+        assert_eq!(ear.wait_for(320).await, want);
+        let heard = ear.received.lock().unwrap();
         assert!(
             heard.iter().all(|it| it.room == room(1)),
             "another room's message"
@@ -245,9 +248,12 @@ pub(super) async fn a_sink_hears_a_room_in_order(it: Fixture) {
     assert_eq!(kept(&*s.room, room(1), 0).await, want);
 }
 
-pub(super) async fn a_second_subscription_changes_nothing(it: Fixture) {
+pub(super) async fn a_second_subscription_changes_nothing(it: StoreFixture) {
     let rooms = &*it.stores.room;
-    let (ear, other) = (Arc::new(Ear::default()), Arc::new(Ear::default()));
+    let (ear, other) = (
+        Arc::new(RecordingRoomSink::default()),
+        Arc::new(RecordingRoomSink::default()),
+    );
     for _ in 0..3 {
         rooms
             .subscribe(room(1), Arc::clone(&ear) as _)
@@ -260,21 +266,24 @@ pub(super) async fn a_second_subscription_changes_nothing(it: Fixture) {
         .unwrap();
     say(rooms, room(1), "1").await;
     say(rooms, room(1), "2").await;
-    assert_eq!(other.heard(2).await, [1, 2]);
-    assert_eq!(ear.heard(2).await, [1, 2]);
+    assert_eq!(other.wait_for(2).await, [1, 2]);
+    assert_eq!(ear.wait_for(2).await, [1, 2]);
     // One unsubscribe ends the subscription, even if it was made several times.
     rooms
         .unsubscribe(room(1), Arc::clone(&ear) as _)
         .await
         .unwrap();
     say(rooms, room(1), "3").await;
-    assert_eq!(other.heard(3).await, [1, 2, 3]);
-    assert_eq!(ear.heard(2).await, [1, 2]);
+    assert_eq!(other.wait_for(3).await, [1, 2, 3]);
+    assert_eq!(ear.wait_for(2).await, [1, 2]);
 }
 
-pub(super) async fn an_ended_subscription_hears_nothing(it: Fixture) {
+pub(super) async fn an_ended_subscription_receives_no_item(it: StoreFixture) {
     let rooms = &*it.stores.room;
-    let (ear, witness) = (Arc::new(Ear::default()), Arc::new(Ear::default()));
+    let (ear, witness) = (
+        Arc::new(RecordingRoomSink::default()),
+        Arc::new(RecordingRoomSink::default()),
+    );
     rooms
         .unsubscribe(room(1), Arc::clone(&ear) as _)
         .await
@@ -291,19 +300,19 @@ pub(super) async fn an_ended_subscription_hears_nothing(it: Fixture) {
             .unwrap();
         say(rooms, room(1), "in").await;
         heard += 1;
-        ear.heard(heard).await;
+        ear.wait_for(heard).await;
         rooms
             .unsubscribe(room(1), Arc::clone(&ear) as _)
             .await
             .unwrap();
         say(rooms, room(1), "out").await;
-        witness.heard(2 * n + 2).await;
-        assert_eq!(ear.heard(0).await.len(), heard);
+        witness.wait_for(2 * n + 2).await;
+        assert_eq!(ear.wait_for(0).await.len(), heard);
     }
 }
 
 /// Subscribe, then read the history: no message is lost between the two.
-pub(super) async fn history_and_live_leave_no_hole(it: Fixture) {
+pub(super) async fn history_and_live_leave_no_hole(it: StoreFixture) {
     let s = it.stores;
     let speaker = async {
         for n in 1..=400 {
@@ -314,7 +323,7 @@ pub(super) async fn history_and_live_leave_no_hole(it: Fixture) {
     let listeners = together(8, |i| {
         let s = s.clone();
         async move {
-            let ear = Arc::new(Ear::default());
+            let ear = Arc::new(RecordingRoomSink::default());
             // Each subscriber joins at another point.
             while s
                 .room
@@ -334,12 +343,12 @@ pub(super) async fn history_and_live_leave_no_hole(it: Fixture) {
             let mut seen = kept(&*s.room, room(1), 0).await;
             let until = seen.last().copied().unwrap_or_default();
             loop {
-                let live = ear.heard(0).await;
+                let live = ear.wait_for(0).await;
                 if until == 400 || live.last() == Some(&400) {
                     seen.extend(live.into_iter().filter(|it| *it > until));
                     return seen;
                 }
-                ear.heard(live.len() + 1).await;
+                ear.wait_for(live.len() + 1).await;
             }
         }
     });
@@ -350,7 +359,7 @@ pub(super) async fn history_and_live_leave_no_hole(it: Fixture) {
 }
 
 /// C-16, C-17: in gim a subscription that races with a push ends the process or receives nothing.
-pub(super) async fn coming_and_going_loses_no_listener(it: Fixture) {
+pub(super) async fn coming_and_going_loses_no_listener(it: StoreFixture) {
     let s = it.stores;
     let talk = {
         let s = s.clone();
@@ -368,27 +377,27 @@ pub(super) async fn coming_and_going_loses_no_listener(it: Fixture) {
         let s = s.clone();
         async move {
             for _ in 0..20 {
-                let ear = Arc::new(Ear::default());
+                let ear = Arc::new(RecordingRoomSink::default());
                 s.room
                     .subscribe(room(1), Arc::clone(&ear) as _)
                     .await
                     .unwrap();
                 say(&*s.room, room(1), "me").await;
-                ear.heard(1).await;
+                ear.wait_for(1).await;
                 s.room
                     .unsubscribe(room(1), Arc::clone(&ear) as _)
                     .await
                     .unwrap();
-                assert!(ear.heard(0).await.is_sorted());
+                assert!(ear.wait_for(0).await.is_sorted());
             }
         }
     });
     tokio::join!(talk, come_and_go);
-    let ear = Arc::new(Ear::default());
+    let ear = Arc::new(RecordingRoomSink::default());
     s.room
         .subscribe(room(1), Arc::clone(&ear) as _)
         .await
         .unwrap();
     let last = say(&*s.room, room(1), "last").await;
-    assert_eq!(ear.heard(1).await, [last.seq.get()]);
+    assert_eq!(ear.wait_for(1).await, [last.seq.get()]);
 }

@@ -1,9 +1,9 @@
 //! Cases of `DeviceRoute`: the node that holds a device's connection (laws 7 and 8).
 
-use super::Fixture;
-use super::make::{device, together, user, users};
+use super::StoreFixture;
+use super::helpers::{device, together, user, users};
 use crate::id::{Generation, NodeId};
-use crate::store::{Claim, Route, Stores};
+use crate::store::{Route, RouteClaimOutcome, StoreSet};
 
 fn route(on: u64, who: u64, generation: u64, node: &NodeId) -> Route {
     Route {
@@ -18,14 +18,14 @@ fn route(on: u64, who: u64, generation: u64, node: &NodeId) -> Route {
 }
 
 /// Creates a node with a lease.
-async fn node(s: &Stores, name: &str) -> NodeId {
+async fn node(s: &StoreSet, name: &str) -> NodeId {
     let node = NodeId::boot(name);
     s.route.renew(&node).await.unwrap();
     node
 }
 
 /// Returns the generations of these users' live routes, by device.
-async fn of(s: &Stores, who: &[u64]) -> Vec<(u64, u64)> {
+async fn of(s: &StoreSet, who: &[u64]) -> Vec<(u64, u64)> {
     let who: Vec<_> = who.iter().map(|n| user(*n)).collect();
     let routes = s.route.of(&who).await.unwrap();
     let mut found: Vec<_> = routes
@@ -36,11 +36,14 @@ async fn of(s: &Stores, who: &[u64]) -> Vec<(u64, u64)> {
     found
 }
 
-pub(super) async fn a_claimed_route_is_found(it: Fixture) {
+pub(super) async fn a_claimed_route_is_found(it: StoreFixture) {
     let s = &it.stores;
     let node = node(s, "a").await;
     let mine = route(1, 7, 3, &node);
-    assert_eq!(s.route.claim(&mine).await.unwrap(), Claim::Claimed(None));
+    assert_eq!(
+        s.route.claim(&mine).await.unwrap(),
+        RouteClaimOutcome::Claimed(None)
+    );
     s.route.claim(&route(2, 7, 1, &node)).await.unwrap();
     s.route.claim(&route(3, 8, 1, &node)).await.unwrap();
     assert_eq!(
@@ -54,17 +57,17 @@ pub(super) async fn a_claimed_route_is_found(it: Fixture) {
 }
 
 /// The larger generation wins, in either order of arrival.
-pub(super) async fn the_larger_generation_wins(it: Fixture) {
+pub(super) async fn the_larger_generation_wins(it: StoreFixture) {
     let s = &it.stores;
     let (a, b) = (node(s, "a").await, node(s, "b").await);
     let (old, new) = (route(1, 7, 4, &a), route(1, 7, 5, &b));
     s.route.claim(&old).await.unwrap();
     let claimed = s.route.claim(&new).await.unwrap();
-    assert_eq!(claimed, Claim::Claimed(Some(old.clone())));
+    assert_eq!(claimed, RouteClaimOutcome::Claimed(Some(old.clone())));
     for _ in 0..2 {
         assert_eq!(
             s.route.claim(&old).await.unwrap(),
-            Claim::Superseded(new.clone())
+            RouteClaimOutcome::Superseded(new.clone())
         );
     }
     assert_eq!(
@@ -74,13 +77,13 @@ pub(super) async fn the_larger_generation_wins(it: Fixture) {
     // The same connection may register again, after its node lost its lease.
     assert!(matches!(
         s.route.claim(&new).await.unwrap(),
-        Claim::Claimed(_)
+        RouteClaimOutcome::Claimed(_)
     ));
     assert_eq!(of(s, &[7]).await, [(1, 5)]);
 }
 
 /// C-3, C-6, C-7: in gim a late close removes the route of the new connection.
-pub(super) async fn a_stale_release_removes_nothing(it: Fixture) {
+pub(super) async fn a_stale_release_removes_nothing(it: StoreFixture) {
     let s = &it.stores;
     let node = node(s, "a").await;
     s.route.claim(&route(1, 7, 1, &node)).await.unwrap();
@@ -111,12 +114,16 @@ pub(super) async fn a_stale_release_removes_nothing(it: Fixture) {
 }
 
 /// D1: a device id proves nothing, so another user under it has a route of its own.
-pub(super) async fn two_users_on_one_device_have_routes_of_their_own(it: Fixture) {
+pub(super) async fn two_users_on_one_device_have_routes_of_their_own(it: StoreFixture) {
     let s = &it.stores;
     let node = node(s, "a").await;
     s.route.claim(&route(1, 7, 1, &node)).await.unwrap();
     let claimed = s.route.claim(&route(1, 8, 2, &node)).await.unwrap();
-    assert_eq!(claimed, Claim::Claimed(None), "it displaces nobody");
+    assert_eq!(
+        claimed,
+        RouteClaimOutcome::Claimed(None),
+        "it displaces nobody"
+    );
     assert_eq!(of(s, &[7]).await, [(1, 1)]);
     assert_eq!(of(s, &[8]).await, [(1, 2)]);
     assert!(
@@ -135,7 +142,7 @@ pub(super) async fn two_users_on_one_device_have_routes_of_their_own(it: Fixture
 }
 
 /// C-9: a route counts only while its node's lease is valid.
-pub(super) async fn a_route_needs_its_nodes_lease(it: Fixture) {
+pub(super) async fn a_route_needs_its_nodes_lease(it: StoreFixture) {
     let s = &it.stores;
     let (a, b) = (node(s, "a").await, NodeId::boot("b"));
     s.route.claim(&route(1, 7, 1, &a)).await.unwrap();
@@ -161,7 +168,7 @@ pub(super) async fn a_route_needs_its_nodes_lease(it: Fixture) {
 }
 
 /// The connect nodes are those with a valid lease.
-pub(super) async fn the_nodes_are_those_that_hold_a_lease(it: Fixture) {
+pub(super) async fn the_nodes_are_those_that_hold_a_lease(it: StoreFixture) {
     let s = &it.stores;
     assert_eq!(s.route.nodes().await.unwrap(), []);
     let (a, b) = (node(s, "a:1").await, node(s, "b#2").await);
@@ -174,7 +181,7 @@ pub(super) async fn the_nodes_are_those_that_hold_a_lease(it: Fixture) {
 }
 
 /// Law 8: the lease of an earlier run of a node never counts for this run.
-pub(super) async fn a_lease_is_of_one_run_of_a_node(it: Fixture) {
+pub(super) async fn a_lease_is_of_one_run_of_a_node(it: StoreFixture) {
     let s = &it.stores;
     let before = node(s, "a").await;
     s.route.claim(&route(1, 7, 1, &before)).await.unwrap();
@@ -190,7 +197,7 @@ pub(super) async fn a_lease_is_of_one_run_of_a_node(it: Fixture) {
 
 /// A storm of sign-ins: one device signs in everywhere at once, with late closes. The newest
 /// connection survives.
-pub(super) async fn the_newest_of_a_storm_survives(it: Fixture) {
+pub(super) async fn the_newest_of_a_storm_survives(it: StoreFixture) {
     let s = it.stores;
     let mut nodes = Vec::new();
     for name in ["a", "b", "c"] {
@@ -216,7 +223,7 @@ pub(super) async fn the_newest_of_a_storm_survives(it: Fixture) {
         .await;
         let newest = claims.iter().find(|(it, _)| it.generation.0 == base + 64);
         let (newest, claimed) = newest.unwrap();
-        assert!(matches!(claimed, Claim::Claimed(_)));
+        assert!(matches!(claimed, RouteClaimOutcome::Claimed(_)));
         assert_eq!(
             s.route.device(user(7), device(1)).await.unwrap().as_ref(),
             Some(newest)
@@ -227,7 +234,7 @@ pub(super) async fn the_newest_of_a_storm_survives(it: Fixture) {
 }
 
 /// D11: a node that starts after the routes were lost cannot detect the loss by its own lease.
-pub(super) async fn a_new_store_says_that_routes_may_be_missing(it: Fixture) {
+pub(super) async fn a_new_store_says_that_routes_may_be_missing(it: StoreFixture) {
     let s = &it.stores;
     for name in ["a", "b"] {
         let renewed = s.route.renew(&NodeId::boot(name)).await.unwrap();

@@ -1,17 +1,17 @@
 //! Cases of `SeqStore`.
 
-use super::Fixture;
-use super::make::{head, put, together, user};
+use super::StoreFixture;
+use super::helpers::{head, put, together, user};
 use crate::id::Epoch;
 use crate::seq::Seq;
-use crate::store::{Head, Kind, Scope};
+use crate::store::{Head, IdScope, StoreErrorKind};
 
-pub(super) async fn an_unknown_users_head_is_zero(it: Fixture) {
+pub(super) async fn an_unknown_users_head_is_zero(it: StoreFixture) {
     assert_eq!(head(&it.stores, user(42)).await, Head::default());
     assert_eq!(it.stores.seq.heads(&[]).await.unwrap(), []);
 }
 
-pub(super) async fn heads_come_in_the_order_asked(it: Fixture) {
+pub(super) async fn heads_come_in_the_order_asked(it: StoreFixture) {
     let s = &it.stores;
     for n in 1..=3 {
         for _ in 0..n {
@@ -25,7 +25,7 @@ pub(super) async fn heads_come_in_the_order_asked(it: Fixture) {
 }
 
 /// Law 10, as far as one run can show it.
-pub(super) async fn the_epoch_stays_the_same(it: Fixture) {
+pub(super) async fn the_epoch_stays_the_same(it: StoreFixture) {
     let s = &it.stores;
     let epoch = s.seq.epoch().await.unwrap();
     assert_ne!(epoch.0, 0, "the wire reads zero as none");
@@ -36,7 +36,7 @@ pub(super) async fn the_epoch_stays_the_same(it: Fixture) {
 }
 
 /// Law 10: an epoch ends once, even if several nodes notice it, and only the epoch changes.
-pub(super) async fn a_new_epoch_replaces_the_old_one_once(it: Fixture) {
+pub(super) async fn a_new_epoch_replaces_the_old_one_once(it: StoreFixture) {
     let s = it.stores;
     put(&s, &[user(1)], "hi").await;
     let old = s.seq.epoch().await.unwrap();
@@ -54,9 +54,9 @@ pub(super) async fn a_new_epoch_replaces_the_old_one_once(it: Fixture) {
     assert_eq!(put(&s, &[user(1)], "on").await, [(user(1), Seq::new(2))]);
 }
 
-pub(super) async fn reserved_numbers_only_increase(it: Fixture) {
+pub(super) async fn reserved_numbers_only_increase(it: StoreFixture) {
     let seq = &it.stores.seq;
-    for scope in [Scope::User, Scope::Device, Scope::Group] {
+    for scope in [IdScope::User, IdScope::Device, IdScope::Group] {
         let mut next = 1;
         for n in [1, 1, 1_000, 7, 1] {
             let first = seq.reserve(scope, n).await.unwrap();
@@ -66,7 +66,7 @@ pub(super) async fn reserved_numbers_only_increase(it: Fixture) {
     }
 }
 
-pub(super) async fn reserved_blocks_never_overlap(it: Fixture) {
+pub(super) async fn reserved_blocks_never_overlap(it: StoreFixture) {
     let s = it.stores;
     let blocks = together(64, |i| {
         let s = s.clone();
@@ -74,7 +74,7 @@ pub(super) async fn reserved_blocks_never_overlap(it: Fixture) {
             let mut mine = Vec::new();
             for k in 0..10 {
                 let n = 1 + (i * 7 + k * 13) % 50;
-                let first = s.seq.reserve(Scope::User, n).await.unwrap();
+                let first = s.seq.reserve(IdScope::User, n).await.unwrap();
                 assert!(
                     mine.last().is_none_or(|(_, end)| first >= *end),
                     "went back"
@@ -92,9 +92,9 @@ pub(super) async fn reserved_blocks_never_overlap(it: Fixture) {
     }
 }
 
-pub(super) async fn a_block_out_of_bounds_is_misuse(it: Fixture) {
+pub(super) async fn a_block_out_of_bounds_is_misuse(it: StoreFixture) {
     for n in [0, 1_001, u64::MAX] {
-        let refused = it.stores.seq.reserve(Scope::Group, n).await.unwrap_err();
-        assert_eq!(refused.kind, Kind::Misuse, "{n}");
+        let refused = it.stores.seq.reserve(IdScope::Group, n).await.unwrap_err();
+        assert_eq!(refused.kind, StoreErrorKind::Misuse, "{n}");
     }
 }

@@ -8,29 +8,29 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
 
-use super::{CONTRACT, Fixture};
+use super::{CONTRACT, StoreFixture};
 
 /// Time after which a case counts as hung.
 const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Requirements of a case beyond the stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Need {
+pub(super) enum CaseRequirement {
     Nothing,
     Reopen,
     Hold,
 }
 
 /// A case of the list.
-pub(super) struct Case {
+pub(super) struct ContractCase {
     pub(super) name: &'static str,
-    pub(super) need: Need,
-    pub(super) body: fn(Fixture) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub(super) need: CaseRequirement,
+    pub(super) body: fn(StoreFixture) -> Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// A backend, or the reason it is missing.
 #[derive(Debug)]
-pub enum Backend<F> {
+pub enum TestBackend<F> {
     /// Creates a fresh store.
     Ready(F),
     /// The missing requirement, and how to provide it.
@@ -39,13 +39,13 @@ pub enum Backend<F> {
 
 /// The contract suite as one backend runs it.
 #[derive(Clone, Copy, Debug)]
-pub struct Suite {
+pub struct ContractSuite {
     name: &'static str,
     reopens: bool,
     holds: bool,
 }
 
-impl Suite {
+impl ContractSuite {
     /// Starts with the cases that every backend runs; `name` prefixes the name of each case.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
@@ -70,25 +70,25 @@ impl Suite {
         self
     }
 
-    fn has(self, need: Need) -> bool {
+    fn has(self, need: CaseRequirement) -> bool {
         match need {
-            Need::Nothing => true,
-            Need::Reopen => self.reopens,
-            Need::Hold => self.holds,
+            CaseRequirement::Nothing => true,
+            CaseRequirement::Reopen => self.reopens,
+            CaseRequirement::Hold => self.holds,
         }
     }
 
     /// Runs the suite with the program's arguments, and returns the exit code.
-    pub fn run<F, Fut>(self, backend: Backend<F>) -> ExitCode
+    pub fn run<F, Fut>(self, backend: TestBackend<F>) -> ExitCode
     where
         F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Fixture> + Send,
+        Fut: Future<Output = StoreFixture> + Send,
     {
         let arguments = Arguments::from_args();
         let cases = CONTRACT.iter().filter(|case| self.has(case.need));
-        let name = |case: &Case| format!("{}::{}", self.name, case.name);
+        let name = |case: &ContractCase| format!("{}::{}", self.name, case.name);
         match backend {
-            Backend::Ready(make) => {
+            TestBackend::Ready(make) => {
                 let make = Arc::new(make);
                 let trials = cases.map(|case| {
                     let make = Arc::clone(&make);
@@ -99,7 +99,7 @@ impl Suite {
                 });
                 libtest_mimic::run(&arguments, trials.collect()).exit_code()
             }
-            Backend::Missing(reason) => {
+            TestBackend::Missing(reason) => {
                 // A run of the ignored cases must show them as failed, never as passed.
                 let trials = cases.map(|case| {
                     Trial::test(name(case), move || Err(reason.into())).with_ignored_flag(true)
@@ -117,12 +117,12 @@ impl Suite {
 }
 
 /// Runs the suite for a backend that neither reopens nor lets its flush be held.
-pub fn run<F, Fut>(name: &'static str, backend: Backend<F>) -> ExitCode
+pub fn run<F, Fut>(name: &'static str, backend: TestBackend<F>) -> ExitCode
 where
     F: Fn() -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Fixture> + Send,
+    Fut: Future<Output = StoreFixture> + Send,
 {
-    Suite::new(name).run(backend)
+    ContractSuite::new(name).run(backend)
 }
 
 /// Returns true if a missing backend is a failure.
@@ -131,7 +131,7 @@ fn required() -> bool {
 }
 
 /// Runs one case with a store and a runtime of its own.
-fn drive<Fut: Future<Output = Fixture>>(case: &Case, make: impl Fn() -> Fut) {
+fn drive<Fut: Future<Output = StoreFixture>>(case: &ContractCase, make: impl Fn() -> Fut) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use gimlet_core::envelope::Envelope;
-use gimlet_core::message::{Message, Profile};
+use gimlet_core::message::{Message, UserProfile};
 
 use crate::error::DecodeError;
 use crate::message;
-use crate::wire::{Fields, bytes_len, number_len, put_bytes, put_number, put_prefix};
+use crate::wire::{WireFields, bytes_len, number_len, put_bytes, put_number, put_prefix};
 
 /// The fields' numbers, as store.proto gives them.
 mod number {
@@ -22,7 +22,7 @@ mod number {
 /// Returns the bytes that [`encode_envelope_to`] appends.
 #[must_use]
 pub fn encoded_envelope_len(envelope: &Envelope) -> usize {
-    Record::of(envelope).len()
+    EnvelopeRecord::of(envelope).len()
 }
 
 /// Encodes a message with its sender's profile.
@@ -35,7 +35,7 @@ pub fn encode_envelope(envelope: &Envelope) -> Vec<u8> {
 
 /// Appends an encoded message with its sender's profile to `out`.
 pub fn encode_envelope_to(envelope: &Envelope, out: &mut Vec<u8>) {
-    let record = Record::of(envelope);
+    let record = EnvelopeRecord::of(envelope);
     out.reserve_exact(record.len());
     record.put(out);
 }
@@ -48,8 +48,8 @@ pub fn encode_envelope_to(envelope: &Envelope, out: &mut Vec<u8>) {
 /// # Errors
 /// `record` is not the record of an envelope.
 pub fn decode_envelope(record: &[u8]) -> Result<Envelope, DecodeError> {
-    let (mut message, mut request_id, mut profile) = (None, 0, Profile::default());
-    let mut fields = Fields::of(record);
+    let (mut message, mut request_id, mut profile) = (None, 0, UserProfile::default());
+    let mut fields = WireFields::of(record);
     while let Some(field) = fields.next_field()? {
         let value = field.value;
         match u8::try_from(field.number).unwrap_or_default() {
@@ -66,9 +66,9 @@ pub fn decode_envelope(record: &[u8]) -> Result<Envelope, DecodeError> {
     ))
 }
 
-fn decode_profile(record: &[u8]) -> Result<Profile, DecodeError> {
-    let mut profile = Profile::default();
-    let mut fields = Fields::of(record);
+fn decode_profile(record: &[u8]) -> Result<UserProfile, DecodeError> {
+    let mut profile = UserProfile::default();
+    let mut fields = WireFields::of(record);
     while let Some(field) = fields.next_field()? {
         let value = field.value;
         match u8::try_from(field.number).unwrap_or_default() {
@@ -83,7 +83,7 @@ fn decode_profile(record: &[u8]) -> Result<Profile, DecodeError> {
 
 /// The values of a record, and the lengths of its messages.
 #[derive(Clone, Copy, Debug)]
-struct Record<'a> {
+struct EnvelopeRecord<'a> {
     message: &'a Message,
     message_len: usize,
     request_id: u64,
@@ -93,11 +93,11 @@ struct Record<'a> {
     profile_len: usize,
 }
 
-impl<'a> Record<'a> {
+impl<'a> EnvelopeRecord<'a> {
     fn of(envelope: &'a Envelope) -> Self {
         let (message, profile, request_id) = envelope.parts();
-        // Without `..`: a field that is added to `Profile` and not written here does not compile.
-        let Profile {
+        // Without `..`: a field that is added to `UserProfile` and not written here does not compile.
+        let UserProfile {
             nickname,
             avatar_url,
             extra,

@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
-use gimlet_core::time::Timestamp;
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
+};
+use gimlet_core::time::UnixTimestamp;
 
 use crate::error::DecodeError;
 use crate::wire::{
-    Fields, Value, bytes_len, number_len, put_bytes, put_number, put_prefix, put_varint, varint_len,
+    WireFields, WireValue, bytes_len, number_len, put_bytes, put_number, put_prefix, put_varint,
+    varint_len,
 };
 
 /// The fields' numbers, as store.proto gives them.
@@ -42,7 +45,7 @@ mod receiver {
 /// Returns the bytes that [`encode_to`] appends.
 #[must_use]
 pub fn encoded_len(message: &Message) -> usize {
-    Record::of(message).len()
+    MessageRecord::of(message).len()
 }
 
 /// Encodes a message.
@@ -55,7 +58,7 @@ pub fn encode(message: &Message) -> Vec<u8> {
 
 /// Appends an encoded message to `out`.
 pub fn encode_to(message: &Message, out: &mut Vec<u8>) {
-    let record = Record::of(message);
+    let record = MessageRecord::of(message);
     out.reserve_exact(record.len());
     record.put(out);
 }
@@ -78,7 +81,7 @@ pub fn decode_shared(record: &Bytes) -> Result<Message, DecodeError> {
 
 /// The values of a record, and the length of the mentions.
 #[derive(Clone, Copy, Debug)]
-struct Record<'a> {
+struct MessageRecord<'a> {
     id: &'a [u8],
     sender: u64,
     sender_user: u64,
@@ -93,7 +96,7 @@ struct Record<'a> {
     unknown: &'a [u8],
 }
 
-impl<'a> Record<'a> {
+impl<'a> MessageRecord<'a> {
     fn of(message: &'a Message) -> Self {
         // Without `..`: a field that is added to `Message` and not written here does not compile.
         let Message {
@@ -107,17 +110,17 @@ impl<'a> Record<'a> {
             unknown,
         } = message;
         let (sender, sender_user, sender_device) = match *sender {
-            Sender::System => (sender::SYSTEM, 0, 0),
-            Sender::Business => (sender::BUSINESS, 0, 0),
-            Sender::User { user, device } => {
+            MessageSender::System => (sender::SYSTEM, 0, 0),
+            MessageSender::Business => (sender::BUSINESS, 0, 0),
+            MessageSender::User { user, device } => {
                 (sender::USER, user.get(), device.map_or(0, DeviceId::get))
             }
         };
         let (receiver, receiver_id) = match *receiver {
-            Receiver::Everyone => (receiver::EVERYONE, 0),
-            Receiver::User(user) => (receiver::USER, user.get()),
-            Receiver::Group(group) => (receiver::GROUP, group.get()),
-            Receiver::Room(room) => (receiver::ROOM, room.get()),
+            MessageReceiver::Everyone => (receiver::EVERYONE, 0),
+            MessageReceiver::User(user) => (receiver::USER, user.get()),
+            MessageReceiver::Group(group) => (receiver::GROUP, group.get()),
+            MessageReceiver::Room(room) => (receiver::ROOM, room.get()),
         };
         Self {
             id: id.as_bytes(),
@@ -209,7 +212,7 @@ fn decode_with<'a>(
     let mut mentions = Vec::new();
     let (mut kind, mut content, mut sent_ms) = (0, [].as_slice(), 0);
     let mut unknown = Vec::new();
-    let mut fields = Fields::of(record);
+    let mut fields = WireFields::of(record);
     while let Some(field) = fields.next_field()? {
         let value = field.value;
         match u8::try_from(field.number).unwrap_or_default() {
@@ -235,17 +238,17 @@ fn decode_with<'a>(
         receiver: read_receiver(receiver, receiver_id)?,
         mentions,
         kind: kind.map_err(|_| DecodeError::OutOfRange("kind"))?,
-        content: Content(keep(content)),
-        sent_at: Timestamp(sent_ms.cast_signed()),
+        content: MessageContent(keep(content)),
+        sent_at: UnixTimestamp(sent_ms.cast_signed()),
         unknown: UnknownFields::copied_from(&unknown),
     })
 }
 
-fn read_sender(kind: u64, user: u64, device: u64) -> Result<Sender, DecodeError> {
+fn read_sender(kind: u64, user: u64, device: u64) -> Result<MessageSender, DecodeError> {
     match kind {
-        sender::SYSTEM => Ok(Sender::System),
-        sender::BUSINESS => Ok(Sender::Business),
-        sender::USER => Ok(Sender::User {
+        sender::SYSTEM => Ok(MessageSender::System),
+        sender::BUSINESS => Ok(MessageSender::Business),
+        sender::USER => Ok(MessageSender::User {
             user: UserId::new(user).ok_or(DecodeError::OutOfRange("sender_user"))?,
             device: match device {
                 0 => None,
@@ -256,29 +259,29 @@ fn read_sender(kind: u64, user: u64, device: u64) -> Result<Sender, DecodeError>
     }
 }
 
-fn read_receiver(kind: u64, id: u64) -> Result<Receiver, DecodeError> {
+fn read_receiver(kind: u64, id: u64) -> Result<MessageReceiver, DecodeError> {
     let receiver = match kind {
-        receiver::EVERYONE => Some(Receiver::Everyone),
-        receiver::USER => UserId::new(id).map(Receiver::User),
-        receiver::GROUP => GroupId::new(id).map(Receiver::Group),
-        receiver::ROOM => RoomId::new(id).map(Receiver::Room),
+        receiver::EVERYONE => Some(MessageReceiver::Everyone),
+        receiver::USER => UserId::new(id).map(MessageReceiver::User),
+        receiver::GROUP => GroupId::new(id).map(MessageReceiver::Group),
+        receiver::ROOM => RoomId::new(id).map(MessageReceiver::Room),
         _ => return Err(DecodeError::OutOfRange("receiver")),
     };
     receiver.ok_or(DecodeError::OutOfRange("receiver_id"))
 }
 
 /// Reads mentions: proto3 packs them, and a reader takes them one by one as well.
-fn read_mentions(mentions: &mut Vec<UserId>, value: Value<'_>) -> Result<(), DecodeError> {
+fn read_mentions(mentions: &mut Vec<UserId>, value: WireValue<'_>) -> Result<(), DecodeError> {
     let user = |raw| UserId::new(raw).ok_or(DecodeError::OutOfRange("mentions"));
     match value {
-        Value::Number(raw) => mentions.push(user(raw)?),
-        Value::Bytes(packed) => {
-            let mut packed = Fields::of(packed);
+        WireValue::Number(raw) => mentions.push(user(raw)?),
+        WireValue::Bytes(packed) => {
+            let mut packed = WireFields::of(packed);
             while !packed.is_empty() {
                 mentions.push(user(packed.varint()?)?);
             }
         }
-        Value::Fixed => return Err(DecodeError::WrongType("mentions")),
+        WireValue::Fixed => return Err(DecodeError::WrongType("mentions")),
     }
     Ok(())
 }

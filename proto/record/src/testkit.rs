@@ -9,8 +9,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gimlet_core::envelope::Envelope;
 use gimlet_core::id::{DeviceId, GroupId, MAX_ID, MessageId, RoomId, UserId};
-use gimlet_core::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
-use gimlet_core::time::Timestamp;
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+};
+use gimlet_core::time::UnixTimestamp;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
@@ -24,21 +26,21 @@ fn user() -> impl Strategy<Value = UserId> {
         .prop_map(|raw| UserId::new(raw).expect("the range of ids"))
 }
 
-fn sender() -> impl Strategy<Value = Sender> {
+fn sender() -> impl Strategy<Value = MessageSender> {
     let device = prop_oneof![Just(0), 1..=MAX_ID].prop_map(DeviceId::new);
     prop_oneof![
-        Just(Sender::System),
-        Just(Sender::Business),
-        (user(), device).prop_map(|(user, device)| Sender::User { user, device }),
+        Just(MessageSender::System),
+        Just(MessageSender::Business),
+        (user(), device).prop_map(|(user, device)| MessageSender::User { user, device }),
     ]
 }
 
-fn receiver() -> impl Strategy<Value = Receiver> {
-    let group = |raw| Receiver::Group(GroupId::new(raw).expect("the range of ids"));
-    let room = |raw| Receiver::Room(RoomId::new(raw).expect("the range of ids"));
+fn receiver() -> impl Strategy<Value = MessageReceiver> {
+    let group = |raw| MessageReceiver::Group(GroupId::new(raw).expect("the range of ids"));
+    let room = |raw| MessageReceiver::Room(RoomId::new(raw).expect("the range of ids"));
     prop_oneof![
-        Just(Receiver::Everyone),
-        user().prop_map(Receiver::User),
+        Just(MessageReceiver::Everyone),
+        user().prop_map(MessageReceiver::User),
         (1..=MAX_ID).prop_map(group),
         (1..=MAX_ID).prop_map(room),
     ]
@@ -82,8 +84,8 @@ pub fn message() -> impl Strategy<Value = Message> {
             receiver,
             mentions,
             kind,
-            content: Content(Bytes::from(content)),
-            sent_at: Timestamp(sent_at),
+            content: MessageContent(Bytes::from(content)),
+            sent_at: UnixTimestamp(sent_at),
             unknown,
         },
     )
@@ -92,7 +94,7 @@ pub fn message() -> impl Strategy<Value = Message> {
 /// Makes messages with their senders' profiles.
 pub fn envelope() -> impl Strategy<Value = Envelope> {
     let profile =
-        (".{0,20}", ".{0,40}", ".{0,200}").prop_map(|(nickname, avatar_url, extra)| Profile {
+        (".{0,20}", ".{0,40}", ".{0,200}").prop_map(|(nickname, avatar_url, extra)| UserProfile {
             nickname,
             avatar_url,
             extra,

@@ -65,7 +65,7 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
 
 /// The value of a field.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Value<'a> {
+pub(crate) enum WireValue<'a> {
     /// A number.
     Number(u64),
     /// Bytes, a text, a message, or packed numbers.
@@ -76,18 +76,18 @@ pub(crate) enum Value<'a> {
 
 /// A field of a record.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Field<'a> {
+pub(crate) struct WireField<'a> {
     pub(crate) number: u32,
-    pub(crate) value: Value<'a>,
+    pub(crate) value: WireValue<'a>,
     /// Its key and its value as they are encoded.
     pub(crate) encoded: &'a [u8],
 }
 
 /// The fields of a record, in the order in which they were written.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fields<'a>(&'a [u8]);
+pub(crate) struct WireFields<'a>(&'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> WireFields<'a> {
     pub(crate) const fn of(record: &'a [u8]) -> Self {
         Self(record)
     }
@@ -98,7 +98,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads the next field, or `None` at the end.
-    pub(crate) fn next_field(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
+    pub(crate) fn next_field(&mut self) -> Result<Option<WireField<'a>>, DecodeError> {
         if self.is_empty() {
             return Ok(None);
         }
@@ -109,19 +109,19 @@ impl<'a> Fields<'a> {
             return Err(DecodeError::Malformed);
         }
         let value = match key & 7 {
-            0 => Value::Number(self.varint()?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            0 => WireValue::Number(self.varint()?),
+            1 => self.take(8).map(|_| WireValue::Fixed)?,
             2 => {
                 let length = self.varint()?;
                 let length = usize::try_from(length).map_err(|_| DecodeError::Truncated)?;
-                Value::Bytes(self.take(length)?)
+                WireValue::Bytes(self.take(length)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
+            5 => self.take(4).map(|_| WireValue::Fixed)?,
             // Groups, which proto3 does not have.
             _ => return Err(DecodeError::Malformed),
         };
         let (encoded, _) = start.split_at(start.len() - self.0.len());
-        Ok(Some(Field {
+        Ok(Some(WireField {
             number,
             value,
             encoded,
@@ -158,7 +158,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl<'a> Value<'a> {
+impl<'a> WireValue<'a> {
     /// Returns the number that the field `name` holds.
     pub(crate) const fn number(self, name: &'static str) -> Result<u64, DecodeError> {
         match self {

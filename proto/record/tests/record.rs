@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use gimlet_core::id::{GroupId, MAX_ID, MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
-use gimlet_core::time::Timestamp;
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
+};
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::{node, store};
 use gimlet_record::{DecodeError, testkit};
 use proptest::collection::vec;
@@ -19,15 +21,15 @@ fn stored() -> Message {
     let user = |raw| UserId::new(raw).expect("an id");
     Message {
         id: MessageId::from_bytes(*b"ABCDEFGHIJKLMNOP"),
-        sender: Sender::User {
+        sender: MessageSender::User {
             user: user(7),
             device: gimlet_core::id::DeviceId::new(70),
         },
-        receiver: Receiver::Group(GroupId::new(9).expect("an id")),
+        receiver: MessageReceiver::Group(GroupId::new(9).expect("an id")),
         mentions: vec![user(5), user(300)],
         kind: -7,
-        content: Content(Bytes::from_static(b"hi")),
-        sent_at: Timestamp(1_656_000_000_000),
+        content: MessageContent(Bytes::from_static(b"hi")),
+        sent_at: UnixTimestamp(1_656_000_000_000),
         unknown: UnknownFields::NONE,
     }
 }
@@ -51,19 +53,19 @@ fn generated(message: &Message) -> store::Message {
         unknown: _,
     } = message;
     let (sender, sender_user, sender_device) = match *sender {
-        Sender::System => (store::message::Sender::System, 0, 0),
-        Sender::Business => (store::message::Sender::Business, 0, 0),
-        Sender::User { user, device } => (
+        MessageSender::System => (store::message::Sender::System, 0, 0),
+        MessageSender::Business => (store::message::Sender::Business, 0, 0),
+        MessageSender::User { user, device } => (
             store::message::Sender::User,
             user.get(),
             device.map_or(0, gimlet_core::id::DeviceId::get),
         ),
     };
     let (receiver, receiver_id) = match *receiver {
-        Receiver::Everyone => (store::message::Receiver::Everyone, 0),
-        Receiver::User(user) => (store::message::Receiver::ToUser, user.get()),
-        Receiver::Group(group) => (store::message::Receiver::ToGroup, group.get()),
-        Receiver::Room(room) => (store::message::Receiver::ToRoom, room.get()),
+        MessageReceiver::Everyone => (store::message::Receiver::Everyone, 0),
+        MessageReceiver::User(user) => (store::message::Receiver::ToUser, user.get()),
+        MessageReceiver::Group(group) => (store::message::Receiver::ToGroup, group.get()),
+        MessageReceiver::Room(room) => (store::message::Receiver::ToRoom, room.get()),
     };
     store::Message {
         id: Bytes::copy_from_slice(id.as_bytes()),
@@ -117,7 +119,7 @@ proptest! {
     fn an_envelope_is_that_of_protobuf(envelope in testkit::envelope()) {
         let (message, profile, request_id) = envelope.parts();
         let known = Message { unknown: UnknownFields::NONE, ..message.clone() };
-        let profile = (profile != &gimlet_core::message::Profile::default()).then(|| store::Profile {
+        let profile = (profile != &gimlet_core::message::UserProfile::default()).then(|| store::Profile {
             nickname: profile.nickname.clone(),
             avatar_url: profile.avatar_url.clone(),
             extra: profile.extra.clone(),
@@ -202,7 +204,7 @@ fn an_error_names_the_field() {
         assert!(error.to_string().contains(error.field()), "{error}");
     }
     let largest = Message {
-        receiver: Receiver::User(UserId::new(MAX_ID).expect("an id")),
+        receiver: MessageReceiver::User(UserId::new(MAX_ID).expect("an id")),
         ..stored()
     };
     let record = gimlet_record::encode(&largest);

@@ -4,13 +4,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use gimlet_core::business::{Builtin, Business as _, SignIn};
-use gimlet_core::directory::Directory;
-use gimlet_core::error::Refusal;
-use gimlet_core::fanout::Fanout;
+use gimlet_core::business::{BuiltinBusiness, BusinessBackend as _, SignIn};
+use gimlet_core::directory::ProfileDirectory;
+use gimlet_core::error::RequestRefusal;
+use gimlet_core::fanout::MessageFanout;
 use gimlet_core::hub::{DEVICE_SWITCHED, SIGNED_OUT};
 use gimlet_core::id::UserId;
-use gimlet_core::service::rate::Rate;
+use gimlet_core::service::rate::RateLimiter;
 use gimlet_core::store::AccountChange;
 use gimlet_listen::admission;
 use gimlet_proto::pb::business_ext_server::BusinessExt;
@@ -18,43 +18,43 @@ use gimlet_proto::pb::business_int_server::BusinessInt;
 use gimlet_proto::pb::user_ext_server::UserExt;
 use gimlet_proto::pb::user_int_server::UserInt;
 use gimlet_proto::pb::{self, Empty};
-use gimlet_transport::Failures;
+use gimlet_transport::SignInFailures;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
-use super::guard::{self, Caller};
-use super::lists;
+use super::guard::{self, SignedInCaller};
+use super::list_pages;
 use super::status::status;
-use crate::cluster::TOKEN_LEFT;
+use crate::cluster::TOKEN_LEFT_HEADER;
 
 /// The business role behind all four services.
 #[derive(Clone, Debug)]
-pub(super) struct Accounts {
-    builtin: Builtin,
+pub(super) struct BusinessService {
+    builtin: BuiltinBusiness,
     /// Profile cache of the logic role in this process.
-    directory: Option<Directory>,
+    directory: Option<ProfileDirectory>,
     /// Fan-out, to close connections.
-    fanout: Option<Fanout>,
+    fanout: Option<MessageFanout>,
     /// Rate limit of sign-ins per address; a successful one is refunded.
-    attempts: Arc<Rate<IpAddr>>,
+    attempts: Arc<RateLimiter<IpAddr>>,
     /// Wrong-token counts; a token made here is recorded as right.
-    failures: Arc<Failures>,
+    failures: Arc<SignInFailures>,
 }
 
-impl Accounts {
+impl BusinessService {
     pub(super) fn new(
-        builtin: Builtin,
-        directory: Option<Directory>,
-        fanout: Option<Fanout>,
+        builtin: BuiltinBusiness,
+        directory: Option<ProfileDirectory>,
+        fanout: Option<MessageFanout>,
         failed_sign_ins: u32,
-        failures: Arc<Failures>,
+        failures: Arc<SignInFailures>,
     ) -> Self {
         Self {
             builtin,
             directory,
             fanout,
-            attempts: Arc::new(Rate::per_minute(failed_sign_ins)),
+            attempts: Arc::new(RateLimiter::per_minute(failed_sign_ins)),
             failures,
         }
     }
@@ -66,13 +66,16 @@ impl Accounts {
         }
     }
 
-    async fn sign_in(&self, request: Request<pb::SignInReq>) -> Result<pb::SignInResp, Refusal> {
+    async fn sign_in(
+        &self,
+        request: Request<pb::SignInReq>,
+    ) -> Result<pb::SignInResp, RequestRefusal> {
         let from = request.remote_addr();
         let address = from.and_then(|from| admission::client_address(from.ip()));
         if let Some(address) = address {
             self.attempts
                 .take(address)
-                .map_err(|retry_after| Refusal::RateLimited { retry_after })?;
+                .map_err(|retry_after| RequestRefusal::RateLimited { retry_after })?;
         }
         let shown = guard::shown(request.metadata());
         let req = request.into_inner();
@@ -109,12 +112,16 @@ impl Accounts {
     }
 
     /// Returns the caller's profile: gim ignores the id in the request.
-    async fn me(&self, caller: Caller) -> Result<pb::GetUserResp, Refusal> {
+    async fn me(&self, caller: SignedInCaller) -> Result<pb::GetUserResp, RequestRefusal> {
         let user = convert::user_info(self.builtin.get(caller.user).await?);
         Ok(pb::GetUserResp { user: Some(user) })
     }
 
-    async fn update(&self, caller: Caller, req: pb::UpdateUserReq) -> Result<Empty, Refusal> {
+    async fn update(
+        &self,
+        caller: SignedInCaller,
+        req: pb::UpdateUserReq,
+    ) -> Result<Empty, RequestRefusal> {
         let change = AccountChange {
             nickname: req.nickname,
             sex: req.sex,
@@ -128,15 +135,15 @@ impl Accounts {
 
     async fn search(
         &self,
-        caller: Caller,
+        caller: SignedInCaller,
         req: pb::SearchUserReq,
-    ) -> Result<pb::SearchUserResp, Refusal> {
+    ) -> Result<pb::SearchUserResp, RequestRefusal> {
         let found = self.builtin.search_for(caller.user, &req.key).await?;
         let users = found.into_iter().map(convert::user_info).collect();
         Ok(pb::SearchUserResp { users })
     }
 
-    async fn sign_out(&self, caller: Caller) -> Result<Empty, Refusal> {
+    async fn sign_out(&self, caller: SignedInCaller) -> Result<Empty, RequestRefusal> {
         self.builtin.sign_out(caller.user, caller.device).await?;
         if let Some(fanout) = &self.fanout {
             fanout
@@ -147,7 +154,7 @@ impl Accounts {
     }
 
     /// Checks a token; the answer's metadata says how long it is still valid.
-    async fn auth(&self, req: pb::AuthReq) -> Result<Response<Empty>, Refusal> {
+    async fn auth(&self, req: pb::AuthReq) -> Result<Response<Empty>, RequestRefusal> {
         let user = convert::user("user_id", req.user_id)?;
         let device = convert::device("device_id", req.device_id)?;
         let left = self.builtin.auth_for(user, device, &req.token).await?;
@@ -155,18 +162,18 @@ impl Accounts {
         if let Some(left) = left {
             let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             let metadata = answer.metadata_mut();
-            metadata.insert(TOKEN_LEFT, MetadataValue::from(left));
+            metadata.insert(TOKEN_LEFT_HEADER, MetadataValue::from(left));
         }
         Ok(answer)
     }
 
-    async fn user(&self, req: pb::GetUserReq) -> Result<pb::GetUserResp, Refusal> {
+    async fn user(&self, req: pb::GetUserReq) -> Result<pb::GetUserResp, RequestRefusal> {
         let user = convert::user("user_id", req.user_id)?;
         let user = convert::user_info(self.builtin.get(user).await?);
         Ok(pb::GetUserResp { user: Some(user) })
     }
 
-    async fn users(&self, req: pb::GetUsersReq) -> Result<pb::GetUsersResp, Refusal> {
+    async fn users(&self, req: pb::GetUsersReq) -> Result<pb::GetUsersResp, RequestRefusal> {
         let asked = convert::user_keys(req.user_ids.into_keys())?;
         let found = self.builtin.users(&asked).await?;
         let users = found
@@ -174,17 +181,17 @@ impl Accounts {
             .map(|info| (info.user.to_wire(), convert::user_info(info)))
             .collect();
         let found = pb::GetUsersResp { users };
-        lists::check_size("user_ids", &found)?;
+        list_pages::check_size("user_ids", &found)?;
         Ok(found)
     }
 }
 
-fn reply<T>(result: Result<T, Refusal>) -> Result<Response<T>, Status> {
+fn reply<T>(result: Result<T, RequestRefusal>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(status)
 }
 
 #[async_trait]
-impl BusinessExt for Accounts {
+impl BusinessExt for BusinessService {
     async fn sign_in(
         &self,
         request: Request<pb::SignInReq>,
@@ -196,14 +203,14 @@ impl BusinessExt for Accounts {
         &self,
         request: Request<pb::GetUserReq>,
     ) -> Result<Response<pb::GetUserResp>, Status> {
-        reply(self.me(Caller::of(&request)?).await)
+        reply(self.me(SignedInCaller::of(&request)?).await)
     }
 
     async fn update_user(
         &self,
         request: Request<pb::UpdateUserReq>,
     ) -> Result<Response<Empty>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         reply(self.update(caller, request.into_inner()).await)
     }
 
@@ -211,17 +218,17 @@ impl BusinessExt for Accounts {
         &self,
         request: Request<pb::SearchUserReq>,
     ) -> Result<Response<pb::SearchUserResp>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         reply(self.search(caller, request.into_inner()).await)
     }
 
     async fn sign_out(&self, request: Request<Empty>) -> Result<Response<Empty>, Status> {
-        reply(Self::sign_out(self, Caller::of(&request)?).await)
+        reply(Self::sign_out(self, SignedInCaller::of(&request)?).await)
     }
 }
 
 #[async_trait]
-impl UserExt for Accounts {
+impl UserExt for BusinessService {
     async fn sign_in(
         &self,
         request: Request<pb::SignInReq>,
@@ -252,7 +259,7 @@ impl UserExt for Accounts {
 }
 
 #[async_trait]
-impl BusinessInt for Accounts {
+impl BusinessInt for BusinessService {
     async fn auth(&self, request: Request<pb::AuthReq>) -> Result<Response<Empty>, Status> {
         Self::auth(self, request.into_inner()).await.map_err(status)
     }
@@ -273,7 +280,7 @@ impl BusinessInt for Accounts {
 }
 
 #[async_trait]
-impl UserInt for Accounts {
+impl UserInt for BusinessService {
     async fn auth(&self, request: Request<pb::AuthReq>) -> Result<Response<Empty>, Status> {
         BusinessInt::auth(self, request).await
     }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use gimlet_core::envelope::Envelope;
-use gimlet_core::error::Refusal;
-use gimlet_core::gateway::Gateway;
-use gimlet_core::logic::Logic;
+use gimlet_core::error::RequestRefusal;
+use gimlet_core::gateway::ConnectGateway;
+use gimlet_core::logic::LogicRole;
 use gimlet_core::seq::Seq;
 use gimlet_proto::pb::connect_int_server::ConnectInt;
 use gimlet_proto::pb::{self, Empty};
@@ -17,15 +17,15 @@ use super::status::status;
 
 /// The internal service of the connect role.
 #[derive(Clone, Debug)]
-pub(super) struct Connect {
-    gateway: Gateway,
-    logic: Arc<dyn Logic>,
+pub(super) struct ConnectIntService {
+    gateway: ConnectGateway,
+    logic: Arc<dyn LogicRole>,
     /// The longest content, in bytes.
     content: usize,
 }
 
-impl Connect {
-    pub(super) fn new(gateway: Gateway, logic: Arc<dyn Logic>, content: usize) -> Self {
+impl ConnectIntService {
+    pub(super) fn new(gateway: ConnectGateway, logic: Arc<dyn LogicRole>, content: usize) -> Self {
         Self {
             gateway,
             logic,
@@ -39,11 +39,11 @@ impl Connect {
     /// and the entries are read from the inbox, never taken from the call. A message with seq 0 is
     /// content of its own and is shown on the device. A device that is not connected here is not an
     /// error.
-    async fn deliver(&self, req: pb::DeliverMessageReq) -> Result<(), Refusal> {
+    async fn deliver(&self, req: pb::DeliverMessageReq) -> Result<(), RequestRefusal> {
         let device = convert::device("device_id", req.device_id)?;
         let message = req.message_send.and_then(|send| send.message);
         let message = message.ok_or_else(|| {
-            Refusal::bad("message_send.message is missing; send the message to deliver")
+            RequestRefusal::bad("message_send.message is missing; send the message to deliver")
         })?;
         let hub = self.gateway.hub();
         let mut here = hub.on_device(device);
@@ -57,7 +57,7 @@ impl Connect {
             // A device id is not proof of the user: a message for one user must not be shown to
             // another.
             _ => {
-                return Err(Refusal::bad(format!(
+                return Err(RequestRefusal::bad(format!(
                     "device {device} is signed in as {} users; set user_id to the \
                      intended one",
                     here.len()
@@ -68,7 +68,7 @@ impl Connect {
         if message.seq == 0 {
             let length = message.message_content.len();
             if length > self.content {
-                return Err(Refusal::bad(format!(
+                return Err(RequestRefusal::bad(format!(
                     "message_content is {length} bytes; at most {} are allowed",
                     self.content
                 )));
@@ -86,7 +86,7 @@ impl Connect {
 }
 
 #[async_trait]
-impl ConnectInt for Connect {
+impl ConnectInt for ConnectIntService {
     async fn deliver_message(
         &self,
         request: Request<pb::DeliverMessageReq>,

@@ -7,68 +7,74 @@ use std::collections::BTreeSet;
 
 use gimlet_core::business::UserInfo;
 use gimlet_core::envelope::Envelope;
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::message::{Content, Draft, Message, Profile, Receiver, Sender, UnknownFields};
+use gimlet_core::message::{
+    Message, MessageContent, MessageDraft, MessageReceiver, MessageSender, UnknownFields,
+    UserProfile,
+};
 use gimlet_core::seq::Seq;
 use gimlet_core::service::RoomDraft;
-use gimlet_core::store::{Device, Friend, Group, Member, Role, Route};
-use gimlet_core::time::Timestamp;
+use gimlet_core::store::{Device, Friend, Group, Member, MemberRole, Route};
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::pb;
 use gimlet_transport::convert;
 
 pub(super) use gimlet_transport::convert::{id, sent, seq};
 
-pub(super) fn user(field: &str, raw: i64) -> Result<UserId, Refusal> {
+pub(super) fn user(field: &str, raw: i64) -> Result<UserId, RequestRefusal> {
     id(field, raw, UserId::from_wire)
 }
 
-pub(super) fn users(field: &str, raw: &[i64]) -> Result<Vec<UserId>, Refusal> {
+pub(super) fn users(field: &str, raw: &[i64]) -> Result<Vec<UserId>, RequestRefusal> {
     raw.iter().map(|&raw| user(field, raw)).collect()
 }
 
-pub(super) fn device(field: &str, raw: i64) -> Result<DeviceId, Refusal> {
+pub(super) fn device(field: &str, raw: i64) -> Result<DeviceId, RequestRefusal> {
     id(field, raw, DeviceId::from_wire)
 }
 
-pub(super) fn group(field: &str, raw: i64) -> Result<GroupId, Refusal> {
+pub(super) fn group(field: &str, raw: i64) -> Result<GroupId, RequestRefusal> {
     id(field, raw, GroupId::from_wire)
 }
 
 /// Converts the id after which a page starts; 0 is the beginning.
 pub(super) fn after<T>(
     raw: i64,
-    id: impl FnOnce(&str, i64) -> Result<T, Refusal>,
-) -> Result<Option<T>, Refusal> {
+    id: impl FnOnce(&str, i64) -> Result<T, RequestRefusal>,
+) -> Result<Option<T>, RequestRefusal> {
     (raw != 0).then(|| id("after", raw)).transpose()
 }
 
 /// Converts a send request.
-pub(super) fn draft(req: pb::SendMessageReq, request_id: Option<i64>) -> Result<Draft, Refusal> {
+pub(super) fn draft(
+    req: pb::SendMessageReq,
+    request_id: Option<i64>,
+) -> Result<MessageDraft, RequestRefusal> {
     let draft = convert::draft(req)?;
-    Ok(Draft {
+    Ok(MessageDraft {
         request_id,
         ..draft
     })
 }
 
 /// Converts a room push.
-pub(super) fn room_draft(req: &pb::PushRoomReq) -> Result<RoomDraft, Refusal> {
+pub(super) fn room_draft(req: &pb::PushRoomReq) -> Result<RoomDraft, RequestRefusal> {
     Ok(RoomDraft {
         room: id("room_id", req.room_id, RoomId::from_wire)?,
         mentions: Vec::new(),
         kind: req.message_type,
-        content: Content::copied_from(&req.message_content),
+        content: MessageContent::copied_from(&req.message_content),
         persist: req.is_persist,
     })
 }
 
-pub(super) fn role(raw: i32) -> Result<Option<Role>, Refusal> {
+pub(super) fn role(raw: i32) -> Result<Option<MemberRole>, RequestRefusal> {
     match pb::MemberType::try_from(raw) {
         Ok(pb::MemberType::GmtUnknown) => Ok(None),
-        Ok(pb::MemberType::GmtAdmin) => Ok(Some(Role::Admin)),
-        Ok(pb::MemberType::GmtMember) => Ok(Some(Role::Member)),
-        Err(_) => Err(Refusal::bad(format!(
+        Ok(pb::MemberType::GmtAdmin) => Ok(Some(MemberRole::Admin)),
+        Ok(pb::MemberType::GmtMember) => Ok(Some(MemberRole::Member)),
+        Err(_) => Err(RequestRefusal::bad(format!(
             "member_type is {raw}; it is 1 for an admin or 2 for a member"
         ))),
     }
@@ -120,8 +126,8 @@ pub(super) fn member((member, info): (Member, Option<UserInfo>)) -> pb::GroupMem
         .map(|info| (info.profile, info.sex))
         .unwrap_or_default();
     let role = match member.role {
-        Role::Admin => pb::MemberType::GmtAdmin,
-        Role::Member => pb::MemberType::GmtMember,
+        MemberRole::Admin => pb::MemberType::GmtAdmin,
+        MemberRole::Member => pb::MemberType::GmtMember,
     };
     pb::GroupMember {
         user_id: member.user.to_wire(),
@@ -170,29 +176,29 @@ pub(super) fn device_info(device: Device, route: Option<Route>) -> pb::Device {
 }
 
 /// Converts a message that is shown as it is, outside every inbox.
-pub(super) fn live(message: pb::Message) -> Result<(Message, Profile), Refusal> {
+pub(super) fn live(message: pb::Message) -> Result<(Message, UserProfile), RequestRefusal> {
     let from = message.sender.unwrap_or_default();
     let sender = match pb::SenderType::try_from(from.sender_type) {
-        Ok(pb::SenderType::StUser) => Sender::User {
+        Ok(pb::SenderType::StUser) => MessageSender::User {
             user: user("sender_id", from.sender_id)?,
             device: DeviceId::from_wire(from.device_id),
         },
-        Ok(pb::SenderType::StBusiness) => Sender::Business,
-        Ok(pb::SenderType::StSystem | pb::SenderType::StUnknown) | Err(_) => Sender::System,
+        Ok(pb::SenderType::StBusiness) => MessageSender::Business,
+        Ok(pb::SenderType::StSystem | pb::SenderType::StUnknown) | Err(_) => MessageSender::System,
     };
     let receiver = match pb::ReceiverType::try_from(message.receiver_type) {
-        Ok(pb::ReceiverType::RtRoom) if message.receiver_id == 0 => Receiver::Everyone,
+        Ok(pb::ReceiverType::RtRoom) if message.receiver_id == 0 => MessageReceiver::Everyone,
         Ok(pb::ReceiverType::RtRoom) => {
-            Receiver::Room(id("receiver_id", message.receiver_id, RoomId::from_wire)?)
+            MessageReceiver::Room(id("receiver_id", message.receiver_id, RoomId::from_wire)?)
         }
         Ok(pb::ReceiverType::RtGroup) => {
-            Receiver::Group(group("receiver_id", message.receiver_id)?)
+            MessageReceiver::Group(group("receiver_id", message.receiver_id)?)
         }
         Ok(pb::ReceiverType::RtUser | pb::ReceiverType::RtUnknown) | Err(_) => {
-            Receiver::User(user("receiver_id", message.receiver_id)?)
+            MessageReceiver::User(user("receiver_id", message.receiver_id)?)
         }
     };
-    let profile = Profile {
+    let profile = UserProfile {
         nickname: from.nickname,
         avatar_url: from.avatar_url,
         extra: from.extra,
@@ -203,15 +209,15 @@ pub(super) fn live(message: pb::Message) -> Result<(Message, Profile), Refusal> 
         receiver,
         mentions: users("to_user_ids", &message.to_user_ids)?,
         kind: message.message_type,
-        content: Content::copied_from(&message.message_content),
-        sent_at: Timestamp(message.send_time),
+        content: MessageContent::copied_from(&message.message_content),
+        sent_at: UnixTimestamp(message.send_time),
         unknown: UnknownFields::NONE,
     };
     Ok((message, profile))
 }
 
 /// Converts the keys of gim's user map, in order and without repeats.
-pub(super) fn user_keys(raw: impl Iterator<Item = i64>) -> Result<Vec<UserId>, Refusal> {
+pub(super) fn user_keys(raw: impl Iterator<Item = i64>) -> Result<Vec<UserId>, RequestRefusal> {
     let keys: BTreeSet<UserId> = raw
         .map(|raw| user("user_ids", raw))
         .collect::<Result<_, _>>()?;
@@ -263,7 +269,7 @@ mod tests {
         M::decode(bytes::Bytes::from(buffer)).unwrap()
     }
 
-    fn capacity(content: Content) -> usize {
+    fn capacity(content: MessageContent) -> usize {
         let content = content.0.try_into_mut().expect("nobody else has it");
         content.capacity()
     }

@@ -1,6 +1,6 @@
 //! Authenticates callers: clients by their token, backends by the shared secret.
 //!
-//! A guard stands in front of one service. It puts the [`Caller`] beside the request, so a handler
+//! A guard stands in front of one service. It puts the [`SignedInCaller`] beside the request, so a handler
 //! never sees metadata.
 
 use std::convert::Infallible;
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
 use http::{HeaderMap, Request, Response};
 use subtle::ConstantTimeEq as _;
@@ -19,12 +19,12 @@ use tonic::server::NamedService;
 use tonic::transport::server::TcpConnectInfo;
 
 use super::status::status;
-use crate::cluster::WRONG_SECRET;
-use crate::config::Secret;
-use crate::tokens::Tokens;
+use crate::cluster::WRONG_SECRET_HEADER;
+use crate::config::SecretString;
+use crate::tokens::TokenChecker;
 
 /// Methods that need no sign-in.
-const OPEN: [&str; 3] = [
+const OPEN_METHODS: [&str; 3] = [
     "/pb.LogicExt/RegisterDevice",
     "/pb.BusinessExt/SignIn",
     "/pb.UserExt/SignIn",
@@ -32,7 +32,7 @@ const OPEN: [&str; 3] = [
 
 /// A signed-in client.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Caller {
+pub(super) struct SignedInCaller {
     /// The user.
     pub(super) user: UserId,
     /// The device that the call comes from.
@@ -41,10 +41,10 @@ pub(super) struct Caller {
     pub(super) request_id: Option<i64>,
 }
 
-impl Caller {
+impl SignedInCaller {
     /// The caller of a guarded request.
     pub(super) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Status> {
-        let refused = || status(Refusal::Unauthorized("no user"));
+        let refused = || status(RequestRefusal::Unauthorized("no user"));
         request
             .extensions()
             .get::<Self>()
@@ -55,22 +55,22 @@ impl Caller {
 
 /// Credentials that a guard checks.
 #[derive(Clone, Debug)]
-pub(super) enum Gate {
+pub(super) enum CallAuth {
     /// `user_id`, `device_id` and `token`, as gim's clients send them.
-    Clients(Tokens),
+    Clients(TokenChecker),
     /// `authorization: Bearer SECRET`, if a secret is configured.
-    Backends(Option<Secret>),
+    Backends(Option<SecretString>),
 }
 
-impl Gate {
+impl CallAuth {
     async fn check(
         &self,
         path: &str,
         from: Option<SocketAddr>,
         headers: &HeaderMap,
-    ) -> Result<Option<Caller>, Refusal> {
+    ) -> Result<Option<SignedInCaller>, RequestRefusal> {
         match self {
-            Self::Clients(_) if OPEN.contains(&path) => Ok(None),
+            Self::Clients(_) if OPEN_METHODS.contains(&path) => Ok(None),
             Self::Clients(tokens) => {
                 let (caller, token) = identify(headers)?;
                 tokens
@@ -86,7 +86,7 @@ impl Gate {
                 if bool::from(given.as_bytes().ct_eq(secret.reveal().as_bytes())) {
                     Ok(None)
                 } else {
-                    Err(Refusal::Unauthorized(
+                    Err(RequestRefusal::Unauthorized(
                         "internal services need the metadata authorization: Bearer and the \
                          cluster's secret",
                     ))
@@ -103,21 +103,23 @@ pub(super) fn shown(metadata: &tonic::metadata::MetadataMap) -> Option<(UserId, 
     Some((caller.user, caller.device, token.to_owned()))
 }
 
-fn identify(headers: &HeaderMap) -> Result<(Caller, &str), Refusal> {
+fn identify(headers: &HeaderMap) -> Result<(SignedInCaller, &str), RequestRefusal> {
     let number = |name| text(headers, name).and_then(|value| value.parse::<i64>().ok());
     let user = number("user_id").and_then(UserId::from_wire);
-    let user = user.ok_or(Refusal::Unauthorized(
+    let user = user.ok_or(RequestRefusal::Unauthorized(
         "the metadata user_id is missing or not an id",
     ))?;
     let device = number("device_id").and_then(DeviceId::from_wire);
-    let device = device.ok_or(Refusal::Unauthorized(
+    let device = device.ok_or(RequestRefusal::Unauthorized(
         "the metadata device_id is missing or not an id",
     ))?;
     let token = text(headers, "token");
-    let token = token.ok_or(Refusal::Unauthorized("the metadata token is missing"))?;
+    let token = token.ok_or(RequestRefusal::Unauthorized(
+        "the metadata token is missing",
+    ))?;
     let request_id = number("request_id");
     Ok((
-        Caller {
+        SignedInCaller {
             user,
             device,
             request_id,
@@ -143,22 +145,22 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// A service behind its gate.
 #[derive(Clone, Debug)]
-pub(super) struct Guard<S> {
+pub(super) struct AuthGuard<S> {
     inner: S,
-    gate: Gate,
+    gate: CallAuth,
 }
 
-impl<S> Guard<S> {
-    pub(super) const fn new(inner: S, gate: Gate) -> Self {
+impl<S> AuthGuard<S> {
+    pub(super) const fn new(inner: S, gate: CallAuth) -> Self {
         Self { inner, gate }
     }
 }
 
-impl<S: NamedService> NamedService for Guard<S> {
+impl<S: NamedService> NamedService for AuthGuard<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S> tower::Service<Request<Body>> for Guard<S>
+impl<S> tower::Service<Request<Body>> for AuthGuard<S>
 where
     S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>
         + Clone
@@ -193,11 +195,11 @@ where
                 }
                 Err(refusal) => {
                     let mut answer = status(refusal).into_http();
-                    if matches!(gate, Gate::Backends(_)) {
+                    if matches!(gate, CallAuth::Backends(_)) {
                         // Marks that the secret was wrong, so that a node does not take the refusal
                         // for one of a user's token.
                         let value = http::HeaderValue::from_static("1");
-                        answer.headers_mut().insert(WRONG_SECRET, value);
+                        answer.headers_mut().insert(WRONG_SECRET_HEADER, value);
                     }
                     Ok(answer)
                 }
@@ -257,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_backend_needs_the_secret_if_there_is_one() {
-        let gate = Gate::Backends(Some(Secret::new("s3")));
+        let gate = CallAuth::Backends(Some(SecretString::new("s3")));
         let check = |value| {
             let (gate, headers) = (gate.clone(), headers(&[("authorization", value)]));
             async move {
@@ -268,7 +270,7 @@ mod tests {
         assert!(check("Bearer s3").await);
         assert!(!check("Bearer s4").await);
         assert!(!check("s3").await);
-        let open = Gate::Backends(None);
+        let open = CallAuth::Backends(None);
         assert!(
             open.check("/pb.LogicInt/Sync", None, &HeaderMap::new())
                 .await

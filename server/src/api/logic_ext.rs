@@ -3,28 +3,28 @@
 
 use std::sync::Arc;
 
-use gimlet_core::message::Sender;
-use gimlet_core::service::{GroupDraft, Operator, Service};
+use gimlet_core::message::MessageSender;
+use gimlet_core::service::{GroupDraft, GroupOperator, LogicService};
 use gimlet_core::store::{DeviceInfo, Friend, Group, GroupEdit, Member, MemberEdit};
 use gimlet_proto::pb::logic_ext_server::LogicExt;
 use gimlet_proto::pb::{self, Empty};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
-use super::guard::Caller;
-use super::lists;
-use super::registrations::Registrations;
+use super::guard::SignedInCaller;
+use super::list_pages;
+use super::registrations::RegistrationLimits;
 use super::status::status;
 
 /// The clients' services of the logic role.
 #[derive(Clone, Debug)]
-pub(super) struct Ext {
-    service: Service,
-    registrations: Arc<Registrations>,
+pub(super) struct LogicExtService {
+    service: LogicService,
+    registrations: Arc<RegistrationLimits>,
 }
 
-impl Ext {
-    pub(super) fn new(service: Service, registrations: Registrations) -> Self {
+impl LogicExtService {
+    pub(super) fn new(service: LogicService, registrations: RegistrationLimits) -> Self {
         Self {
             service,
             registrations: Arc::new(registrations),
@@ -36,24 +36,24 @@ fn empty() -> Response<Empty> {
     Response::new(Empty {})
 }
 
-impl Caller {
-    const fn operator(self) -> Operator {
-        Operator {
+impl SignedInCaller {
+    const fn operator(self) -> GroupOperator {
+        GroupOperator {
             user: self.user,
             request_id: self.request_id,
         }
     }
 }
 
-const fn sender(caller: Caller) -> Sender {
-    Sender::User {
+const fn sender(caller: SignedInCaller) -> MessageSender {
+    MessageSender::User {
         user: caller.user,
         device: Some(caller.device),
     }
 }
 
 #[async_trait]
-impl LogicExt for Ext {
+impl LogicExt for LogicExtService {
     async fn register_device(
         &self,
         request: Request<pb::RegisterDeviceReq>,
@@ -79,7 +79,7 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::SendMessageReq>,
     ) -> Result<Response<pb::SendMessageResp>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let draft = convert::draft(request.into_inner(), caller.request_id).map_err(status)?;
         let sent = self
             .service
@@ -93,7 +93,7 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::PushRoomReq>,
     ) -> Result<Response<Empty>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let draft = convert::room_draft(&request.into_inner()).map_err(status)?;
         self.service
             .push_room(sender(caller), draft)
@@ -106,7 +106,7 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::AddFriendReq>,
     ) -> Result<Response<Empty>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let req = request.into_inner();
         let friend = convert::user("friend_id", req.friend_id).map_err(status)?;
         self.service
@@ -120,7 +120,7 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::AgreeAddFriendReq>,
     ) -> Result<Response<Empty>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let req = request.into_inner();
         let requester = convert::user("user_id", req.user_id).map_err(status)?;
         self.service
@@ -134,7 +134,7 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::SetFriendReq>,
     ) -> Result<Response<pb::SetFriendResp>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let req = request.into_inner();
         let friend = convert::user("friend_id", req.friend_id).map_err(status)?;
         let (remarks, extra) = (req.remarks.as_deref(), req.extra.as_deref());
@@ -154,12 +154,12 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::GetFriendsReq>,
     ) -> Result<Response<pb::GetFriendsResp>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let req = request.into_inner();
         let after = convert::after(req.after, convert::user).map_err(status)?;
         let read = |after, limit| self.service.friends(caller.user, after, limit);
         let convert = |friend: (Friend, _)| (friend.0.user, convert::friend(friend));
-        let (friends, has_more) = lists::fill(after, req.limit, read, convert)
+        let (friends, has_more) = list_pages::fill(after, req.limit, read, convert)
             .await
             .map_err(status)?;
         Ok(Response::new(pb::GetFriendsResp { friends, has_more }))
@@ -169,7 +169,7 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::CreateGroupReq>,
     ) -> Result<Response<pb::CreateGroupResp>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let req = request.into_inner();
         let draft = GroupDraft {
             name: req.name,
@@ -192,7 +192,7 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::UpdateGroupReq>,
     ) -> Result<Response<Empty>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let req = request.into_inner();
         let group = convert::group("group_id", req.group_id).map_err(status)?;
         let edit = GroupEdit {
@@ -212,7 +212,7 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::GetGroupReq>,
     ) -> Result<Response<pb::GetGroupResp>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let req = request.into_inner();
         let group = convert::group("group_id", req.group_id).map_err(status)?;
         let found = self
@@ -229,12 +229,12 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::GetGroupsReq>,
     ) -> Result<Response<pb::GetGroupsResp>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let req = request.into_inner();
         let after = convert::after(req.after, convert::group).map_err(status)?;
         let read = |after, limit| self.service.groups_of(caller.user, after, limit);
         let convert = |group: Group| (group.id, convert::group_info(group));
-        let (groups, has_more) = lists::fill(after, req.limit, read, convert)
+        let (groups, has_more) = list_pages::fill(after, req.limit, read, convert)
             .await
             .map_err(status)?;
         Ok(Response::new(pb::GetGroupsResp { groups, has_more }))
@@ -244,7 +244,7 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::AddGroupMembersReq>,
     ) -> Result<Response<pb::AddGroupMembersResp>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let req = request.into_inner();
         let group = convert::group("group_id", req.group_id).map_err(status)?;
         let users = convert::users("user_ids", &req.user_ids).map_err(status)?;
@@ -264,7 +264,7 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::UpdateGroupMemberReq>,
     ) -> Result<Response<Empty>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let req = request.into_inner();
         let group = convert::group("group_id", req.group_id).map_err(status)?;
         let user = convert::user("user_id", req.user_id).map_err(status)?;
@@ -285,7 +285,7 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::DeleteGroupMemberReq>,
     ) -> Result<Response<Empty>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let req = request.into_inner();
         let group = convert::group("group_id", req.group_id).map_err(status)?;
         let user = convert::user("user_id", req.user_id).map_err(status)?;
@@ -300,13 +300,13 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::GetGroupMembersReq>,
     ) -> Result<Response<pb::GetGroupMembersResp>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = SignedInCaller::of(&request)?;
         let req = request.into_inner();
         let group = convert::group("group_id", req.group_id).map_err(status)?;
         let after = convert::after(req.after, convert::user).map_err(status)?;
         let read = |after, limit| self.service.members(caller.user, group, after, limit);
         let convert = |member: (Member, _)| (member.0.user, convert::member(member));
-        let (members, has_more) = lists::fill(after, req.limit, read, convert)
+        let (members, has_more) = list_pages::fill(after, req.limit, read, convert)
             .await
             .map_err(status)?;
         Ok(Response::new(pb::GetGroupMembersResp { members, has_more }))

@@ -3,11 +3,11 @@
 //! gimlet's own nodes do not use it among themselves, so a method that only made sense between
 //! gim's nodes does nothing here, or answers that it is not supported.
 
-use gimlet_core::error::Refusal;
-use gimlet_core::logic::Logic as _;
-use gimlet_core::message::{Content, Sender};
+use gimlet_core::error::RequestRefusal;
+use gimlet_core::logic::LogicRole as _;
+use gimlet_core::message::{MessageContent, MessageSender};
 use gimlet_core::page::PageLimit;
-use gimlet_core::service::Service;
+use gimlet_core::service::LogicService;
 use gimlet_core::store::AckMark;
 use gimlet_proto::pb::logic_int_server::LogicInt;
 use gimlet_proto::pb::{self, Empty};
@@ -18,16 +18,16 @@ use super::status::status;
 
 /// The internal services of the logic role.
 #[derive(Clone, Debug)]
-pub(super) struct Int {
-    service: Service,
+pub(super) struct LogicIntService {
+    service: LogicService,
 }
 
-impl Int {
-    pub(super) const fn new(service: Service) -> Self {
+impl LogicIntService {
+    pub(super) const fn new(service: LogicService) -> Self {
         Self { service }
     }
 
-    async fn conn_sign_in(&self, req: pb::ConnSignInReq) -> Result<Empty, Refusal> {
+    async fn conn_sign_in(&self, req: pb::ConnSignInReq) -> Result<Empty, RequestRefusal> {
         let user = convert::user("user_id", req.user_id)?;
         let device = convert::device("device_id", req.device_id)?;
         self.service.sign_in(user, device, &req.token).await?;
@@ -35,7 +35,7 @@ impl Int {
     }
 
     /// Returns a page after `seq`; 0 is everything that is kept.
-    async fn sync(&self, req: pb::SyncReq) -> Result<pb::SyncResp, Refusal> {
+    async fn sync(&self, req: pb::SyncReq) -> Result<pb::SyncResp, RequestRefusal> {
         let user = convert::user("user_id", req.user_id)?;
         let after = convert::seq("seq", req.seq)?;
         let service = &self.service;
@@ -55,7 +55,7 @@ impl Int {
 
     /// Records an ack. An ack never goes past the inbox's head (law 9); 0 and less are ignored, as
     /// in gim.
-    async fn ack(&self, req: pb::MessageAckReq) -> Result<Empty, Refusal> {
+    async fn ack(&self, req: pb::MessageAckReq) -> Result<Empty, RequestRefusal> {
         let user = convert::user("user_id", req.user_id)?;
         let device = convert::device("device_id", req.device_id)?;
         if req.device_ack <= 0 {
@@ -74,27 +74,29 @@ impl Int {
         &self,
         req: pb::SendMessageReq,
         request_id: Option<i64>,
-    ) -> Result<pb::SendMessageResp, Refusal> {
+    ) -> Result<pb::SendMessageResp, RequestRefusal> {
         let draft = convert::draft(req, request_id)?;
-        let sent = self.service.send(Sender::Business, draft).await?;
+        let sent = self.service.send(MessageSender::Business, draft).await?;
         Ok(convert::sent(&sent))
     }
 
-    async fn push_room(&self, req: pb::PushRoomReq) -> Result<Empty, Refusal> {
+    async fn push_room(&self, req: pb::PushRoomReq) -> Result<Empty, RequestRefusal> {
         let draft = convert::room_draft(&req)?;
-        self.service.push_room(Sender::Business, draft).await?;
-        Ok(Empty {})
-    }
-
-    async fn push_all(&self, req: pb::PushAllReq) -> Result<Empty, Refusal> {
-        let content = Content::copied_from(&req.message_content);
         self.service
-            .push_all(Sender::Business, req.message_type, content)
+            .push_room(MessageSender::Business, draft)
             .await?;
         Ok(Empty {})
     }
 
-    async fn device(&self, req: pb::GetDeviceReq) -> Result<pb::GetDeviceResp, Refusal> {
+    async fn push_all(&self, req: pb::PushAllReq) -> Result<Empty, RequestRefusal> {
+        let content = MessageContent::copied_from(&req.message_content);
+        self.service
+            .push_all(MessageSender::Business, req.message_type, content)
+            .await?;
+        Ok(Empty {})
+    }
+
+    async fn device(&self, req: pb::GetDeviceReq) -> Result<pb::GetDeviceResp, RequestRefusal> {
         let device = convert::device("device_id", req.device_id)?;
         let (device, route) = self.service.device(device).await?;
         Ok(pb::GetDeviceResp {
@@ -102,7 +104,7 @@ impl Int {
         })
     }
 
-    async fn disconnect(&self, req: pb::DisconnectReq) -> Result<Empty, Refusal> {
+    async fn disconnect(&self, req: pb::DisconnectReq) -> Result<Empty, RequestRefusal> {
         let user = convert::user("user_id", req.user_id)?;
         let device = match req.device_id {
             0 => None,
@@ -114,12 +116,12 @@ impl Int {
     }
 }
 
-fn reply<T>(result: Result<T, Refusal>) -> Result<Response<T>, Status> {
+fn reply<T>(result: Result<T, RequestRefusal>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(status)
 }
 
 #[async_trait]
-impl LogicInt for Int {
+impl LogicInt for LogicIntService {
     async fn conn_sign_in(
         &self,
         request: Request<pb::ConnSignInReq>,
@@ -148,7 +150,7 @@ impl LogicInt for Int {
         &self,
         _request: Request<pb::SubscribeRoomReq>,
     ) -> Result<Response<Empty>, Status> {
-        reply(Err(Refusal::Unsupported(
+        reply(Err(RequestRefusal::Unsupported(
             "a device follows a room over its own connection; send PT_SUBSCRIBE_ROOM there",
         )))
     }

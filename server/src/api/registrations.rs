@@ -3,8 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use gimlet_core::error::Refusal;
-use gimlet_core::service::rate::Rate;
+use gimlet_core::error::RequestRefusal;
+use gimlet_core::service::rate::RateLimiter;
 use gimlet_listen::admission;
 
 /// Registrations at once, as a multiple of those per second.
@@ -14,14 +14,14 @@ const SHARED_FACTOR: u32 = 10;
 
 /// Counts registrations of each address, and of all clients without an address of their own.
 #[derive(Debug)]
-pub(super) struct Registrations {
+pub(super) struct RegistrationLimits {
     /// `None` if there is no limit.
-    by_address: Option<Rate<IpAddr>>,
+    by_address: Option<RateLimiter<IpAddr>>,
     /// For loopback; `None` in a development run, where loopback is the developer.
-    shared: Option<Rate<()>>,
+    shared: Option<RateLimiter<()>>,
 }
 
-impl Registrations {
+impl RegistrationLimits {
     /// Allows `per_second` registrations from each address; 0 means no limit.
     pub(super) fn new(per_second: u32, development: bool) -> Self {
         let shared = per_second.saturating_mul(SHARED_FACTOR);
@@ -35,50 +35,50 @@ impl Registrations {
     /// Counts one registration.
     ///
     /// # Errors
-    /// [`Refusal::RateLimited`] with the time to wait.
-    pub(super) fn take(&self, from: Option<SocketAddr>) -> Result<(), Refusal> {
+    /// [`RequestRefusal::RateLimited`] with the time to wait.
+    pub(super) fn take(&self, from: Option<SocketAddr>) -> Result<(), RequestRefusal> {
         let taken = match from.and_then(|from| admission::client_address(from.ip())) {
             Some(address) => self.by_address.as_ref().map(|rate| rate.take(address)),
             None => self.shared.as_ref().map(|rate| rate.take(())),
         };
         taken
             .unwrap_or(Ok(()))
-            .map_err(|retry_after| Refusal::RateLimited { retry_after })
+            .map_err(|retry_after| RequestRefusal::RateLimited { retry_after })
     }
 }
 
-fn rate<K: Eq + std::hash::Hash>(per_second: u32) -> Rate<K> {
-    Rate::per_second(per_second, per_second.saturating_mul(BURST_SECONDS))
+fn rate<K: Eq + std::hash::Hash>(per_second: u32) -> RateLimiter<K> {
+    RateLimiter::per_second(per_second, per_second.saturating_mul(BURST_SECONDS))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn first_refusal(limit: &Registrations, from: &str, most: u32) -> Option<Refusal> {
+    fn first_refusal(limit: &RegistrationLimits, from: &str, most: u32) -> Option<RequestRefusal> {
         let from = Some(from.parse().unwrap());
         (0..=most).find_map(|_| limit.take(from).err())
     }
 
     #[test]
     fn each_address_has_a_rate_of_its_own() {
-        let limit = Registrations::new(20, true);
+        let limit = RegistrationLimits::new(20, true);
         let refused = first_refusal(&limit, "192.0.2.1:1", 200);
-        assert!(matches!(refused, Some(Refusal::RateLimited { .. })));
+        assert!(matches!(refused, Some(RequestRefusal::RateLimited { .. })));
         assert_eq!(first_refusal(&limit, "192.0.2.2:1", 100), None);
         assert_eq!(first_refusal(&limit, "127.0.0.1:1", 10_000), None);
     }
 
     #[test]
     fn loopback_is_limited_unless_it_is_the_developer() {
-        let limit = Registrations::new(20, false);
+        let limit = RegistrationLimits::new(20, false);
         let refused = first_refusal(&limit, "127.0.0.1:1", 4_000);
-        assert!(matches!(refused, Some(Refusal::RateLimited { .. })));
+        assert!(matches!(refused, Some(RequestRefusal::RateLimited { .. })));
     }
 
     #[test]
     fn zero_means_no_limit() {
-        let limit = Registrations::new(0, false);
+        let limit = RegistrationLimits::new(0, false);
         assert_eq!(first_refusal(&limit, "127.0.0.1:1", 10_000), None);
         assert_eq!(first_refusal(&limit, "192.0.2.1:1", 10_000), None);
     }

@@ -1,4 +1,4 @@
-//! `Business` over gim's `BusinessInt`: the client for a business role in another process, served
+//! `BusinessBackend` over gim's `BusinessInt`: the client for a business role in another process, served
 //! by gimlet or by a third-party backend.
 //!
 //! Code 10000 (and gRPC's own 16, for servers that cannot send 10000) refuses a token. Everything
@@ -12,55 +12,55 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gimlet_core::business::{Business, UserInfo};
-use gimlet_core::error::Refusal;
+use gimlet_core::business::{BusinessBackend, UserInfo};
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
-use gimlet_core::message::Profile;
-use gimlet_core::time::Timestamp;
+use gimlet_core::message::UserProfile;
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::pb;
 use gimlet_proto::pb::business_int_client::BusinessIntClient;
 use tokio::time::{Instant, timeout_at};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Code, Request, Response, Status};
 
-use super::call::{self, Caller};
+use super::call::{self, NodeCredentials};
 use super::raw_status::{self, RawStatus};
 
 /// Time limit of a call with all its attempts.
-const WAIT: Duration = Duration::from_secs(2);
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time limit of one attempt while there is another server to ask.
-const TRY: Duration = Duration::from_millis(1_200);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_200);
 /// A server that failed is asked last for this long.
-const REST: Duration = Duration::from_secs(2);
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(2);
 /// A failing server is logged at most once in this interval; the other failures are counted.
-const SAY: Duration = Duration::from_secs(30);
+const WARN_INTERVAL: Duration = Duration::from_secs(30);
 /// gim's code of a refused token.
-const UNAUTHORIZED: i32 = 10_000;
+const UNAUTHORIZED_CODE: i32 = 10_000;
 /// Metadata that gimlet's own guard sets when the secret was wrong, which says nothing about the
 /// token.
-pub(crate) const WRONG_SECRET: &str = "gimlet-wrong-secret";
+pub(crate) const WRONG_SECRET_HEADER: &str = "gimlet-wrong-secret";
 
-type Client = BusinessIntClient<RawStatus>;
+type BusinessClient = BusinessIntClient<RawStatus>;
 
-/// `Business` over gRPC.
+/// `BusinessBackend` over gRPC.
 #[derive(Debug)]
 pub(crate) struct RemoteBusiness {
-    servers: Vec<Server>,
-    turn: AtomicUsize,
+    servers: Vec<BusinessServer>,
+    next_server: AtomicUsize,
     failures: AtomicU64,
     authorization: Option<MetadataValue<Ascii>>,
 }
 
 #[derive(Debug)]
-struct Server {
+struct BusinessServer {
     address: String,
-    client: Client,
-    state: Mutex<State>,
+    client: BusinessClient,
+    state: Mutex<ServerFailures>,
 }
 
 /// Recent failures of a server.
 #[derive(Debug, Default)]
-struct State {
+struct ServerFailures {
     /// End of the time in which it is asked last, after a failure.
     resting: Option<Instant>,
     /// Time of the last warning about it.
@@ -71,7 +71,7 @@ struct State {
 
 /// Reasons a call to a business server failed.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum BusinessCallError {
     #[error("it did not answer in time")]
     Late,
     #[error("it answered {}: {}", raw_status::code(.0), .0.message())]
@@ -79,7 +79,7 @@ enum Trouble {
     #[error("it refused the cluster's secret: set the same GIMLET_CLUSTER__SECRET on both")]
     Secret,
     #[error("{0}")]
-    Nonsense(String),
+    Inconsistent(String),
 }
 
 impl RemoteBusiness {
@@ -89,20 +89,20 @@ impl RemoteBusiness {
     /// An address is not valid.
     pub(crate) fn new(
         addresses: &[String],
-        caller: &Caller,
+        caller: &NodeCredentials,
     ) -> Result<Self, tonic::transport::Error> {
         let servers = addresses.iter().map(|address| {
             let channel = RawStatus(caller.plain(address)?);
-            Ok(Server {
+            Ok(BusinessServer {
                 address: address.clone(),
                 client: BusinessIntClient::new(channel)
-                    .max_decoding_message_size(call::MESSAGE_MAX),
+                    .max_decoding_message_size(call::MESSAGE_MAX_BYTES),
                 state: Mutex::default(),
             })
         });
         Ok(Self {
             servers: servers.collect::<Result<_, tonic::transport::Error>>()?,
-            turn: AtomicUsize::new(0),
+            next_server: AtomicUsize::new(0),
             failures: AtomicU64::new(0),
             authorization: caller.authorization(),
         })
@@ -123,10 +123,10 @@ impl RemoteBusiness {
     }
 
     /// Returns all servers in rotation; those that failed a moment ago come last.
-    fn order(&self) -> Vec<&Server> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.servers.len().max(1);
+    fn order(&self) -> Vec<&BusinessServer> {
+        let turn = self.next_server.fetch_add(1, Ordering::Relaxed) % self.servers.len().max(1);
         let (after, before) = self.servers.split_at(turn);
-        let mut order: Vec<&Server> = before.iter().chain(after).collect();
+        let mut order: Vec<&BusinessServer> = before.iter().chain(after).collect();
         let now = Instant::now();
         order.sort_by_key(|server| server.is_resting(now));
         order
@@ -136,25 +136,29 @@ impl RemoteBusiness {
     async fn ask<T, F>(
         &self,
         what: &str,
-        call: impl Fn(Client) -> F + Send + Sync,
-    ) -> Result<T, Refusal>
+        call: impl Fn(BusinessClient) -> F + Send + Sync,
+    ) -> Result<T, RequestRefusal>
     where
-        F: Future<Output = Result<Result<T, Refusal>, Trouble>> + Send,
+        F: Future<Output = Result<Result<T, RequestRefusal>, BusinessCallError>> + Send,
         T: Send,
     {
-        let end = Instant::now() + WAIT;
+        let end = Instant::now() + CALL_TIMEOUT;
         let mut left = self.servers.len();
         for server in self.order() {
             left -= 1;
             let now = Instant::now();
             // Only the last server may use all of the remaining time: before that a silent server
             // must leave enough for the next one.
-            let until = if left == 0 { end } else { end.min(now + TRY) };
+            let until = if left == 0 {
+                end
+            } else {
+                end.min(now + ATTEMPT_TIMEOUT)
+            };
             if until <= now {
                 break;
             }
             let asked = timeout_at(until, call(server.client.clone())).await;
-            match asked.unwrap_or(Err(Trouble::Late)) {
+            match asked.unwrap_or(Err(BusinessCallError::Late)) {
                 Ok(answer) => {
                     server.answers();
                     return answer;
@@ -165,11 +169,11 @@ impl RemoteBusiness {
                 }
             }
         }
-        Err(Refusal::Unavailable)
+        Err(RequestRefusal::Unavailable)
     }
 }
 
-impl Server {
+impl BusinessServer {
     fn is_resting(&self, now: Instant) -> bool {
         self.state().resting.is_some_and(|until| now < until)
     }
@@ -183,11 +187,11 @@ impl Server {
         }
     }
 
-    fn fails(&self, what: &str, trouble: &Trouble) {
+    fn fails(&self, what: &str, trouble: &BusinessCallError) {
         let (address, now) = (&self.address, Instant::now());
         let mut state = self.state();
-        state.resting = Some(now + REST);
-        let lately = state.said.is_some_and(|said| now < said + SAY);
+        state.resting = Some(now + REST_AFTER_FAILURE);
+        let lately = state.said.is_some_and(|said| now < said + WARN_INTERVAL);
         if lately {
             tracing::debug!(address, what, %trouble, "the business server failed a call");
         } else {
@@ -196,42 +200,48 @@ impl Server {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ServerFailures> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Metadata of an answer to `Auth`: the remaining validity of the token, in milliseconds.
-pub(crate) const TOKEN_LEFT: &str = "token-left-ms";
+pub(crate) const TOKEN_LEFT_HEADER: &str = "token-left-ms";
 
 fn token_left<T>(answer: &Response<T>) -> Option<Duration> {
-    let left = answer.metadata().get(TOKEN_LEFT)?.to_str().ok()?;
+    let left = answer.metadata().get(TOKEN_LEFT_HEADER)?.to_str().ok()?;
     Some(Duration::from_millis(left.parse().ok()?))
 }
 
 /// Sorts an answer: a refused token is an answer, every other failure is a failed call.
-fn answered<T>(answer: Result<Response<T>, Status>) -> Result<Result<T, Refusal>, Trouble> {
+fn answered<T>(
+    answer: Result<Response<T>, Status>,
+) -> Result<Result<T, RequestRefusal>, BusinessCallError> {
     let status = match answer {
         Ok(body) => return Ok(Ok(body.into_inner())),
         Err(status) => status,
     };
-    if status.metadata().contains_key(WRONG_SECRET) {
-        return Err(Trouble::Secret);
+    if status.metadata().contains_key(WRONG_SECRET_HEADER) {
+        return Err(BusinessCallError::Secret);
     }
     let code = raw_status::code(&status);
-    if code == UNAUTHORIZED || code == Code::Unauthenticated as i32 {
-        return Ok(Err(Refusal::Unauthorized(
+    if code == UNAUTHORIZED_CODE || code == Code::Unauthenticated as i32 {
+        return Ok(Err(RequestRefusal::Unauthorized(
             "the business server refused the token",
         )));
     }
-    Err(Trouble::Status(status))
+    Err(BusinessCallError::Status(status))
 }
 
 /// Converts the users of an answer, if it is consistent.
-fn users_in(users: HashMap<i64, pb::User>, asked: &HashSet<i64>) -> Result<Vec<UserInfo>, Trouble> {
+fn users_in(
+    users: HashMap<i64, pb::User>,
+    asked: &HashSet<i64>,
+) -> Result<Vec<UserInfo>, BusinessCallError> {
     let known = users.into_iter().map(|(key, user)| {
-        let nonsense =
-            |what: &str| Trouble::Nonsense(format!("its answer is inconsistent: {what}"));
+        let nonsense = |what: &str| {
+            BusinessCallError::Inconsistent(format!("its answer is inconsistent: {what}"))
+        };
         if user.user_id != 0 && user.user_id != key {
             return Err(nonsense(&format!(
                 "under the key {key} it describes user {}",
@@ -247,7 +257,7 @@ fn users_in(users: HashMap<i64, pb::User>, asked: &HashSet<i64>) -> Result<Vec<U
             UserId::from_wire(key).ok_or_else(|| nonsense(&format!("{key} is not a user id")))?;
         Ok(UserInfo {
             user: id,
-            profile: Profile {
+            profile: UserProfile {
                 nickname: user.nickname,
                 avatar_url: user.avatar_url,
                 extra: user.extra,
@@ -260,13 +270,18 @@ fn users_in(users: HashMap<i64, pb::User>, asked: &HashSet<i64>) -> Result<Vec<U
     known.collect()
 }
 
-const fn seconds(seconds: i64) -> Timestamp {
-    Timestamp(seconds.saturating_mul(1_000))
+const fn seconds(seconds: i64) -> UnixTimestamp {
+    UnixTimestamp(seconds.saturating_mul(1_000))
 }
 
 #[async_trait]
-impl Business for RemoteBusiness {
-    async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal> {
+impl BusinessBackend for RemoteBusiness {
+    async fn auth(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<(), RequestRefusal> {
         self.auth_for(user, device, token).await.map(|_| ())
     }
 
@@ -275,7 +290,7 @@ impl Business for RemoteBusiness {
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<Option<Duration>, Refusal> {
+    ) -> Result<Option<Duration>, RequestRefusal> {
         self.ask("Auth", |mut client| {
             let request = self.request(pb::AuthReq {
                 user_id: user.to_wire(),
@@ -291,7 +306,7 @@ impl Business for RemoteBusiness {
         .await
     }
 
-    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
         if users.is_empty() {
             return Ok(Vec::new());
         }
@@ -304,10 +319,10 @@ impl Business for RemoteBusiness {
             async move {
                 match client.get_users(request).await {
                     Ok(answer) => Ok(Ok(users_in(answer.into_inner().users, asked)?)),
-                    Err(status) if status.metadata().contains_key(WRONG_SECRET) => {
-                        Err(Trouble::Secret)
+                    Err(status) if status.metadata().contains_key(WRONG_SECRET_HEADER) => {
+                        Err(BusinessCallError::Secret)
                     }
-                    Err(status) => Err(Trouble::Status(status)),
+                    Err(status) => Err(BusinessCallError::Status(status)),
                 }
             }
         })
@@ -332,7 +347,7 @@ mod tests {
     fn an_answer_that_contradicts_itself_is_none() {
         let asked = HashSet::from([1, 2]);
         let read = |key, id| users_in(HashMap::from([(key, user(id))]), &asked);
-        assert_eq!(read(1, 1).unwrap()[0].created_at, Timestamp(5_000));
+        assert_eq!(read(1, 1).unwrap()[0].created_at, UnixTimestamp(5_000));
         assert_eq!(read(2, 0).unwrap()[0].user.get(), 2);
         let swapped = read(1, 2).unwrap_err().to_string();
         assert!(

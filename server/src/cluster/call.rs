@@ -12,7 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use super::tls::NodeTls;
-use crate::config::Secret;
+use crate::config::SecretString;
 
 /// The version of `gimlet.node.v1` that this node speaks.
 const VERSION: &str = "1";
@@ -20,13 +20,13 @@ const VERSION: &str = "1";
 const VERSION_KEY: &str = "gimlet-node-version";
 
 /// Time limit for making a connection.
-const CONNECT: Duration = Duration::from_millis(800);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
 /// Interval of pings on a quiet connection, so that a node that is frozen or cut off is noticed.
-const PING_EVERY: Duration = Duration::from_secs(1);
+const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// An unanswered ping ends the connection after this.
-const PING_WAIT: Duration = Duration::from_millis(1_500);
+const PING_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// HTTP/2 windows in bytes: of one stream, and of one connection.
-const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+const WINDOW_BYTES: (u32, u32) = (1 << 20, 4 << 20);
 
 /// Prefix of addresses that are called without TLS.
 const PLAIN: &str = "http://";
@@ -50,27 +50,27 @@ impl ClusterId {
 }
 
 /// The largest answer or stream item between nodes, in bytes.
-pub(super) const MESSAGE_MAX: usize = 16 << 20;
+pub(super) const MESSAGE_MAX_BYTES: usize = 16 << 20;
 
 /// A channel to one node.
-pub(super) type NodeChannel = InterceptedService<Channel, Credentials>;
+pub(super) type NodeChannel = InterceptedService<Channel, CredentialInterceptor>;
 
 /// The credentials with which this node calls others. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    credentials: Credentials,
+pub(crate) struct NodeCredentials {
+    credentials: CredentialInterceptor,
     /// TLS to other nodes, if the cluster uses it.
     tls: Option<NodeTls>,
 }
 
 /// Adds version, cluster and secret to each request.
 #[derive(Clone, Debug)]
-pub(super) struct Credentials {
+pub(super) struct CredentialInterceptor {
     authorization: Option<MetadataValue<Ascii>>,
     cluster: ClusterId,
 }
 
-impl Interceptor for Credentials {
+impl Interceptor for CredentialInterceptor {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let metadata = request.metadata_mut();
         metadata.insert(VERSION_KEY, MetadataValue::from_static(VERSION));
@@ -86,14 +86,17 @@ impl Interceptor for Credentials {
     }
 }
 
-impl Caller {
+impl NodeCredentials {
     /// Creates credentials with this secret and this cluster.
     ///
     /// # Errors
     /// The secret cannot be written in metadata.
-    pub(crate) fn new(secret: Option<&Secret>, cluster: ClusterId) -> Result<Self, &'static str> {
+    pub(crate) fn new(
+        secret: Option<&SecretString>,
+        cluster: ClusterId,
+    ) -> Result<Self, &'static str> {
         let authorization = secret.map(bearer).transpose()?;
-        let credentials = Credentials {
+        let credentials = CredentialInterceptor {
             authorization,
             cluster,
         };
@@ -146,7 +149,7 @@ impl Caller {
     }
 }
 
-fn bearer(secret: &Secret) -> Result<MetadataValue<Ascii>, &'static str> {
+fn bearer(secret: &SecretString) -> Result<MetadataValue<Ascii>, &'static str> {
     let text = format!("Bearer {}", secret.reveal());
     let mut value: MetadataValue<Ascii> = text
         .parse()
@@ -156,12 +159,12 @@ fn bearer(secret: &Secret) -> Result<MetadataValue<Ascii>, &'static str> {
 }
 
 fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
-    let (stream, connection) = WINDOWS;
+    let (stream, connection) = WINDOW_BYTES;
     Ok(Endpoint::from_shared(uri(address))?
-        .connect_timeout(CONNECT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_WAIT)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
         .initial_stream_window_size(stream)
         .initial_connection_window_size(connection))
 }
@@ -179,7 +182,7 @@ fn uri(address: &str) -> String {
 /// # Errors
 /// The text says what would be right.
 pub(crate) fn check_address(address: &str) -> Result<(), &'static str> {
-    const WANTED: &str = "write host:port, for example 10.0.0.5:50000 or logic-1.internal:50000";
+    const EXPECTED: &str = "write host:port, for example 10.0.0.5:50000 or logic-1.internal:50000";
     let address = uri(address);
     if !address.starts_with(PLAIN) {
         return Err(
@@ -187,14 +190,14 @@ pub(crate) fn check_address(address: &str) -> Result<(), &'static str> {
                     http://host:port for a server that speaks no TLS",
         );
     }
-    let uri: http::Uri = address.parse().map_err(|_| WANTED)?;
+    let uri: http::Uri = address.parse().map_err(|_| EXPECTED)?;
     let bare = uri.path() == "/" && uri.query().is_none();
     let host = uri.host().is_some_and(|host| !host.is_empty());
     let complete = host && uri.port_u16().is_some_and(|port| port != 0);
     if bare && complete {
         Ok(())
     } else {
-        Err(WANTED)
+        Err(EXPECTED)
     }
 }
 
@@ -258,7 +261,7 @@ mod tests {
     fn another_cluster_is_refused_by_its_identity() {
         let id = |n| ClusterId::new(Arc::new(AtomicU64::new(n)));
         let said_by = |caller: u64| {
-            let caller = Caller::new(None, id(caller)).unwrap();
+            let caller = NodeCredentials::new(None, id(caller)).unwrap();
             let mut credentials = caller.credentials;
             credentials.call(Request::new(())).unwrap()
         };

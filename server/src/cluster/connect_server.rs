@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream;
-use gimlet_core::gateway::Gateway;
+use gimlet_core::gateway::ConnectGateway;
 use gimlet_core::id::{Generation, NodeId};
 use gimlet_proto::node;
 use gimlet_proto::node::connect_node_server::ConnectNode;
@@ -17,15 +17,15 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::call::{ClusterId, check_caller};
-use super::convert::{self, Nonsense};
+use super::convert::{self, DecodeError};
 
 /// Time limit for the first message of a stream, which names the sending node.
-const HELLO: Duration = Duration::from_secs(1);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectServer {
-    gateway: Gateway,
+    gateway: ConnectGateway,
     here: NodeId,
     cluster: ClusterId,
     tasks: TaskTracker,
@@ -35,7 +35,7 @@ pub(crate) struct ConnectServer {
 impl ConnectServer {
     /// Serves the connections of this gateway until `stop`.
     pub(crate) const fn new(
-        gateway: Gateway,
+        gateway: ConnectGateway,
         here: NodeId,
         cluster: ClusterId,
         tasks: TaskTracker,
@@ -85,7 +85,7 @@ impl ConnectServer {
     fn deliver(&self, parcels: node::Parcels, from: &str) {
         let mut read = Vec::with_capacity(parcels.parcels.len());
         for parcel in parcels.parcels {
-            match convert::parcel_in(parcel) {
+            match convert::batch_in(parcel) {
                 Ok(parcel) => read.push(parcel),
                 Err(error) => {
                     gimlet_core::error_rated!(from, %error, "received an unreadable delivery batch from a node");
@@ -97,7 +97,7 @@ impl ConnectServer {
     }
 }
 
-fn nonsense(error: Nonsense) -> Status {
+fn invalid_argument(error: DecodeError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
@@ -111,7 +111,7 @@ impl ConnectNode for ConnectServer {
     ) -> Result<Response<Self::DeliverStream>, Status> {
         check_caller(request.metadata(), &self.cluster)?;
         let mut requests = request.into_inner();
-        let first = timeout(HELLO, requests.message()).await;
+        let first = timeout(HELLO_TIMEOUT, requests.message()).await;
         let first =
             first.map_err(|_| Status::deadline_exceeded("no hello was received in time"))??;
         let Some(What::Hello(hello)) = first.and_then(|it| it.what) else {
@@ -146,14 +146,14 @@ impl ConnectNode for ConnectServer {
     ) -> Result<Response<node::SupersedeReply>, Status> {
         check_caller(request.metadata(), &self.cluster)?;
         let told = request.into_inner();
-        let device = convert::device(told.device).map_err(nonsense)?;
+        let device = convert::device(told.device).map_err(invalid_argument)?;
         let (hub, generation) = (self.gateway.hub(), Generation(told.generation));
         if told.user == 0 {
             for handle in hub.on_device(device) {
                 hub.supersede(handle.identity().user, device, generation);
             }
         } else {
-            let user = convert::user(told.user).map_err(nonsense)?;
+            let user = convert::user(told.user).map_err(invalid_argument)?;
             hub.supersede(user, device, generation);
         }
         Ok(Response::new(node::SupersedeReply {}))
@@ -165,10 +165,10 @@ impl ConnectNode for ConnectServer {
     ) -> Result<Response<node::DisconnectReply>, Status> {
         check_caller(request.metadata(), &self.cluster)?;
         let told = request.into_inner();
-        let user = convert::user(told.user).map_err(nonsense)?;
+        let user = convert::user(told.user).map_err(invalid_argument)?;
         let device = match told.device {
             0 => None,
-            device => Some(convert::device(device).map_err(nonsense)?),
+            device => Some(convert::device(device).map_err(invalid_argument)?),
         };
         self.gateway.hub().disconnect(user, device, &told.reason);
         Ok(Response::new(node::DisconnectReply {}))

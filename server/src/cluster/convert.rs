@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gimlet_core::envelope::{Envelope, Parcel};
+use gimlet_core::envelope::{DeliveryBatch, Envelope};
 use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::logic::{InboxPage, Sent};
-use gimlet_core::message::{Content, Draft, Receiver, Sender};
+use gimlet_core::logic::{InboxPage, SendReceipt};
+use gimlet_core::message::{MessageContent, MessageDraft, MessageReceiver, MessageSender};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{AckMark, Head};
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::node::{self, Plain, parcel, receiver, sender};
 
 mod legacy;
@@ -19,35 +19,35 @@ mod legacy;
 /// The field that could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is missing or invalid")]
-pub(super) struct Nonsense(pub(super) &'static str);
+pub(super) struct DecodeError(pub(super) &'static str);
 
 /// Converts to whole milliseconds, at least one: 0 means that the time is not known.
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
-pub(super) fn user(raw: u64) -> Result<UserId, Nonsense> {
-    UserId::new(raw).ok_or(Nonsense("user"))
+pub(super) fn user(raw: u64) -> Result<UserId, DecodeError> {
+    UserId::new(raw).ok_or(DecodeError("user"))
 }
 
-pub(super) fn users(raw: &[u64]) -> Result<Vec<UserId>, Nonsense> {
+pub(super) fn users(raw: &[u64]) -> Result<Vec<UserId>, DecodeError> {
     raw.iter().map(|raw| user(*raw)).collect()
 }
 
-pub(super) fn device(raw: u64) -> Result<DeviceId, Nonsense> {
-    DeviceId::new(raw).ok_or(Nonsense("device"))
+pub(super) fn device(raw: u64) -> Result<DeviceId, DecodeError> {
+    DeviceId::new(raw).ok_or(DecodeError("device"))
 }
 
-fn message_id(raw: &[u8]) -> Result<MessageId, Nonsense> {
-    let bytes = raw.try_into().map_err(|_| Nonsense("message id"))?;
+fn message_id(raw: &[u8]) -> Result<MessageId, DecodeError> {
+    let bytes = raw.try_into().map_err(|_| DecodeError("message id"))?;
     Ok(MessageId::from_bytes(bytes))
 }
 
-fn sender_out(sender: Sender) -> node::Sender {
+fn sender_out(sender: MessageSender) -> node::Sender {
     let who = match sender {
-        Sender::System => sender::Who::System(Plain {}),
-        Sender::Business => sender::Who::Business(Plain {}),
-        Sender::User { user, device } => sender::Who::User(node::UserSender {
+        MessageSender::System => sender::Who::System(Plain {}),
+        MessageSender::Business => sender::Who::Business(Plain {}),
+        MessageSender::User { user, device } => sender::Who::User(node::UserSender {
             user: user.get(),
             device: device.map_or(0, DeviceId::get),
         }),
@@ -55,34 +55,34 @@ fn sender_out(sender: Sender) -> node::Sender {
     node::Sender { who: Some(who) }
 }
 
-fn sender_in(sender: Option<node::Sender>) -> Result<Sender, Nonsense> {
-    match sender.and_then(|it| it.who).ok_or(Nonsense("sender"))? {
-        sender::Who::System(_) => Ok(Sender::System),
-        sender::Who::Business(_) => Ok(Sender::Business),
-        sender::Who::User(it) => Ok(Sender::User {
+fn sender_in(sender: Option<node::Sender>) -> Result<MessageSender, DecodeError> {
+    match sender.and_then(|it| it.who).ok_or(DecodeError("sender"))? {
+        sender::Who::System(_) => Ok(MessageSender::System),
+        sender::Who::Business(_) => Ok(MessageSender::Business),
+        sender::Who::User(it) => Ok(MessageSender::User {
             user: user(it.user)?,
             device: (it.device != 0).then(|| device(it.device)).transpose()?,
         }),
     }
 }
 
-fn receiver_out(receiver: Receiver) -> node::Receiver {
+fn receiver_out(receiver: MessageReceiver) -> node::Receiver {
     let whom = match receiver {
-        Receiver::User(user) => receiver::Whom::User(user.get()),
-        Receiver::Group(group) => receiver::Whom::Group(group.get()),
-        Receiver::Room(room) => receiver::Whom::Room(room.get()),
-        Receiver::Everyone => receiver::Whom::Everyone(Plain {}),
+        MessageReceiver::User(user) => receiver::Whom::User(user.get()),
+        MessageReceiver::Group(group) => receiver::Whom::Group(group.get()),
+        MessageReceiver::Room(room) => receiver::Whom::Room(room.get()),
+        MessageReceiver::Everyone => receiver::Whom::Everyone(Plain {}),
     };
     node::Receiver { whom: Some(whom) }
 }
 
-fn receiver_in(receiver: Option<node::Receiver>) -> Result<Receiver, Nonsense> {
-    let nonsense = Nonsense("receiver");
+fn receiver_in(receiver: Option<node::Receiver>) -> Result<MessageReceiver, DecodeError> {
+    let nonsense = DecodeError("receiver");
     Ok(match receiver.and_then(|it| it.whom).ok_or(nonsense)? {
-        receiver::Whom::User(raw) => Receiver::User(user(raw)?),
-        receiver::Whom::Group(raw) => Receiver::Group(GroupId::new(raw).ok_or(nonsense)?),
-        receiver::Whom::Room(raw) => Receiver::Room(RoomId::new(raw).ok_or(nonsense)?),
-        receiver::Whom::Everyone(_) => Receiver::Everyone,
+        receiver::Whom::User(raw) => MessageReceiver::User(user(raw)?),
+        receiver::Whom::Group(raw) => MessageReceiver::Group(GroupId::new(raw).ok_or(nonsense)?),
+        receiver::Whom::Room(raw) => MessageReceiver::Room(RoomId::new(raw).ok_or(nonsense)?),
+        receiver::Whom::Everyone(_) => MessageReceiver::Everyone,
     })
 }
 
@@ -119,11 +119,11 @@ fn envelope_out(envelope: &Envelope, form: MessageForm) -> (Option<node::Envelop
 }
 
 /// Decodes an envelope from its two fields. A record takes precedence.
-fn envelope_in(legacy: Option<node::Envelope>, record: &[u8]) -> Result<Envelope, Nonsense> {
+fn envelope_in(legacy: Option<node::Envelope>, record: &[u8]) -> Result<Envelope, DecodeError> {
     if record.is_empty() {
-        return legacy::envelope_in(legacy.ok_or(Nonsense("envelope"))?);
+        return legacy::envelope_in(legacy.ok_or(DecodeError("envelope"))?);
     }
-    gimlet_record::decode_envelope(record).map_err(|error| Nonsense(error.field()))
+    gimlet_record::decode_envelope(record).map_err(|error| DecodeError(error.field()))
 }
 
 pub(super) fn head_out(head: Head) -> node::Head {
@@ -157,15 +157,15 @@ pub(super) fn page_out(page: &InboxPage, form: MessageForm) -> node::PageReply {
     }
 }
 
-pub(super) fn page_in(page: node::PageReply) -> Result<InboxPage, Nonsense> {
-    let head = head_in(&page.head.ok_or(Nonsense("head"))?);
+pub(super) fn page_in(page: node::PageReply) -> Result<InboxPage, DecodeError> {
+    let head = head_in(&page.head.ok_or(DecodeError("head"))?);
     let items = page.entries.into_iter();
     let items = items.map(|entry| {
         let envelope = envelope_in(entry.envelope, &entry.record)?;
         Ok((Seq::new(entry.seq), Arc::new(envelope)))
     });
     Ok(InboxPage {
-        items: items.collect::<Result<_, Nonsense>>()?,
+        items: items.collect::<Result<_, DecodeError>>()?,
         more: page.more,
         head,
     })
@@ -179,7 +179,7 @@ pub(super) fn mark_out(mark: &AckMark) -> node::AckMark {
     }
 }
 
-pub(super) fn mark_in(mark: &node::AckMark) -> Result<AckMark, Nonsense> {
+pub(super) fn mark_in(mark: &node::AckMark) -> Result<AckMark, DecodeError> {
     Ok(AckMark {
         user: user(mark.user)?,
         device: device(mark.device)?,
@@ -187,9 +187,9 @@ pub(super) fn mark_in(mark: &node::AckMark) -> Result<AckMark, Nonsense> {
     })
 }
 
-pub(super) fn send_out(id: u64, sender: Sender, draft: Draft) -> node::SendRequest {
-    // Without `..`: a field that is added to `Draft` and not written here does not compile.
-    let Draft {
+pub(super) fn send_out(id: u64, sender: MessageSender, draft: MessageDraft) -> node::SendRequest {
+    // Without `..`: a field that is added to `MessageDraft` and not written here does not compile.
+    let MessageDraft {
         receiver,
         mentions,
         kind,
@@ -213,13 +213,15 @@ pub(super) fn send_out(id: u64, sender: Sender, draft: Draft) -> node::SendReque
     }
 }
 
-pub(super) fn send_in(send: node::SendRequest) -> Result<(Sender, Draft), Nonsense> {
-    let draft = Draft {
+pub(super) fn send_in(
+    send: node::SendRequest,
+) -> Result<(MessageSender, MessageDraft), DecodeError> {
+    let draft = MessageDraft {
         receiver: receiver_in(send.receiver)?,
         mentions: users(&send.mentions)?,
         kind: send.kind,
-        content: Content::copied_from(&send.content),
-        sent_at: Timestamp(send.sent_at_ms),
+        content: MessageContent::copied_from(&send.content),
+        sent_at: UnixTimestamp(send.sent_at_ms),
         persist: send.persist,
         client_id: send.client_id,
         request_id: send.request_id,
@@ -227,7 +229,7 @@ pub(super) fn send_in(send: node::SendRequest) -> Result<(Sender, Draft), Nonsen
     Ok((sender_in(send.sender)?, draft))
 }
 
-pub(super) fn sent_out(sent: &Sent) -> node::Sent {
+pub(super) fn sent_out(sent: &SendReceipt) -> node::Sent {
     node::Sent {
         seq: sent.seq.get(),
         message_id: sent.message.as_bytes().to_vec().into(),
@@ -235,31 +237,31 @@ pub(super) fn sent_out(sent: &Sent) -> node::Sent {
     }
 }
 
-pub(super) fn sent_in(sent: Option<node::Sent>) -> Result<Sent, Nonsense> {
-    let sent = sent.ok_or(Nonsense("sent"))?;
-    Ok(Sent {
+pub(super) fn sent_in(sent: Option<node::Sent>) -> Result<SendReceipt, DecodeError> {
+    let sent = sent.ok_or(DecodeError("sent"))?;
+    Ok(SendReceipt {
         seq: Seq::new(sent.seq),
         message: message_id(&sent.message_id)?,
         repeated: sent.repeated,
     })
 }
 
-pub(super) fn parcel_out(parcel: &Parcel, form: MessageForm) -> node::Parcel {
+pub(super) fn batch_out(parcel: &DeliveryBatch, form: MessageForm) -> node::Parcel {
     let (envelope, to) = match parcel {
-        Parcel::Entries { envelope, to } => {
+        DeliveryBatch::Entries { envelope, to } => {
             let places = node::Places {
                 users: to.iter().map(|(user, _)| user.get()).collect(),
                 seqs: to.iter().map(|(_, seq)| seq.get()).collect(),
             };
             (envelope, parcel::To::Entries(places))
         }
-        Parcel::Live { envelope, to } => {
+        DeliveryBatch::Live { envelope, to } => {
             let users = node::Users {
                 users: mentions_out(to),
             };
             (envelope, parcel::To::Live(users))
         }
-        Parcel::Everyone { envelope } => (envelope, parcel::To::Everyone(Plain {})),
+        DeliveryBatch::Everyone { envelope } => (envelope, parcel::To::Everyone(Plain {})),
     };
     let (envelope, record) = envelope_out(envelope, form);
     node::Parcel {
@@ -269,35 +271,35 @@ pub(super) fn parcel_out(parcel: &Parcel, form: MessageForm) -> node::Parcel {
     }
 }
 
-pub(super) fn parcel_in(parcel: node::Parcel) -> Result<Parcel, Nonsense> {
+pub(super) fn batch_in(parcel: node::Parcel) -> Result<DeliveryBatch, DecodeError> {
     let envelope = Arc::new(envelope_in(parcel.envelope, &parcel.record)?);
-    Ok(match parcel.to.ok_or(Nonsense("to"))? {
+    Ok(match parcel.to.ok_or(DecodeError("to"))? {
         parcel::To::Entries(places) => {
             if places.users.len() != places.seqs.len() {
-                return Err(Nonsense("places"));
+                return Err(DecodeError("places"));
             }
             let to = places.users.iter().zip(places.seqs);
             let to = to.map(|(raw, seq)| Ok((user(*raw)?, Seq::new(seq))));
-            Parcel::Entries {
+            DeliveryBatch::Entries {
                 envelope,
-                to: to.collect::<Result<_, Nonsense>>()?,
+                to: to.collect::<Result<_, DecodeError>>()?,
             }
         }
-        parcel::To::Live(it) => Parcel::Live {
+        parcel::To::Live(it) => DeliveryBatch::Live {
             envelope,
             to: users(&it.users)?,
         },
-        parcel::To::Everyone(_) => Parcel::Everyone { envelope },
+        parcel::To::Everyone(_) => DeliveryBatch::Everyone { envelope },
     })
 }
 
 /// Bytes that a delivery batch counts for in a bounded queue.
-pub(super) fn parcel_weight(parcel: &Parcel) -> usize {
-    const ENTRY: usize = 24;
+pub(super) fn batch_weight(parcel: &DeliveryBatch) -> usize {
+    const ENTRY_BYTES: usize = 24;
     match parcel {
-        Parcel::Entries { envelope, to } => envelope.weight() + to.len() * ENTRY,
-        Parcel::Live { envelope, to } => envelope.weight() + to.len() * ENTRY,
-        Parcel::Everyone { envelope } => envelope.weight(),
+        DeliveryBatch::Entries { envelope, to } => envelope.weight() + to.len() * ENTRY_BYTES,
+        DeliveryBatch::Live { envelope, to } => envelope.weight() + to.len() * ENTRY_BYTES,
+        DeliveryBatch::Everyone { envelope } => envelope.weight(),
     }
 }
 

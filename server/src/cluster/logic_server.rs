@@ -1,4 +1,4 @@
-//! `LogicNode`: the logic role for connect nodes, in front of core's `Logic`.
+//! `LogicNode`: the logic role for connect nodes, in front of core's `LogicRole`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered, StreamExt as _};
 use futures_util::{Stream, future::BoxFuture};
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::Epoch;
-use gimlet_core::logic::{Logic, Sent};
+use gimlet_core::logic::{LogicRole, SendReceipt};
 use gimlet_core::page::PageLimit;
-use gimlet_core::sending::Sending;
+use gimlet_core::send_future::SendFuture;
 use gimlet_core::seq::Seq;
 use gimlet_proto::node;
 use gimlet_proto::node::logic_node_server::LogicNode;
@@ -21,24 +21,24 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::call::{ClusterId, check_caller};
-use super::convert::{self, MessageForm, Nonsense};
+use super::convert::{self, DecodeError, MessageForm};
 use super::refusal::encode;
 
 /// Sends in flight of one connect node; beyond it its stream is not read. It is more than the batch
 /// writer queues (`limits.send_queue`, 8,192) and has in flight: an overload is refused there,
 /// fairly between users, and does not hold up the stream for all.
-const IN_FLIGHT: usize = 16_384;
+const MAX_SENDS_IN_FLIGHT: usize = 16_384;
 /// Bytes of these sends; above `limits.send_queue_bytes`, 64 MiB, for the same reason.
-const IN_FLIGHT_BYTES: usize = 80 << 20;
+const MAX_BYTES_IN_FLIGHT: usize = 80 << 20;
 /// Answers that may wait to be written.
-const ANSWERS: usize = 1_024;
+const ANSWER_QUEUE_LEN: usize = 1_024;
 /// Time for which a node that is shutting down still reads sends, until its callers know of it.
-const GOING: Duration = Duration::from_secs(2);
+const SHUTDOWN_READ_TIME: Duration = Duration::from_secs(2);
 
 /// The service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct LogicServer {
-    logic: Arc<dyn Logic>,
+    logic: Arc<dyn LogicRole>,
     cluster: ClusterId,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -48,7 +48,7 @@ impl LogicServer {
     /// Serves this until `stop`. Streams of sends are tasks of `tasks` and end by themselves after
     /// the stop.
     pub(crate) fn new(
-        logic: Arc<dyn Logic>,
+        logic: Arc<dyn LogicRole>,
         cluster: ClusterId,
         tasks: TaskTracker,
         stop: CancellationToken,
@@ -69,7 +69,7 @@ impl LogicServer {
     }
 }
 
-fn nonsense(error: Nonsense) -> Status {
+fn invalid_argument(error: DecodeError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
@@ -95,8 +95,8 @@ impl LogicNode for LogicServer {
         request: Request<node::SignInRequest>,
     ) -> Result<Response<node::SignInReply>, Status> {
         let asked = self.open(request)?;
-        let user = convert::user(asked.user).map_err(nonsense)?;
-        let device = convert::device(asked.device).map_err(nonsense)?;
+        let user = convert::user(asked.user).map_err(invalid_argument)?;
+        let device = convert::device(asked.device).map_err(invalid_argument)?;
         let answer = self.logic.sign_in(user, device, &asked.token).await;
         reply!(SignInReply, answer, |granted|
             generation: granted.generation.0,
@@ -116,7 +116,7 @@ impl LogicNode for LogicServer {
         request: Request<node::WentBackRequest>,
     ) -> Result<Response<node::EpochReply>, Status> {
         let asked = self.open(request)?;
-        let user = convert::user(asked.user).map_err(nonsense)?;
+        let user = convert::user(asked.user).map_err(invalid_argument)?;
         let (seen, known) = (Seq::new(asked.seen), Epoch(asked.epoch));
         let answer = self.logic.went_back(user, seen, known).await;
         reply!(EpochReply, answer, |known| epoch: known.0)
@@ -126,7 +126,7 @@ impl LogicNode for LogicServer {
         &self,
         request: Request<node::HeadsRequest>,
     ) -> Result<Response<node::HeadsReply>, Status> {
-        let users = convert::users(&self.open(request)?.users).map_err(nonsense)?;
+        let users = convert::users(&self.open(request)?.users).map_err(invalid_argument)?;
         let answer = self.logic.heads(&users).await;
         reply!(HeadsReply, answer, |read| heads: read.into_iter().map(convert::head_out).collect())
     }
@@ -136,7 +136,7 @@ impl LogicNode for LogicServer {
         request: Request<node::PageRequest>,
     ) -> Result<Response<node::PageReply>, Status> {
         let asked = self.open(request)?;
-        let user = convert::user(asked.user).map_err(nonsense)?;
+        let user = convert::user(asked.user).map_err(invalid_argument)?;
         let limit = PageLimit {
             items: usize::try_from(asked.items).unwrap_or(usize::MAX),
             bytes: usize::try_from(asked.bytes).unwrap_or(usize::MAX),
@@ -155,7 +155,7 @@ impl LogicNode for LogicServer {
         &self,
         request: Request<node::AckedRequest>,
     ) -> Result<Response<node::AckedReply>, Status> {
-        let user = convert::user(self.open(request)?.user).map_err(nonsense)?;
+        let user = convert::user(self.open(request)?.user).map_err(invalid_argument)?;
         let answer = self.logic.acked(user).await;
         let mark = |(device, upto): (gimlet_core::id::DeviceId, Seq)| node::AckMark {
             user: 0,
@@ -171,7 +171,7 @@ impl LogicNode for LogicServer {
     ) -> Result<Response<node::AckReply>, Status> {
         let marks = self.open(request)?.acks;
         let marks: Result<Vec<_>, _> = marks.iter().map(convert::mark_in).collect();
-        let answer = self.logic.ack(&marks.map_err(nonsense)?).await;
+        let answer = self.logic.ack(&marks.map_err(invalid_argument)?).await;
         Ok(Response::new(node::AckReply {
             refusal: answer.err().map(encode),
         }))
@@ -184,8 +184,8 @@ impl LogicNode for LogicServer {
         request: Request<Streaming<node::SendRequest>>,
     ) -> Result<Response<Self::SendStream>, Status> {
         let requests = self.open(request)?;
-        let (answers, mut answered) = mpsc::channel(ANSWERS);
-        let lane = Lane {
+        let (answers, mut answered) = mpsc::channel(ANSWER_QUEUE_LEN);
+        let lane = SendWorker {
             logic: Arc::clone(&self.logic),
             answers,
             stop: self.stop.clone(),
@@ -198,27 +198,27 @@ impl LogicNode for LogicServer {
     }
 }
 
-type Work = BoxFuture<'static, (u64, usize, Result<Sent, Refusal>)>;
+type RunningSend = BoxFuture<'static, (u64, usize, Result<SendReceipt, RequestRefusal>)>;
 
 /// The sends of one connect node: started in the order of the stream, answered as they complete,
 /// and completed even if the connect node is gone.
-struct Lane {
-    logic: Arc<dyn Logic>,
+struct SendWorker {
+    logic: Arc<dyn LogicRole>,
     answers: mpsc::Sender<node::SendReply>,
     stop: CancellationToken,
-    work: FuturesUnordered<Work>,
+    work: FuturesUnordered<RunningSend>,
     bytes: usize,
 }
 
-impl Lane {
+impl SendWorker {
     async fn run(mut self, mut requests: Streaming<node::SendRequest>) {
         let stop = self.stop.clone();
         let (mut reading, mut going) = (true, None);
         while reading || !self.work.is_empty() {
-            let room = self.work.len() < IN_FLIGHT && self.bytes < IN_FLIGHT_BYTES;
+            let room = self.work.len() < MAX_SENDS_IN_FLIGHT && self.bytes < MAX_BYTES_IN_FLIGHT;
             // The order of the branches matters. Completed sends first, because each frees room for
             // the next one and its caller waits. Then the stop: the caller is told to send no more,
-            // and reading goes on for `GOING`, because it may have sends on the way. Then the end
+            // and reading goes on for `SHUTDOWN_READ_TIME`, because it may have sends on the way. Then the end
             // of that time. New sends last, only while there is room: an unread stream is the
             // backpressure.
             tokio::select! {
@@ -228,7 +228,7 @@ impl Lane {
                     answer(&self.answers, id, outcome).await;
                 }
                 () = stop.cancelled(), if going.is_none() => {
-                    going = Some(Instant::now() + GOING);
+                    going = Some(Instant::now() + SHUTDOWN_READ_TIME);
                     let word = node::SendReply { closing: true, ..node::SendReply::default() };
                     let _ = self.answers.send(word).await;
                 }
@@ -249,7 +249,7 @@ impl Lane {
             Ok((sender, draft)) => self.logic.send(sender, draft),
             Err(error) => {
                 gimlet_core::error_rated!(%error, "received an unreadable send from a connect node");
-                Sending::done(Err(Refusal::Internal))
+                SendFuture::done(Err(RequestRefusal::Internal))
             }
         };
         self.work
@@ -257,7 +257,11 @@ impl Lane {
     }
 }
 
-async fn answer(answers: &mpsc::Sender<node::SendReply>, id: u64, outcome: Result<Sent, Refusal>) {
+async fn answer(
+    answers: &mpsc::Sender<node::SendReply>,
+    id: u64,
+    outcome: Result<SendReceipt, RequestRefusal>,
+) {
     let mut reply = node::SendReply {
         id,
         ..node::SendReply::default()

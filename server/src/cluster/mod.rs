@@ -1,4 +1,4 @@
-//! Calls between nodes: each seam of core (`Logic`, `Peer`, `Business`) as a gRPC client, and the
+//! Calls between nodes: each seam of core (`LogicRole`, `PeerNodes`, `BusinessBackend`) as a gRPC client, and the
 //! servers of the first two.
 //!
 //! Serves `build`, which uses the remote half of a seam where the role behind it is not in this
@@ -18,8 +18,8 @@ mod refusal;
 mod tests;
 mod tls;
 
-pub(crate) use business_client::{RemoteBusiness, TOKEN_LEFT, WRONG_SECRET};
-pub(crate) use call::{Caller, ClusterId, check_address};
+pub(crate) use business_client::{RemoteBusiness, TOKEN_LEFT_HEADER, WRONG_SECRET_HEADER};
+pub(crate) use call::{ClusterId, NodeCredentials, check_address};
 pub(crate) use connect_server::ConnectServer;
 pub(crate) use logic_client::RemoteLogic;
 pub(crate) use logic_server::LogicServer;

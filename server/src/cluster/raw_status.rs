@@ -13,11 +13,11 @@ use tonic::transport::{Channel, Error};
 use tonic::{Code, Status};
 use tower::Service;
 
-const COPY: HeaderName = HeaderName::from_static("gimlet-raw-status");
+const RAW_STATUS_HEADER: HeaderName = HeaderName::from_static("gimlet-raw-status");
 
 /// Returns the number that was on the wire.
 pub(super) fn code(status: &Status) -> i32 {
-    let raw = status.metadata().get(COPY.as_str());
+    let raw = status.metadata().get(RAW_STATUS_HEADER.as_str());
     raw.and_then(|value| value.to_str().ok()?.parse().ok())
         .unwrap_or(status.code() as i32)
 }
@@ -27,7 +27,7 @@ fn copy(headers: &mut HeaderMap) {
         && Code::from_bytes(number.as_bytes()) == Code::Unknown
     {
         let number = number.clone();
-        headers.insert(COPY, number);
+        headers.insert(RAW_STATUS_HEADER, number);
     }
 }
 
@@ -49,15 +49,15 @@ impl Service<Request<Body>> for RawStatus {
         Box::pin(async move {
             let mut answer = answer.await?;
             copy(answer.headers_mut());
-            Ok(answer.map(|body| Body::new(Trailers(body))))
+            Ok(answer.map(|body| Body::new(RawStatusBody(body))))
         })
     }
 }
 
 /// A body whose trailers keep their number.
-struct Trailers(Body);
+struct RawStatusBody(Body);
 
-impl http_body::Body for Trailers {
+impl http_body::Body for RawStatusBody {
     type Data = Bytes;
     type Error = Status;
 

@@ -5,44 +5,44 @@ use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, GroupId, UserId};
 use gimlet_proto::node::refusal::Why;
 use gimlet_proto::node::{self, Plain};
 
 /// Different fixed texts that are remembered; the program has a few dozen.
-const TEXTS: usize = 512;
+const MAX_TEXTS: usize = 512;
 /// Most bytes of such a text.
-const TEXT: usize = 1_024;
+const MAX_TEXT_BYTES: usize = 1_024;
 
 /// Encodes a refusal for the wire.
-pub(super) fn encode(refusal: Refusal) -> node::Refusal {
+pub(super) fn encode(refusal: RequestRefusal) -> node::Refusal {
     let (mut busy_us, mut backlog) = (0, false);
     let why = match refusal {
-        Refusal::Unauthorized(text) => Why::Unauthorized(text.into()),
-        Refusal::BadRequest(text) => Why::BadRequest(text),
-        Refusal::BadCode => Why::BadCode(Plain {}),
-        Refusal::NotInGroup(group) => Why::NotInGroup(group.get()),
-        Refusal::NoSuchGroup(group) => Why::NoSuchGroup(group.get()),
-        Refusal::NoSuchDevice(device) => Why::NoSuchDevice(device.get()),
-        Refusal::AlreadyFriends(user) => Why::AlreadyFriends(user.get()),
-        Refusal::NoSuchUser(user) => Why::NoSuchUser(user.get()),
-        Refusal::Forbidden(text) => Why::Forbidden(text.into()),
-        Refusal::Conflict => Why::Conflict(Plain {}),
-        Refusal::RateLimited { retry_after } => Why::RateLimitedUs(micros(retry_after)),
-        Refusal::Busy { retry_after } => {
+        RequestRefusal::Unauthorized(text) => Why::Unauthorized(text.into()),
+        RequestRefusal::BadRequest(text) => Why::BadRequest(text),
+        RequestRefusal::BadCode => Why::BadCode(Plain {}),
+        RequestRefusal::NotInGroup(group) => Why::NotInGroup(group.get()),
+        RequestRefusal::NoSuchGroup(group) => Why::NoSuchGroup(group.get()),
+        RequestRefusal::NoSuchDevice(device) => Why::NoSuchDevice(device.get()),
+        RequestRefusal::AlreadyFriends(user) => Why::AlreadyFriends(user.get()),
+        RequestRefusal::NoSuchUser(user) => Why::NoSuchUser(user.get()),
+        RequestRefusal::Forbidden(text) => Why::Forbidden(text.into()),
+        RequestRefusal::Conflict => Why::Conflict(Plain {}),
+        RequestRefusal::RateLimited { retry_after } => Why::RateLimitedUs(micros(retry_after)),
+        RequestRefusal::Busy { retry_after } => {
             busy_us = micros(retry_after).max(1);
             Why::Unavailable(Plain {})
         }
-        Refusal::Backlog { retry_after } => {
+        RequestRefusal::Backlog { retry_after } => {
             backlog = true;
             Why::RateLimitedUs(micros(retry_after))
         }
-        Refusal::Exhausted(text) => Why::Exhausted(text),
-        Refusal::Unavailable => Why::Unavailable(Plain {}),
-        Refusal::Unknown => Why::Unknown(Plain {}),
-        Refusal::Unsupported(text) => Why::Unsupported(text.into()),
-        Refusal::Internal => Why::Internal(Plain {}),
+        RequestRefusal::Exhausted(text) => Why::Exhausted(text),
+        RequestRefusal::Unavailable => Why::Unavailable(Plain {}),
+        RequestRefusal::Unknown => Why::Unknown(Plain {}),
+        RequestRefusal::Unsupported(text) => Why::Unsupported(text.into()),
+        RequestRefusal::Internal => Why::Internal(Plain {}),
     };
     let why = Some(why);
     node::Refusal {
@@ -57,41 +57,41 @@ fn micros(time: Duration) -> u64 {
 }
 
 /// Decodes a refusal from the wire; an invalid one is a fault of the server.
-pub(super) fn decode(refusal: node::Refusal) -> Refusal {
+pub(super) fn decode(refusal: node::Refusal) -> RequestRefusal {
     let group = |raw| GroupId::new(raw);
     let user = |raw| UserId::new(raw);
     let decoded = match refusal.why {
         None => None,
         Some(why) => match why {
-            Why::Unauthorized(text) => Some(Refusal::Unauthorized(fixed(text))),
-            Why::BadRequest(text) => Some(Refusal::BadRequest(text)),
-            Why::BadCode(_) => Some(Refusal::BadCode),
-            Why::NotInGroup(raw) => group(raw).map(Refusal::NotInGroup),
-            Why::NoSuchGroup(raw) => group(raw).map(Refusal::NoSuchGroup),
-            Why::NoSuchDevice(raw) => DeviceId::new(raw).map(Refusal::NoSuchDevice),
-            Why::AlreadyFriends(raw) => user(raw).map(Refusal::AlreadyFriends),
-            Why::NoSuchUser(raw) => user(raw).map(Refusal::NoSuchUser),
-            Why::Forbidden(text) => Some(Refusal::Forbidden(fixed(text))),
-            Why::Conflict(_) => Some(Refusal::Conflict),
-            Why::RateLimitedUs(us) if refusal.backlog => Some(Refusal::Backlog {
+            Why::Unauthorized(text) => Some(RequestRefusal::Unauthorized(fixed(text))),
+            Why::BadRequest(text) => Some(RequestRefusal::BadRequest(text)),
+            Why::BadCode(_) => Some(RequestRefusal::BadCode),
+            Why::NotInGroup(raw) => group(raw).map(RequestRefusal::NotInGroup),
+            Why::NoSuchGroup(raw) => group(raw).map(RequestRefusal::NoSuchGroup),
+            Why::NoSuchDevice(raw) => DeviceId::new(raw).map(RequestRefusal::NoSuchDevice),
+            Why::AlreadyFriends(raw) => user(raw).map(RequestRefusal::AlreadyFriends),
+            Why::NoSuchUser(raw) => user(raw).map(RequestRefusal::NoSuchUser),
+            Why::Forbidden(text) => Some(RequestRefusal::Forbidden(fixed(text))),
+            Why::Conflict(_) => Some(RequestRefusal::Conflict),
+            Why::RateLimitedUs(us) if refusal.backlog => Some(RequestRefusal::Backlog {
                 retry_after: Duration::from_micros(us),
             }),
-            Why::RateLimitedUs(us) => Some(Refusal::RateLimited {
+            Why::RateLimitedUs(us) => Some(RequestRefusal::RateLimited {
                 retry_after: Duration::from_micros(us),
             }),
-            Why::Exhausted(text) => Some(Refusal::Exhausted(text)),
-            Why::Unavailable(_) if refusal.busy_us > 0 => Some(Refusal::Busy {
+            Why::Exhausted(text) => Some(RequestRefusal::Exhausted(text)),
+            Why::Unavailable(_) if refusal.busy_us > 0 => Some(RequestRefusal::Busy {
                 retry_after: Duration::from_micros(refusal.busy_us),
             }),
-            Why::Unavailable(_) => Some(Refusal::Unavailable),
-            Why::Unknown(_) => Some(Refusal::Unknown),
-            Why::Unsupported(text) => Some(Refusal::Unsupported(fixed(text))),
-            Why::Internal(_) => Some(Refusal::Internal),
+            Why::Unavailable(_) => Some(RequestRefusal::Unavailable),
+            Why::Unknown(_) => Some(RequestRefusal::Unknown),
+            Why::Unsupported(text) => Some(RequestRefusal::Unsupported(fixed(text))),
+            Why::Internal(_) => Some(RequestRefusal::Internal),
         },
     };
     decoded.unwrap_or_else(|| {
         gimlet_core::error_rated!("a node refused with a reason unknown to this version");
-        Refusal::Internal
+        RequestRefusal::Internal
     })
 }
 
@@ -99,12 +99,12 @@ pub(super) fn decode(refusal: node::Refusal) -> Refusal {
 /// text is leaked once. Their number and length are bounded, since the other node's program has no
 /// more than a few dozen of them.
 fn fixed(text: String) -> &'static str {
-    static KNOWN: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    static LEAKED_TEXTS: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
+    let mut known = LEAKED_TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(text) = known.get(text.as_str()) {
         return text;
     }
-    if known.len() >= TEXTS || text.len() > TEXT {
+    if known.len() >= MAX_TEXTS || text.len() > MAX_TEXT_BYTES {
         return "refused by another node";
     }
     let text: &'static str = Box::leak(text.into_boxed_str());
@@ -117,44 +117,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_changes_on_the_way() {
+    fn a_refusal_survives_the_round_trip() {
         let group = GroupId::new(7).unwrap();
         let device = DeviceId::new(8).unwrap();
         let user = UserId::new(u64::try_from(i64::MAX).unwrap()).unwrap();
         let all = [
-            Refusal::Unauthorized("the token is wrong"),
-            Refusal::bad("mentions: at most 200"),
-            Refusal::BadCode,
-            Refusal::NotInGroup(group),
-            Refusal::NoSuchGroup(group),
-            Refusal::NoSuchDevice(device),
-            Refusal::AlreadyFriends(user),
-            Refusal::NoSuchUser(user),
-            Refusal::Forbidden("the last admin cannot leave"),
-            Refusal::Conflict,
-            Refusal::RateLimited {
+            RequestRefusal::Unauthorized("the token is wrong"),
+            RequestRefusal::bad("mentions: at most 200"),
+            RequestRefusal::BadCode,
+            RequestRefusal::NotInGroup(group),
+            RequestRefusal::NoSuchGroup(group),
+            RequestRefusal::NoSuchDevice(device),
+            RequestRefusal::AlreadyFriends(user),
+            RequestRefusal::NoSuchUser(user),
+            RequestRefusal::Forbidden("the last admin cannot leave"),
+            RequestRefusal::Conflict,
+            RequestRefusal::RateLimited {
                 retry_after: Duration::from_micros(1_234_567),
             },
-            Refusal::Exhausted("the server's storage is full".into()),
-            Refusal::Busy {
+            RequestRefusal::Exhausted("the server's storage is full".into()),
+            RequestRefusal::Busy {
                 retry_after: Duration::from_micros(250_001),
             },
-            Refusal::Backlog {
+            RequestRefusal::Backlog {
                 retry_after: Duration::from_millis(3),
             },
-            Refusal::Unavailable,
-            Refusal::Unknown,
-            Refusal::Unsupported("not here"),
-            Refusal::Internal,
+            RequestRefusal::Unavailable,
+            RequestRefusal::Unknown,
+            RequestRefusal::Unsupported("not here"),
+            RequestRefusal::Internal,
         ];
         for refusal in all {
             assert_eq!(decode(encode(refusal.clone())), refusal);
         }
-        assert_eq!(decode(node::Refusal::default()), Refusal::Internal);
+        assert_eq!(decode(node::Refusal::default()), RequestRefusal::Internal);
         let nobody = node::Refusal {
             why: Some(Why::NoSuchUser(0)),
             ..node::Refusal::default()
         };
-        assert_eq!(decode(nobody), Refusal::Internal);
+        assert_eq!(decode(nobody), RequestRefusal::Internal);
     }
 }

@@ -8,11 +8,11 @@ mod rolling;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use gimlet_core::business::Open;
+use gimlet_core::business::OpenBusiness;
 use gimlet_core::id::{DeviceId, UserId};
-use gimlet_core::message::Sender;
-use gimlet_core::node::{Node, NodeBuilder};
-use gimlet_core::store::Stores;
+use gimlet_core::message::MessageSender;
+use gimlet_core::node::{NodeBuilder, RunningNode};
+use gimlet_core::store::StoreSet;
 use gimlet_proto::node::connect_node_server::ConnectNodeServer;
 use gimlet_proto::node::logic_node_server::LogicNodeServer;
 use tokio::net::TcpListener;
@@ -22,7 +22,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use super::{Caller, ClusterId, ConnectServer, LogicServer};
+use super::{ClusterId, ConnectServer, LogicServer, NodeCredentials};
 
 fn user(n: u64) -> UserId {
     UserId::new(n).unwrap()
@@ -32,30 +32,30 @@ fn device(n: u64) -> DeviceId {
     DeviceId::new(n).unwrap()
 }
 
-fn phone(n: u64) -> Sender {
-    Sender::User {
+fn phone(n: u64) -> MessageSender {
+    MessageSender::User {
         user: user(n),
         device: DeviceId::new(n * 10),
     }
 }
 
-fn caller() -> Caller {
-    Caller::new(None, ClusterId::default()).unwrap()
+fn caller() -> NodeCredentials {
+    NodeCredentials::new(None, ClusterId::default()).unwrap()
 }
 
 /// A whole node over these stores.
-fn node(stores: &Stores) -> Node {
-    NodeBuilder::new(stores.clone(), Arc::new(Open)).start()
+fn node(stores: &StoreSet) -> RunningNode {
+    NodeBuilder::new(stores.clone(), Arc::new(OpenBusiness)).start()
 }
 
 /// A gRPC server that can be stopped.
-struct Served {
+struct TestGrpcServer {
     addr: SocketAddr,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
-impl Served {
+impl TestGrpcServer {
     async fn routes(make: impl FnOnce(&TaskTracker, &CancellationToken) -> Routes) -> Self {
         Self::at("127.0.0.1:0".parse().unwrap(), make).await
     }
@@ -78,7 +78,7 @@ impl Served {
         Self { addr, tasks, stop }
     }
 
-    async fn logic(logic: Arc<dyn gimlet_core::logic::Logic>) -> Self {
+    async fn logic(logic: Arc<dyn gimlet_core::logic::LogicRole>) -> Self {
         Self::routes(|tasks, stop| {
             let server = LogicServer::new(logic, ClusterId::default(), tasks.clone(), stop.clone());
             Routes::new(LogicNodeServer::new(server))

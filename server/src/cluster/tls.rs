@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use gimlet_listen::pem::{self, PemError, PemFile, Reload, Reloadable};
+use gimlet_listen::pem::{self, PemError, PemFile, ReloadFiles, ReloadablePem};
 use gimlet_listen::tls::provider;
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -32,7 +32,7 @@ pub(crate) struct NodeFiles {
 /// TLS of the calls to other nodes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeTls {
-    config: Arc<Reloadable<ClientConfig>>,
+    config: Arc<ReloadablePem<ClientConfig>>,
     /// The name in every node's certificate; otherwise the host of its address is expected there.
     name: Option<ServerName<'static>>,
 }
@@ -47,7 +47,7 @@ impl NodeTls {
         name: Option<ServerName<'static>>,
     ) -> Result<Self, PemError> {
         let NodeFiles { ca, cert, key } = files;
-        let config = Reloadable::load(vec![ca, cert, key], build)?;
+        let config = ReloadablePem::load(vec![ca, cert, key], build)?;
         Ok(Self {
             config: Arc::new(config),
             name,
@@ -55,7 +55,7 @@ impl NodeTls {
     }
 
     /// Returns the handle that loads the files again.
-    pub(crate) fn reload_handle(&self) -> Arc<dyn Reload> {
+    pub(crate) fn reload_handle(&self) -> Arc<dyn ReloadFiles> {
         Arc::clone(&self.config) as _
     }
 
@@ -112,9 +112,9 @@ mod tests {
     use std::net::SocketAddr;
     use std::path::Path;
 
-    use gimlet_listen::admission::Admission;
+    use gimlet_listen::admission::ConnectionLimiter;
     use gimlet_listen::tls::ServerFiles;
-    use gimlet_listen::{Alpn, Entrance, ServerTls};
+    use gimlet_listen::{AlpnProtocols, ListenerEntrance, ServerTls};
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     use tokio::net::TcpListener;
     use tokio_util::task::TaskTracker;
@@ -122,8 +122,8 @@ mod tests {
     use tonic_health::pb::health_client::HealthClient;
 
     use super::*;
-    use crate::accept::{self, Ends};
-    use crate::cluster::{Caller, ClusterId};
+    use crate::accept::{self, StopTokens};
+    use crate::cluster::{ClusterId, NodeCredentials};
 
     /// Writes an authority, and a certificate that it has signed for this name.
     fn write(folder: &Path, name: &str) {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     /// Serves gRPC's health service to callers with a certificate of this folder's authority.
-    async fn serve(folder: &Path, tasks: &TaskTracker, ends: &Ends) -> SocketAddr {
+    async fn serve(folder: &Path, tasks: &TaskTracker, ends: &StopTokens) -> SocketAddr {
         let NodeFiles { ca, cert, key } = files(folder);
         let client_ca = Some(ca);
         let tls = ServerTls::load(ServerFiles {
@@ -167,9 +167,9 @@ mod tests {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let entrance = Entrance {
-            tls: Some(tls.unwrap().listener(Alpn::Http2)),
-            ..Entrance::plain(listener, Admission::new(10, 10))
+        let entrance = ListenerEntrance {
+            tls: Some(tls.unwrap().listener(AlpnProtocols::Http2)),
+            ..ListenerEntrance::plain(listener, ConnectionLimiter::new(10, 10))
         };
         let incoming = accept::incoming(entrance, tasks, ends.clone(), Arc::default());
         let (_reporter, health) = tonic_health::server::health_reporter();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     async fn answers(tls: Option<NodeTls>, address: &str) -> bool {
-        let caller = Caller::new(None, ClusterId::default()).unwrap();
+        let caller = NodeCredentials::new(None, ClusterId::default()).unwrap();
         let channel = caller.with_tls(tls).channel(address).unwrap();
         let mut client = HealthClient::new(channel);
         client.check(HealthCheckRequest::default()).await.is_ok()
@@ -192,7 +192,7 @@ mod tests {
         let (here, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         write(here.path(), "nodes.gimlet.internal");
         write(other.path(), "nodes.gimlet.internal");
-        let (tasks, ends) = (TaskTracker::new(), Ends::default());
+        let (tasks, ends) = (TaskTracker::new(), StopTokens::default());
         let addr = serve(here.path(), &tasks, &ends).await.to_string();
         let name = || ServerName::try_from("nodes.gimlet.internal").ok();
         let ours = NodeTls::load(files(here.path()), name()).unwrap();
@@ -209,7 +209,7 @@ mod tests {
         assert!(!answers(Some(uninvited), &addr).await);
         assert!(!answers(None, &addr).await);
         ends.stop.cancel();
-        ends.cut.cancel();
+        ends.force_close.cancel();
         tasks.close();
         tasks.wait().await;
     }

@@ -8,28 +8,28 @@ use gimlet_core::memory::RoomBounds;
 
 use super::Config;
 use super::codec::without_password;
-use super::load::{ConfigError, Problem, env_name};
+use super::load::{ConfigError, ConfigProblem, env_name};
 #[cfg(feature = "cli")]
 use super::log_level;
-use super::sections::{CodeVerifier, Role, StorageKind};
-use crate::cluster::{Caller, ClusterId, check_address};
-use gimlet_transport::origins::Origins;
+use super::sections::{CodeVerifier, NodeRole, StorageKind};
+use crate::cluster::{ClusterId, NodeCredentials, check_address};
+use gimlet_transport::origins::AllowedOrigins;
 
 /// A legal setting that an operator should know of: logged as a warning at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Notice(pub &'static str);
+pub struct ConfigNotice(pub &'static str);
 
 /// Bytes that a message's content may have in a frame, less what surrounds it there: envelope,
 /// profile, seq.
-const CONTENT_MAX: usize = 60 * 1024;
+const MAX_CONTENT_BYTES: usize = 60 * 1024;
 
 /// The smallest page cache of sled: below it every read goes to the file.
-const LEAST_CACHE: u64 = 1 << 20;
+const MIN_CACHE_BYTES: u64 = 1 << 20;
 
 impl Config {
     /// Refuses a configuration that cannot work or must not run; returns the notices for the
     /// operator.
-    pub fn check(&self) -> Result<Vec<Notice>, ConfigError> {
+    pub fn check(&self) -> Result<Vec<ConfigNotice>, ConfigError> {
         let mut problems = Vec::new();
         self.check_roles_and_cluster(&mut problems);
         self.check_storage(&mut problems);
@@ -46,7 +46,7 @@ impl Config {
             return Ok(self.notices());
         }
         Err(ConfigError(
-            problems.into_iter().map(Problem::Refused).collect(),
+            problems.into_iter().map(ConfigProblem::Refused).collect(),
         ))
     }
 
@@ -60,8 +60,11 @@ impl Config {
 
     fn check_roles_and_cluster(&self, problems: &mut Vec<String>) {
         let has = |role| self.roles.has(role);
-        let (connect, logic, business) =
-            (has(Role::Connect), has(Role::Logic), has(Role::Business));
+        let (connect, logic, business) = (
+            has(NodeRole::Connect),
+            has(NodeRole::Logic),
+            has(NodeRole::Business),
+        );
         let clustered = self.storage.kind == StorageKind::Mysql;
         let together = connect && logic;
         if !(clustered || together) {
@@ -111,7 +114,7 @@ impl Config {
                 }
             }
         }
-        if let Err(right) = Caller::new(cluster.secret.as_ref(), ClusterId::default()) {
+        if let Err(right) = NodeCredentials::new(cluster.secret.as_ref(), ClusterId::default()) {
             problems.push(format!("cluster.secret cannot be sent: {right}"));
         }
         if clustered && connect && cluster.advertise.is_none() {
@@ -179,7 +182,7 @@ impl Config {
                     .into(),
             ),
             StorageKind::Sled | StorageKind::Memory => {
-                if storage.cache < LEAST_CACHE {
+                if storage.cache < MIN_CACHE_BYTES {
                     problems.push(format!(
                         "storage.cache = {}: it is a number of bytes; write at least \"1MiB\"",
                         storage.cache
@@ -258,7 +261,7 @@ impl Config {
 
     fn check_origins(&self, problems: &mut Vec<String>) {
         for origin in &self.http.origins {
-            if let Err(right) = Origins::check(origin) {
+            if let Err(right) = AllowedOrigins::check(origin) {
                 problems.push(format!(
                     "http.origins has \"{origin}\", which is not {right}"
                 ));
@@ -267,7 +270,8 @@ impl Config {
     }
 
     fn check_verifier(&self, problems: &mut Vec<String>) {
-        if self.roles.has(Role::Business) && self.business.code_verifier == CodeVerifier::Unset {
+        if self.roles.has(NodeRole::Business) && self.business.code_verifier == CodeVerifier::Unset
+        {
             problems.push(format!(
                 "business.code_verifier is not set, and any configuration must name a checker \
                  of verification codes; set {} to dev (development on this machine: 000000 signs in \
@@ -323,9 +327,9 @@ impl Config {
             ..
         } = &self.limits.node;
         let bounds = [
-            ("content", *content, 1, CONTENT_MAX),
+            ("content", *content, 1, MAX_CONTENT_BYTES),
             ("page_items", *page_items, 1, 50),
-            ("page_bytes", *page_bytes, 1, CONTENT_MAX),
+            ("page_bytes", *page_bytes, 1, MAX_CONTENT_BYTES),
             ("send_queue", *send_queue, 1, 1 << 20),
             ("send_queue_bytes", *send_queue_bytes, 1 << 20, 1 << 40),
             ("send_rate", *send_rate as usize, 1, 1 << 30),
@@ -333,7 +337,7 @@ impl Config {
             ("request_rate", *request_rate as usize, 1, 1 << 30),
             ("request_burst", *request_burst as usize, 1, 1 << 30),
             ("parallel_reads", *parallel_reads, 1, 4_096),
-            ("outbox_bytes", *outbox_bytes, CONTENT_MAX, 1 << 30),
+            ("outbox_bytes", *outbox_bytes, MAX_CONTENT_BYTES, 1 << 30),
             ("list_page", *list_page, 1, 1_000),
             ("group_members", *group_members, 1, 1_000_000),
             (
@@ -389,35 +393,35 @@ impl Config {
         }
     }
 
-    fn notices(&self) -> Vec<Notice> {
+    fn notices(&self) -> Vec<ConfigNotice> {
         let mut notices = Vec::new();
         match &self.business.code_verifier {
-            CodeVerifier::Development => notices.push(Notice(
+            CodeVerifier::Development => notices.push(ConfigNotice(
                 "development run: 000000 signs in any phone number and uploads need no sign-in, so \
                  requests through a proxy are refused; set business.code_verifier before anyone \
                  else can reach this server",
             )),
-            _ if !self.roles.has(Role::Business) => {}
-            CodeVerifier::Fixed(_) => notices.push(Notice(
+            _ if !self.roles.has(NodeRole::Business) => {}
+            CodeVerifier::Fixed(_) => notices.push(ConfigNotice(
                 "business.code_verifier is fixed: anyone who knows the code can sign in as any user",
             )),
             CodeVerifier::Unset | CodeVerifier::Http(_) => {}
         }
         if self.service_links {
-            notices.push(Notice(
+            notices.push(ConfigNotice(
                 "variables of a Kubernetes service or Docker link named gimlet are not \
                  configuration and were ignored; enableServiceLinks: false keeps them out of a pod",
             ));
         }
         #[cfg(feature = "cli")]
         if log_level::is_partial(&self.log.level) {
-            notices.push(Notice(
+            notices.push(ConfigNotice(
                 "log.level names targets only: nothing else is logged; begin it with info for the \
                  rest",
             ));
         }
         if self.compat.fixed_token {
-            notices.push(Notice(
+            notices.push(ConfigNotice(
                 "compat.fixed_token is on: every user's token is \"0\" and anyone can act as \
                  any user; use it for gim's old test clients only",
             ));
@@ -426,13 +430,13 @@ impl Config {
             addr.ip().is_unspecified() || addr.ip().is_loopback() && !self.is_development()
         };
         if self.opened().http.is_some_and(unreachable) && self.http.public_url.is_none() {
-            notices.push(Notice(
+            notices.push(ConfigNotice(
                 "http.public_url is not set: the addresses of uploaded files will not be reachable; \
                  set it to the address at which clients reach the http listener",
             ));
         }
         if self.storage.kind == StorageKind::Memory {
-            notices.push(Notice(
+            notices.push(ConfigNotice(
                 "storage is in memory: all data is lost when this process ends",
             ));
         }
@@ -442,7 +446,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Role, Roles, Secret};
+    use super::super::{NodeRole, NodeRoles, SecretString};
     use super::*;
 
     fn development() -> Config {
@@ -464,7 +468,7 @@ mod tests {
         let mut config = Config::default();
         config.listen.tcp = "0.0.0.0:8080".parse().ok();
         config.tls.terminated_elsewhere = true;
-        config.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
+        config.business.code_verifier = CodeVerifier::Fixed(SecretString::new("1"));
         assert!(
             config
                 .check()
@@ -494,7 +498,7 @@ mod tests {
             "{text}"
         );
         let mut config = Config::default();
-        config.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
+        config.business.code_verifier = CodeVerifier::Fixed(SecretString::new("1"));
         let notices = config.check().unwrap();
         assert!(!config.is_development());
         // Behind a proxy, clients cannot reach 127.0.0.1: the addresses of uploads would be wrong.
@@ -504,13 +508,13 @@ mod tests {
     #[test]
     fn internal_services_off_loopback_need_a_secret() {
         let open = |c: &mut Config| {
-            c.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
+            c.business.code_verifier = CodeVerifier::Fixed(SecretString::new("1"));
             c.listen.internal = "0.0.0.0:50000".parse().ok();
         };
         assert!(refusal(open).contains("GIMLET_CLUSTER__SECRET"));
         let mut config = Config::default();
         open(&mut config);
-        config.cluster.secret = Some(Secret::new("s"));
+        config.cluster.secret = Some(SecretString::new("s"));
         config.tls.terminated_elsewhere = true;
         assert!(config.check().is_ok());
     }
@@ -526,7 +530,7 @@ mod tests {
 
     #[test]
     fn what_this_build_cannot_do_is_refused() {
-        assert!(refusal(|c| c.roles = Roles(vec![Role::Logic])).contains("one process"));
+        assert!(refusal(|c| c.roles = NodeRoles(vec![NodeRole::Logic])).contains("one process"));
         assert!(refusal(|c| c.cluster.advertise = Some("a:1".into())).contains("mysql"));
         assert!(refusal(|c| c.limits.node.content = 1 << 20).contains("limits.content"));
         assert!(refusal(|c| c.http.public_url = Some("files".into())).contains("https://"));
@@ -546,8 +550,8 @@ mod tests {
         assert!(text.contains("GIMLET_STORAGE__REDIS_URL"), "{text}");
         let connect = |c: &mut Config| {
             c.storage.kind = StorageKind::Mysql;
-            c.storage.redis_url = Some(Secret::new("redis://127.0.0.1:6379/0"));
-            c.roles = Roles(vec![Role::Connect]);
+            c.storage.redis_url = Some(SecretString::new("redis://127.0.0.1:6379/0"));
+            c.roles = NodeRoles(vec![NodeRole::Connect]);
         };
         let text = refusal(connect);
         assert!(
@@ -574,7 +578,7 @@ mod tests {
     #[test]
     fn a_business_server_of_ones_own_needs_no_cluster() {
         let mut config = Config {
-            roles: Roles(vec![Role::Connect, Role::Logic]),
+            roles: NodeRoles(vec![NodeRole::Connect, NodeRole::Logic]),
             ..Config::default()
         };
         assert!(

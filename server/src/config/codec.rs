@@ -9,15 +9,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use gimlet_listen::forwarded::ForwardedHeader;
 
 use super::sections::{
-    CodeVerifier, Direct, Durability, GroupAdd, Listener, LogFormat, Role, Roles, RoomPush,
-    StorageKind, SyncFromZero,
+    CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole, NodeRoles, RoomPush,
+    StorageDurability, StorageKind, SyncFromZero,
 };
 
 /// A value that is never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct SecretString(String);
 
-impl Secret {
+impl SecretString {
     /// Wraps a value.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
@@ -30,7 +30,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
@@ -226,28 +226,28 @@ pub(super) fn without_password(url: &str) -> String {
 
 /// Secrets: not set when empty, shown as `***`.
 pub(super) mod secret {
-    use super::Secret;
+    use super::SecretString;
 
     #[expect(clippy::unnecessary_wraps, reason = "every codec can fail")]
-    pub(in crate::config) fn parse(text: &str) -> Result<Option<Secret>, String> {
+    pub(in crate::config) fn parse(text: &str) -> Result<Option<SecretString>, String> {
         // A secret that is mounted as a file often ends with a newline.
         let text = text.trim_end_matches(['\r', '\n']);
-        Ok((!text.is_empty()).then(|| Secret::new(text)))
+        Ok((!text.is_empty()).then(|| SecretString::new(text)))
     }
 
     #[expect(clippy::ref_option, reason = "every codec shows a reference")]
-    pub(in crate::config) fn show(value: &Option<Secret>) -> String {
+    pub(in crate::config) fn show(value: &Option<SecretString>) -> String {
         value.as_ref().map_or("", |_| "***").to_owned()
     }
 }
 
 /// Addresses with a password in them: shown with the password masked.
 pub(super) mod secret_url {
-    use super::Secret;
+    use super::SecretString;
     pub(in crate::config) use super::secret::parse;
 
     #[expect(clippy::ref_option, reason = "every codec shows a reference")]
-    pub(in crate::config) fn show(value: &Option<Secret>) -> String {
+    pub(in crate::config) fn show(value: &Option<SecretString>) -> String {
         let urls = value.iter().flat_map(|urls| urls.reveal().split(','));
         let shown: Vec<_> = urls.map(super::password_masked).collect();
         shown.join(",")
@@ -377,7 +377,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 /// The checker of verification codes: `dev`, `fixed:CODE`, or an HTTP address; empty is not set.
 pub(super) mod verifier {
-    use super::{CodeVerifier, Secret};
+    use super::{CodeVerifier, SecretString};
 
     pub(in crate::config) fn parse(text: &str) -> Result<CodeVerifier, String> {
         let text = text.trim();
@@ -391,7 +391,7 @@ pub(super) mod verifier {
             if code.is_empty() {
                 return Err("write the code after fixed:, for example fixed:248163".into());
             }
-            return Ok(CodeVerifier::Fixed(Secret::new(code)));
+            return Ok(CodeVerifier::Fixed(SecretString::new(code)));
         }
         if text.starts_with("http://") {
             return Ok(CodeVerifier::Http(text.to_owned()));
@@ -417,15 +417,15 @@ pub(super) mod verifier {
 }
 
 /// An enum whose values have fixed names.
-pub(super) trait Choice: Copy + PartialEq + 'static {
+pub(super) trait NamedChoice: Copy + PartialEq + 'static {
     const NAMES: &'static [(&'static str, Self)];
 }
 
 /// One of a fixed set of names.
 pub(super) mod choice {
-    use super::Choice;
+    use super::NamedChoice;
 
-    pub(in crate::config) fn parse<T: Choice>(text: &str) -> Result<T, String> {
+    pub(in crate::config) fn parse<T: NamedChoice>(text: &str) -> Result<T, String> {
         T::NAMES
             .iter()
             .find(|(name, _)| *name == text.trim())
@@ -436,7 +436,7 @@ pub(super) mod choice {
             })
     }
 
-    pub(in crate::config) fn show<T: Choice>(value: &T) -> String {
+    pub(in crate::config) fn show<T: NamedChoice>(value: &T) -> String {
         T::NAMES
             .iter()
             .find(|(_, known)| known == value)
@@ -447,9 +447,9 @@ pub(super) mod choice {
 
 /// Some of a fixed set of names, separated by commas; empty is none of them.
 pub(super) mod choices {
-    use super::{Choice, choice};
+    use super::{NamedChoice, choice};
 
-    pub(in crate::config) fn parse<T: Choice>(text: &str) -> Result<Vec<T>, String> {
+    pub(in crate::config) fn parse<T: NamedChoice>(text: &str) -> Result<Vec<T>, String> {
         let mut found = Vec::new();
         for name in super::items(text) {
             let value = choice::parse::<T>(name)
@@ -461,7 +461,7 @@ pub(super) mod choices {
         Ok(found)
     }
 
-    pub(in crate::config) fn show<T: Choice>(values: &[T]) -> String {
+    pub(in crate::config) fn show<T: NamedChoice>(values: &[T]) -> String {
         let names: Vec<_> = values.iter().map(choice::show).collect();
         names.join(",")
     }
@@ -469,13 +469,13 @@ pub(super) mod choices {
 
 /// Networks, separated by commas.
 pub(super) mod networks {
-    use gimlet_listen::Network;
+    use gimlet_listen::TrustedNetwork;
 
-    pub(in crate::config) fn parse(text: &str) -> Result<Vec<Network>, String> {
+    pub(in crate::config) fn parse(text: &str) -> Result<Vec<TrustedNetwork>, String> {
         super::items(text).map(str::parse).collect()
     }
 
-    pub(in crate::config) fn show(value: &[Network]) -> String {
+    pub(in crate::config) fn show(value: &[TrustedNetwork]) -> String {
         let all: Vec<String> = value.iter().map(ToString::to_string).collect();
         all.join(",")
     }
@@ -483,39 +483,39 @@ pub(super) mod networks {
 
 macro_rules! names {
     ($($type:ident { $($name:literal => $value:ident),+ })+) => {
-        $(impl Choice for $type {
+        $(impl NamedChoice for $type {
             const NAMES: &'static [(&'static str, Self)] = &[$(($name, Self::$value)),+];
         })+
     };
 }
 names! {
-    Role { "connect" => Connect, "logic" => Logic, "business" => Business }
+    NodeRole { "connect" => Connect, "logic" => Logic, "business" => Business }
     StorageKind { "memory" => Memory, "sled" => Sled, "mysql" => Mysql }
-    Durability { "power" => Power, "process" => Process }
-    Direct { "anyone" => Anyone, "friends" => Friends }
+    StorageDurability { "power" => Power, "process" => Process }
+    DirectPolicy { "anyone" => Anyone, "friends" => Friends }
     GroupAdd { "anyone" => Anyone, "friends" => Friends }
     RoomPush { "anyone" => Anyone, "business" => Business }
     SyncFromZero { "all" => All, "device_ack" => DeviceAck, "user_ack" => UserAck }
-    Listener { "tcp" => Tcp, "ws" => Ws, "http" => Http, "grpc" => Grpc, "ops" => Ops }
+    ListenerName { "tcp" => Tcp, "ws" => Ws, "http" => Http, "grpc" => Grpc, "ops" => Ops }
     ForwardedHeader { "x-forwarded-for" => XForwardedFor, "forwarded" => Forwarded }
     LogFormat { "text" => Text, "json" => Json }
 }
 
 /// Roles, separated by commas.
 pub(super) mod roles {
-    use super::{Roles, choice};
+    use super::{NodeRoles, choice};
 
-    pub(in crate::config) fn parse(text: &str) -> Result<Roles, String> {
+    pub(in crate::config) fn parse(text: &str) -> Result<NodeRoles, String> {
         let roles = super::items(text)
             .map(choice::parse)
             .collect::<Result<Vec<_>, _>>()?;
         if roles.is_empty() {
             return Err("write at least one of: connect, logic, business".into());
         }
-        Ok(Roles(roles))
+        Ok(NodeRoles(roles))
     }
 
-    pub(in crate::config) fn show(value: &Roles) -> String {
+    pub(in crate::config) fn show(value: &NodeRoles) -> String {
         let names: Vec<_> = value.0.iter().map(choice::show).collect();
         names.join(",")
     }
@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_is_told_what_would_be_right() {
+    fn a_bad_value_gets_the_expected_form() {
         assert!(duration::parse("10").unwrap_err().contains("10s"));
         assert!(duration::parse("-1s").unwrap_err().contains("10s"));
         assert!(duration::parse("99999999999999999999s").is_err());

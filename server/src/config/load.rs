@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use super::nearest::nearest;
 use super::sections::CodeVerifier;
 use super::service_link;
-use super::table::{SETTINGS, Setting};
-use super::{Config, Notice};
+use super::table::{ConfigKey, SETTINGS};
+use super::{Config, ConfigNotice};
 
 /// One mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum ConfigProblem {
     /// The file cannot be read.
     #[error("cannot read {}: {reason}; name an existing file with --config", .path.display())]
     Unreadable {
@@ -60,7 +60,7 @@ fn did_you_mean(key: Option<&str>) -> String {
 
 /// All mistakes in the configuration; the exit code is 64.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError(pub Vec<Problem>);
+pub struct ConfigError(pub Vec<ConfigProblem>);
 
 impl std::fmt::Display for ConfigError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -75,16 +75,16 @@ impl std::fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Prefix of the keys in the environment.
-const PREFIX: &str = "GIMLET_";
+const ENV_PREFIX: &str = "GIMLET_";
 /// Prefix of the tests' own variables, which are never configuration.
-const TEST_PREFIX: &str = "GIMLET_TEST_";
+const TEST_ENV_PREFIX: &str = "GIMLET_TEST_";
 
 impl Config {
     /// Reads all layers and checks the result; also returns the notices for the operator.
     pub fn load(
         file: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<(Self, Vec<Notice>), ConfigError> {
+    ) -> Result<(Self, Vec<ConfigNotice>), ConfigError> {
         let config = Self::read(file, env)?;
         let notices = config.check()?;
         Ok((config, notices))
@@ -116,7 +116,7 @@ impl Config {
         let mut problems = Vec::new();
         match text.parse::<toml::Table>() {
             Ok(table) => self.apply_table(&table, &mut problems),
-            Err(error) => problems.push(Problem::NotToml {
+            Err(error) => problems.push(ConfigProblem::NotToml {
                 path: path.to_owned(),
                 // The line itself is left out, because it may contain a secret.
                 reason: match error.span().and_then(|at| text.get(..at.start)) {
@@ -138,12 +138,12 @@ impl Config {
         }
     }
 
-    fn apply_table(&mut self, table: &toml::Table, problems: &mut Vec<Problem>) {
+    fn apply_table(&mut self, table: &toml::Table, problems: &mut Vec<ConfigProblem>) {
         for (key, value) in flatten(table) {
             match find(&key) {
                 Some(setting) => match plain(&value) {
                     Some(text) => self.apply(setting, key, text, problems),
-                    None => problems.push(Problem::BadValue {
+                    None => problems.push(ConfigProblem::BadValue {
                         key,
                         value: if setting.secret {
                             "***".to_owned()
@@ -162,11 +162,11 @@ impl Config {
     fn apply_env(
         &mut self,
         env: impl IntoIterator<Item = (String, String)>,
-        problems: &mut Vec<Problem>,
+        problems: &mut Vec<ConfigProblem>,
     ) -> usize {
         let mut ours: Vec<_> = env
             .into_iter()
-            .filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(TEST_PREFIX))
+            .filter(|(name, _)| name.starts_with(ENV_PREFIX) && !name.starts_with(TEST_ENV_PREFIX))
             .collect();
         ours.sort();
         // A service of this name beside the process is not configuration.
@@ -178,7 +178,7 @@ impl Config {
         let count = ours.len();
         for (name, value) in ours {
             // Once: `GIMLET_GIMLET_LOG__LEVEL` is not the name of `log.level`.
-            let key = name.strip_prefix(PREFIX).unwrap_or(&name);
+            let key = name.strip_prefix(ENV_PREFIX).unwrap_or(&name);
             let key = key.replace("__", ".").to_ascii_lowercase();
             match find(&key) {
                 Some(setting) => self.apply(setting, name, value, problems),
@@ -190,10 +190,10 @@ impl Config {
 
     fn apply(
         &mut self,
-        setting: &Setting,
+        setting: &ConfigKey,
         key: String,
         value: String,
-        problems: &mut Vec<Problem>,
+        problems: &mut Vec<ConfigProblem>,
     ) {
         if let Err(wanted) = (setting.set)(self, &value) {
             let value = if setting.secret {
@@ -201,12 +201,12 @@ impl Config {
             } else {
                 value
             };
-            problems.push(Problem::BadValue { key, value, wanted });
+            problems.push(ConfigProblem::BadValue { key, value, wanted });
         }
     }
 }
 
-fn read_file(config: &mut Config, path: &Path, problems: &mut Vec<Problem>) {
+fn read_file(config: &mut Config, path: &Path, problems: &mut Vec<ConfigProblem>) {
     match std::fs::read_to_string(path) {
         Ok(text) => {
             // Some editors begin a file with a byte order mark.
@@ -215,25 +215,28 @@ fn read_file(config: &mut Config, path: &Path, problems: &mut Vec<Problem>) {
                 problems.extend(found);
             }
         }
-        Err(error) => problems.push(Problem::Unreadable {
+        Err(error) => problems.push(ConfigProblem::Unreadable {
             path: path.to_owned(),
             reason: error.to_string(),
         }),
     }
 }
 
-fn find(key: &str) -> Option<&'static Setting> {
+fn find(key: &str) -> Option<&'static ConfigKey> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
 /// Returns a key's name in the environment.
 pub(crate) fn env_name(key: &str) -> String {
-    format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
+    format!(
+        "{ENV_PREFIX}{}",
+        key.replace('.', "__").to_ascii_uppercase()
+    )
 }
 
-fn unknown(written: &str, key: &str, spell: impl Fn(&str) -> String) -> Problem {
+fn unknown(written: &str, key: &str, spell: impl Fn(&str) -> String) -> ConfigProblem {
     let keys = SETTINGS.iter().map(|setting| setting.key);
-    Problem::UnknownKey {
+    ConfigProblem::UnknownKey {
         key: written.to_owned(),
         meant: nearest(key, keys).map(spell),
     }

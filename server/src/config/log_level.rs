@@ -8,7 +8,7 @@ use super::nearest::nearest;
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// Words of other programs for the same levels.
-const WORDS: [(&str, &str); 14] = [
+const FOREIGN_LEVELS: [(&str, &str); 14] = [
     ("warning", "warn"),
     ("err", "error"),
     ("fatal", "error"),
@@ -78,7 +78,7 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
 
 fn unknown(word: &str, part: &str) -> String {
     let lower = word.to_ascii_lowercase();
-    let known = WORDS.iter().find(|(other, _)| *other == lower);
+    let known = FOREIGN_LEVELS.iter().find(|(other, _)| *other == lower);
     let known = known.map(|(_, level)| *level);
     let meant = known.or_else(|| nearest(&lower, LEVELS.into_iter()));
     if meant.is_none() && part == word && word.contains(['_', ':']) {

@@ -16,14 +16,15 @@ mod service_link;
 mod table;
 mod tls;
 
-pub use check::Notice;
-pub use codec::Secret;
+pub use check::ConfigNotice;
+pub use codec::SecretString;
 pub(crate) use load::env_name;
-pub use load::{ConfigError, Problem};
+pub use load::{ConfigError, ConfigProblem};
 pub use sections::{
-    Business, Cluster, CodeVerifier, Compat, Direct, Durability, GroupAdd, Http, Limits, Listen,
-    Listener, Log, LogFormat, Policy, Proxies, Role, Roles, RoomPush, Stop, Storage, StorageKind,
-    SyncFromZero, Tls,
+    BusinessConfig, ClusterConfig, CodeVerifier, CompatConfig, DirectPolicy, GroupAdd, HttpConfig,
+    LimitsConfig, ListenConfig, ListenerName, LogConfig, LogFormat, NodeRole, NodeRoles,
+    PolicyConfig, ProxyConfig, RoomPush, StopConfig, StorageConfig, StorageDurability, StorageKind,
+    SyncFromZero, TlsConfig,
 };
 
 use std::fmt::Write as _;
@@ -40,33 +41,33 @@ pub struct Config {
     /// Folder of the embedded storage and of uploaded files.
     pub data_dir: PathBuf,
     /// The roles of this process.
-    pub roles: Roles,
+    pub roles: NodeRoles,
     /// Storage engine.
-    pub storage: Storage,
+    pub storage: StorageConfig,
     /// Addresses for clients and backends.
-    pub listen: Listen,
+    pub listen: ListenConfig,
     /// Proxies in front of the listeners.
-    pub proxies: Proxies,
+    pub proxies: ProxyConfig,
     /// Certificate of the listeners, and who encrypts without one.
-    pub tls: Tls,
+    pub tls: TlsConfig,
     /// The built-in business service.
-    pub business: Business,
+    pub business: BusinessConfig,
     /// Upload and download of files.
-    pub http: Http,
+    pub http: HttpConfig,
     /// Switches for gim's old clients.
-    pub compat: Compat,
+    pub compat: CompatConfig,
     /// Rules that each deployment chooses.
-    pub policy: Policy,
+    pub policy: PolicyConfig,
     /// Bounds of what rooms keep.
     pub rooms: RoomBounds,
     /// Bounds of everything else.
-    pub limits: Limits,
+    pub limits: LimitsConfig,
     /// Timing of a stop.
-    pub stop: Stop,
+    pub stop: StopConfig,
     /// Format and level of the log.
-    pub log: Log,
+    pub log: LogConfig,
     /// Other nodes.
-    pub cluster: Cluster,
+    pub cluster: ClusterConfig,
     /// `true` if variables of a service named gimlet were in the environment and were ignored.
     #[doc(hidden)]
     pub service_links: bool,
@@ -76,20 +77,20 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("./data"),
-            roles: Roles::default(),
-            storage: Storage::default(),
-            listen: Listen::default(),
-            proxies: Proxies::default(),
-            tls: Tls::default(),
-            business: Business::default(),
-            http: Http::default(),
-            compat: Compat::default(),
-            policy: Policy::default(),
+            roles: NodeRoles::default(),
+            storage: StorageConfig::default(),
+            listen: ListenConfig::default(),
+            proxies: ProxyConfig::default(),
+            tls: TlsConfig::default(),
+            business: BusinessConfig::default(),
+            http: HttpConfig::default(),
+            compat: CompatConfig::default(),
+            policy: PolicyConfig::default(),
             rooms: RoomBounds::default(),
-            limits: Limits::default(),
-            stop: Stop::default(),
-            log: Log::default(),
-            cluster: Cluster::default(),
+            limits: LimitsConfig::default(),
+            stop: StopConfig::default(),
+            log: LogConfig::default(),
+            cluster: ClusterConfig::default(),
             service_links: false,
         }
     }
@@ -102,14 +103,14 @@ impl Config {
     #[must_use]
     pub fn embedded() -> Self {
         Self {
-            storage: Storage {
+            storage: StorageConfig {
                 kind: StorageKind::Memory,
-                ..Storage::default()
+                ..StorageConfig::default()
             },
-            listen: Listen::any_port(),
-            business: Business {
+            listen: ListenConfig::any_port(),
+            business: BusinessConfig {
                 code_verifier: CodeVerifier::Development,
-                ..Business::default()
+                ..BusinessConfig::default()
             },
             ..Self::default()
         }
@@ -117,7 +118,7 @@ impl Config {
 
     /// Returns the listeners that the roles of this process open.
     #[must_use]
-    pub fn opened(&self) -> Listen {
+    pub fn opened(&self) -> ListenConfig {
         self.listen.of(&self.roles)
     }
 
@@ -125,7 +126,7 @@ impl Config {
     #[must_use]
     pub fn needs_mysql(&self) -> bool {
         self.storage.kind == StorageKind::Mysql
-            && (self.roles.has(Role::Logic) || self.roles.has(Role::Business))
+            && (self.roles.has(NodeRole::Logic) || self.roles.has(NodeRole::Business))
     }
 
     /// Returns the keys whose values differ in another configuration.
@@ -163,9 +164,9 @@ mod tests {
     #[test]
     fn secrets_are_masked() {
         let mut config = Config::default();
-        config.cluster.secret = Some(Secret::new("tr0ub4dor"));
-        config.business.code_verifier = CodeVerifier::Fixed(Secret::new("248163"));
-        config.storage.mysql_url = Some(Secret::new("mysql://root:pass@db/gimlet"));
+        config.cluster.secret = Some(SecretString::new("tr0ub4dor"));
+        config.business.code_verifier = CodeVerifier::Fixed(SecretString::new("248163"));
+        config.storage.mysql_url = Some(SecretString::new("mysql://root:pass@db/gimlet"));
         for text in [config.masked(), format!("{config:?}")] {
             assert!(!text.contains("tr0ub4dor"), "{text}");
             assert!(!text.contains("248163"), "{text}");

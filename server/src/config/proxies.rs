@@ -1,15 +1,15 @@
 //! Proxies in front of the listeners: which are believed, and the rules for that.
 
 use gimlet_listen::TrustedProxies;
-use gimlet_listen::forwarded::Forwarding;
+use gimlet_listen::forwarded::ForwardedHeaders;
 
 use super::Config;
 use super::load::env_name;
 
 impl Config {
     /// Returns the proxies that are believed, and the header that they write.
-    pub(crate) fn forwarding(&self) -> Forwarding {
-        Forwarding {
+    pub(crate) fn forwarding(&self) -> ForwardedHeaders {
+        ForwardedHeaders {
             trusted: TrustedProxies::new(&self.proxies.trusted),
             header: self.proxies.header,
         }
@@ -36,14 +36,14 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CodeVerifier, Listener, Secret};
+    use super::super::{CodeVerifier, ListenerName, SecretString};
     use super::*;
 
     #[test]
     fn proxies_are_believed_by_their_networks_and_never_in_development() {
         let mut config = Config::default();
-        config.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
-        config.proxies.protocol = vec![Listener::Tcp];
+        config.business.code_verifier = CodeVerifier::Fixed(SecretString::new("1"));
+        config.proxies.protocol = vec![ListenerName::Tcp];
         let text = config.check().unwrap_err().to_string();
         assert!(text.contains("GIMLET_LISTEN__TRUSTED_PROXIES"), "{text}");
         config.proxies.trusted = vec!["10.0.0.0/8".parse().unwrap()];

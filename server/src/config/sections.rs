@@ -5,14 +5,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use gimlet_listen::Network;
+use gimlet_listen::TrustedNetwork;
 use gimlet_listen::forwarded::ForwardedHeader;
 
-use super::codec::Secret;
+use super::codec::SecretString;
 
 /// A role that a process can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum NodeRole {
     /// Holds clients' connections.
     Connect,
     /// Sends, syncs, groups.
@@ -23,25 +23,25 @@ pub enum Role {
 
 /// The roles of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roles(pub Vec<Role>);
+pub struct NodeRoles(pub Vec<NodeRole>);
 
-impl Default for Roles {
+impl Default for NodeRoles {
     fn default() -> Self {
-        Self(vec![Role::Connect, Role::Logic, Role::Business])
+        Self(vec![NodeRole::Connect, NodeRole::Logic, NodeRole::Business])
     }
 }
 
-impl Roles {
+impl NodeRoles {
     /// Returns whether this role is one of them.
     #[must_use]
-    pub fn has(&self, role: Role) -> bool {
+    pub fn has(&self, role: NodeRole) -> bool {
         self.0.contains(&role)
     }
 
     /// Returns whether all three roles run here.
     #[must_use]
     pub fn all(&self) -> bool {
-        [Role::Connect, Role::Logic, Role::Business]
+        [NodeRole::Connect, NodeRole::Logic, NodeRole::Business]
             .iter()
             .all(|role| self.0.contains(role))
     }
@@ -60,7 +60,7 @@ pub enum StorageKind {
 
 /// Failures that an answered send survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
+pub enum StorageDurability {
     /// A loss of power.
     Power,
     /// A killed process.
@@ -69,19 +69,19 @@ pub enum Durability {
 
 /// `[storage]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Storage {
+pub struct StorageConfig {
     /// The engine.
     pub kind: StorageKind,
     /// Failures that an answered send survives (sled).
-    pub durability: Durability,
+    pub durability: StorageDurability,
     /// Free space below which sends are refused, in bytes (sled).
     pub min_free: u64,
     /// Bytes of the engine's page cache (sled); the memory it really takes is several times that.
     pub cache: u64,
     /// Address of the MySQL server.
-    pub mysql_url: Option<Secret>,
+    pub mysql_url: Option<SecretString>,
     /// Address of the Redis server.
-    pub redis_url: Option<Secret>,
+    pub redis_url: Option<SecretString>,
     /// PEM file of the CA that signed the certificate of MySQL.
     pub mysql_ca: Option<String>,
     /// PEM file of the CA that signed the certificate of Redis.
@@ -98,7 +98,7 @@ pub struct Storage {
     pub migrate: bool,
 }
 
-impl Default for Storage {
+impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             kind: if cfg!(feature = "sled") {
@@ -106,7 +106,7 @@ impl Default for Storage {
             } else {
                 StorageKind::Memory
             },
-            durability: Durability::Power,
+            durability: StorageDurability::Power,
             min_free: 256 << 20,
             cache: 256 << 20,
             mysql_url: None,
@@ -124,7 +124,7 @@ impl Default for Storage {
 
 /// `[listen]`: `None` or an empty list opens no such listener; port 0 takes a free one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
+pub struct ListenConfig {
     /// Clients' TCP.
     pub tcp: Option<SocketAddr>,
     /// Clients' WebSocket.
@@ -139,7 +139,7 @@ pub struct Listen {
     pub ops: Option<SocketAddr>,
 }
 
-impl Default for Listen {
+impl Default for ListenConfig {
     fn default() -> Self {
         Self {
             tcp: Some(loopback(8080)),
@@ -152,7 +152,7 @@ impl Default for Listen {
     }
 }
 
-impl Listen {
+impl ListenConfig {
     /// Returns every listener on a free port of loopback.
     #[must_use]
     pub fn any_port() -> Self {
@@ -169,13 +169,13 @@ impl Listen {
     /// Returns the listeners that these roles open: connect has clients' sockets, logic and
     /// business have clients' gRPC, business has files, every role has the rest.
     #[must_use]
-    pub fn of(&self, roles: &Roles) -> Self {
+    pub fn of(&self, roles: &NodeRoles) -> Self {
         let has = |role| roles.has(role);
-        let grpc = has(Role::Logic) || has(Role::Business);
+        let grpc = has(NodeRole::Logic) || has(NodeRole::Business);
         Self {
-            tcp: self.tcp.filter(|_| has(Role::Connect)),
-            ws: self.ws.filter(|_| has(Role::Connect)),
-            http: self.http.filter(|_| has(Role::Business)),
+            tcp: self.tcp.filter(|_| has(NodeRole::Connect)),
+            ws: self.ws.filter(|_| has(NodeRole::Connect)),
+            http: self.http.filter(|_| has(NodeRole::Business)),
             grpc: if grpc { self.grpc.clone() } else { Vec::new() },
             internal: self.internal,
             ops: self.ops,
@@ -216,21 +216,21 @@ pub enum CodeVerifier {
     /// Development on one machine: the code 000000, uploads without a sign-in.
     Development,
     /// One code for everyone.
-    Fixed(Secret),
+    Fixed(SecretString),
     /// An HTTP address that checks each code.
     Http(String),
 }
 
 /// `[business]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Business {
+pub struct BusinessConfig {
     /// The checker of verification codes.
     pub code_verifier: CodeVerifier,
     /// Validity of a token.
     pub token_ttl: Duration,
 }
 
-impl Default for Business {
+impl Default for BusinessConfig {
     fn default() -> Self {
         Self {
             code_verifier: CodeVerifier::Unset,
@@ -241,7 +241,7 @@ impl Default for Business {
 
 /// `[http]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Http {
+pub struct HttpConfig {
     /// Prefix of uploaded files' addresses.
     pub public_url: Option<String>,
     /// Largest upload, in bytes.
@@ -256,7 +256,7 @@ pub struct Http {
     pub upload_quota: u64,
 }
 
-impl Default for Http {
+impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             public_url: None,
@@ -271,14 +271,14 @@ impl Default for Http {
 
 /// `[compat]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compat {
+pub struct CompatConfig {
     /// Hands out and accepts the token `0`, as gim did.
     pub fixed_token: bool,
     /// Paces frames for old TCP clients, which parse one frame per read.
     pub tcp_pacing: bool,
 }
 
-impl Default for Compat {
+impl Default for CompatConfig {
     fn default() -> Self {
         Self {
             fixed_token: false,
@@ -299,7 +299,7 @@ pub enum GroupAdd {
 
 /// Users who may write to a user directly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Direct {
+pub enum DirectPolicy {
     /// Everybody.
     #[default]
     Anyone,
@@ -331,9 +331,9 @@ pub enum SyncFromZero {
 
 /// `[policy]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct PolicyConfig {
     /// Users who may write to a user directly.
-    pub direct: Direct,
+    pub direct: DirectPolicy,
     /// Users who may add a user to a group.
     pub group_add: GroupAdd,
     /// Senders that may push to a room.
@@ -344,7 +344,7 @@ pub struct Policy {
 
 /// `[limits]`: those of the node and of the listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct LimitsConfig {
     /// Bounds that core applies.
     pub node: gimlet_core::limits::Limits,
     /// Clients' connections; 0 means the most that the descriptors allow.
@@ -365,7 +365,7 @@ pub struct Limits {
     pub socket_buffer: usize,
 }
 
-impl Default for Limits {
+impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             node: gimlet_core::limits::Limits::default(),
@@ -383,7 +383,7 @@ impl Default for Limits {
 
 /// `[stop]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stop {
+pub struct StopConfig {
     /// Time for which it still serves, already not ready, before it stops accepting.
     pub delay: Duration,
     /// Time limit of a stop.
@@ -392,7 +392,7 @@ pub struct Stop {
     pub come_back: Duration,
 }
 
-impl Default for Stop {
+impl Default for StopConfig {
     fn default() -> Self {
         Self {
             delay: Duration::ZERO,
@@ -414,14 +414,14 @@ pub enum LogFormat {
 
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
+pub struct LogConfig {
     /// The shape of a line.
     pub format: LogFormat,
     /// The lines that are written: a level, or tracing's filter syntax.
     pub level: String,
 }
 
-impl Default for Log {
+impl Default for LogConfig {
     fn default() -> Self {
         Self {
             format: LogFormat::Text,
@@ -432,7 +432,7 @@ impl Default for Log {
 
 /// A listener of this process that can speak TLS by `[tls]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listener {
+pub enum ListenerName {
     /// `listen.tcp`.
     Tcp,
     /// `listen.ws`.
@@ -445,7 +445,7 @@ pub enum Listener {
     Ops,
 }
 
-impl Listener {
+impl ListenerName {
     /// Returns the key of its address.
     #[must_use]
     pub const fn key(self) -> &'static str {
@@ -461,31 +461,31 @@ impl Listener {
 
 /// Proxies in front of the listeners: keys of `[listen]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Proxies {
+pub struct ProxyConfig {
     /// Networks of the proxies that are believed.
-    pub trusted: Vec<Network>,
+    pub trusted: Vec<TrustedNetwork>,
     /// Listeners on which their connections begin with a PROXY header.
-    pub protocol: Vec<Listener>,
+    pub protocol: Vec<ListenerName>,
     /// The header in which they write a client's address.
     pub header: ForwardedHeader,
 }
 
 /// `[tls]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
+pub struct TlsConfig {
     /// PEM file of the certificate, with those of its authorities behind it.
     pub cert: Option<String>,
     /// PEM file of its private key.
     pub key: Option<String>,
     /// Listeners that speak TLS once there is a certificate.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<ListenerName>,
     /// `true` if something else encrypts the connections of listeners off loopback.
     pub terminated_elsewhere: bool,
 }
 
-impl Default for Tls {
+impl Default for TlsConfig {
     fn default() -> Self {
-        use Listener::{Grpc, Http, Tcp, Ws};
+        use ListenerName::{Grpc, Http, Tcp, Ws};
         Self {
             cert: None,
             key: None,
@@ -497,9 +497,9 @@ impl Default for Tls {
 
 /// `[cluster]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cluster {
+pub struct ClusterConfig {
     /// The secret that callers of the internal services must send.
-    pub secret: Option<Secret>,
+    pub secret: Option<SecretString>,
     /// The address at which other nodes reach this one.
     pub advertise: Option<String>,
     /// Logic nodes.

@@ -4,7 +4,7 @@
 use super::{Config, codec};
 
 /// One key.
-pub(super) struct Setting {
+pub(super) struct ConfigKey {
     /// Its name in the file, with its section: `listen.tcp`.
     pub(super) key: &'static str,
     /// Reads it from text.
@@ -20,7 +20,7 @@ pub(super) struct Setting {
 macro_rules! settings {
     ($($key:literal: $codec:ident $($field:ident).+;)+) => {
         /// The keys, in the order of `gimlet.toml`.
-        pub(super) const SETTINGS: &[Setting] = &[$(Setting {
+        pub(super) const SETTINGS: &[ConfigKey] = &[$(ConfigKey {
             key: $key,
             set: |config, text| {
                 config.$($field).+ = codec::$codec::parse(text)?;

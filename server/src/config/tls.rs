@@ -9,7 +9,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::Config;
 use super::load::env_name;
-use super::sections::Listener;
+use super::sections::ListenerName;
 use crate::cluster::{NodeFiles, NodeTls};
 
 /// Listeners that carry tokens, messages or the cluster's secret. The ops listener has none of them.
@@ -33,13 +33,13 @@ impl Config {
 
     /// Returns whether a listener speaks TLS.
     #[must_use]
-    pub fn has_tls(&self, listener: Listener) -> bool {
+    pub fn has_tls(&self, listener: ListenerName) -> bool {
         self.tls.cert.is_some() && self.tls.listeners.contains(&listener)
     }
 
     /// Returns the listeners that speak TLS.
     #[must_use]
-    pub fn encrypted(&self) -> Vec<Listener> {
+    pub fn encrypted(&self) -> Vec<ListenerName> {
         let listeners = self.tls.listeners.iter().copied();
         listeners.filter(|it| self.has_tls(*it)).collect()
     }
@@ -175,12 +175,12 @@ fn file(setting: &'static str, path: Option<&String>) -> Option<PemFile> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CodeVerifier, Secret};
+    use super::super::{CodeVerifier, SecretString};
     use super::*;
 
     fn config() -> Config {
         let mut config = Config::default();
-        config.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
+        config.business.code_verifier = CodeVerifier::Fixed(SecretString::new("1"));
         config
     }
 
@@ -216,11 +216,11 @@ mod tests {
         let _files = files(&mut open);
         assert!(open.check().is_ok());
         // TLS on some listeners says nothing of the others.
-        open.tls.listeners = vec![Listener::Ws];
+        open.tls.listeners = vec![ListenerName::Ws];
         assert!(refusal(&open).contains("listen.tcp"));
-        open.tls.listeners = vec![Listener::Tcp];
+        open.tls.listeners = vec![ListenerName::Tcp];
         open.listen.internal = "0.0.0.0:50000".parse().ok();
-        open.cluster.secret = Some(Secret::new("s"));
+        open.cluster.secret = Some(SecretString::new("s"));
         assert!(refusal(&open).contains("listen.internal"));
     }
 
@@ -237,7 +237,7 @@ mod tests {
         node.cluster.tls_key.clone_from(&certificate.tls.key);
         assert!(node.check().is_ok());
         node.listen.internal = "0.0.0.0:50000".parse().ok();
-        node.cluster.secret = Some(Secret::new("s"));
+        node.cluster.secret = Some(SecretString::new("s"));
         assert!(node.check().is_ok(), "it is encrypted");
         node.cluster.tls_name = Some("not a name".into());
         assert!(refusal(&node).contains("cluster.tls_name"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use gimlet_transport::origins::Origins;
+use gimlet_transport::origins::AllowedOrigins;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 /// Time for which a browser may keep the answer to a preflight: Chromium's own maximum.
@@ -18,7 +18,7 @@ const PREFLIGHT_MAX_AGE: Duration = Duration::from_hours(2);
 const SIGN_IN_HEADERS: [&str; 5] = ["user-id", "device-id", "token", "user_id", "device_id"];
 
 /// Allows the pages of these origins to upload and to read files.
-pub(super) fn layer(origins: Origins) -> CorsLayer {
+pub(super) fn layer(origins: AllowedOrigins) -> CorsLayer {
     let is_allowed = move |origin: &HeaderValue, request: &Parts| {
         let host = request.headers.get(header::HOST);
         let host = host.and_then(|host| host.to_str().ok());

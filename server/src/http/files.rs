@@ -13,36 +13,36 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
-use gimlet_listen::forwarded::Forwarding;
-use gimlet_transport::origins::Origins;
+use gimlet_listen::forwarded::ForwardedHeaders;
+use gimlet_transport::origins::AllowedOrigins;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
 use tokio::sync::Semaphore;
 use tokio_util::io::ReaderStream;
 
 use super::PeerAddr;
-use super::folder::Folder;
-use super::kind;
-use super::quota::{Bounds, Quota};
-use super::range::{self, Part};
-use super::upload::{self, Refused};
-use crate::tokens::Tokens;
+use super::file_kind;
+use super::quota::{UploadBounds, UploadQuota};
+use super::range::{self, RangePart};
+use super::upload::{self, FileRefusal};
+use super::upload_folder::UploadFolder;
+use crate::tokens::TokenChecker;
 
 /// Time limit of a whole upload.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
 /// Concurrent uploads; more are asked to try again.
-const UPLOADS: usize = 32;
+const MAX_CONCURRENT_UPLOADS: usize = 32;
 /// Bytes that a multipart body may have around the file.
-const FORM: u64 = 64 * 1024;
+const FORM_OVERHEAD_BYTES: u64 = 64 * 1024;
 
 /// Parts of the file service.
 #[derive(Clone, Debug)]
-pub(crate) struct Files {
+pub(crate) struct FileService {
     /// Folder of the files.
-    pub(crate) folder: Arc<Folder>,
+    pub(crate) folder: Arc<UploadFolder>,
     /// Checks whether a caller is signed in.
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: TokenChecker,
     /// Prefix of files' addresses, without a slash at the end.
     pub(crate) base: String,
     /// Size of the largest file, in bytes.
@@ -50,18 +50,18 @@ pub(crate) struct Files {
     /// `true` if uploads need no sign-in.
     pub(crate) anonymous: bool,
     /// Origins whose pages may upload.
-    pub(crate) origins: Origins,
+    pub(crate) origins: AllowedOrigins,
     /// Bounds of the amount that may be uploaded.
-    pub(crate) bounds: Bounds,
+    pub(crate) bounds: UploadBounds,
     /// Proxies that may name a request's client.
-    pub(crate) forwarding: Forwarding,
+    pub(crate) forwarding: ForwardedHeaders,
 }
 
-impl Files {
+impl FileService {
     /// Returns the address that failed sign-ins count for. Without configured proxies it is `None`:
     /// an unknown proxy stands in front of most HTTP listeners, and failures must not count for it.
     fn client(&self, PeerAddr(peer): PeerAddr, headers: &HeaderMap) -> Option<SocketAddr> {
-        let Forwarding { trusted, header } = &self.forwarding;
+        let ForwardedHeaders { trusted, header } = &self.forwarding;
         if trusted.is_empty() {
             return None;
         }
@@ -75,33 +75,33 @@ impl Files {
     }
 }
 
-struct Service {
-    files: Files,
-    quota: Quota,
-    places: Semaphore,
+struct FileServiceState {
+    files: FileService,
+    quota: UploadQuota,
+    upload_permits: Semaphore,
 }
 
 /// Builds the routes of the file service.
-pub(crate) fn router(files: Files) -> Router {
-    let body = usize::try_from(files.max.saturating_add(FORM)).unwrap_or(usize::MAX);
+pub(crate) fn router(files: FileService) -> Router {
+    let body = usize::try_from(files.max.saturating_add(FORM_OVERHEAD_BYTES)).unwrap_or(usize::MAX);
     let cors = super::cors::layer(files.origins.clone());
     Router::new()
         .route("/upload", post(upload).layer(DefaultBodyLimit::max(body)))
         .route("/file/{name}", get(download))
         .layer(cors)
-        .with_state(Arc::new(Service {
-            quota: Quota::new(files.bounds),
+        .with_state(Arc::new(FileServiceState {
+            quota: UploadQuota::new(files.bounds),
             files,
-            places: Semaphore::new(UPLOADS),
+            upload_permits: Semaphore::new(MAX_CONCURRENT_UPLOADS),
         }))
 }
 
 async fn upload(
-    State(service): State<Arc<Service>>,
+    State(service): State<Arc<FileServiceState>>,
     peer: Option<Extension<PeerAddr>>,
     headers: HeaderMap,
     body: Result<Multipart, MultipartRejection>,
-) -> Result<Response, Refused> {
+) -> Result<Response, FileRefusal> {
     let files = &service.files;
     let text = |name| headers.get(name).map(|it| it.to_str().unwrap_or(""));
     if !files
@@ -109,7 +109,7 @@ async fn upload(
         .allow(text(header::ORIGIN), text(header::HOST))
     {
         let why = "pages of this Origin may not upload; add it to http.origins of the server";
-        return Err(Refused::Forbidden(why.into()));
+        return Err(FileRefusal::Forbidden(why.into()));
     }
     let user = if files.anonymous {
         None
@@ -118,11 +118,11 @@ async fn upload(
         Some(check(client, &headers, &files.tokens).await?)
     };
     // Taken after the sign-in check, so that strangers cannot use up the concurrent uploads.
-    let _place = service.places.try_acquire().map_err(|_| {
-        Refused::Busy("too many uploads in progress; try again in a few seconds".into())
+    let _place = service.upload_permits.try_acquire().map_err(|_| {
+        FileRefusal::Busy("too many uploads in progress; try again in a few seconds".into())
     })?;
     let body = body.map_err(|error| {
-        Refused::Bad(format!(
+        FileRefusal::Bad(format!(
             "{}; send multipart/form-data with a field file",
             error.body_text()
         ))
@@ -131,7 +131,7 @@ async fn upload(
     let taken = upload::take(body, &files.folder, files.max, room);
     let name = tokio::time::timeout(UPLOAD_TIMEOUT, taken)
         .await
-        .map_err(|_| Refused::Bad("the upload took too long; send it again".into()))??;
+        .map_err(|_| FileRefusal::Bad("the upload took too long; send it again".into()))??;
     Ok(upload::stored(format!("{}/file/{name}", files.base)))
 }
 
@@ -140,8 +140,8 @@ async fn upload(
 async fn check(
     client: Option<SocketAddr>,
     headers: &HeaderMap,
-    tokens: &Tokens,
-) -> Result<UserId, Refused> {
+    tokens: &TokenChecker,
+) -> Result<UserId, FileRefusal> {
     let field = |name: &str| {
         headers
             .get(name)
@@ -152,31 +152,33 @@ async fn check(
     let user = number("user_id").and_then(UserId::from_wire);
     let device = number("device_id").and_then(DeviceId::from_wire);
     let (Some(user), Some(device), Some(token)) = (user, device, field("token")) else {
-        return Err(Refused::Unauthorized(
+        return Err(FileRefusal::Unauthorized(
             "uploads need a sign-in; send the headers user-id, device-id and token".into(),
         ));
     };
     match tokens.check(client, user, device, token).await {
         Ok(()) => Ok(user),
-        Err(refusal @ Refusal::Unauthorized(_)) => Err(Refused::Unauthorized(refusal.to_string())),
-        Err(refusal) => Err(Refused::Busy(refusal.to_string())),
+        Err(refusal @ RequestRefusal::Unauthorized(_)) => {
+            Err(FileRefusal::Unauthorized(refusal.to_string()))
+        }
+        Err(refusal) => Err(FileRefusal::Busy(refusal.to_string())),
     }
 }
 
 async fn download(
-    State(service): State<Arc<Service>>,
+    State(service): State<Arc<FileServiceState>>,
     Path(name): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Refused> {
+) -> Result<Response, FileRefusal> {
     let found = service
         .files
         .folder
         .read(&name)
         .await
-        .map_err(Refused::Failed)?;
+        .map_err(FileRefusal::Failed)?;
     let kind = name
         .rsplit_once('.')
-        .and_then(|(_, ext)| kind::of_extension(ext));
+        .and_then(|(_, ext)| file_kind::of_extension(ext));
     let (Some((mut file, length)), Some(kind)) = (found, kind) else {
         return Ok((StatusCode::NOT_FOUND, "no such file\n").into_response());
     };
@@ -196,16 +198,16 @@ async fn download(
     }
     let asked = range::part(given(header::RANGE), given(header::IF_RANGE), &etag, length);
     let (status, first, sent) = match asked {
-        Part::Whole => (StatusCode::OK, 0, length),
-        Part::Bytes(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
-        Part::Nothing => {
+        RangePart::Whole => (StatusCode::OK, 0, length),
+        RangePart::Bytes(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
+        RangePart::Nothing => {
             let held = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, held, lasting).into_response());
         }
     };
     if first > 0 {
         let sought = file.seek(SeekFrom::Start(first)).await;
-        sought.map_err(Refused::Failed)?;
+        sought.map_err(FileRefusal::Failed)?;
     }
     let headers = [
         (header::CONTENT_TYPE, kind.mime.to_owned()),

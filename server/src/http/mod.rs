@@ -5,13 +5,13 @@
 //! speed. It knows no route.
 
 mod cors;
+mod file_kind;
 pub(crate) mod files;
-mod folder;
-mod kind;
-mod pace;
+mod min_rate;
 mod quota;
 mod range;
 mod upload;
+mod upload_folder;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,32 +21,34 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
-use gimlet_listen::wrong_port::Foreign;
-use gimlet_listen::{Accepted, Entrance, Protocol, development, refuse};
+use gimlet_listen::wrong_port::ForeignProtocol;
+use gimlet_listen::{
+    AdmittedConnection, ConnectionProtocol, ListenerEntrance, development, refuse,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use pace::{Pace, Paced};
+use min_rate::{PacedStream, RequestDeadline};
 use tokio_util::task::TaskTracker;
 
-use crate::accept::Ends;
+use crate::accept::StopTokens;
 
-pub(crate) use folder::Folder;
-pub(crate) use quota::Bounds;
+pub(crate) use quota::UploadBounds;
+pub(crate) use upload_folder::UploadFolder;
 
 /// Time limit for the first byte, and for the header of each request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Explanation for clients that speak another protocol.
-const WRONG_PORT: &str = "This is one of gimlet's HTTP/1.1 ports. gRPC is on listen.grpc (by default \
+const WRONG_PORT_TEXT: &str = "This is one of gimlet's HTTP/1.1 ports. gRPC is on listen.grpc (by default \
     50100). TLS is set by tls.cert: docs/tls.md.";
 
 /// Serves `router` until `ends.stop`, then lets requests in progress finish until `ends.cut`. Its
 /// connections are tasks of `tracker`.
 pub(crate) async fn serve(
-    mut entrance: Entrance,
+    mut entrance: ListenerEntrance,
     router: Router,
     tracker: TaskTracker,
-    ends: Ends,
+    ends: StopTokens,
 ) {
     entrance.limits.handshake = HEADER_TIMEOUT;
     let stop = ends.stop.clone();
@@ -82,13 +84,13 @@ struct PeerAddr(SocketAddr);
 #[derive(Debug)]
 struct HttpProtocol {
     router: Router,
-    ends: Ends,
+    ends: StopTokens,
 }
 
-impl Protocol for HttpProtocol {
-    type Opened = Accepted;
+impl ConnectionProtocol for HttpProtocol {
+    type Opened = AdmittedConnection;
 
-    async fn open(&self, mut accepted: Accepted) -> Option<Accepted> {
+    async fn open(&self, mut accepted: AdmittedConnection) -> Option<AdmittedConnection> {
         let addr = accepted.addr;
         // Peeked, not read: hyper must see the same bytes again.
         let mut bytes = [0; development::PROXY_PREFIX_MAX];
@@ -97,24 +99,30 @@ impl Protocol for HttpProtocol {
             return None;
         };
         let first = bytes.get(..read).unwrap_or_default();
-        let foreign = Foreign::of(first);
-        if let Some(foreign @ (Foreign::Http2 | Foreign::Tls | Foreign::Proxy)) = foreign {
+        let foreign = ForeignProtocol::of(first);
+        if let Some(
+            foreign @ (ForeignProtocol::Http2 | ForeignProtocol::Tls | ForeignProtocol::Proxy),
+        ) = foreign
+        {
             tracing::debug!(%addr, "{} on an HTTP port, refused", foreign.name());
-            refuse(accepted.stream, &foreign.answer(WRONG_PORT)).await;
+            refuse(accepted.stream, &foreign.answer(WRONG_PORT_TEXT)).await;
             return None;
         }
         Some(accepted)
     }
 
-    async fn serve(&self, accepted: Accepted) {
-        let Accepted {
+    async fn serve(&self, accepted: AdmittedConnection) {
+        let AdmittedConnection {
             stream,
             addr,
             permit,
         } = accepted;
-        let Ends { stop, cut } = &self.ends;
-        let pace = Pace::default();
-        let paced = Paced::new(stream, pace.clone());
+        let StopTokens {
+            stop,
+            force_close: cut,
+        } = &self.ends;
+        let pace = RequestDeadline::default();
+        let paced = PacedStream::new(stream, pace.clone());
         let router = self.router.clone();
         let router = router.layer(axum::middleware::map_request(
             move |mut request: Request| {
@@ -151,7 +159,7 @@ impl Protocol for HttpProtocol {
 mod tests {
     use std::sync::Arc;
 
-    use gimlet_listen::admission::Admission;
+    use gimlet_listen::admission::ConnectionLimiter;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -165,10 +173,10 @@ mod tests {
     async fn answer_of(bytes: &[u8], development: bool) -> Vec<u8> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let (tracker, ends) = (TaskTracker::new(), Ends::default());
+        let (tracker, ends) = (TaskTracker::new(), StopTokens::default());
         let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
         let router = direct_only(router, development);
-        let entrance = Entrance::plain(listener, Admission::new(1, 1));
+        let entrance = ListenerEntrance::plain(listener, ConnectionLimiter::new(1, 1));
         tracker.spawn(serve(entrance, router, tracker.clone(), ends.clone()));
         let mut client = TcpStream::connect(addr).await.unwrap();
         client.write_all(bytes).await.unwrap();
@@ -193,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn grpc_and_tls_are_told_that_this_is_not_their_port() {
+    async fn grpc_and_tls_get_an_answer_that_names_the_right_port() {
         let said = answer(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
         assert!(String::from_utf8_lossy(&said).contains("gRPC is on listen.grpc"));
         let said = answer(&[0x16, 0x03, 0x01, 0x00, 0x05, 1, 0, 0, 1, 0]).await;
@@ -224,10 +232,10 @@ mod tests {
     async fn who_does_not_read_the_answer_makes_room_for_others() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let (tracker, ends) = (TaskTracker::new(), Ends::default());
+        let (tracker, ends) = (TaskTracker::new(), StopTokens::default());
         let router = Router::new().route("/", axum::routing::get(|| async { vec![0; 64 << 20] }));
-        let places = Admission::new(1, 1);
-        let entrance = Entrance::plain(listener, Arc::clone(&places));
+        let places = ConnectionLimiter::new(1, 1);
+        let entrance = ListenerEntrance::plain(listener, Arc::clone(&places));
         let serving = serve(entrance, router, tracker.clone(), ends.clone());
         tracker.spawn(serving);
         let mut client = TcpStream::connect(addr).await.unwrap();

@@ -12,9 +12,9 @@ use gimlet_core::id::UserId;
 use tokio::time::Instant;
 
 /// Period of a quota.
-const DAY: Duration = Duration::from_hours(24);
+const QUOTA_PERIOD: Duration = Duration::from_hours(24);
 /// Users that are counted at a time, some 64 MiB; with more, a new day begins for all.
-const USERS: usize = 1 << 20;
+const MAX_COUNTED_USERS: usize = 1 << 20;
 
 /// Bytes of an upload after which the free space is read again. All uploads at once may thus go
 /// below the bound by 32 MiB.
@@ -22,7 +22,7 @@ const CHECK_BYTES: u64 = 1 << 20;
 
 /// The bounds of uploads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bounds {
+pub(crate) struct UploadBounds {
     /// Bytes that stay free on the disk.
     pub(crate) min_free: u64,
     /// Bytes of a user in a day; 0 is unlimited. All uploads without a sign-in count as one user.
@@ -31,7 +31,7 @@ pub(crate) struct Bounds {
 
 /// Reasons there is no room for an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exceeded {
+pub(super) enum UploadLimitExceeded {
     /// The disk has too little free space.
     Disk {
         /// Free bytes.
@@ -49,7 +49,7 @@ pub(super) enum Exceeded {
 }
 
 #[derive(Debug)]
-struct Day {
+struct UsageDay {
     /// Days begun before this one.
     number: u64,
     began: Instant,
@@ -58,20 +58,20 @@ struct Day {
 
 /// Uploaded bytes of each user.
 #[derive(Clone, Debug)]
-pub(super) struct Quota {
-    bounds: Bounds,
+pub(super) struct UploadQuota {
+    bounds: UploadBounds,
     /// Length of a day.
     span: Duration,
     // A std mutex: held for a look-up.
-    day: Arc<Mutex<Day>>,
+    day: Arc<Mutex<UsageDay>>,
 }
 
-impl Quota {
-    pub(super) fn new(bounds: Bounds) -> Self {
+impl UploadQuota {
+    pub(super) fn new(bounds: UploadBounds) -> Self {
         Self {
             bounds,
-            span: DAY,
-            day: Arc::new(Mutex::new(Day {
+            span: QUOTA_PERIOD,
+            day: Arc::new(Mutex::new(UsageDay {
                 number: 0,
                 began: Instant::now(),
                 used: HashMap::new(),
@@ -80,8 +80,8 @@ impl Quota {
     }
 
     /// Begins an upload of a user.
-    pub(super) fn begin(&self, user: Option<UserId>) -> Upload {
-        Upload {
+    pub(super) fn begin(&self, user: Option<UserId>) -> UploadUsage {
+        UploadUsage {
             quota: self.clone(),
             user,
             day: 0,
@@ -92,14 +92,14 @@ impl Quota {
 
     /// Counts bytes of a user, if the quota has room for them. Returns the number of the day in
     /// which they were counted.
-    fn take(&self, uploader: Option<UserId>, bytes: u64) -> Result<u64, Exceeded> {
+    fn take(&self, uploader: Option<UserId>, bytes: u64) -> Result<u64, UploadLimitExceeded> {
         let each = self.bounds.each;
         if each == 0 {
             return Ok(0);
         }
         let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
-        if day.began.elapsed() >= self.span || day.used.len() >= USERS {
-            *day = Day {
+        if day.began.elapsed() >= self.span || day.used.len() >= MAX_COUNTED_USERS {
+            *day = UsageDay {
                 number: day.number + 1,
                 began: Instant::now(),
                 used: HashMap::new(),
@@ -109,7 +109,7 @@ impl Quota {
         let used = day.used.entry(uploader).or_default();
         if used.saturating_add(bytes) > each {
             let wait = self.span.saturating_sub(passed);
-            return Err(Exceeded::Quota { each, wait });
+            return Err(UploadLimitExceeded::Quota { each, wait });
         }
         *used += bytes;
         Ok(number)
@@ -128,8 +128,8 @@ impl Quota {
 
 /// One upload; its bytes are given back unless it is [`keep`](Self::keep)-ed.
 #[derive(Debug)]
-pub(super) struct Upload {
-    quota: Quota,
+pub(super) struct UploadUsage {
+    quota: UploadQuota,
     user: Option<UserId>,
     /// The day of the bytes in `taken`.
     day: u64,
@@ -138,9 +138,13 @@ pub(super) struct Upload {
     unchecked: u64,
 }
 
-impl Upload {
+impl UploadUsage {
     /// Counts the next bytes, which are about to be written below this folder.
-    pub(super) async fn take(&mut self, folder: &Path, bytes: u64) -> Result<(), Exceeded> {
+    pub(super) async fn take(
+        &mut self,
+        folder: &Path,
+        bytes: u64,
+    ) -> Result<(), UploadLimitExceeded> {
         let day = self.quota.take(self.user, bytes)?;
         // Bytes of a day that has ended are not given back: that would enlarge the next day.
         if day != self.day {
@@ -159,7 +163,7 @@ impl Upload {
         match read.await.ok().flatten() {
             // An unknown free space does not refuse the upload: the write will fail if there is
             // none.
-            Some(free) if free < needed => Err(Exceeded::Disk { free, needed }),
+            Some(free) if free < needed => Err(UploadLimitExceeded::Disk { free, needed }),
             _ => Ok(()),
         }
     }
@@ -170,7 +174,7 @@ impl Upload {
     }
 }
 
-impl Drop for Upload {
+impl Drop for UploadUsage {
     fn drop(&mut self) {
         if self.taken > 0 {
             self.quota.give_back(self.user, self.day, self.taken);
@@ -188,8 +192,8 @@ fn free_space(folder: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn quota(min_free: u64, each: u64) -> Quota {
-        Quota::new(Bounds { min_free, each })
+    fn quota(min_free: u64, each: u64) -> UploadQuota {
+        UploadQuota::new(UploadBounds { min_free, each })
     }
 
     #[tokio::test]
@@ -204,7 +208,7 @@ mod tests {
         assert_eq!(second.take(dir.path(), 40).await, Ok(()));
         let exceeded = second.take(dir.path(), 1).await.unwrap_err();
         assert!(
-            matches!(exceeded, Exceeded::Quota { each: 100, .. }),
+            matches!(exceeded, UploadLimitExceeded::Quota { each: 100, .. }),
             "{exceeded:?}"
         );
         assert_eq!(
@@ -241,7 +245,7 @@ mod tests {
         let quota = quota(0, 100);
         let mut before = quota.begin(None);
         before.take(dir.path(), 60).await.unwrap();
-        tokio::time::advance(DAY).await;
+        tokio::time::advance(QUOTA_PERIOD).await;
         let mut upload = quota.begin(None);
         upload.take(dir.path(), 100).await.unwrap();
         upload.keep();
@@ -254,10 +258,13 @@ mod tests {
     async fn a_new_day_lasts_a_whole_day() {
         let dir = tempfile::tempdir().unwrap();
         let quota = quota(0, 100);
-        tokio::time::advance(DAY).await;
+        tokio::time::advance(QUOTA_PERIOD).await;
         let exceeded = quota.begin(None).take(dir.path(), 101).await;
-        let wait = DAY;
-        assert_eq!(exceeded, Err(Exceeded::Quota { each: 100, wait }));
+        let wait = QUOTA_PERIOD;
+        assert_eq!(
+            exceeded,
+            Err(UploadLimitExceeded::Quota { each: 100, wait })
+        );
     }
 
     #[tokio::test]
@@ -265,7 +272,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let exceeded = quota(u64::MAX / 2, 0).begin(None).take(dir.path(), 1).await;
         assert!(
-            matches!(exceeded, Err(Exceeded::Disk { .. })),
+            matches!(exceeded, Err(UploadLimitExceeded::Disk { .. })),
             "{exceeded:?}"
         );
     }
@@ -279,7 +286,7 @@ mod tests {
         assert_eq!(upload.take(dir.path(), CHECK_BYTES).await, Ok(()));
         let exceeded = upload.take(dir.path(), 1).await;
         assert!(
-            matches!(exceeded, Err(Exceeded::Disk { .. })),
+            matches!(exceeded, Err(UploadLimitExceeded::Disk { .. })),
             "{exceeded:?}"
         );
     }

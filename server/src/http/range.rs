@@ -5,7 +5,7 @@
 
 /// The part of a file that a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum RangePart {
     /// The whole file: no part is requested, or one that a single part cannot answer.
     Whole,
     /// The bytes from the first to the last, both included.
@@ -26,26 +26,33 @@ pub(super) fn is_known(if_none_match: &str, etag: &str) -> bool {
 }
 
 /// Returns the part that a `Range` header requests, unless an `If-Range` header names another file.
-pub(super) fn part(range: Option<&str>, if_range: Option<&str>, etag: &str, length: u64) -> Part {
+pub(super) fn part(
+    range: Option<&str>,
+    if_range: Option<&str>,
+    etag: &str,
+    length: u64,
+) -> RangePart {
     let bytes = range.and_then(|range| range.trim().strip_prefix("bytes="));
     let (Some(bytes), true) = (bytes, if_range.is_none_or(|it| it.trim() == etag)) else {
-        return Part::Whole;
+        return RangePart::Whole;
     };
     // Several ranges may be answered by the whole file, and an invalid range must be.
     match bytes.trim().split_once('-') {
-        Some((first, last)) => one_part(first.trim(), last.trim(), length).unwrap_or(Part::Whole),
-        None => Part::Whole,
+        Some((first, last)) => {
+            one_part(first.trim(), last.trim(), length).unwrap_or(RangePart::Whole)
+        }
+        None => RangePart::Whole,
     }
 }
 
 /// Parses `first-last`, `first-` or `-length`; `None` if it is invalid.
-fn one_part(first: &str, last: &str, length: u64) -> Option<Part> {
+fn one_part(first: &str, last: &str, length: u64) -> Option<RangePart> {
     if first.is_empty() {
         let wanted: u64 = number(last)?;
         return Some(if wanted == 0 || length == 0 {
-            Part::Nothing
+            RangePart::Nothing
         } else {
-            Part::Bytes(length.saturating_sub(wanted), length - 1)
+            RangePart::Bytes(length.saturating_sub(wanted), length - 1)
         });
     }
     let first = number(first)?;
@@ -58,9 +65,9 @@ fn one_part(first: &str, last: &str, length: u64) -> Option<Part> {
         return None;
     }
     Some(if first < length {
-        Part::Bytes(first, last.min(length - 1))
+        RangePart::Bytes(first, last.min(length - 1))
     } else {
-        Part::Nothing
+        RangePart::Nothing
     })
 }
 
@@ -74,25 +81,28 @@ fn number(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn of(range: &str, length: u64) -> Part {
+    fn of(range: &str, length: u64) -> RangePart {
         part(Some(range), None, "\"a\"", length)
     }
 
     #[test]
-    fn one_part_is_what_was_asked_for() {
-        assert_eq!(of("bytes=0-1", 10), Part::Bytes(0, 1));
-        assert_eq!(of("bytes=4-", 10), Part::Bytes(4, 9));
-        assert_eq!(of("bytes=-3", 10), Part::Bytes(7, 9));
-        assert_eq!(of("bytes=-30", 10), Part::Bytes(0, 9));
-        assert_eq!(of("bytes=9-99999999999999999999999", 10), Part::Bytes(9, 9));
+    fn one_range_is_answered_by_its_bytes() {
+        assert_eq!(of("bytes=0-1", 10), RangePart::Bytes(0, 1));
+        assert_eq!(of("bytes=4-", 10), RangePart::Bytes(4, 9));
+        assert_eq!(of("bytes=-3", 10), RangePart::Bytes(7, 9));
+        assert_eq!(of("bytes=-30", 10), RangePart::Bytes(0, 9));
+        assert_eq!(
+            of("bytes=9-99999999999999999999999", 10),
+            RangePart::Bytes(9, 9)
+        );
     }
 
     #[test]
     fn beyond_the_end_there_is_nothing() {
         for range in ["bytes=10-", "bytes=10-20", "bytes=-0"] {
-            assert_eq!(of(range, 10), Part::Nothing, "{range}");
+            assert_eq!(of(range, 10), RangePart::Nothing, "{range}");
         }
-        assert_eq!(of("bytes=0-", 0), Part::Nothing);
+        assert_eq!(of("bytes=0-", 0), RangePart::Nothing);
     }
 
     #[test]
@@ -106,16 +116,16 @@ mod tests {
             "lines=1-2",
             "bytes=--1",
         ] {
-            assert_eq!(of(range, 10), Part::Whole, "{range}");
+            assert_eq!(of(range, 10), RangePart::Whole, "{range}");
         }
-        assert_eq!(part(None, None, "\"a\"", 10), Part::Whole);
+        assert_eq!(part(None, None, "\"a\"", 10), RangePart::Whole);
         assert_eq!(
             part(Some("bytes=0-1"), Some("\"b\""), "\"a\"", 10),
-            Part::Whole
+            RangePart::Whole
         );
         assert_eq!(
             part(Some("bytes=0-1"), Some("\"a\""), "\"a\"", 10),
-            Part::Bytes(0, 1)
+            RangePart::Bytes(0, 1)
         );
     }
 

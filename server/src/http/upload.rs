@@ -7,13 +7,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::folder::{Draft, Folder};
-use super::kind::{self, Kind};
-use super::quota::{Exceeded, Upload};
+use super::file_kind::{self, FileKind};
+use super::quota::{UploadLimitExceeded, UploadUsage};
+use super::upload_folder::{UnfinishedFile, UploadFolder};
 
 /// Reasons an upload or download is refused.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(super) enum FileRefusal {
     /// 400.
     Bad(String),
     /// 401.
@@ -25,7 +25,7 @@ pub(super) enum Refused {
     /// 415.
     Unsupported,
     /// 429 or 507.
-    Exceeded(Exceeded),
+    Exceeded(UploadLimitExceeded),
     /// 503.
     Busy(String),
     /// 500 or 507.
@@ -34,21 +34,21 @@ pub(super) enum Refused {
 
 /// The body of gim's answer.
 #[derive(Serialize)]
-struct Answer {
+struct UploadAnswer {
     code: i32,
     message: String,
-    data: Option<Stored>,
+    data: Option<StoredFile>,
 }
 
 #[derive(Serialize)]
-struct Stored {
+struct StoredFile {
     url: String,
 }
 
 /// gim's code of every failed upload.
-const FAILED: i32 = 1001;
+const UPLOAD_FAILED_CODE: i32 = 1001;
 
-impl IntoResponse for Refused {
+impl IntoResponse for FileRefusal {
     fn into_response(self) -> Response {
         let (status, message) = match self {
             Self::Bad(text) => (StatusCode::BAD_REQUEST, text),
@@ -63,14 +63,14 @@ impl IntoResponse for Refused {
                 "this kind of file is not accepted; send an image, audio, video or a common document"
                     .into(),
             ),
-            Self::Exceeded(Exceeded::Quota { each, wait }) => (
+            Self::Exceeded(UploadLimitExceeded::Quota { each, wait }) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 format!(
                     "you may upload {each} bytes a day; try again in {} minutes",
                     wait.as_secs().div_ceil(60)
                 ),
             ),
-            Self::Exceeded(Exceeded::Disk { free, needed }) => {
+            Self::Exceeded(UploadLimitExceeded::Disk { free, needed }) => {
                 tracing::debug!(
                     free,
                     needed,
@@ -99,8 +99,8 @@ impl IntoResponse for Refused {
         };
         (
             status,
-            Json(Answer {
-                code: FAILED,
+            Json(UploadAnswer {
+                code: UPLOAD_FAILED_CODE,
                 message,
                 data: None,
             }),
@@ -111,10 +111,10 @@ impl IntoResponse for Refused {
 
 /// Returns gim's answer to a stored file.
 pub(super) fn stored(url: String) -> Response {
-    Json(Answer {
+    Json(UploadAnswer {
         code: 0,
         message: "success".into(),
-        data: Some(Stored { url }),
+        data: Some(StoredFile { url }),
     })
     .into_response()
 }
@@ -122,75 +122,82 @@ pub(super) fn stored(url: String) -> Response {
 /// Stores the field `file` in the folder and returns its new name.
 pub(super) async fn take(
     mut body: Multipart,
-    folder: &Folder,
+    folder: &UploadFolder,
     max: u64,
-    room: Upload,
-) -> Result<String, Refused> {
+    room: UploadUsage,
+) -> Result<String, FileRefusal> {
     while let Some(field) = body.next_field().await.map_err(|e| broken(&e, max))? {
         if field.name() == Some("file") {
             return keep(field, folder, max, room).await;
         }
     }
-    Err(Refused::Bad(
+    Err(FileRefusal::Bad(
         "no field named file in the form; send the file as multipart field file".into(),
     ))
 }
 
 async fn keep(
     mut field: Field<'_>,
-    folder: &Folder,
+    folder: &UploadFolder,
     max: u64,
-    mut room: Upload,
-) -> Result<String, Refused> {
+    mut room: UploadUsage,
+) -> Result<String, FileRefusal> {
     let name = field.file_name().unwrap_or_default().to_owned();
     let mut head = Vec::new();
-    let mut file: Option<(Draft, Kind)> = None;
+    let mut file: Option<(UnfinishedFile, FileKind)> = None;
     let mut total = 0_u64;
-    let path = folder.path().await.map_err(Refused::Failed)?;
+    let path = folder.path().await.map_err(FileRefusal::Failed)?;
     while let Some(chunk) = field.chunk().await.map_err(|e| broken(&e, max))? {
         total += chunk.len() as u64;
         if total > max {
-            return Err(Refused::TooLarge(max));
+            return Err(FileRefusal::TooLarge(max));
         }
         room.take(path, chunk.len() as u64)
             .await
-            .map_err(Refused::Exceeded)?;
+            .map_err(FileRefusal::Exceeded)?;
         if let Some((draft, _)) = &mut file {
-            draft.write(&chunk).await.map_err(Refused::Failed)?;
+            draft.write(&chunk).await.map_err(FileRefusal::Failed)?;
             continue;
         }
         head.extend_from_slice(&chunk);
-        if head.len() >= kind::HEAD {
+        if head.len() >= file_kind::HEAD_BYTES {
             file = Some(begin(&head, &name, folder).await?);
         }
     }
-    // A file shorter than `kind::HEAD` is recognised at its end.
+    // A file shorter than `kind::HEAD_BYTES` is recognised at its end.
     let (draft, kind) = match file {
         Some(file) => file,
         None if head.is_empty() => {
-            return Err(Refused::Bad(
+            return Err(FileRefusal::Bad(
                 "the file is empty; send one with content".into(),
             ));
         }
         None => begin(&head, &name, folder).await?,
     };
-    let name = draft.keep(kind.extension).await.map_err(Refused::Failed)?;
+    let name = draft
+        .keep(kind.extension)
+        .await
+        .map_err(FileRefusal::Failed)?;
     room.keep();
     Ok(name)
 }
 
-async fn begin(head: &[u8], name: &str, folder: &Folder) -> Result<(Draft, Kind), Refused> {
-    let seen = head.get(..kind::HEAD).unwrap_or(head);
-    let kind = kind::recognise(seen, name).ok_or(Refused::Unsupported)?;
-    let mut draft = folder.begin().await.map_err(Refused::Failed)?;
-    draft.write(head).await.map_err(Refused::Failed)?;
+async fn begin(
+    head: &[u8],
+    name: &str,
+    folder: &UploadFolder,
+) -> Result<(UnfinishedFile, FileKind), FileRefusal> {
+    let seen = head.get(..file_kind::HEAD_BYTES).unwrap_or(head);
+    let kind = file_kind::recognise(seen, name).ok_or(FileRefusal::Unsupported)?;
+    let mut draft = folder.begin().await.map_err(FileRefusal::Failed)?;
+    draft.write(head).await.map_err(FileRefusal::Failed)?;
     Ok((draft, kind))
 }
 
-fn broken(error: &MultipartError, max: u64) -> Refused {
+fn broken(error: &MultipartError, max: u64) -> FileRefusal {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Refused::TooLarge(max)
+        FileRefusal::TooLarge(max)
     } else {
-        Refused::Bad(format!("the form could not be read: {}", error.body_text()))
+        FileRefusal::Bad(format!("the form could not be read: {}", error.body_text()))
     }
 }

@@ -4,27 +4,31 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use gimlet_storage_sled::{self as sled, Exported, Frame, Reader, Writer};
+use gimlet_storage_sled::{self as sled, BackupFrame, BackupReader, BackupWriter, ExportProgress};
 
 use super::files::add_files;
-use super::{Progress, Step, Summary, ToolError};
+use super::{BackupSummary, ProgressCallback, ToolError, ToolProgress};
 use crate::config::{Config, StorageKind};
-use crate::{control, private, storage};
+use crate::{control, private_dir, storage};
 
 /// Argument that stands for standard output and input.
-const STANDARD: &str = "-";
+const STANDARD_STREAM: &str = "-";
 /// Bytes read and written at a time.
-const BUFFER: usize = 256 << 10;
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Writes a backup of the embedded storage to a file, or to standard output for `-`. The file
 /// appears complete or not at all, and no file is overwritten.
-pub fn backup(config: &Config, to: &Path, step: Step<'_>) -> Result<Summary, ToolError> {
+pub fn backup(
+    config: &Config,
+    to: &Path,
+    step: ProgressCallback<'_>,
+) -> Result<BackupSummary, ToolError> {
     only_sled(
         config,
         "gimlet backup copies",
         "back MySQL up with its own means (mysqldump --single-transaction, or a snapshot)",
     )?;
-    if to == Path::new(STANDARD) {
+    if to == Path::new(STANDARD_STREAM) {
         return write(config, &mut io::stdout().lock(), step);
     }
     let named = to.display();
@@ -52,7 +56,11 @@ pub fn backup(config: &Config, to: &Path, step: Step<'_>) -> Result<Summary, Too
     Ok(summary)
 }
 
-fn write(config: &Config, out: &mut dyn Write, step: Step<'_>) -> Result<Summary, ToolError> {
+fn write(
+    config: &Config,
+    out: &mut dyn Write,
+    step: ProgressCallback<'_>,
+) -> Result<BackupSummary, ToolError> {
     let dir = &config.data_dir;
     let asking = || {
         ToolError::io(format!(
@@ -71,26 +79,30 @@ fn write(config: &Config, out: &mut dyn Write, step: Step<'_>) -> Result<Summary
 }
 
 /// Copies a backup from the running process and checks it on the way: only a complete one is kept.
-fn copy(input: impl Read, out: &mut dyn Write, step: Step<'_>) -> Result<Summary, ToolError> {
-    let mut out = BufWriter::with_capacity(BUFFER, out);
-    let mut summary = Summary {
+fn copy(
+    input: impl Read,
+    out: &mut dyn Write,
+    step: ProgressCallback<'_>,
+) -> Result<BackupSummary, ToolError> {
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
+    let mut summary = BackupSummary {
         live: true,
-        ..Summary::default()
+        ..BackupSummary::default()
     };
     {
-        let input = BufReader::with_capacity(BUFFER, input);
-        let mut reader = Reader::new(Tee {
+        let input = BufReader::with_capacity(BUFFER_BYTES, input);
+        let mut reader = BackupReader::new(TeeReader {
             input,
             out: &mut out,
         })?;
         while let Some(frame) = reader.next_frame()? {
             match frame {
-                Frame::Rows(rows) => summary.rows += rows.len() as u64,
-                Frame::File(_) => summary.files += 1,
-                Frame::Data(_) => {}
+                BackupFrame::Rows(rows) => summary.rows += rows.len() as u64,
+                BackupFrame::File(_) => summary.files += 1,
+                BackupFrame::Data(_) => {}
             }
             summary.bytes = reader.bytes();
-            step(Progress::Bytes(summary.bytes)).map_err(ToolError::io("cancelled"))?;
+            step(ToolProgress::Bytes(summary.bytes)).map_err(ToolError::io("cancelled"))?;
         }
         summary.bytes = reader.bytes();
     }
@@ -100,12 +112,12 @@ fn copy(input: impl Read, out: &mut dyn Write, step: Step<'_>) -> Result<Summary
 }
 
 /// A reader that also writes everything it reads.
-struct Tee<R, W> {
+struct TeeReader<R, W> {
     input: R,
     out: W,
 }
 
-impl<R: Read, W: Write> Read for Tee<R, W> {
+impl<R: Read, W: Write> Read for TeeReader<R, W> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(into)?;
         self.out.write_all(into.get(..read).unwrap_or_default())?;
@@ -116,32 +128,36 @@ impl<R: Read, W: Write> Read for Tee<R, W> {
 fn write_closed(
     config: &Config,
     out: &mut dyn Write,
-    step: Step<'_>,
-) -> Result<Summary, ToolError> {
+    step: ProgressCallback<'_>,
+) -> Result<BackupSummary, ToolError> {
     // Opening a directory creates it; a backup of a mistyped one must fail instead.
     if !config.data_dir.is_dir() {
         let error = io::Error::from(io::ErrorKind::NotFound);
         let what = format!("there is no data directory {}", config.data_dir.display());
         return Err(ToolError::io(what)(error));
     }
-    let out = BufWriter::with_capacity(BUFFER, out);
+    let out = BufWriter::with_capacity(BUFFER_BYTES, out);
     let writing = || ToolError::io("cannot write the backup");
-    let mut writer = Writer::new(out).map_err(writing())?;
-    let each = |it: Exported| step(Progress::Bytes(it.bytes));
+    let mut writer = BackupWriter::new(out).map_err(writing())?;
+    let each = |it: ExportProgress| step(ToolProgress::Bytes(it.bytes));
     let exported = sled::export_closed(&storage::sled_config(config), &mut writer, each)?;
     add_files(&mut writer, &config.data_dir).map_err(writing())?;
     let (bytes, files) = (writer.bytes(), writer.files());
     writer.finish().map_err(writing())?;
-    Ok(Summary {
+    Ok(BackupSummary {
         bytes,
         rows: exported.rows,
         files,
-        ..Summary::default()
+        ..BackupSummary::default()
     })
 }
 
 /// Restores a backup into an empty data directory, under a new epoch.
-pub fn restore(config: &Config, from: &Path, step: Step<'_>) -> Result<Summary, ToolError> {
+pub fn restore(
+    config: &Config,
+    from: &Path,
+    step: ProgressCallback<'_>,
+) -> Result<BackupSummary, ToolError> {
     only_sled(
         config,
         "gimlet restore puts back",
@@ -154,11 +170,11 @@ pub fn restore(config: &Config, from: &Path, step: Step<'_>) -> Result<Summary, 
 pub(super) fn restore_to(
     config: &Config,
     from: &Path,
-    step: Step<'_>,
-) -> Result<Summary, ToolError> {
+    step: ProgressCallback<'_>,
+) -> Result<BackupSummary, ToolError> {
     let making = format!("cannot make {}", config.data_dir.display());
-    private::keep(&config.data_dir).map_err(ToolError::io(making))?;
-    let input: Box<dyn Read> = if from == Path::new(STANDARD) {
+    private_dir::keep(&config.data_dir).map_err(ToolError::io(making))?;
+    let input: Box<dyn Read> = if from == Path::new(STANDARD_STREAM) {
         Box::new(io::stdin().lock())
     } else {
         let opened = File::open(from);
@@ -167,11 +183,11 @@ pub(super) fn restore_to(
     let mut bytes = 0;
     let each = |read| {
         bytes = read;
-        step(Progress::Bytes(read))
+        step(ToolProgress::Bytes(read))
     };
-    let input = BufReader::with_capacity(BUFFER, input);
+    let input = BufReader::with_capacity(BUFFER_BYTES, input);
     let restored = sled::restore(&storage::sled_config(config), input, each)?;
-    Ok(Summary {
+    Ok(BackupSummary {
         bytes,
         rows: restored.rows,
         files: restored.files,

@@ -4,22 +4,22 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
 use std::path::Path;
 
-use gimlet_storage_sled::Writer;
+use gimlet_storage_sled::BackupWriter;
 
 /// Folder of the uploaded files in the data directory.
-const FILES: &str = "files";
+const FILES_FOLDER: &str = "files";
 /// Bytes of one frame.
-const CHUNK: usize = 1 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Adds every uploaded file of this data directory. A file appears there complete or not at all; an
 /// unfinished one has a name that begins with a dot.
-pub(crate) fn add_files<W: Write>(writer: &mut Writer<W>, dir: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(dir.join(FILES)) {
+pub(crate) fn add_files<W: Write>(writer: &mut BackupWriter<W>, dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(dir.join(FILES_FOLDER)) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = vec![0; CHUNK_BYTES];
     for entry in entries {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else {

@@ -20,11 +20,11 @@ pub use verify::verify;
 use crate::config::StorageKind;
 
 /// Callback for the progress of a tool; an error from it cancels the tool.
-pub type Step<'a> = &'a mut dyn FnMut(Progress) -> io::Result<()>;
+pub type ProgressCallback<'a> = &'a mut dyn FnMut(ToolProgress) -> io::Result<()>;
 
 /// Progress of a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum ToolProgress {
     /// Bytes of the backup so far.
     Bytes(u64),
     /// Rows read so far.
@@ -35,7 +35,7 @@ pub enum Progress {
 
 /// Result of a backup or a restore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct BackupSummary {
     /// Bytes of the backup.
     pub bytes: u64,
     /// Rows.

@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
-use gimlet_core::verify::Report;
+use gimlet_core::verify::VerifyReport;
 
-use super::{Progress, Step, ToolError, kind};
+use super::{ProgressCallback, ToolError, ToolProgress, kind};
 use crate::config::{Config, StorageKind};
 
 /// Reads the configured storage, or a backup of the embedded one, and checks every law that can be
 /// checked at rest.
-pub fn verify(config: &Config, backup: Option<&Path>, step: Step<'_>) -> Result<Report, ToolError> {
+pub fn verify(
+    config: &Config,
+    backup: Option<&Path>,
+    step: ProgressCallback<'_>,
+) -> Result<VerifyReport, ToolError> {
     #[cfg(all(unix, feature = "sled"))]
     if let Some(file) = backup {
         return sled_backup(config, file, step);
@@ -25,7 +29,7 @@ pub fn verify(config: &Config, backup: Option<&Path>, step: Step<'_>) -> Result<
             let settings = crate::storage::mysql_config(config);
             let each = |at, of| {
                 // These queries are short, so a cancellation is ignored.
-                let _ = step(Progress::Question(at, of));
+                let _ = step(ToolProgress::Question(at, of));
             };
             Ok(runtime.block_on(gimlet_storage_mysql::verify(&settings, each))?)
         }
@@ -37,7 +41,7 @@ pub fn verify(config: &Config, backup: Option<&Path>, step: Step<'_>) -> Result<
 }
 
 #[cfg(all(unix, feature = "sled"))]
-fn sled(config: &Config, step: Step<'_>) -> Result<Report, ToolError> {
+fn sled(config: &Config, step: ProgressCallback<'_>) -> Result<VerifyReport, ToolError> {
     let dir = &config.data_dir;
     if !dir.is_dir() {
         let error = std::io::Error::from(std::io::ErrorKind::NotFound);
@@ -53,13 +57,17 @@ fn sled(config: &Config, step: Step<'_>) -> Result<Report, ToolError> {
         )));
     }
     let settings = crate::storage::sled_config(config);
-    let each = |rows| step(Progress::Rows(rows));
+    let each = |rows| step(ToolProgress::Rows(rows));
     Ok(gimlet_storage_sled::verify(&settings, each)?)
 }
 
 /// Checks a backup: it is restored beside its file, and removed again.
 #[cfg(all(unix, feature = "sled"))]
-fn sled_backup(config: &Config, file: &Path, step: Step<'_>) -> Result<Report, ToolError> {
+fn sled_backup(
+    config: &Config,
+    file: &Path,
+    step: ProgressCallback<'_>,
+) -> Result<VerifyReport, ToolError> {
     let beside = file.parent().filter(|it| !it.as_os_str().is_empty());
     let place = tempfile::Builder::new()
         .prefix(".gimlet-verify-")

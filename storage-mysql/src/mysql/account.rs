@@ -6,18 +6,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use gimlet_core::id::{DeviceId, UserId};
-use gimlet_core::page::Page;
+use gimlet_core::page::ListPage;
 use gimlet_core::store::{
-    Account, AccountChange, AccountStore, Names, NewAccount, StoreError, TokenRecord,
+    AccountChange, AccountStore, NewAccount, NicknameMatch, StoreError, TokenRecord, UserAccount,
 };
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 use sqlx::Row as _;
 use sqlx::mysql::MySqlRow;
 
-use super::db::{Db, Once, Pace};
-use super::session::{Session, text, time, user as user_id};
+use super::engine::{MysqlEngine, StatementEffect, WorkPace};
+use super::session::{MysqlSession, text, time, user as user_id};
 use super::tokens;
-use crate::error::Fault;
+use crate::error::EngineError;
 
 /// Lists the columns of an account, as `read` reads them.
 macro_rules! columns {
@@ -26,8 +26,8 @@ macro_rules! columns {
     };
 }
 
-fn read(row: &MySqlRow) -> Result<Account, Fault> {
-    Ok(Account {
+fn read(row: &MySqlRow) -> Result<UserAccount, EngineError> {
+    Ok(UserAccount {
         user: user_id(row, 0)?,
         phone: text(row, 1)?,
         nickname: text(row, 2)?,
@@ -39,13 +39,19 @@ fn read(row: &MySqlRow) -> Result<Account, Fault> {
     })
 }
 
-async fn by_phone(session: &mut Session, phone: &str) -> Result<Option<Account>, Fault> {
+async fn by_phone(
+    session: &mut MysqlSession,
+    phone: &str,
+) -> Result<Option<UserAccount>, EngineError> {
     let sql = concat!(columns!(), "WHERE phone = ?");
     let row = session.row(sqlx::query(sql).bind(phone.as_bytes())).await?;
     row.as_ref().map(read).transpose()
 }
 
-async fn find_or_create(session: &mut Session, new: &NewAccount) -> Result<(Account, bool), Fault> {
+async fn find_or_create(
+    session: &mut MysqlSession,
+    new: &NewAccount,
+) -> Result<(UserAccount, bool), EngineError> {
     if let Some(known) = by_phone(session, &new.phone).await? {
         return Ok((known, false));
     }
@@ -59,7 +65,7 @@ async fn find_or_create(session: &mut Session, new: &NewAccount) -> Result<(Acco
     // If two calls create the same phone at once, the second one hits the unique key; the
     // transaction is repeated and finds the first one's row.
     session.run(insert).await?;
-    let account = Account {
+    let account = UserAccount {
         user: new.user,
         phone: new.phone.clone(),
         nickname: String::new(),
@@ -73,7 +79,7 @@ async fn find_or_create(session: &mut Session, new: &NewAccount) -> Result<(Acco
 }
 
 /// Converts the key to a LIKE pattern; `|` escapes a wildcard.
-fn pattern(key: &str, names: Names) -> String {
+fn pattern(key: &str, names: NicknameMatch) -> String {
     let mut pattern = String::with_capacity(key.len() + 1);
     for c in key.chars() {
         if matches!(c, '|' | '%' | '_') {
@@ -81,18 +87,18 @@ fn pattern(key: &str, names: Names) -> String {
         }
         pattern.push(c);
     }
-    if names == Names::Begin {
+    if names == NicknameMatch::Begin {
         pattern.push('%');
     }
     pattern
 }
 
 async fn put_token(
-    session: &mut Session,
+    session: &mut MysqlSession,
     user: UserId,
     device: DeviceId,
     token: &TokenRecord,
-) -> Result<(), Fault> {
+) -> Result<(), EngineError> {
     let sql = "INSERT INTO user_token (device_id, user_id, hash, expires_at) VALUES (?, ?, ?, ?) \
                ON DUPLICATE KEY UPDATE hash = VALUES(hash), expires_at = VALUES(expires_at)";
     let upsert = sqlx::query(sql)
@@ -104,30 +110,30 @@ async fn put_token(
 }
 
 #[async_trait]
-impl AccountStore for Db {
-    async fn find_or_create(&self, new: &NewAccount) -> Result<(Account, bool), StoreError> {
+impl AccountStore for MysqlEngine {
+    async fn find_or_create(&self, new: &NewAccount) -> Result<(UserAccount, bool), StoreError> {
         let new = Arc::new(new.clone());
-        self.change("account.find_or_create", Pace::Prompt, move |session| {
+        self.change("account.find_or_create", WorkPace::Prompt, move |session| {
             let new = Arc::clone(&new);
             async move { find_or_create(session, &new).await }.boxed()
         })
         .await
     }
 
-    async fn by_phone(&self, phone: &str) -> Result<Option<Account>, StoreError> {
+    async fn by_phone(&self, phone: &str) -> Result<Option<UserAccount>, StoreError> {
         let phone: Arc<str> = phone.into();
-        self.once("account.by_phone", Once::Read, move |session| {
+        self.once("account.by_phone", StatementEffect::Read, move |session| {
             let phone = Arc::clone(&phone);
             async move { by_phone(session, &phone).await }.boxed()
         })
         .await
     }
 
-    async fn get(&self, users: &[UserId]) -> Result<Vec<Account>, StoreError> {
+    async fn get(&self, users: &[UserId]) -> Result<Vec<UserAccount>, StoreError> {
         let mut numbers: Vec<u64> = users.iter().map(|it| it.get()).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        let read = self.once("account.get", Once::Read, move |session| {
+        let read = self.once("account.get", StatementEffect::Read, move |session| {
             let numbers = numbers.clone();
             async move {
                 let head = concat!(columns!(), "WHERE user_id IN (");
@@ -146,38 +152,42 @@ impl AccountStore for Db {
         &self,
         user: UserId,
         change: &AccountChange,
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<bool, StoreError> {
         let change = change.clone();
-        self.once("account.update", Once::Repeatable, move |session| {
-            let change = change.clone();
-            async move {
-                let sql = "UPDATE account SET nickname = COALESCE(?, nickname), \
+        self.once(
+            "account.update",
+            StatementEffect::Repeatable,
+            move |session| {
+                let change = change.clone();
+                async move {
+                    let sql = "UPDATE account SET nickname = COALESCE(?, nickname), \
                            sex = COALESCE(?, sex), avatar_url = COALESCE(?, avatar_url), \
                            extra = COALESCE(?, extra), updated_at = ? WHERE user_id = ?";
-                let update = sqlx::query(sql)
-                    .bind(change.nickname)
-                    .bind(change.sex)
-                    .bind(change.avatar_url)
-                    .bind(change.extra)
-                    .bind(at.0)
-                    .bind(user.get());
-                Ok(session.run(update).await?.rows_affected() > 0)
-            }
-            .boxed()
-        })
+                    let update = sqlx::query(sql)
+                        .bind(change.nickname)
+                        .bind(change.sex)
+                        .bind(change.avatar_url)
+                        .bind(change.extra)
+                        .bind(at.0)
+                        .bind(user.get());
+                    Ok(session.run(update).await?.rows_affected() > 0)
+                }
+                .boxed()
+            },
+        )
         .await
     }
 
     async fn search(
         &self,
         key: &str,
-        names: Names,
+        names: NicknameMatch,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<Account>, StoreError> {
+    ) -> Result<ListPage<UserAccount>, StoreError> {
         let (key, after, limit) = (key.to_owned(), after.map_or(0, UserId::get), limit.max(1));
-        self.once("account.search", Once::Read, move |session| {
+        self.once("account.search", StatementEffect::Read, move |session| {
             let key = key.clone();
             async move {
                 // Each half of the UNION uses its own index; a single condition with OR would read
@@ -214,13 +224,17 @@ impl AccountStore for Db {
     ) -> Result<Vec<UserId>, StoreError> {
         let token = token.clone();
         if !alone {
-            let put = self.once("account.put_token", Once::Repeatable, move |session| {
-                let token = token.clone();
-                async move { put_token(session, user, device, &token).await }.boxed()
-            });
+            let put = self.once(
+                "account.put_token",
+                StatementEffect::Repeatable,
+                move |session| {
+                    let token = token.clone();
+                    async move { put_token(session, user, device, &token).await }.boxed()
+                },
+            );
             return put.await.map(|()| Vec::new());
         }
-        self.change("account.put_token", Pace::Prompt, move |session| {
+        self.change("account.put_token", WorkPace::Prompt, move |session| {
             let token = token.clone();
             async move {
                 let sql = "SELECT user_id FROM user_token WHERE device_id = ? FOR UPDATE";
@@ -248,14 +262,18 @@ impl AccountStore for Db {
     }
 
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
-        self.once("account.revoke_token", Once::Repeatable, move |session| {
-            async move {
-                let sql = "DELETE FROM user_token WHERE device_id = ? AND user_id = ?";
-                let delete = sqlx::query(sql).bind(device.get()).bind(user.get());
-                session.run(delete).await.map(|_| ())
-            }
-            .boxed()
-        })
+        self.once(
+            "account.revoke_token",
+            StatementEffect::Repeatable,
+            move |session| {
+                async move {
+                    let sql = "DELETE FROM user_token WHERE device_id = ? AND user_id = ?";
+                    let delete = sqlx::query(sql).bind(device.get()).bind(user.get());
+                    session.run(delete).await.map(|_| ())
+                }
+                .boxed()
+            },
+        )
         .await
     }
 }

@@ -16,30 +16,30 @@ use std::sync::Arc;
 use gimlet_core::id::{GroupId, MessageId, UserId};
 use gimlet_core::message::Message;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Append, Appended, Key, RosterVersion};
-use gimlet_core::time::Timestamp;
+use gimlet_core::store::{AppendOutcome, AppendRequest, IdempotencyKey, RosterVersion};
+use gimlet_core::time::UnixTimestamp;
 
-use super::decide::{self, First, Known, Verdict};
-use super::lock::{self, Locks};
-use super::session::{Session, bytes, fixed, group, message_id, number, signed, user};
-use super::{cut, job};
-use crate::error::Fault;
+use super::decide::{self, BatchFacts, FirstSend, SendDecision};
+use super::lock::{self, LockMode};
+use super::session::{MysqlSession, bytes, fixed, group, message_id, number, signed, user};
+use super::{chunks, job};
+use crate::error::EngineError;
 use crate::record;
 
 /// Largest number of recipients for which the body is stored in their inbox rows, so that reading a
 /// page is one range scan.
-const INLINE: usize = 2;
+const INLINE_RECIPIENTS: usize = 2;
 
 /// Location of an entry's body.
 #[derive(Clone, Debug)]
-pub(super) enum Body {
+pub(super) enum BodyLocation {
     /// In the entry.
     Inline(Arc<[u8]>),
     /// In the row of this message.
     Shared(MessageId),
 }
 
-impl Body {
+impl BodyLocation {
     fn weight(&self) -> usize {
         match self {
             Self::Inline(body) => 48 + body.len(),
@@ -49,27 +49,27 @@ impl Body {
 }
 
 /// An entry to be stored.
-pub(super) type NewEntry = (UserId, Seq, Body);
+pub(super) type NewEntry = (UserId, Seq, BodyLocation);
 
 /// Appends a batch within this session's transaction; waits for locked rows.
 pub(super) async fn append(
-    session: &mut Session,
-    batch: &[Append],
-    now: Timestamp,
-) -> Result<Vec<Appended>, Fault> {
-    append_with(session, batch, now, Locks::Wait).await
+    session: &mut MysqlSession,
+    batch: &[AppendRequest],
+    now: UnixTimestamp,
+) -> Result<Vec<AppendOutcome>, EngineError> {
+    append_with(session, batch, now, LockMode::Wait).await
 }
 
 /// Appends a batch within this session's transaction; `locks` decides about locked rows.
 pub(super) async fn append_with(
-    session: &mut Session,
-    batch: &[Append],
-    now: Timestamp,
-    locks: Locks,
-) -> Result<Vec<Appended>, Fault> {
-    let mut known = Known {
+    session: &mut MysqlSession,
+    batch: &[AppendRequest],
+    now: UnixTimestamp,
+    locks: LockMode,
+) -> Result<Vec<AppendOutcome>, EngineError> {
+    let mut known = BatchFacts {
         keys: lock_keys(session, batch, now, locks).await?,
-        ..Known::default()
+        ..BatchFacts::default()
     };
     look_at_groups(session, batch, &mut known, locks).await?;
     let verdicts = decide::decide(batch, &mut known);
@@ -79,7 +79,7 @@ pub(super) async fn append_with(
     }
     // Job numbers are taken under the group locks and before the heads: see the lock order above.
     let jobs = job::number_jobs(session, &verdicts).await?;
-    if locks == Locks::NoWait {
+    if locks == LockMode::NoWait {
         // Upserts have no NOWAIT, so a read locks their rows first.
         let users: Vec<u64> = counts.keys().map(|it| it.get()).collect();
         lock::lock(session, lock::HEADS, &users, locks).await?;
@@ -108,38 +108,42 @@ pub(super) async fn append_with(
 
 /// Returns the location of a send's body, and adds a body with several recipients to `shared`.
 fn body<'a>(
-    send: &'a Append,
-    verdict: &Verdict,
+    send: &'a AppendRequest,
+    verdict: &SendDecision,
     shared: &mut Vec<(&'a Arc<Message>, usize)>,
-) -> Body {
-    if send.recipients.len() <= INLINE && *verdict == Verdict::Whole {
-        return Body::Inline(record::encode(&send.message).into());
+) -> BodyLocation {
+    if send.recipients.len() <= INLINE_RECIPIENTS && *verdict == SendDecision::Whole {
+        return BodyLocation::Inline(record::encode(&send.message).into());
     }
     shared.push((&send.message, send.recipients.len()));
-    Body::Shared(send.message.id)
+    BodyLocation::Shared(send.message.id)
 }
 
-fn outcomes(verdicts: &[Verdict], seqs: &[Vec<(UserId, Seq)>], batch: &[Append]) -> Vec<Appended> {
+fn outcomes(
+    verdicts: &[SendDecision],
+    seqs: &[Vec<(UserId, Seq)>],
+    batch: &[AppendRequest],
+) -> Vec<AppendOutcome> {
     let answer = |at: usize| seqs.get(at).and_then(|it| it.first()).map(|(_, seq)| *seq);
-    let outcome = |(at, verdict): (usize, &Verdict)| match verdict {
-        Verdict::Answer(answer) => answer.clone(),
-        Verdict::Like(first) => Appended::Repeated {
+    let outcome = |(at, verdict): (usize, &SendDecision)| match verdict {
+        SendDecision::Answer(answer) => answer.clone(),
+        SendDecision::Like(first) => AppendOutcome::Repeated {
             message: batch
                 .get(*first)
                 .map(|it| it.message.id)
                 .expect("an index of this batch"),
             seq: answer(*first).expect("a stored send has an answer"),
         },
-        Verdict::Whole | Verdict::Job => Appended::Stored {
+        SendDecision::Whole | SendDecision::Job => AppendOutcome::Stored {
             seqs: seqs.get(at).cloned().unwrap_or_default(),
-            job: *verdict == Verdict::Job,
+            job: *verdict == SendDecision::Job,
         },
     };
     verdicts.iter().enumerate().map(outcome).collect()
 }
 
 /// Returns the distinct keys of a batch, ascending, each with its first send.
-fn keys(batch: &[Append]) -> BTreeMap<&[u8], (&Key, MessageId)> {
+fn keys(batch: &[AppendRequest]) -> BTreeMap<&[u8], (&IdempotencyKey, MessageId)> {
     let mut keys = BTreeMap::new();
     for send in batch {
         if let Some(key) = &send.key {
@@ -156,18 +160,18 @@ fn keys(batch: &[Append]) -> BTreeMap<&[u8], (&Key, MessageId)> {
 /// existing row exclusively at once, whereas two repeats that share a lock and then both want to
 /// upgrade it deadlock; and the upsert ignores no other error.
 async fn lock_keys(
-    session: &mut Session,
-    batch: &[Append],
-    now: Timestamp,
-    locks: Locks,
-) -> Result<HashMap<Vec<u8>, First>, Fault> {
+    session: &mut MysqlSession,
+    batch: &[AppendRequest],
+    now: UnixTimestamp,
+    locks: LockMode,
+) -> Result<HashMap<Vec<u8>, FirstSend>, EngineError> {
     let keys: Vec<_> = keys(batch).into_values().collect();
-    if locks == Locks::NoWait {
+    if locks == LockMode::NoWait {
         let ids: Vec<&[u8]> = keys.iter().map(|(key, _)| key.id.as_slice()).collect();
         lock::lock(session, lock::KEYS, &ids, locks).await?;
     }
-    for piece in cut::filled(keys.len()) {
-        let mut insert = sqlx::query(cut::text(
+    for piece in chunks::padded_chunks(keys.len()) {
+        let mut insert = sqlx::query(chunks::text(
             "INSERT INTO send_key (id, digest, message_id, seq, expires_at) VALUES ",
             "(?, ?, ?, 0, ?)",
             piece.size(),
@@ -184,10 +188,10 @@ async fn lock_keys(
         session.run(insert).await?;
     }
     let mut known = HashMap::new();
-    for piece in cut::filled(keys.len()) {
+    for piece in chunks::padded_chunks(keys.len()) {
         // Not a locking read: the upsert has locked the rows, and a scan would lock those of
         // others.
-        let mut select = sqlx::query(cut::text(
+        let mut select = sqlx::query(chunks::text(
             "SELECT id, digest, message_id, seq, expires_at FROM send_key FORCE INDEX (PRIMARY) \
              WHERE id IN (",
             "?",
@@ -204,7 +208,7 @@ async fn lock_keys(
             if seq == Seq::ZERO || signed(&row, 4)? <= now.0 {
                 continue;
             }
-            let first = First {
+            let first = FirstSend {
                 digest: fixed(&row, 1)?,
                 message: message_id(&row, 2)?,
                 seq,
@@ -217,11 +221,11 @@ async fn lock_keys(
 
 /// Locks the batch's groups, and reads their versions and whether they have an open job.
 async fn look_at_groups(
-    session: &mut Session,
-    batch: &[Append],
-    known: &mut Known,
-    locks: Locks,
-) -> Result<(), Fault> {
+    session: &mut MysqlSession,
+    batch: &[AppendRequest],
+    known: &mut BatchFacts,
+    locks: LockMode,
+) -> Result<(), EngineError> {
     let groups: BTreeSet<u64> = batch
         .iter()
         .filter_map(|it| it.group().map(GroupId::get))
@@ -240,12 +244,14 @@ async fn look_at_groups(
 
 /// Next seq of each user.
 #[derive(Debug)]
-pub(super) struct Next(BTreeMap<UserId, Seq>);
+pub(super) struct NextSeqs(BTreeMap<UserId, Seq>);
 
-impl Next {
-    pub(super) fn take(&mut self, user: UserId) -> Result<Seq, Fault> {
+impl NextSeqs {
+    pub(super) fn take(&mut self, user: UserId) -> Result<Seq, EngineError> {
         let next = self.0.get_mut(&user);
-        let next = next.ok_or(Fault::Corrupt("a head is missing after it was raised"))?;
+        let next = next.ok_or(EngineError::Corrupt(
+            "a head is missing after it was raised",
+        ))?;
         let seq = *next;
         *next = seq.next();
         Ok(seq)
@@ -255,12 +261,12 @@ impl Next {
 /// Raises each head by its count and returns the first of the new seqs. The heads stay locked until
 /// the COMMIT, so no other entry comes between (laws 2 and 3).
 pub(super) async fn take_seqs(
-    session: &mut Session,
+    session: &mut MysqlSession,
     counts: &BTreeMap<UserId, u64>,
-) -> Result<Next, Fault> {
+) -> Result<NextSeqs, EngineError> {
     let rows: Vec<(u64, u64)> = counts.iter().map(|(it, n)| (it.get(), *n)).collect();
-    for piece in cut::filled(rows.len()) {
-        let mut upsert = sqlx::query(cut::text(
+    for piece in chunks::padded_chunks(rows.len()) {
+        let mut upsert = sqlx::query(chunks::text(
             "INSERT INTO inbox_head (user_id, seq, floor) VALUES ",
             "(?, ?, 0)",
             piece.size(),
@@ -288,11 +294,14 @@ pub(super) async fn take_seqs(
         session.taken.push((user, Seq::new(raised)));
         next.insert(user, before.next());
     }
-    Ok(Next(next))
+    Ok(NextSeqs(next))
 }
 
 /// Stores bodies with several recipients, with the number of entries that will refer to them.
-async fn put_bodies(session: &mut Session, bodies: &[(&Arc<Message>, usize)]) -> Result<(), Fault> {
+async fn put_bodies(
+    session: &mut MysqlSession,
+    bodies: &[(&Arc<Message>, usize)],
+) -> Result<(), EngineError> {
     let records: Vec<_> = bodies
         .iter()
         .map(|(message, refs)| (message.id, *refs as u64, record::encode(message)))
@@ -300,12 +309,12 @@ async fn put_bodies(session: &mut Session, bodies: &[(&Arc<Message>, usize)]) ->
     let weight = |at: usize| records.get(at).map_or(0, |(_, _, body)| body.len());
     let bytes: usize = (0..records.len()).map(weight).sum();
     let pieces = if bytes <= session.packet {
-        cut::filled(records.len())
+        chunks::padded_chunks(records.len())
     } else {
-        cut::exact(records.len(), session.packet, weight)
+        chunks::unpadded_chunks(records.len(), session.packet, weight)
     };
     for piece in pieces {
-        let mut insert = sqlx::query(cut::text(
+        let mut insert = sqlx::query(chunks::text(
             "INSERT INTO message (message_id, refs, body) VALUES ",
             "(?, ?, ?)",
             piece.size(),
@@ -328,14 +337,14 @@ async fn put_bodies(session: &mut Session, bodies: &[(&Arc<Message>, usize)]) ->
 
 /// Stores entries. A seq that is already stored is an error of the server; it is never overwritten.
 pub(super) async fn put_entries(
-    session: &mut Session,
+    session: &mut MysqlSession,
     mut entries: Vec<NewEntry>,
-) -> Result<(), Fault> {
+) -> Result<(), EngineError> {
     // Ascending by primary key, like every other lock of the batch.
     entries.sort_unstable_by_key(|(user, seq, _)| (*user, *seq));
     let weight = |at: usize| entries.get(at).map_or(0, |(_, _, body)| body.weight());
-    for piece in cut::exact(entries.len(), session.packet, weight) {
-        let mut insert = sqlx::query(cut::text(
+    for piece in chunks::unpadded_chunks(entries.len(), session.packet, weight) {
+        let mut insert = sqlx::query(chunks::text(
             "INSERT INTO inbox (user_id, seq, shared, body) VALUES ",
             "(?, ?, ?, ?)",
             piece.size(),
@@ -345,8 +354,8 @@ pub(super) async fn put_entries(
             let (user, seq, body) = entries.get(at).expect("an index of these rows");
             insert = insert.bind(user.get()).bind(seq.get());
             insert = match body {
-                Body::Inline(body) => insert.bind(None::<&[u8]>).bind(Some(&**body)),
-                Body::Shared(id) => insert
+                BodyLocation::Inline(body) => insert.bind(None::<&[u8]>).bind(Some(&**body)),
+                BodyLocation::Shared(id) => insert
                     .bind(Some(id.as_bytes().as_slice()))
                     .bind(None::<&[u8]>),
             };
@@ -356,20 +365,22 @@ pub(super) async fn put_entries(
     Ok(())
 }
 
-fn taken(fault: Fault) -> Fault {
+fn taken(fault: EngineError) -> EngineError {
     if fault.is_duplicate() {
-        return Fault::Corrupt("a seq above the head is already stored: the head moved backwards");
+        return EngineError::Corrupt(
+            "a seq above the head is already stored: the head moved backwards",
+        );
     }
     fault
 }
 
 /// Stores the answers under the keys of the sends that were stored.
 async fn note_keys(
-    session: &mut Session,
-    batch: &[Append],
+    session: &mut MysqlSession,
+    batch: &[AppendRequest],
     seqs: &[Vec<(UserId, Seq)>],
-    now: Timestamp,
-) -> Result<(), Fault> {
+    now: UnixTimestamp,
+) -> Result<(), EngineError> {
     let mut firsts = BTreeMap::new();
     for (send, seqs) in batch.iter().zip(seqs) {
         if let (Some(key), Some((_, answer))) = (&send.key, seqs.first()) {
@@ -377,8 +388,8 @@ async fn note_keys(
         }
     }
     let rows: Vec<_> = firsts.into_values().collect();
-    for piece in cut::filled(rows.len()) {
-        let mut upsert = sqlx::query(cut::text(
+    for piece in chunks::padded_chunks(rows.len()) {
+        let mut upsert = sqlx::query(chunks::text(
             "INSERT INTO send_key (id, digest, message_id, seq, expires_at) VALUES ",
             "(?, ?, ?, ?, ?)",
             piece.size(),

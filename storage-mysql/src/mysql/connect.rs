@@ -8,35 +8,35 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, MySqlConnection};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::settings::{self, Purpose, ServerFacts, SettleError};
+use super::settings::{self, ConnectionPurpose, ServerProperties, SessionSetupError};
 use crate::config::MysqlConfig;
-use crate::error::{Fault, OpenError};
+use crate::error::{EngineError, OpenError};
 
 /// Largest number of prepared statements of one connection; some 250 texts occur.
-pub(super) const MAX_STATEMENTS: usize = 250;
+pub(super) const MAX_PREPARED_STATEMENTS: usize = 250;
 
 /// Runs a step of an opening. A server that freezes in the middle must not hang the start (law 12).
 pub(crate) async fn opening_step<T>(
     allowed: Duration,
-    work: impl Future<Output = Result<T, Fault>>,
+    work: impl Future<Output = Result<T, EngineError>>,
 ) -> Result<T, OpenError> {
     let done = timeout(allowed, work).await;
-    done.unwrap_or(Err(Fault::Deadline))
+    done.unwrap_or(Err(EngineError::Deadline))
         .map_err(|fault| OpenError::of_step(fault, allowed))
 }
 
 /// Opens connections to one address.
 #[derive(Clone, Debug)]
-pub(crate) struct Connector {
+pub(crate) struct MysqlConnector {
     options: MySqlConnectOptions,
-    purpose: Purpose,
+    purpose: ConnectionPurpose,
     relaxed: bool,
     /// Deadline of a connection that is opened outside any call.
     patience: Duration,
 }
 
-impl Connector {
-    pub(crate) fn new(config: &MysqlConfig, purpose: Purpose) -> Result<Self, OpenError> {
+impl MysqlConnector {
+    pub(crate) fn new(config: &MysqlConfig, purpose: ConnectionPurpose) -> Result<Self, OpenError> {
         Ok(Self {
             options: options(config)?,
             purpose,
@@ -50,41 +50,41 @@ impl Connector {
         &self,
         deadline: Instant,
         statements: usize,
-    ) -> Result<(MySqlConnection, ServerFacts), Fault> {
+    ) -> Result<(MySqlConnection, ServerProperties), EngineError> {
         let options = self.options.clone().statement_cache_capacity(statements);
         let connecting = async {
-            let mut conn = options.connect().await.map_err(SettleError::Mysql)?;
+            let mut conn = options.connect().await.map_err(SessionSetupError::Mysql)?;
             match settings::settle(&mut conn, self.purpose, self.relaxed).await {
                 Ok(facts) => Ok((conn, facts)),
                 Err(error) => {
                     // With a closing message, so that a server that is refused again and again does
                     // not count aborted clients.
-                    if matches!(error, SettleError::Unfit(_)) {
+                    if matches!(error, SessionSetupError::Unfit(_)) {
                         let _ = conn.close().await;
                     }
                     Err(error)
                 }
             }
         };
-        let done: Result<_, SettleError> = timeout_at(deadline, connecting)
+        let done: Result<_, SessionSetupError> = timeout_at(deadline, connecting)
             .await
-            .map_err(|_| Fault::Deadline)?;
+            .map_err(|_| EngineError::Deadline)?;
         done.map_err(|error| match error {
-            SettleError::Mysql(error) => Fault::Mysql(error),
-            SettleError::Unfit(unfit) => Fault::Unfit(unfit),
+            SessionSetupError::Mysql(error) => EngineError::Mysql(error),
+            SessionSetupError::Unfit(unfit) => EngineError::Unfit(unfit),
         })
     }
 
     /// Connects at the start of the server, or for a migration.
-    pub(crate) async fn open(&self) -> Result<(MySqlConnection, ServerFacts), OpenError> {
-        let connecting = self.connect(Instant::now() + self.patience, MAX_STATEMENTS);
+    pub(crate) async fn open(&self) -> Result<(MySqlConnection, ServerProperties), OpenError> {
+        let connecting = self.connect(Instant::now() + self.patience, MAX_PREPARED_STATEMENTS);
         let failed = |fault| OpenError::of_step(fault, self.patience);
         connecting.await.map_err(failed)
     }
 }
 
 /// Parameters that an address may have after the `?`; sqlx ignores any other.
-const PARAMETERS: &[&str] = &[
+const URL_PARAMETERS: &[&str] = &[
     "ssl-mode",
     "sslmode",
     "ssl-ca",
@@ -108,10 +108,10 @@ fn check_parameters(url: &str) -> Result<(), OpenError> {
     let (_, query) = url.split_once('?').unwrap_or_default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, _) = pair.split_once('=').unwrap_or((pair, ""));
-        if !PARAMETERS.contains(&name) {
+        if !URL_PARAMETERS.contains(&name) {
             let text = format!(
                 "the parameter {name} is not one of {}",
-                PARAMETERS.join(", ")
+                URL_PARAMETERS.join(", ")
             );
             return Err(OpenError::MysqlAddress(sqlx::Error::Configuration(
                 text.into(),

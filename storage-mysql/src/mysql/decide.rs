@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use gimlet_core::id::{GroupId, MessageId, UserId};
-use gimlet_core::limits::PART;
+use gimlet_core::limits::FANOUT_CHUNK;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Append, Appended, RosterVersion};
+use gimlet_core::store::{AppendOutcome, AppendRequest, RosterVersion};
 
 /// The first send with a key, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct First {
+pub(super) struct FirstSend {
     pub(super) digest: [u8; 16],
     pub(super) message: MessageId,
     pub(super) seq: Seq,
@@ -17,9 +17,9 @@ pub(super) struct First {
 
 /// Facts that the decision needs, all read under locks.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct BatchFacts {
     /// Keys whose window has not passed.
-    pub(super) keys: HashMap<Vec<u8>, First>,
+    pub(super) keys: HashMap<Vec<u8>, FirstSend>,
     /// Roster versions of the groups that exist.
     pub(super) rosters: HashMap<GroupId, RosterVersion>,
     /// Groups with an open job.
@@ -28,9 +28,9 @@ pub(super) struct Known {
 
 /// Decision on one send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum SendDecision {
     /// An answer; nothing is stored.
-    Answer(Appended),
+    Answer(AppendOutcome),
     /// A repeat of an earlier send of the batch.
     Like(usize),
     /// All of its entries are stored.
@@ -39,14 +39,14 @@ pub(super) enum Verdict {
     Job,
 }
 
-impl Verdict {
+impl SendDecision {
     pub(super) fn stores(&self) -> bool {
         matches!(self, Self::Whole | Self::Job)
     }
 }
 
 /// Decides on each send, in the batch's order.
-pub(super) fn decide(batch: &[Append], known: &mut Known) -> Vec<Verdict> {
+pub(super) fn decide(batch: &[AppendRequest], known: &mut BatchFacts) -> Vec<SendDecision> {
     // Keys of this batch's sends that are stored.
     let mut fresh: HashMap<&[u8], usize> = HashMap::new();
     let mut verdicts = Vec::with_capacity(batch.len());
@@ -55,7 +55,7 @@ pub(super) fn decide(batch: &[Append], known: &mut Known) -> Vec<Verdict> {
         // regardless of joins and leaves since.
         let verdict = match repeat(batch, send, known, &fresh) {
             Some(verdict) => verdict,
-            None => place(send, known),
+            None => decide_new(send, known),
         };
         if verdict.stores()
             && let Some(key) = &send.key
@@ -68,62 +68,62 @@ pub(super) fn decide(batch: &[Append], known: &mut Known) -> Vec<Verdict> {
 }
 
 fn repeat(
-    batch: &[Append],
-    send: &Append,
-    known: &Known,
+    batch: &[AppendRequest],
+    send: &AppendRequest,
+    known: &BatchFacts,
     fresh: &HashMap<&[u8], usize>,
-) -> Option<Verdict> {
+) -> Option<SendDecision> {
     let key = send.key.as_ref()?;
     if let Some(first) = known.keys.get(&key.id) {
-        return Some(Verdict::Answer(if first.digest == key.digest {
-            Appended::Repeated {
+        return Some(SendDecision::Answer(if first.digest == key.digest {
+            AppendOutcome::Repeated {
                 message: first.message,
                 seq: first.seq,
             }
         } else {
-            Appended::Conflict
+            AppendOutcome::Conflict
         }));
     }
     let at = *fresh.get(key.id.as_slice())?;
     let first = batch.get(at)?.key.as_ref()?;
     Some(if first.digest == key.digest {
-        Verdict::Like(at)
+        SendDecision::Like(at)
     } else {
-        Verdict::Answer(Appended::Conflict)
+        SendDecision::Answer(AppendOutcome::Conflict)
     })
 }
 
-fn place(send: &Append, known: &mut Known) -> Verdict {
+fn decide_new(send: &AppendRequest, known: &mut BatchFacts) -> SendDecision {
     if let Some((group, version)) = send.roster
         && known.rosters.get(&group) != Some(&version)
     {
-        return Verdict::Answer(Appended::Stale);
+        return SendDecision::Answer(AppendOutcome::Stale);
     }
     let all = send.recipients.len();
     if let Some(group) = send.group()
         && all > 1
-        && (all > PART || known.busy.contains(&group))
+        && (all > FANOUT_CHUNK || known.busy.contains(&group))
     {
         // Every later send to the group becomes a job too until this one is done, so that the
         // group's order is kept.
         known.busy.insert(group);
-        return Verdict::Job;
+        return SendDecision::Job;
     }
-    Verdict::Whole
+    SendDecision::Whole
 }
 
 /// Returns the recipients that get an entry now.
-pub(super) fn now<'a>(send: &'a Append, verdict: &Verdict) -> &'a [UserId] {
+pub(super) fn now<'a>(send: &'a AppendRequest, verdict: &SendDecision) -> &'a [UserId] {
     let most = match verdict {
-        Verdict::Whole => send.recipients.len(),
-        Verdict::Job => 1,
-        Verdict::Answer(_) | Verdict::Like(_) => 0,
+        SendDecision::Whole => send.recipients.len(),
+        SendDecision::Job => 1,
+        SendDecision::Answer(_) | SendDecision::Like(_) => 0,
     };
     send.recipients.get(..most).unwrap_or_default()
 }
 
 /// Returns the number of entries that each user gets, by ascending id.
-pub(super) fn counts(batch: &[Append], verdicts: &[Verdict]) -> BTreeMap<UserId, u64> {
+pub(super) fn counts(batch: &[AppendRequest], verdicts: &[SendDecision]) -> BTreeMap<UserId, u64> {
     let mut counts = BTreeMap::new();
     for (send, verdict) in batch.iter().zip(verdicts) {
         for user in now(send, verdict) {

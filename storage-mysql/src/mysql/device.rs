@@ -8,24 +8,24 @@ use futures_util::FutureExt as _;
 use gimlet_core::id::{DeviceId, Generation, UserId};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{AckMark, Device, DeviceInfo, DeviceStore, StoreError};
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 use sqlx::Row as _;
 
-use super::cut;
-use super::db::{Db, Once, Pace};
-use super::session::{Session, device as device_id, number, text, time};
-use crate::error::Fault;
+use super::chunks;
+use super::engine::{MysqlEngine, StatementEffect, WorkPace};
+use super::session::{MysqlSession, device as device_id, number, text, time};
+use crate::error::EngineError;
 
 #[async_trait]
-impl DeviceStore for Db {
+impl DeviceStore for MysqlEngine {
     async fn register(
         &self,
         id: DeviceId,
         info: &DeviceInfo,
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<(), StoreError> {
         let info = Arc::new(info.clone());
-        self.change("device.register", Pace::Prompt, move |session| {
+        self.change("device.register", WorkPace::Prompt, move |session| {
             let info = Arc::clone(&info);
             async move { register(session, id, &info, at).await }.boxed()
         })
@@ -33,7 +33,7 @@ impl DeviceStore for Db {
     }
 
     async fn get(&self, device: DeviceId) -> Result<Option<Device>, StoreError> {
-        self.once("device.get", Once::Read, move |session| {
+        self.once("device.get", StatementEffect::Read, move |session| {
             async move {
                 let sql = "SELECT kind, brand, model, system_version, sdk_version, user_id, \
                            generation, created_at, updated_at FROM device \
@@ -63,13 +63,13 @@ impl DeviceStore for Db {
     async fn raise(
         &self,
         sign_ins: &[(DeviceId, UserId)],
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<Vec<Generation>, StoreError> {
         if sign_ins.is_empty() {
             return Ok(Vec::new());
         }
         let sign_ins: Arc<[(DeviceId, UserId)]> = sign_ins.into();
-        self.change("device.raise", Pace::Prompt, move |session| {
+        self.change("device.raise", WorkPace::Prompt, move |session| {
             let sign_ins = Arc::clone(&sign_ins);
             async move { raise(session, &sign_ins, at).await }.boxed()
         })
@@ -86,11 +86,11 @@ impl DeviceStore for Db {
         if marks.is_empty() {
             return Ok(());
         }
-        self.once("device.ack", Once::Repeatable, move |session| {
+        self.once("device.ack", StatementEffect::Repeatable, move |session| {
             let marks = Arc::clone(&marks);
             async move {
-                for piece in cut::filled(marks.len()) {
-                    let mut upsert = sqlx::query(cut::text(
+                for piece in chunks::padded_chunks(marks.len()) {
+                    let mut upsert = sqlx::query(chunks::text(
                         "INSERT INTO device_ack (user_id, device_id, upto) VALUES ",
                         "(?, ?, ?)",
                         piece.size(),
@@ -110,7 +110,7 @@ impl DeviceStore for Db {
     }
 
     async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, StoreError> {
-        self.once("device.acked", Once::Read, move |session| {
+        self.once("device.acked", StatementEffect::Read, move |session| {
             async move {
                 let sql = "SELECT device_id, upto FROM device_ack WHERE user_id = ? \
                            ORDER BY device_id";
@@ -127,15 +127,15 @@ impl DeviceStore for Db {
 }
 
 async fn register(
-    session: &mut Session,
+    session: &mut MysqlSession,
     id: DeviceId,
     info: &DeviceInfo,
-    at: Timestamp,
-) -> Result<(), Fault> {
+    at: UnixTimestamp,
+) -> Result<(), EngineError> {
     let sql = "SELECT registered FROM device WHERE device_id = ? FOR UPDATE";
     let row = session.row(sqlx::query(sql).bind(id.get())).await?;
     if row.map(|row| row.try_get::<u8, _>(0)).transpose()? == Some(1) {
-        return Err(Fault::Misuse("the device's id is taken"));
+        return Err(EngineError::Misuse("the device's id is taken"));
     }
     // A device that signed in before it was registered keeps its generation and its user.
     let sql = "INSERT INTO device (device_id, registered, kind, brand, model, system_version, \
@@ -159,10 +159,10 @@ async fn register(
 }
 
 async fn raise(
-    session: &mut Session,
+    session: &mut MysqlSession,
     sign_ins: &[(DeviceId, UserId)],
-    at: Timestamp,
-) -> Result<Vec<Generation>, Fault> {
+    at: UnixTimestamp,
+) -> Result<Vec<Generation>, EngineError> {
     // Per device: the number of sign-ins, and the user of the last one.
     let mut counts: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for (device, user) in sign_ins {
@@ -170,8 +170,8 @@ async fn raise(
         (*n, *last) = (*n + 1, user.get());
     }
     let rows: Vec<_> = counts.iter().map(|(device, it)| (*device, *it)).collect();
-    for piece in cut::filled(rows.len()) {
-        let mut upsert = sqlx::query(cut::text(
+    for piece in chunks::padded_chunks(rows.len()) {
+        let mut upsert = sqlx::query(chunks::text(
             "INSERT INTO device (device_id, registered, kind, brand, model, system_version, \
              sdk_version, user_id, generation, created_at, updated_at) VALUES ",
             "(?, 0, 0, '', '', '', '', ?, ?, ?, ?)",
@@ -202,7 +202,9 @@ async fn raise(
     }
     let raised = sign_ins.iter().map(|(device, _)| {
         let last = last.get_mut(&device.get());
-        let last = last.ok_or(Fault::Corrupt("a device is missing after it was raised"))?;
+        let last = last.ok_or(EngineError::Corrupt(
+            "a device is missing after it was raised",
+        ))?;
         *last += 1;
         Ok(Generation(*last))
     });

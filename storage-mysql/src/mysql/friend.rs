@@ -5,18 +5,24 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use gimlet_core::id::UserId;
-use gimlet_core::page::Page;
-use gimlet_core::store::{Agreed, Append, Friend, FriendStore, Requested, StoreError};
-use gimlet_core::time::Timestamp;
+use gimlet_core::page::ListPage;
+use gimlet_core::store::{
+    AppendRequest, Friend, FriendAcceptOutcome, FriendRequestOutcome, FriendStore, StoreError,
+};
+use gimlet_core::time::UnixTimestamp;
 use sqlx::Row as _;
 
 use super::append;
-use super::db::{Db, Once, Pace};
-use super::session::{Session, text, user as user_id};
-use crate::error::Fault;
+use super::engine::{MysqlEngine, StatementEffect, WorkPace};
+use super::session::{MysqlSession, text, user as user_id};
+use crate::error::EngineError;
 
 /// Reads and locks a friendship edge: `None` without a row, otherwise whether the two are friends.
-async fn tie(session: &mut Session, user: UserId, other: UserId) -> Result<Option<bool>, Fault> {
+async fn friendship_edge(
+    session: &mut MysqlSession,
+    user: UserId,
+    other: UserId,
+) -> Result<Option<bool>, EngineError> {
     let sql = "SELECT agreed FROM friend WHERE user_id = ? AND friend_id = ? FOR UPDATE";
     let select = sqlx::query(sql).bind(user.get()).bind(other.get());
     let row = session.row(select).await?;
@@ -25,24 +31,24 @@ async fn tie(session: &mut Session, user: UserId, other: UserId) -> Result<Optio
 }
 
 #[async_trait]
-impl FriendStore for Db {
+impl FriendStore for MysqlEngine {
     async fn request(
         &self,
         user: UserId,
         friend: UserId,
         remarks: &str,
-        pushes: &[Append],
-        at: Timestamp,
-    ) -> Result<Requested, StoreError> {
-        Append::check("friend.request", pushes)?;
+        pushes: &[AppendRequest],
+        at: UnixTimestamp,
+    ) -> Result<FriendRequestOutcome, StoreError> {
+        AppendRequest::check("friend.request", pushes)?;
         let now = self.now();
-        let (remarks, pushes): (Arc<str>, Arc<[Append]>) = (remarks.into(), pushes.into());
-        self.change("friend.request", Pace::Prompt, move |session| {
+        let (remarks, pushes): (Arc<str>, Arc<[AppendRequest]>) = (remarks.into(), pushes.into());
+        self.change("friend.request", WorkPace::Prompt, move |session| {
             let (remarks, pushes) = (Arc::clone(&remarks), Arc::clone(&pushes));
             async move {
-                match tie(session, user, friend).await? {
-                    Some(true) => return Ok(Requested::Friends),
-                    Some(false) => return Ok(Requested::Pending),
+                match friendship_edge(session, user, friend).await? {
+                    Some(true) => return Ok(FriendRequestOutcome::Friends),
+                    Some(false) => return Ok(FriendRequestOutcome::Pending),
                     None => {}
                 }
                 // If two calls request at once, the second one hits the primary key; the
@@ -57,7 +63,7 @@ impl FriendStore for Db {
                 session.run(insert).await?;
                 append::append(session, &pushes, now)
                     .await
-                    .map(Requested::Asked)
+                    .map(FriendRequestOutcome::Sent)
             }
             .boxed()
         })
@@ -69,18 +75,18 @@ impl FriendStore for Db {
         user: UserId,
         requester: UserId,
         remarks: &str,
-        pushes: &[Append],
-        at: Timestamp,
-    ) -> Result<Agreed, StoreError> {
-        Append::check("friend.agree", pushes)?;
+        pushes: &[AppendRequest],
+        at: UnixTimestamp,
+    ) -> Result<FriendAcceptOutcome, StoreError> {
+        AppendRequest::check("friend.agree", pushes)?;
         let now = self.now();
-        let (remarks, pushes): (Arc<str>, Arc<[Append]>) = (remarks.into(), pushes.into());
-        self.change("friend.agree", Pace::Prompt, move |session| {
+        let (remarks, pushes): (Arc<str>, Arc<[AppendRequest]>) = (remarks.into(), pushes.into());
+        self.change("friend.agree", WorkPace::Prompt, move |session| {
             let (remarks, pushes) = (Arc::clone(&remarks), Arc::clone(&pushes));
             async move {
-                match tie(session, requester, user).await? {
-                    None => return Ok(Agreed::NoRequest),
-                    Some(true) => return Ok(Agreed::Before),
+                match friendship_edge(session, requester, user).await? {
+                    None => return Ok(FriendAcceptOutcome::NoRequest),
+                    Some(true) => return Ok(FriendAcceptOutcome::Before),
                     Some(false) => {}
                 }
                 let sql = "UPDATE friend SET agreed = 1, updated_at = ? \
@@ -103,7 +109,9 @@ impl FriendStore for Db {
                     .bind(&*remarks)
                     .bind(at.0);
                 session.run(upsert).await?;
-                append::append(session, &pushes, now).await.map(Agreed::Now)
+                append::append(session, &pushes, now)
+                    .await
+                    .map(FriendAcceptOutcome::Now)
             }
             .boxed()
         })
@@ -116,10 +124,10 @@ impl FriendStore for Db {
         friend: UserId,
         remarks: Option<&str>,
         extra: Option<&str>,
-        at: Timestamp,
+        at: UnixTimestamp,
     ) -> Result<Option<Friend>, StoreError> {
         let (remarks, extra) = (remarks.map(str::to_owned), extra.map(str::to_owned));
-        self.change("friend.set", Pace::Prompt, move |session| {
+        self.change("friend.set", WorkPace::Prompt, move |session| {
             let (remarks, extra) = (remarks.clone(), extra.clone());
             async move {
                 let sql = "SELECT remarks, extra FROM friend \
@@ -150,15 +158,19 @@ impl FriendStore for Db {
     }
 
     async fn are_friends(&self, user: UserId, friend: UserId) -> Result<bool, StoreError> {
-        self.once("friend.are_friends", Once::Read, move |session| {
-            async move {
-                let sql = "SELECT 1 FROM friend \
+        self.once(
+            "friend.are_friends",
+            StatementEffect::Read,
+            move |session| {
+                async move {
+                    let sql = "SELECT 1 FROM friend \
                            WHERE user_id = ? AND friend_id = ? AND agreed = 1";
-                let select = sqlx::query(sql).bind(user.get()).bind(friend.get());
-                Ok(session.row(select).await?.is_some())
-            }
-            .boxed()
-        })
+                    let select = sqlx::query(sql).bind(user.get()).bind(friend.get());
+                    Ok(session.row(select).await?.is_some())
+                }
+                .boxed()
+            },
+        )
         .await
     }
 
@@ -167,9 +179,9 @@ impl FriendStore for Db {
         user: UserId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<Friend>, StoreError> {
+    ) -> Result<ListPage<Friend>, StoreError> {
         let (after, limit) = (after.map_or(0, UserId::get), limit.max(1));
-        self.once("friend.friends", Once::Read, move |session| {
+        self.once("friend.friends", StatementEffect::Read, move |session| {
             async move {
                 let sql = "SELECT friend_id, remarks, extra FROM friend WHERE user_id = ? \
                            AND friend_id > ? AND agreed = 1 ORDER BY friend_id LIMIT ?";

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use gimlet_core::id::{GroupId, UserId};
-use gimlet_core::page::Page;
+use gimlet_core::page::ListPage;
 use gimlet_core::store::{
-    Append, Changed, Group, GroupChange, GroupEdit, GroupStore, Member, MemberEdit, NewGroup, Role,
-    Roster, RosterVersion, StoreError,
+    AppendRequest, Group, GroupChange, GroupChangeOutcome, GroupEdit, GroupStore, Member,
+    MemberEdit, MemberRole, NewGroup, Roster, RosterVersion, StoreError,
 };
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 use sqlx::mysql::MySqlRow;
 
-use super::db::{Db, Once, Pace};
-use super::session::{Session, group as group_id, number, text, time, user};
-use super::{append, cut};
-use crate::error::Fault;
+use super::engine::{MysqlEngine, StatementEffect, WorkPace};
+use super::session::{MysqlSession, group as group_id, number, text, time, user};
+use super::{append, chunks};
+use crate::error::EngineError;
 
 /// Lists the columns of a group, as `read` reads them.
 macro_rules! group_columns {
@@ -27,10 +27,10 @@ macro_rules! group_columns {
 }
 
 #[async_trait]
-impl GroupStore for Db {
+impl GroupStore for MysqlEngine {
     async fn create(&self, group: &NewGroup) -> Result<(), StoreError> {
         let group = Arc::new(group.clone());
-        self.change("group.create", Pace::Prompt, move |session| {
+        self.change("group.create", WorkPace::Prompt, move |session| {
             let group = Arc::clone(&group);
             async move { create(session, &group).await }.boxed()
         })
@@ -38,7 +38,7 @@ impl GroupStore for Db {
     }
 
     async fn get(&self, group: GroupId) -> Result<Option<Group>, StoreError> {
-        self.once("group.get", Once::Read, move |session| {
+        self.once("group.get", StatementEffect::Read, move |session| {
             async move {
                 let sql = concat!(
                     "SELECT ",
@@ -54,7 +54,7 @@ impl GroupStore for Db {
     }
 
     async fn roster(&self, group: GroupId) -> Result<Option<Roster>, StoreError> {
-        self.once("group.roster", Once::Read, move |session| {
+        self.once("group.roster", StatementEffect::Read, move |session| {
             async move {
                 // One statement reads members and version, so that both are from the same moment.
                 let sql = "SELECT g.version, m.user_id, m.role FROM group_info g \
@@ -86,9 +86,9 @@ impl GroupStore for Db {
         group: GroupId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<Member>, StoreError> {
+    ) -> Result<ListPage<Member>, StoreError> {
         let (after, limit) = (after.map_or(0, UserId::get), limit.max(1));
-        self.once("group.members", Once::Read, move |session| {
+        self.once("group.members", StatementEffect::Read, move |session| {
             async move {
                 let sql = "SELECT user_id, role, remarks, extra FROM group_member \
                            WHERE group_id = ? AND user_id > ? ORDER BY user_id LIMIT ?";
@@ -113,9 +113,9 @@ impl GroupStore for Db {
         user: UserId,
         after: Option<GroupId>,
         limit: usize,
-    ) -> Result<Page<Group>, StoreError> {
+    ) -> Result<ListPage<Group>, StoreError> {
         let (after, limit) = (after.map_or(0, GroupId::get), limit.max(1));
-        self.once("group.groups_of", Once::Read, move |session| {
+        self.once("group.groups_of", StatementEffect::Read, move |session| {
             async move {
                 let sql = concat!(
                     "SELECT ",
@@ -137,13 +137,13 @@ impl GroupStore for Db {
         group: GroupId,
         expected: RosterVersion,
         change: &GroupChange,
-        pushes: &[Append],
-        at: Timestamp,
-    ) -> Result<Changed, StoreError> {
-        Append::check("group.update", pushes)?;
+        pushes: &[AppendRequest],
+        at: UnixTimestamp,
+    ) -> Result<GroupChangeOutcome, StoreError> {
+        AppendRequest::check("group.update", pushes)?;
         let now = self.now();
-        let (change, pushes): (_, Arc<[Append]>) = (Arc::new(change.clone()), pushes.into());
-        self.change("group.update", Pace::Prompt, move |session| {
+        let (change, pushes): (_, Arc<[AppendRequest]>) = (Arc::new(change.clone()), pushes.into());
+        self.change("group.update", WorkPace::Prompt, move |session| {
             let (change, pushes) = (Arc::clone(&change), Arc::clone(&pushes));
             async move {
                 // The group's row is locked before the heads of the pushes, in the order of
@@ -152,7 +152,7 @@ impl GroupStore for Db {
                 let row = session.row(sqlx::query(sql).bind(group.get())).await?;
                 let version = row.as_ref().map(|row| number(row, 0)).transpose()?;
                 if version != Some(expected.0) {
-                    return Ok(Changed::Stale);
+                    return Ok(GroupChangeOutcome::Stale);
                 }
                 let added = apply(session, group, &change).await?;
                 let sql = "UPDATE group_info SET version = version + 1, \
@@ -160,7 +160,7 @@ impl GroupStore for Db {
                 let update = sqlx::query(sql).bind(added).bind(at.0).bind(group.get());
                 session.run(update).await?;
                 let pushes = append::append(session, &pushes, now).await?;
-                Ok(Changed::Done {
+                Ok(GroupChangeOutcome::Done {
                     version: RosterVersion(expected.0 + 1),
                     pushes,
                 })
@@ -172,21 +172,31 @@ impl GroupStore for Db {
 }
 
 /// Applies a change and returns the number of members that were added.
-async fn apply(session: &mut Session, group: GroupId, change: &GroupChange) -> Result<i64, Fault> {
+async fn apply(
+    session: &mut MysqlSession,
+    group: GroupId,
+    change: &GroupChange,
+) -> Result<i64, EngineError> {
     match change {
         GroupChange::Edit(edit) => edit_group(session, group, edit).await.map(|()| 0),
         GroupChange::Add(users) => {
-            let members: Vec<_> = users.iter().map(|it| (*it, Role::Member)).collect();
+            let members: Vec<_> = users.iter().map(|it| (*it, MemberRole::Member)).collect();
             put_members(session, group, &members)
                 .await
-                .map_err(|fault| if fault.is_duplicate() { MISFIT } else { fault })?;
+                .map_err(|fault| {
+                    if fault.is_duplicate() {
+                        ROSTER_MISMATCH
+                    } else {
+                        fault
+                    }
+                })?;
             Ok(users.len().cast_signed() as i64)
         }
         GroupChange::Remove(user) => {
             let sql = "DELETE FROM group_member WHERE group_id = ? AND user_id = ?";
             let delete = sqlx::query(sql).bind(group.get()).bind(user.get());
             if session.run(delete).await?.rows_affected() == 0 {
-                return Err(MISFIT);
+                return Err(ROSTER_MISMATCH);
             }
             Ok(-1)
         }
@@ -196,9 +206,10 @@ async fn apply(session: &mut Session, group: GroupId, change: &GroupChange) -> R
     }
 }
 
-const MISFIT: Fault = Fault::Misuse("the change does not fit the roster of the version it names");
+const ROSTER_MISMATCH: EngineError =
+    EngineError::Misuse("the change does not fit the roster of the version it names");
 
-async fn create(session: &mut Session, group: &NewGroup) -> Result<(), Fault> {
+async fn create(session: &mut MysqlSession, group: &NewGroup) -> Result<(), EngineError> {
     let sql = "INSERT INTO group_info (group_id, name, avatar_url, introduction, extra, members, \
                version, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?)";
     let insert = sqlx::query(sql)
@@ -213,7 +224,7 @@ async fn create(session: &mut Session, group: &NewGroup) -> Result<(), Fault> {
     let made = session.run(insert).await;
     made.map_err(|fault| {
         if fault.is_duplicate() {
-            Fault::Misuse("the group's id is taken")
+            EngineError::Misuse("the group's id is taken")
         } else {
             fault
         }
@@ -222,14 +233,14 @@ async fn create(session: &mut Session, group: &NewGroup) -> Result<(), Fault> {
 }
 
 async fn put_members(
-    session: &mut Session,
+    session: &mut MysqlSession,
     group: GroupId,
-    members: &[(UserId, Role)],
-) -> Result<(), Fault> {
+    members: &[(UserId, MemberRole)],
+) -> Result<(), EngineError> {
     let mut members = members.to_vec();
     members.sort_unstable_by_key(|(user, _)| *user);
-    for piece in cut::exact(members.len(), usize::MAX, |_| 1) {
-        let mut insert = sqlx::query(cut::text(
+    for piece in chunks::unpadded_chunks(members.len(), usize::MAX, |_| 1) {
+        let mut insert = sqlx::query(chunks::text(
             "INSERT INTO group_member (group_id, user_id, role, remarks, extra) VALUES ",
             "(?, ?, ?, '', '')",
             piece.size(),
@@ -244,7 +255,11 @@ async fn put_members(
     Ok(())
 }
 
-async fn edit_group(session: &mut Session, group: GroupId, edit: &GroupEdit) -> Result<(), Fault> {
+async fn edit_group(
+    session: &mut MysqlSession,
+    group: GroupId,
+    edit: &GroupEdit,
+) -> Result<(), EngineError> {
     let sql = "UPDATE group_info SET name = COALESCE(?, name), \
                avatar_url = COALESCE(?, avatar_url), introduction = COALESCE(?, introduction), \
                extra = COALESCE(?, extra) WHERE group_id = ?";
@@ -259,11 +274,11 @@ async fn edit_group(session: &mut Session, group: GroupId, edit: &GroupEdit) -> 
 }
 
 async fn edit_member(
-    session: &mut Session,
+    session: &mut MysqlSession,
     group: GroupId,
     user: UserId,
     edit: &MemberEdit,
-) -> Result<(), Fault> {
+) -> Result<(), EngineError> {
     let sql = "UPDATE group_member SET role = COALESCE(?, role), \
                remarks = COALESCE(?, remarks), extra = COALESCE(?, extra) \
                WHERE group_id = ? AND user_id = ?";
@@ -275,12 +290,12 @@ async fn edit_member(
         .bind(user.get());
     // The server counts rows that were found, including those that stay as they were.
     if session.run(update).await?.rows_affected() == 0 {
-        return Err(MISFIT);
+        return Err(ROSTER_MISMATCH);
     }
     Ok(())
 }
 
-fn read(row: &MySqlRow) -> Result<Group, Fault> {
+fn read(row: &MySqlRow) -> Result<Group, EngineError> {
     Ok(Group {
         id: group_id(row, 0)?,
         name: text(row, 1)?,
@@ -294,17 +309,17 @@ fn read(row: &MySqlRow) -> Result<Group, Fault> {
     })
 }
 
-fn code(role: Role) -> u8 {
+fn code(role: MemberRole) -> u8 {
     match role {
-        Role::Admin => 1,
-        Role::Member => 2,
+        MemberRole::Admin => 1,
+        MemberRole::Member => 2,
     }
 }
 
-fn role(row: &MySqlRow, at: usize) -> Result<Role, Fault> {
+fn role(row: &MySqlRow, at: usize) -> Result<MemberRole, EngineError> {
     match sqlx::Row::try_get::<u8, _>(row, at)? {
-        1 => Ok(Role::Admin),
-        2 => Ok(Role::Member),
-        _ => Err(Fault::Corrupt("a member has an unknown role")),
+        1 => Ok(MemberRole::Admin),
+        2 => Ok(MemberRole::Member),
+        _ => Err(EngineError::Corrupt("a member has an unknown role")),
     }
 }

@@ -25,20 +25,20 @@ use gimlet_core::id::{Epoch, UserId};
 use gimlet_core::seq::Seq;
 use sqlx::{MySqlConnection, Row as _};
 
-use crate::error::Fault;
+use crate::error::EngineError;
 
 /// The row of the epoch is missing: it was deleted, because a start always finds or draws one.
-pub(super) const NO_EPOCH: Fault = Fault::Corrupt("the store has no epoch");
+pub(super) const NO_EPOCH: EngineError = EngineError::Corrupt("the store has no epoch");
 /// Remembered heads; 1 MiB.
-const REMEMBERED: usize = 1 << 16;
+const KNOWN_HEADS_LEN: usize = 1 << 16;
 /// Shards of the table, each with its own lock.
-const SHARDS: usize = 64;
+const KNOWN_HEADS_SHARDS: usize = 64;
 /// Remembered earlier epochs. If one of them is read again, its renewal was lost.
-const FORMER: usize = 16;
+const EARLIER_EPOCHS_LEN: usize = 16;
 
 /// An inbox entry that was certainly committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct CommitMark {
     /// Epoch of the commit.
     pub(crate) epoch: Epoch,
     /// Owner of the inbox.
@@ -51,29 +51,29 @@ pub(crate) struct Mark {
 #[async_trait]
 pub(crate) trait CommitLog: fmt::Debug + Send + Sync + 'static {
     /// Publishes a commit soon. Does not block.
-    fn publish(&self, mark: Mark);
+    fn publish(&self, mark: CommitMark);
 
     /// Returns the latest commits of all nodes; empty if they cannot be read.
-    async fn recent(&self) -> Vec<Mark>;
+    async fn recent(&self) -> Vec<CommitMark>;
 }
 
 /// Epochs, known heads and last commit of this process. Shared by all sessions of a pool.
-pub(crate) struct History {
-    names: Mutex<Names>,
+pub(crate) struct StoreHistory {
+    names: Mutex<KnownEpochs>,
     heads: Vec<Mutex<Vec<(u64, u64)>>>,
-    last: Mutex<Option<Mark>>,
+    last: Mutex<Option<CommitMark>>,
     log: OnceLock<Arc<dyn CommitLog>>,
     renewed: AtomicU64,
 }
 
 /// The epoch in force and earlier ones.
 #[derive(Debug, Default)]
-struct Names {
+struct KnownEpochs {
     present: Option<Epoch>,
-    former: Vec<Epoch>,
+    earlier: Vec<Epoch>,
 }
 
-impl fmt::Debug for History {
+impl fmt::Debug for StoreHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("History")
             .field("names", &self.names)
@@ -82,12 +82,12 @@ impl fmt::Debug for History {
     }
 }
 
-impl Default for History {
+impl Default for StoreHistory {
     fn default() -> Self {
-        let shard = || Mutex::new(vec![(0, 0); REMEMBERED / SHARDS]);
+        let shard = || Mutex::new(vec![(0, 0); KNOWN_HEADS_LEN / KNOWN_HEADS_SHARDS]);
         Self {
             names: Mutex::default(),
-            heads: (0..SHARDS).map(|_| shard()).collect(),
+            heads: (0..KNOWN_HEADS_SHARDS).map(|_| shard()).collect(),
             last: Mutex::default(),
             log: OnceLock::new(),
             renewed: AtomicU64::new(0),
@@ -102,7 +102,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Relation of an epoch that was read to the known ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+enum EpochReading {
     /// The epoch in force.
     Present,
     /// A new epoch, drawn by another node.
@@ -111,7 +111,7 @@ enum Reading {
     Back,
 }
 
-impl History {
+impl StoreHistory {
     /// Sets the log in which all nodes publish their commits.
     pub(crate) fn share(&self, log: Arc<dyn CommitLog>) {
         // A second log would be a bug in the opening code; the first one stays.
@@ -136,10 +136,10 @@ impl History {
                 return;
             }
             if let Some(before) = names.present.replace(epoch) {
-                names.former.retain(|it| *it != epoch);
-                names.former.push(before);
-                let surplus = names.former.len().saturating_sub(FORMER);
-                names.former.drain(..surplus);
+                names.earlier.retain(|it| *it != epoch);
+                names.earlier.push(before);
+                let surplus = names.earlier.len().saturating_sub(EARLIER_EPOCHS_LEN);
+                names.earlier.drain(..surplus);
             }
         }
         for shard in &self.heads {
@@ -148,26 +148,32 @@ impl History {
         *lock(&self.last) = None;
     }
 
-    fn read(&self, epoch: Epoch) -> Reading {
+    fn read(&self, epoch: Epoch) -> EpochReading {
         let names = lock(&self.names);
         match names.present {
-            Some(present) if present == epoch => Reading::Present,
-            _ if names.former.contains(&epoch) => Reading::Back,
-            _ => Reading::Begun,
+            Some(present) if present == epoch => EpochReading::Present,
+            _ if names.earlier.contains(&epoch) => EpochReading::Back,
+            _ => EpochReading::Begun,
         }
     }
 
     /// Returns whether this epoch is an earlier one, so that its renewal was lost.
-    pub(super) fn is_former(&self, epoch: Epoch) -> bool {
-        self.read(epoch) == Reading::Back
+    pub(super) fn is_earlier(&self, epoch: Epoch) -> bool {
+        self.read(epoch) == EpochReading::Back
     }
 
     fn slot(&self, user: UserId) -> (&Mutex<Vec<(u64, u64)>>, usize) {
         // An odd multiplier (2^64 divided by the golden ratio) spreads neighbouring ids.
         let hash = user.get().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let high = usize::try_from(hash >> 32).unwrap_or(0);
-        let shard = self.heads.get(high % SHARDS).expect("SHARDS were made");
-        (shard, high / SHARDS % (REMEMBERED / SHARDS))
+        let shard = self
+            .heads
+            .get(high % KNOWN_HEADS_SHARDS)
+            .expect("SHARDS were made");
+        (
+            shard,
+            high / KNOWN_HEADS_SHARDS % (KNOWN_HEADS_LEN / KNOWN_HEADS_SHARDS),
+        )
     }
 
     /// Returns the known head of this inbox; zero if it is unknown.
@@ -194,9 +200,9 @@ impl History {
 
     /// Compares a head with the value that was `known` **before** the read, and notes the head. A
     /// commit that becomes known during the read says nothing about this older reading.
-    pub(super) fn saw(&self, user: UserId, known: Seq, head: Seq) -> Result<(), Fault> {
+    pub(super) fn saw(&self, user: UserId, known: Seq, head: Seq) -> Result<(), EngineError> {
         if head < known {
-            return Err(Fault::WentBack {
+            return Err(EngineError::WentBack {
                 user,
                 known,
                 found: head,
@@ -208,10 +214,10 @@ impl History {
 
     /// Compares a head that this transaction has locked. No other transaction can move it, so
     /// whatever is known by now was committed before.
-    pub(super) fn holds(&self, user: UserId, head: Seq) -> Result<(), Fault> {
+    pub(super) fn holds(&self, user: UserId, head: Seq) -> Result<(), EngineError> {
         let known = self.known(user);
         if head < known {
-            return Err(Fault::WentBack {
+            return Err(EngineError::WentBack {
                 user,
                 known,
                 found: head,
@@ -228,7 +234,7 @@ impl History {
         for (user, seq) in taken {
             self.note(*user, *seq);
         }
-        let mark = Mark {
+        let mark = CommitMark {
             epoch,
             user: *user,
             seq: *seq,
@@ -241,7 +247,7 @@ impl History {
 
     /// Checks a new connection before its first use: its server must have every known commit;
     /// otherwise the epoch is renewed first.
-    pub(super) async fn check_server(&self, conn: &mut MySqlConnection) -> Result<(), Fault> {
+    pub(super) async fn check_server(&self, conn: &mut MySqlConnection) -> Result<(), EngineError> {
         let Some(epoch) = stored_epoch(conn).await? else {
             // A new database: its first epoch is drawn after this.
             return Ok(());
@@ -254,12 +260,12 @@ impl History {
         // Only marks of the stored epoch count: inboxes of an earlier epoch may have been longer.
         marks.retain(|mark| mark.epoch == epoch);
         match self.read(epoch) {
-            Reading::Back => {
+            EpochReading::Back => {
                 gimlet_core::error_rated!("epoch renewal was lost, drawing a new epoch");
                 return self.renew(conn, epoch).await;
             }
-            Reading::Begun => self.begin(epoch),
-            Reading::Present => {}
+            EpochReading::Begun => self.begin(epoch),
+            EpochReading::Present => {}
         }
         for mark in marks {
             let head = stored_head(conn, mark.user).await?;
@@ -280,7 +286,11 @@ impl History {
     ///
     /// Fails if the store has no epoch: nothing would then tell clients that the history is another
     /// one, so nothing more may be accepted. The next start draws an epoch.
-    pub(super) async fn renew(&self, conn: &mut MySqlConnection, old: Epoch) -> Result<(), Fault> {
+    pub(super) async fn renew(
+        &self,
+        conn: &mut MySqlConnection,
+        old: Epoch,
+    ) -> Result<(), EngineError> {
         let drawn = Epoch::draw();
         // An explicit transaction, because autocommit may be off on the server.
         sqlx::raw_sql("BEGIN").execute(&mut *conn).await?;
@@ -328,13 +338,13 @@ mod tests {
 
     #[test]
     fn a_head_below_what_is_known_is_refused_and_one_above_is_noted() {
-        let history = History::default();
+        let history = StoreHistory::default();
         history.begin(Epoch(1));
         history.committed(&[(user(1), Seq::new(10)), (user(2), Seq::new(3))]);
         assert!(history.holds(user(1), Seq::new(10)).is_ok());
         assert!(matches!(
             history.holds(user(1), Seq::new(5)),
-            Err(Fault::WentBack { .. })
+            Err(EngineError::WentBack { .. })
         ));
         let known = history.known(user(1));
         assert!(history.saw(user(1), known, Seq::new(12)).is_ok());
@@ -347,21 +357,21 @@ mod tests {
 
     #[test]
     fn a_new_epoch_forgets_heads_and_an_old_one_that_returns_is_known() {
-        let history = History::default();
+        let history = StoreHistory::default();
         history.begin(Epoch(1));
         history.committed(&[(user(1), Seq::new(10))]);
         history.begin(Epoch(2));
         assert!(history.holds(user(1), Seq::new(1)).is_ok());
-        assert_eq!(history.read(Epoch(2)), Reading::Present);
-        assert_eq!(history.read(Epoch(1)), Reading::Back);
-        assert_eq!(history.read(Epoch(3)), Reading::Begun);
+        assert_eq!(history.read(Epoch(2)), EpochReading::Present);
+        assert_eq!(history.read(Epoch(1)), EpochReading::Back);
+        assert_eq!(history.read(Epoch(3)), EpochReading::Begun);
     }
 
     #[test]
     fn the_table_never_grows_and_keeps_what_came_last() {
-        let history = History::default();
+        let history = StoreHistory::default();
         history.begin(Epoch(1));
-        for n in 1..=(REMEMBERED as u64 * 2) {
+        for n in 1..=(KNOWN_HEADS_LEN as u64 * 2) {
             history.committed(&[(user(n), Seq::new(n))]);
             assert_eq!(history.known(user(n)), Seq::new(n));
         }
@@ -369,7 +379,7 @@ mod tests {
             history
                 .heads
                 .iter()
-                .all(|it| lock(it).len() == REMEMBERED / SHARDS)
+                .all(|it| lock(it).len() == KNOWN_HEADS_LEN / KNOWN_HEADS_SHARDS)
         );
     }
 }

@@ -6,33 +6,34 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use gimlet_core::id::{GroupId, UserId};
-use gimlet_core::message::{Entry, Message};
+use gimlet_core::message::{InboxEntry, Message};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{
-    Append, Appended, Head, InboxSlice, InboxStore, JobLease, JobPart, StoreError,
+    AppendOutcome, AppendRequest, Head, InboxSlice, InboxStore, JobLease, JobStepOutcome,
+    StoreError,
 };
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 use sqlx::Row as _;
 
-use super::db::{Db, Once, Pace};
-use super::lock::Locks;
-use super::session::{Session, bytes, number};
-use super::{append, cut, job};
-use crate::error::Fault;
+use super::engine::{MysqlEngine, StatementEffect, WorkPace};
+use super::lock::LockMode;
+use super::session::{MysqlSession, bytes, number};
+use super::{append, chunks, job};
+use crate::error::EngineError;
 use crate::record;
 
 /// Entries or keys removed in one transaction.
-const SLICE: u64 = 1_000;
+const SLICE_ROWS: u64 = 1_000;
 
 #[async_trait]
-impl InboxStore for Db {
-    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
-        self.append_with(batch, Locks::Wait).await
+impl InboxStore for MysqlEngine {
+    async fn append(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
+        self.append_with(batch, LockMode::Wait).await
     }
 
-    async fn append_now(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
-        self.append_with(batch, Locks::NoWait).await
+    async fn append_now(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
+        self.append_with(batch, LockMode::NoWait).await
     }
 
     fn append_concurrency(&self) -> usize {
@@ -45,7 +46,7 @@ impl InboxStore for Db {
         seq: Seq,
         limit: PageLimit,
     ) -> Result<InboxSlice, StoreError> {
-        self.once("inbox.after", Once::Read, move |session| {
+        self.once("inbox.after", StatementEffect::Read, move |session| {
             page(session, user, seq, limit).boxed()
         })
         .await
@@ -53,7 +54,7 @@ impl InboxStore for Db {
 
     async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
         loop {
-            let done = self.change("inbox.trim", Pace::Slow, move |session| {
+            let done = self.change("inbox.trim", WorkPace::Slow, move |session| {
                 trim(session, user, upto).boxed()
             });
             if done.await? {
@@ -63,15 +64,15 @@ impl InboxStore for Db {
     }
 
     async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
-        self.change("inbox.claim_job", Pace::Prompt, move |session| {
+        self.change("inbox.claim_job", WorkPace::Prompt, move |session| {
             job::claim(session, group).boxed()
         })
         .await
     }
 
-    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobStepOutcome, StoreError> {
         let lease = lease.clone();
-        self.change("inbox.advance_job", Pace::Prompt, move |session| {
+        self.change("inbox.advance_job", WorkPace::Prompt, move |session| {
             let lease = lease.clone();
             async move { job::advance(session, &lease).await }.boxed()
         })
@@ -82,8 +83,8 @@ impl InboxStore for Db {
         // `trim` removes bodies with their last entry, so only keys remain to be removed here.
         let (now, mut left) = (self.now(), max as u64);
         while left > 0 {
-            let slice = left.min(SLICE);
-            let sweeping = self.change("inbox.sweep", Pace::Slow, move |session| {
+            let slice = left.min(SLICE_ROWS);
+            let sweeping = self.change("inbox.sweep", WorkPace::Slow, move |session| {
                 sweep(session, now, slice).boxed()
             });
             let (found, removed) = sweeping.await?;
@@ -96,18 +97,18 @@ impl InboxStore for Db {
     }
 }
 
-impl Db {
+impl MysqlEngine {
     async fn append_with(
         &self,
-        batch: &[Append],
-        locks: Locks,
-    ) -> Result<Vec<Appended>, StoreError> {
-        Append::check("inbox.append", batch)?;
+        batch: &[AppendRequest],
+        locks: LockMode,
+    ) -> Result<Vec<AppendOutcome>, StoreError> {
+        AppendRequest::check("inbox.append", batch)?;
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let (batch, now): (Arc<[Append]>, _) = (batch.into(), self.now());
-        self.change("inbox.append", Pace::Divisible, move |session| {
+        let (batch, now): (Arc<[AppendRequest]>, _) = (batch.into(), self.now());
+        self.change("inbox.append", WorkPace::Divisible, move |session| {
             let batch = Arc::clone(&batch);
             async move { append::append_with(session, &batch, now, locks).await }.boxed()
         })
@@ -116,33 +117,33 @@ impl Db {
 }
 
 /// Largest body, in bytes, that is read with its entry even for a small page.
-const SMALL_BODY: usize = 256;
+const SMALL_BODY_BYTES: usize = 256;
 
 /// Attempts to read a page: a trim may come between its two statements.
 const PAGE_TRIES: usize = 3;
 
 /// Entry of a page; its body is either read or still to be read.
-enum Slot {
-    Read(Entry),
+enum PageSlot {
+    Read(InboxEntry),
     Large(Seq),
 }
 
 async fn page(
-    session: &mut Session,
+    session: &mut MysqlSession,
     user: UserId,
     seq: Seq,
     limit: PageLimit,
-) -> Result<InboxSlice, Fault> {
+) -> Result<InboxSlice, EngineError> {
     for _ in 0..PAGE_TRIES {
         let (mut page, slots) = lengths(session, user, seq, limit).await?;
         let large = slots.iter().filter_map(|slot| match slot {
-            Slot::Large(seq) => Some(seq.get()),
-            Slot::Read(_) => None,
+            PageSlot::Large(seq) => Some(seq.get()),
+            PageSlot::Read(_) => None,
         });
         let mut bodies = large_bodies(session, user, &large.collect::<Vec<_>>()).await?;
         let entries = slots.into_iter().map(|slot| match slot {
-            Slot::Read(entry) => Some(entry),
-            Slot::Large(seq) => Some(Entry {
+            PageSlot::Read(entry) => Some(entry),
+            PageSlot::Large(seq) => Some(InboxEntry {
                 seq,
                 message: Arc::new(bodies.remove(&seq)?),
             }),
@@ -156,23 +157,25 @@ async fn page(
         let ascending = page.items.is_sorted_by(|a, b| a.seq < b.seq);
         let last = page.items.last().map_or(Seq::ZERO, |it| it.seq);
         if !ascending || last > page.head.head {
-            return Err(Fault::Corrupt("a page is out of order or exceeds its head"));
+            return Err(EngineError::Corrupt(
+                "a page is out of order or exceeds its head",
+            ));
         }
         return Ok(page);
     }
-    Err(Fault::Corrupt("an entry's message is missing"))
+    Err(EngineError::Corrupt("an entry's message is missing"))
 }
 
 /// Reads the head and the entries of the page: small bodies completely, of large ones only the
 /// header, so that no body is read that does not fit into the page.
 async fn lengths(
-    session: &mut Session,
+    session: &mut MysqlSession,
     user: UserId,
     seq: Seq,
     limit: PageLimit,
-) -> Result<(InboxSlice, Vec<Slot>), Fault> {
+) -> Result<(InboxSlice, Vec<PageSlot>), EngineError> {
     let items = limit.items.max(1);
-    let small = (limit.bytes / items).max(SMALL_BODY);
+    let small = (limit.bytes / items).max(SMALL_BODY_BYTES);
     // Entries and their head are one commit, and one statement reads one moment: the result has no
     // hole and never exceeds the head. The first row is the head, the others are entries; with a
     // join to the head, the server would sort the entries first.
@@ -189,7 +192,7 @@ async fn lengths(
         .bind(user.get())
         .bind(seq.get())
         .bind(items as u64 + 1);
-    // Taken before the read: see `History::saw`.
+    // Taken before the read: see `StoreHistory::saw`.
     let known = session.history.known(user);
     let rows = session.rows(select).await?;
     let (mut page, mut slots, mut taken) = (InboxSlice::default(), Vec::new(), 0);
@@ -205,17 +208,17 @@ async fn lengths(
             break;
         }
         let length = row.try_get::<Option<u64>, _>(2)?;
-        let length = length.ok_or(Fault::Corrupt("an entry's message is missing"))?;
+        let length = length.ok_or(EngineError::Corrupt("an entry's message is missing"))?;
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         // The whole of a small body, the header of a large one.
         let body = bytes(row, 3)?;
         let slot = if length <= small {
             let message = Arc::new(record::decode(body)?);
             taken += message.content.len();
-            Slot::Read(Entry { seq, message })
+            PageSlot::Read(InboxEntry { seq, message })
         } else {
             taken = taken.saturating_add(record::content_len(&body, length)?);
-            Slot::Large(seq)
+            PageSlot::Large(seq)
         };
         slots.push(slot);
     }
@@ -225,13 +228,13 @@ async fn lengths(
 
 /// Reads the bodies of these entries.
 async fn large_bodies(
-    session: &mut Session,
+    session: &mut MysqlSession,
     user: UserId,
     seqs: &[u64],
-) -> Result<HashMap<Seq, Message>, Fault> {
+) -> Result<HashMap<Seq, Message>, EngineError> {
     let mut bodies = HashMap::with_capacity(seqs.len());
-    for piece in cut::filled(seqs.len()) {
-        let mut select = sqlx::query(cut::text(
+    for piece in chunks::padded_chunks(seqs.len()) {
+        let mut select = sqlx::query(chunks::text(
             "SELECT i.seq, COALESCE(i.body, m.body) FROM inbox i \
              LEFT JOIN message m ON m.message_id = i.shared WHERE i.user_id = ? AND i.seq IN (",
             "?",
@@ -253,7 +256,7 @@ async fn large_bodies(
 }
 
 /// Removes one slice of entries; returns whether no more slices are left.
-async fn trim(session: &mut Session, user: UserId, upto: Seq) -> Result<bool, Fault> {
+async fn trim(session: &mut MysqlSession, user: UserId, upto: Seq) -> Result<bool, EngineError> {
     let sql = "SELECT seq, floor FROM inbox_head WHERE user_id = ? FOR UPDATE";
     let Some(row) = session.row(sqlx::query(sql).bind(user.get())).await? else {
         return Ok(true);
@@ -265,7 +268,7 @@ async fn trim(session: &mut Session, user: UserId, upto: Seq) -> Result<bool, Fa
     if upto <= floor {
         return Ok(true);
     }
-    let end = upto.min(floor + SLICE);
+    let end = upto.min(floor + SLICE_ROWS);
     let sql = "SELECT shared FROM inbox \
                WHERE user_id = ? AND seq > ? AND seq <= ? AND shared IS NOT NULL";
     let select = sqlx::query(sql).bind(user.get()).bind(floor).bind(end);
@@ -287,9 +290,9 @@ async fn trim(session: &mut Session, user: UserId, upto: Seq) -> Result<bool, Fa
 
 /// Subtracts these numbers of entries from their bodies' reference counts, and deletes bodies
 /// without entries.
-async fn release(session: &mut Session, shared: &[(Vec<u8>, i64)]) -> Result<(), Fault> {
-    for piece in cut::filled(shared.len()) {
-        let mut update = sqlx::query(cut::text(
+async fn release(session: &mut MysqlSession, shared: &[(Vec<u8>, i64)]) -> Result<(), EngineError> {
+    for piece in chunks::padded_chunks(shared.len()) {
+        let mut update = sqlx::query(chunks::text(
             "INSERT INTO message (message_id, refs, body) VALUES ",
             "(?, ?, '')",
             piece.size(),
@@ -302,7 +305,7 @@ async fn release(session: &mut Session, shared: &[(Vec<u8>, i64)]) -> Result<(),
                 .bind(if filling { 0 } else { -entries });
         }
         session.run(update).await?;
-        let mut delete = sqlx::query(cut::text(
+        let mut delete = sqlx::query(chunks::text(
             "DELETE FROM message WHERE refs <= 0 AND message_id IN (",
             "?",
             piece.size(),
@@ -319,7 +322,11 @@ async fn release(session: &mut Session, shared: &[(Vec<u8>, i64)]) -> Result<(),
 
 /// Deletes up to `max` keys whose window has passed; returns how many were found and how many
 /// deleted.
-async fn sweep(session: &mut Session, now: Timestamp, max: u64) -> Result<(u64, u64), Fault> {
+async fn sweep(
+    session: &mut MysqlSession,
+    now: UnixTimestamp,
+    max: u64,
+) -> Result<(u64, u64), EngineError> {
     // Expired keys are found without locks and then deleted by the primary key, in the order in
     // which senders lock it. So the two cannot lock rows in opposite order.
     let sql = "SELECT id FROM send_key WHERE expires_at <= ? ORDER BY expires_at LIMIT ?";
@@ -330,8 +337,8 @@ async fn sweep(session: &mut Session, now: Timestamp, max: u64) -> Result<(u64, 
     }
     ids.sort_unstable();
     let mut removed = 0;
-    for piece in cut::filled(ids.len()) {
-        let mut delete = sqlx::query(cut::text(
+    for piece in chunks::padded_chunks(ids.len()) {
+        let mut delete = sqlx::query(chunks::text(
             "DELETE FROM send_key WHERE expires_at <= ? AND id IN (",
             "?",
             piece.size(),

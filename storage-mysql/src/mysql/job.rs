@@ -7,41 +7,49 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gimlet_core::id::{GroupId, UserId};
-use gimlet_core::limits::PART;
+use gimlet_core::limits::FANOUT_CHUNK;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Append, JobLease, JobPart};
+use gimlet_core::store::{AppendRequest, JobLease, JobStepOutcome};
 
-use super::append::{Body, put_entries, take_seqs};
-use super::decide::Verdict;
+use super::append::{BodyLocation, put_entries, take_seqs};
+use super::decide::SendDecision;
 use super::seq;
-use super::session::{Session, bytes, group, message_id, number};
-use crate::error::Fault;
+use super::session::{MysqlSession, bytes, group, message_id, number};
+use crate::error::EngineError;
 use crate::record;
 
 /// Bytes of recipients in one statement.
-const RECIPIENTS: usize = 1 << 20;
+const RECIPIENT_BYTES: usize = 1 << 20;
 
 /// Takes numbers for the batch's jobs and returns the first. Runs under the locks of the groups, so
 /// that the numbers follow the order in which a group's sends are stored.
-pub(super) async fn number_jobs(session: &mut Session, verdicts: &[Verdict]) -> Result<u64, Fault> {
-    let jobs = verdicts.iter().filter(|it| **it == Verdict::Job).count();
+pub(super) async fn number_jobs(
+    session: &mut MysqlSession,
+    verdicts: &[SendDecision],
+) -> Result<u64, EngineError> {
+    let jobs = verdicts
+        .iter()
+        .filter(|it| **it == SendDecision::Job)
+        .count();
     if jobs == 0 {
         return Ok(0);
     }
-    seq::take(session, seq::JOBS, jobs as u64).await
+    seq::take(session, seq::JOB_COUNTER_SCOPE, jobs as u64).await
 }
 
 /// Stores the batch's jobs with their recipients. The caller stores the first recipient's entry.
 pub(super) async fn open(
-    session: &mut Session,
-    batch: &[Append],
-    verdicts: &[Verdict],
+    session: &mut MysqlSession,
+    batch: &[AppendRequest],
+    verdicts: &[SendDecision],
     first: u64,
-) -> Result<(), Fault> {
+) -> Result<(), EngineError> {
     let sends = batch.iter().zip(verdicts);
-    let jobs = sends.filter(|(_, verdict)| **verdict == Verdict::Job);
+    let jobs = sends.filter(|(_, verdict)| **verdict == SendDecision::Job);
     for (job, (send, _)) in (first..).zip(jobs) {
-        let group = send.group().ok_or(Fault::Misuse("a job without a group"))?;
+        let group = send
+            .group()
+            .ok_or(EngineError::Misuse("a job without a group"))?;
         let sql = "INSERT INTO fanout_job (job, group_id, generation, message_id, done, total) \
                    VALUES (?, ?, 0, ?, 1, ?)";
         let insert = sqlx::query(sql)
@@ -52,12 +60,12 @@ pub(super) async fn open(
         session.run(insert).await?;
         let rest = send.recipients.get(1..).unwrap_or_default();
         let parts: Vec<(u64, Vec<u8>)> = (0..)
-            .map(|part| 1 + part * PART as u64)
-            .zip(rest.chunks(PART).map(pack))
+            .map(|part| 1 + part * FANOUT_CHUNK as u64)
+            .zip(rest.chunks(FANOUT_CHUNK).map(pack))
             .collect();
         let weight = |at: usize| parts.get(at).map_or(0, |(_, users)| users.len());
-        for piece in super::cut::exact(parts.len(), RECIPIENTS, weight) {
-            let mut insert = sqlx::query(super::cut::text(
+        for piece in super::chunks::unpadded_chunks(parts.len(), RECIPIENT_BYTES, weight) {
+            let mut insert = sqlx::query(super::chunks::text(
                 "INSERT INTO fanout_part (job, start, users) VALUES ",
                 "(?, ?, ?)",
                 piece.size(),
@@ -75,9 +83,9 @@ pub(super) async fn open(
 
 /// Claims the oldest open job of this group, or of any group.
 pub(super) async fn claim(
-    session: &mut Session,
+    session: &mut MysqlSession,
     of: Option<GroupId>,
-) -> Result<Option<JobLease>, Fault> {
+) -> Result<Option<JobLease>, EngineError> {
     let select = match of {
         Some(of) => sqlx::query(
             "SELECT job, group_id, generation FROM fanout_job FORCE INDEX (fanout_job_group) \
@@ -104,24 +112,27 @@ pub(super) async fn claim(
 }
 
 /// Stores the next part of a job's entries and notes the progress.
-pub(super) async fn advance(session: &mut Session, lease: &JobLease) -> Result<JobPart, Fault> {
+pub(super) async fn advance(
+    session: &mut MysqlSession,
+    lease: &JobLease,
+) -> Result<JobStepOutcome, EngineError> {
     let sql = "SELECT generation, message_id, done, total FROM fanout_job WHERE job = ? FOR UPDATE";
     let Some(row) = session.row(sqlx::query(sql).bind(lease.job)).await? else {
-        return Ok(JobPart::Lost);
+        return Ok(JobStepOutcome::Lost);
     };
     // Checked under the lock: a claim by another node raises the generation and ends this lease.
     if number(&row, 0)? != lease.generation {
-        return Ok(JobPart::Lost);
+        return Ok(JobStepOutcome::Lost);
     }
     let (message, from, total) = (message_id(&row, 1)?, number(&row, 2)?, number(&row, 3)?);
     let sql = "SELECT body FROM message WHERE message_id = ?";
     let select = sqlx::query(sql).bind(message.as_bytes().as_slice());
     let body = session.row(select).await?;
-    let body = body.ok_or(Fault::Corrupt("a job's message is missing"))?;
+    let body = body.ok_or(EngineError::Corrupt("a job's message is missing"))?;
     let sql = "SELECT users FROM fanout_part WHERE job = ? AND start = ?";
     let select = sqlx::query(sql).bind(lease.job).bind(from);
     let users = session.row(select).await?;
-    let users = users.ok_or(Fault::Corrupt("a job's recipients are missing"))?;
+    let users = users.ok_or(EngineError::Corrupt("a job's recipients are missing"))?;
     let users = unpack(&bytes(&users, 0)?)?;
 
     let mut counts: BTreeMap<UserId, u64> = BTreeMap::new();
@@ -134,7 +145,7 @@ pub(super) async fn advance(session: &mut Session, lease: &JobLease) -> Result<J
         seqs.push((user, next.take(user)?));
     }
     let entries = seqs.iter();
-    let entries = entries.map(|(user, seq)| (*user, *seq, Body::Shared(message)));
+    let entries = entries.map(|(user, seq)| (*user, *seq, BodyLocation::Shared(message)));
     put_entries(session, entries.collect()).await?;
 
     let made = from + seqs.len() as u64;
@@ -150,7 +161,7 @@ pub(super) async fn advance(session: &mut Session, lease: &JobLease) -> Result<J
     session
         .run(sqlx::query(sql).bind(lease.job).bind(from))
         .await?;
-    Ok(JobPart::Entries {
+    Ok(JobStepOutcome::Entries {
         message: Arc::new(record::decode(bytes(&body, 0)?)?),
         seqs,
         done,
@@ -161,13 +172,13 @@ fn pack(users: &[UserId]) -> Vec<u8> {
     users.iter().flat_map(|it| it.get().to_be_bytes()).collect()
 }
 
-fn unpack(bytes: &[u8]) -> Result<Vec<UserId>, Fault> {
+fn unpack(bytes: &[u8]) -> Result<Vec<UserId>, EngineError> {
     let (ids, rest) = bytes.as_chunks::<8>();
     if !rest.is_empty() {
-        return Err(Fault::Corrupt("a job's recipients are truncated"));
+        return Err(EngineError::Corrupt("a job's recipients are truncated"));
     }
     ids.iter()
         .map(|id| UserId::new(u64::from_be_bytes(*id)))
         .collect::<Option<_>>()
-        .ok_or(Fault::Corrupt("a job has a recipient out of range"))
+        .ok_or(EngineError::Corrupt("a job has a recipient out of range"))
 }

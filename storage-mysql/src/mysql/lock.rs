@@ -8,16 +8,16 @@
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, MySql};
 
-use super::cut;
-use super::session::Session;
-use crate::error::Fault;
+use super::chunks;
+use super::session::MysqlSession;
+use crate::error::EngineError;
 
 /// Values in one statement; with more, the server takes longer to plan it than to run it.
-const CHUNK: usize = 64;
+const LOCKED_ROWS_PER_STATEMENT: usize = 64;
 
 /// Behaviour if another session has locked a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Locks {
+pub(super) enum LockMode {
     /// Waits for up to the lock wait timeout of the session.
     Wait,
     /// Fails at once. MySQL 8, MariaDB 10.3 and TiDB support it.
@@ -26,7 +26,7 @@ pub(super) enum Locks {
 
 /// A table and the key by which its rows are locked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lockable {
+pub(super) struct LockTarget {
     /// Columns that are read, of the table `t`.
     pub(super) columns: &'static str,
     pub(super) table: &'static str,
@@ -36,7 +36,7 @@ pub(super) struct Lockable {
 }
 
 /// Heads of inboxes.
-pub(super) const HEADS: Lockable = Lockable {
+pub(super) const HEADS: LockTarget = LockTarget {
     columns: "t.user_id",
     table: "inbox_head",
     key: "user_id",
@@ -44,7 +44,7 @@ pub(super) const HEADS: Lockable = Lockable {
 };
 
 /// Groups with their roster versions.
-pub(super) const GROUPS: Lockable = Lockable {
+pub(super) const GROUPS: LockTarget = LockTarget {
     columns: "t.group_id, t.version",
     table: "group_info",
     key: "group_id",
@@ -52,7 +52,7 @@ pub(super) const GROUPS: Lockable = Lockable {
 };
 
 /// Keys of sends.
-pub(super) const KEYS: Lockable = Lockable {
+pub(super) const KEYS: LockTarget = LockTarget {
     columns: "t.seq",
     table: "send_key",
     key: "id",
@@ -61,17 +61,17 @@ pub(super) const KEYS: Lockable = Lockable {
 
 /// Locks the rows with these keys, in ascending order, and reads them. A row may be returned twice.
 pub(super) async fn lock<'q, T>(
-    session: &mut Session,
-    rows: Lockable,
+    session: &mut MysqlSession,
+    rows: LockTarget,
     keys: &[T],
-    locks: Locks,
-) -> Result<Vec<MySqlRow>, Fault>
+    locks: LockMode,
+) -> Result<Vec<MySqlRow>, EngineError>
 where
     T: Copy + Send + Sync + sqlx::Encode<'q, MySql> + sqlx::Type<MySql> + 'q,
 {
     let mut found = Vec::with_capacity(keys.len());
-    for chunk in keys.chunks(CHUNK) {
-        for piece in cut::filled(chunk.len()) {
+    for chunk in keys.chunks(LOCKED_ROWS_PER_STATEMENT) {
+        for piece in chunks::padded_chunks(chunk.len()) {
             let mut select = sqlx::query(text(rows, piece.size(), locks));
             for (at, _) in piece.rows() {
                 select = select.bind(*chunk.get(at).expect("an index of these rows"));
@@ -82,8 +82,8 @@ where
     Ok(found)
 }
 
-fn text(rows: Lockable, count: usize, locks: Locks) -> AssertSqlSafe<String> {
-    let Lockable {
+fn text(rows: LockTarget, count: usize, locks: LockMode) -> AssertSqlSafe<String> {
+    let LockTarget {
         columns,
         table,
         key,
@@ -92,8 +92,8 @@ fn text(rows: Lockable, count: usize, locks: Locks) -> AssertSqlSafe<String> {
     let one = format!("SELECT CAST(? AS {kind}) AS k");
     let all = vec![one; count].join(" UNION ALL ");
     let tail = match locks {
-        Locks::Wait => "",
-        Locks::NoWait => " NOWAIT",
+        LockMode::Wait => "",
+        LockMode::NoWait => " NOWAIT",
     };
     AssertSqlSafe(format!(
         "SELECT {columns} FROM ({all}) v STRAIGHT_JOIN {table} t FORCE INDEX (PRIMARY) \

@@ -1,16 +1,16 @@
 //! Durable data in MySQL: inboxes, keys, jobs, groups, friends, devices, accounts.
 //!
-//! Each trait has its own file. Each change is one transaction (`Db::change`), except for changes
-//! of one statement that may be repeated (`Db::once`). `append` appends a batch, with its decisions
+//! Each trait has its own file. Each change is one transaction (`MysqlEngine::change`), except for changes
+//! of one statement that may be repeated (`MysqlEngine::once`). `append` appends a batch, with its decisions
 //! separated into `decide`.
 
 mod account;
 mod append;
+mod chunks;
 mod connect;
-mod cut;
-mod db;
 mod decide;
 mod device;
+mod engine;
 mod friend;
 mod group;
 mod history;
@@ -24,26 +24,26 @@ mod session;
 mod settings;
 mod tokens;
 
-pub(crate) use connect::{Connector, opening_step};
-pub(crate) use db::Db;
-pub(crate) use history::{CommitLog, Mark};
+pub(crate) use connect::{MysqlConnector, opening_step};
+pub(crate) use engine::MysqlEngine;
+pub(crate) use history::{CommitLog, CommitMark};
 pub(crate) use open::open;
-pub(crate) use settings::Purpose;
-pub use settings::{SESSION_SETTINGS, Servers, SessionSetting};
+pub(crate) use settings::ConnectionPurpose;
+pub use settings::{SESSION_SETTINGS, ServerKinds, SessionSetting};
 
-use gimlet_core::page::Page;
+use gimlet_core::page::ListPage;
 use sqlx::mysql::MySqlRow;
 
-use crate::error::Fault;
+use crate::error::EngineError;
 
 /// Builds a page of at most `limit` rows; the query asked for one row more.
 fn page<T>(
     rows: &[MySqlRow],
     limit: usize,
-    read: impl Fn(&MySqlRow) -> Result<T, Fault>,
-) -> Result<Page<T>, Fault> {
-    let items: Result<Vec<T>, Fault> = rows.iter().take(limit).map(read).collect();
-    Ok(Page {
+    read: impl Fn(&MySqlRow) -> Result<T, EngineError>,
+) -> Result<ListPage<T>, EngineError> {
+    let items: Result<Vec<T>, EngineError> = rows.iter().take(limit).map(read).collect();
+    Ok(ListPage {
         items: items?,
         more: rows.len() > limit,
     })

@@ -3,30 +3,30 @@
 
 use std::sync::Arc;
 
-use gimlet_core::time::Clock;
+use gimlet_core::time::TimeSource;
 use sqlx::{Connection as _, Executor as _, MySqlConnection, Row as _};
 use tokio::time::Instant;
 
-use super::connect::{Connector, MAX_STATEMENTS, opening_step};
-use super::db::Db;
-use super::history::History;
-use super::pool::{MIN_STATEMENTS, Pool};
+use super::connect::{MAX_PREPARED_STATEMENTS, MysqlConnector, opening_step};
+use super::engine::MysqlEngine;
+use super::history::StoreHistory;
+use super::pool::{ConnectionPool, MIN_PREPARED_STATEMENTS};
 use super::seq;
-use super::session::Session;
-use super::settings::{self, Purpose};
+use super::session::MysqlSession;
+use super::settings::{self, ConnectionPurpose};
 use crate::config::MysqlConfig;
-use crate::error::{Fault, OpenError, UnfitServer};
+use crate::error::{EngineError, OpenError, UnfitServer};
 
 /// Divisor of a server's prepared statements: one process may hold a quarter of them.
-const SHARE: u64 = 4;
+const STATEMENT_SHARES: u64 = 4;
 
 /// Opens the pool, checks the server, and draws the epoch and the identity of a new store. Returns
 /// the engine and the identity.
 pub(crate) async fn open(
     config: &MysqlConfig,
-    clock: Arc<dyn Clock>,
-) -> Result<(Db, u64), OpenError> {
-    let connector = Connector::new(config, Purpose::Work)?;
+    clock: Arc<dyn TimeSource>,
+) -> Result<(MysqlEngine, u64), OpenError> {
+    let connector = MysqlConnector::new(config, ConnectionPurpose::Work)?;
     let allowed = config.slow_deadline;
     let (mut conn, facts) = connector.open().await?;
     let statements = opening_step(allowed, async {
@@ -36,8 +36,8 @@ pub(crate) async fn open(
         Ok(statements)
     });
     let statements = statements.await?;
-    let history = Arc::new(History::default());
-    let pool = Pool::new(
+    let history = Arc::new(StoreHistory::default());
+    let pool = ConnectionPool::new(
         connector,
         config.connections,
         statements,
@@ -45,7 +45,7 @@ pub(crate) async fn open(
     );
     let lease = pool.acquire(Instant::now() + allowed).await;
     let lease = lease.map_err(|fault| OpenError::of_step(fault, allowed))?;
-    let mut session = Session::new(lease, Arc::default(), Arc::clone(&history));
+    let mut session = MysqlSession::new(lease, Arc::default(), Arc::clone(&history));
     let settled = opening_step(allowed, async {
         seq::settle_epoch(&mut session).await?;
         // Notes the epoch in force, which for a new database was drawn just now.
@@ -54,7 +54,7 @@ pub(crate) async fn open(
     });
     let cluster = settled.await?;
     session.give_back();
-    Ok((Db::new(pool, clock, config, history), cluster))
+    Ok((MysqlEngine::new(pool, clock, config, history), cluster))
 }
 
 /// Returns how many prepared statements a connection may keep, from what the server has left of its
@@ -63,9 +63,9 @@ async fn statements(
     conn: &mut MySqlConnection,
     found: Option<u64>,
     connections: u32,
-) -> Result<usize, Fault> {
+) -> Result<usize, EngineError> {
     let Some(found) = found else {
-        return Ok(MAX_STATEMENTS);
+        return Ok(MAX_PREPARED_STATEMENTS);
     };
     let sql = "SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'";
     let used = match conn.fetch_optional(sqlx::raw_sql(sql)).await? {
@@ -76,17 +76,18 @@ async fn statements(
 }
 
 fn share(found: u64, used: u64, connections: u32) -> Result<usize, UnfitServer> {
-    let each = (found / SHARE).min(found.saturating_sub(used)) / u64::from(connections.max(1));
+    let each =
+        (found / STATEMENT_SHARES).min(found.saturating_sub(used)) / u64::from(connections.max(1));
     let each = usize::try_from(each).unwrap_or(usize::MAX);
-    if each < MIN_STATEMENTS {
+    if each < MIN_PREPARED_STATEMENTS {
         return Err(UnfitServer::PreparedStatements {
             found,
             used,
             connections,
-            needed: u64::from(connections) * MIN_STATEMENTS as u64 * SHARE,
+            needed: u64::from(connections) * MIN_PREPARED_STATEMENTS as u64 * STATEMENT_SHARES,
         });
     }
-    Ok(each.min(MAX_STATEMENTS))
+    Ok(each.min(MAX_PREPARED_STATEMENTS))
 }
 
 #[cfg(test)]

@@ -19,18 +19,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::connect::Connector;
-use super::history::History;
+use super::connect::MysqlConnector;
+use super::history::StoreHistory;
 use super::settings;
-use crate::error::{Fault, UnfitServer};
-use crate::numbers::ErrorScope;
+use crate::error::{EngineError, UnfitServer};
+use crate::error_numbers::ErrorScope;
 
 /// Time after which an idle connection is tested before its next use: that it works, and that its
 /// server still accepts changes.
-const BELIEVED: Duration = Duration::from_secs(2);
+const IDLE_TEST_AFTER: Duration = Duration::from_secs(2);
 /// Timeout of that test. Less than half of a call's default deadline, so that time remains for a
 /// new connection.
-const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+const IDLE_TEST_TIMEOUT: Duration = Duration::from_millis(500);
 /// Idle time after which a connection is not reused. Below the session's `wait_timeout`, so that
 /// the server never closes a connection that is about to be used.
 const MAX_IDLE: Duration = Duration::from_secs(40);
@@ -38,33 +38,33 @@ const MAX_IDLE: Duration = Duration::from_secs(40);
 /// connections are replaced at once.
 const MAX_AGE: Duration = Duration::from_mins(30);
 /// Interval at which one more connection is tried after the server refused one.
-const GROW_AFTER: Duration = Duration::from_secs(5);
+const GROW_INTERVAL: Duration = Duration::from_secs(5);
 /// Timeout of the closing message to the server.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Smallest number of prepared statements that a connection keeps.
-pub(super) const MIN_STATEMENTS: usize = 16;
+pub(super) const MIN_PREPARED_STATEMENTS: usize = 16;
 
 /// The connection pool. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Pool {
-    inner: Arc<Inner>,
+pub(super) struct ConnectionPool {
+    inner: Arc<PoolInner>,
 }
 
-struct Inner {
-    connector: Connector,
+struct PoolInner {
+    connector: MysqlConnector,
     /// Commits that a new connection's server must have.
-    history: Arc<History>,
+    history: Arc<StoreHistory>,
     /// One permit per connection in use or being made.
     permits: Arc<Semaphore>,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     tasks: TaskTracker,
 }
 
 #[derive(Debug)]
-struct State {
+struct PoolState {
     /// Idle connections, reused in last-in-first-out order, so that surplus connections reach their
     /// idle limit and the used ones keep their prepared statements.
-    idle: Vec<Connected>,
+    idle: Vec<OpenConnection>,
     /// Connections that exist or are being made.
     open: usize,
     /// Connections that are being made.
@@ -82,7 +82,7 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Connected {
+struct OpenConnection {
     conn: MySqlConnection,
     generation: u64,
     /// Largest size of a statement, in bytes.
@@ -93,7 +93,7 @@ struct Connected {
     judged_at: Instant,
 }
 
-impl fmt::Debug for Pool {
+impl fmt::Debug for ConnectionPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let open = self.inner.lock().open;
         f.debug_struct("Pool")
@@ -102,20 +102,20 @@ impl fmt::Debug for Pool {
     }
 }
 
-impl Pool {
+impl ConnectionPool {
     pub(super) fn new(
-        connector: Connector,
+        connector: MysqlConnector,
         connections: u32,
         statements: usize,
-        history: Arc<History>,
+        history: Arc<StoreHistory>,
     ) -> Self {
         let connections = usize::try_from(connections.max(1)).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(PoolInner {
                 connector,
                 history,
                 permits: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
-                state: Mutex::new(State {
+                state: Mutex::new(PoolState {
                     idle: Vec::new(),
                     open: 0,
                     making: 0,
@@ -143,7 +143,7 @@ impl Pool {
     }
 
     /// Returns a connection for one piece of work: an idle one that works, or a new one.
-    pub(super) async fn acquire(&self, deadline: Instant) -> Result<Lease, Fault> {
+    pub(super) async fn acquire(&self, deadline: Instant) -> Result<PooledConnection, EngineError> {
         loop {
             // The order matters: a permit first, then an idle connection, then a new one. The
             // permit bounds the connections, and an idle one is never passed over for a new one.
@@ -151,8 +151,8 @@ impl Pool {
             let permit = Arc::clone(&self.inner.permits).acquire_owned();
             let permit = timeout_at(deadline, permit).await;
             let permit = permit
-                .map_err(|_| Fault::Deadline)?
-                .map_err(|_| Fault::Closed)?;
+                .map_err(|_| EngineError::Deadline)?
+                .map_err(|_| EngineError::Closed)?;
             if let Some(connected) = self.inner.reuse(deadline).await {
                 return Ok(self.lease(connected, permit, true));
             }
@@ -176,8 +176,13 @@ impl Pool {
         }
     }
 
-    fn lease(&self, connected: Connected, permit: OwnedSemaphorePermit, reused: bool) -> Lease {
-        Lease {
+    fn lease(
+        &self,
+        connected: OpenConnection,
+        permit: OwnedSemaphorePermit,
+        reused: bool,
+    ) -> PooledConnection {
+        PooledConnection {
             reused,
             connected: Some(connected),
             inner: Arc::clone(&self.inner),
@@ -186,7 +191,7 @@ impl Pool {
     }
 
     /// Applies a fault to all connections of its generation.
-    pub(super) fn learn(&self, fault: &Fault, generation: u64) {
+    pub(super) fn learn(&self, fault: &EngineError, generation: u64) {
         match fault.scope() {
             ErrorScope::Server => self.inner.retire(generation),
             // Not for an error number: in that case the server has killed this one connection only.
@@ -194,7 +199,7 @@ impl Pool {
             ErrorScope::Statements => {
                 let mut state = self.inner.lock();
                 if state.generation == generation {
-                    state.statements = (state.statements / 2).max(MIN_STATEMENTS);
+                    state.statements = (state.statements / 2).max(MIN_PREPARED_STATEMENTS);
                     let statements = state.statements;
                     drop(state);
                     gimlet_core::warn_rated!(
@@ -224,13 +229,13 @@ impl Pool {
     }
 }
 
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl PoolInner {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns an idle connection that works.
-    async fn reuse(&self, deadline: Instant) -> Option<Connected> {
+    async fn reuse(&self, deadline: Instant) -> Option<OpenConnection> {
         loop {
             let (connected, usable) = {
                 let mut state = self.lock();
@@ -242,7 +247,7 @@ impl Inner {
                 self.end(connected);
                 continue;
             }
-            if connected.judged_at.elapsed() < BELIEVED {
+            if connected.judged_at.elapsed() < IDLE_TEST_AFTER {
                 return Some(connected);
             }
             if let Some(connected) = self.ask(connected, deadline).await {
@@ -252,10 +257,14 @@ impl Inner {
     }
 
     /// Tests an idle connection: asks whether its server still accepts changes.
-    async fn ask(&self, mut connected: Connected, deadline: Instant) -> Option<Connected> {
+    async fn ask(
+        &self,
+        mut connected: OpenConnection,
+        deadline: Instant,
+    ) -> Option<OpenConnection> {
         let sql = "SELECT @@global.read_only";
         let asking = connected.conn.fetch_one(sqlx::raw_sql(sql));
-        let asked = timeout_at(deadline.min(Instant::now() + ASK_TIMEOUT), asking).await;
+        let asked = timeout_at(deadline.min(Instant::now() + IDLE_TEST_TIMEOUT), asking).await;
         let generation = connected.generation;
         let fault = match asked {
             Ok(Ok(row)) => match row.try_get_unchecked::<String, _>(0) {
@@ -263,13 +272,13 @@ impl Inner {
                     connected.judged_at = Instant::now();
                     return Some(connected);
                 }
-                Ok(_) => Fault::Unfit(UnfitServer::ReadOnly {
+                Ok(_) => EngineError::Unfit(UnfitServer::ReadOnly {
                     variable: "read_only",
                 }),
-                Err(error) => Fault::Mysql(error),
+                Err(error) => EngineError::Mysql(error),
             },
-            Ok(Err(error)) => Fault::Mysql(error),
-            Err(_) => Fault::Deadline,
+            Ok(Err(error)) => EngineError::Mysql(error),
+            Err(_) => EngineError::Deadline,
         };
         tracing::debug!(
             error = &fault as &dyn std::error::Error,
@@ -277,19 +286,20 @@ impl Inner {
         );
         // A server that answered can be told that the connection ends. One that did not answer is
         // in the middle of a statement, so the connection is just dropped.
-        if matches!(fault, Fault::Unfit(_)) {
+        if matches!(fault, EngineError::Unfit(_)) {
             self.end(connected);
         } else {
             self.lock().open -= 1;
         }
-        if matches!(fault, Fault::Deadline) {
+        if matches!(fault, EngineError::Deadline) {
             // No answer means that the server hangs, or that the network drops packets silently.
             // Connections that have been idle as long as this one are closed untested, because
             // testing them one after the other would use up the deadline.
             let untested = {
                 let mut state = self.lock();
                 let idle = std::mem::take(&mut state.idle).into_iter();
-                let (kept, untested) = idle.partition(|it| it.judged_at.elapsed() < BELIEVED);
+                let (kept, untested) =
+                    idle.partition(|it| it.judged_at.elapsed() < IDLE_TEST_AFTER);
                 state.idle = kept;
                 untested
             };
@@ -301,7 +311,7 @@ impl Inner {
     }
 
     /// Makes a connection. Returns `None` if the connections were retired meanwhile.
-    async fn connect(&self, deadline: Instant) -> Result<Option<Connected>, Fault> {
+    async fn connect(&self, deadline: Instant) -> Result<Option<OpenConnection>, EngineError> {
         let (statements, generation) = {
             let mut state = self.lock();
             state.open += 1;
@@ -309,7 +319,7 @@ impl Inner {
             (state.statements, state.generation)
         };
         // Also undoes the count if this future is dropped.
-        let mut slot = Slot {
+        let mut slot = ConnectingSlot {
             inner: self,
             kept: false,
         };
@@ -318,10 +328,10 @@ impl Inner {
         // that lacks the last commits (law 10).
         timeout_at(deadline, self.history.check_server(&mut conn))
             .await
-            .map_err(|_| Fault::Deadline)??;
+            .map_err(|_| EngineError::Deadline)??;
         slot.kept = true;
         let now = Instant::now();
-        let mut connected = Connected {
+        let mut connected = OpenConnection {
             conn,
             generation,
             packet: facts.packet,
@@ -375,7 +385,7 @@ impl Inner {
         permit.forget();
         let mut state = self.lock();
         state.withheld += 1;
-        state.grow_at = Instant::now() + GROW_AFTER;
+        state.grow_at = Instant::now() + GROW_INTERVAL;
     }
 
     /// Returns one withheld permit from time to time.
@@ -383,12 +393,12 @@ impl Inner {
         let mut state = self.lock();
         if state.withheld > 0 && Instant::now() >= state.grow_at {
             state.withheld -= 1;
-            state.grow_at = Instant::now() + GROW_AFTER;
+            state.grow_at = Instant::now() + GROW_INTERVAL;
             self.permits.add_permits(1);
         }
     }
 
-    fn give_back(&self, mut connected: Connected) {
+    fn give_back(&self, mut connected: OpenConnection) {
         let mut state = self.lock();
         if state.accepts(&connected) {
             connected.idle_since = Instant::now();
@@ -401,30 +411,30 @@ impl Inner {
 
     /// Closes a connection with a closing message, so that the server does not count an aborted
     /// client.
-    fn end(&self, connected: Connected) {
+    fn end(&self, connected: OpenConnection) {
         self.lock().open -= 1;
         self.tasks.spawn(async move {
             let _ = timeout(CLOSE_TIMEOUT, connected.conn.close()).await;
         });
     }
 
-    fn end_all(&self, connections: Vec<Connected>) {
+    fn end_all(&self, connections: Vec<OpenConnection>) {
         for connected in connections {
             self.end(connected);
         }
     }
 }
 
-impl State {
+impl PoolState {
     /// Begins the next generation. Returns the idle connections, which the caller ends when it has
     /// unlocked the state.
     #[must_use]
-    fn retire(&mut self) -> Vec<Connected> {
+    fn retire(&mut self) -> Vec<OpenConnection> {
         self.generation += 1;
         std::mem::take(&mut self.idle)
     }
 
-    fn accepts(&self, connected: &Connected) -> bool {
+    fn accepts(&self, connected: &OpenConnection) -> bool {
         !self.closed
             && connected.generation == self.generation
             && Instant::now() < connected.ends_at
@@ -432,12 +442,12 @@ impl State {
 }
 
 /// A connection being made.
-struct Slot<'a> {
-    inner: &'a Inner,
+struct ConnectingSlot<'a> {
+    inner: &'a PoolInner,
     kept: bool,
 }
 
-impl Drop for Slot<'_> {
+impl Drop for ConnectingSlot<'_> {
     fn drop(&mut self) {
         let mut state = self.inner.lock();
         state.making -= 1;
@@ -449,40 +459,43 @@ impl Drop for Slot<'_> {
 
 /// A connection for one piece of work. If it is dropped instead of given back, the connection is
 /// closed, and the server rolls back whatever was begun on it.
-pub(super) struct Lease {
+pub(super) struct PooledConnection {
     /// True if it was used before. If such a connection turns out to be broken, the break may be old.
     pub(super) reused: bool,
-    connected: Option<Connected>,
-    inner: Arc<Inner>,
+    connected: Option<OpenConnection>,
+    inner: Arc<PoolInner>,
     // Must stay the last field: fields drop in order, and the connection has to be idle, or counted
     // as closed, before the permit lets another caller look for one.
     _permit: OwnedSemaphorePermit,
 }
 
-const HELD: &str = "a lease has its connection until it ends";
+const CONNECTION_PRESENT: &str = "a lease has its connection until it ends";
 
-impl Lease {
+impl PooledConnection {
     pub(super) fn conn(&mut self) -> &mut MySqlConnection {
-        &mut self.connected.as_mut().expect(HELD).conn
+        &mut self.connected.as_mut().expect(CONNECTION_PRESENT).conn
     }
 
     pub(super) fn generation(&self) -> u64 {
-        self.connected.as_ref().expect(HELD).generation
+        self.connected
+            .as_ref()
+            .expect(CONNECTION_PRESENT)
+            .generation
     }
 
     /// Returns the largest size of a statement, in bytes.
     pub(super) fn packet(&self) -> u64 {
-        self.connected.as_ref().expect(HELD).packet
+        self.connected.as_ref().expect(CONNECTION_PRESENT).packet
     }
 
     /// Gives the connection back; no transaction may be open on it.
     pub(super) fn give_back(mut self) {
-        let connected = self.connected.take().expect(HELD);
+        let connected = self.connected.take().expect(CONNECTION_PRESENT);
         self.inner.give_back(connected);
     }
 }
 
-impl fmt::Debug for Lease {
+impl fmt::Debug for PooledConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("reused", &self.reused)
@@ -490,7 +503,7 @@ impl fmt::Debug for Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         if self.connected.take().is_some() {
             self.inner.lock().open -= 1;

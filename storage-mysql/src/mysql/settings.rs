@@ -12,11 +12,11 @@ use sqlx::{Executor as _, MySqlConnection, Row as _};
 use crate::error::UnfitServer;
 
 /// Smallest acceptable `max_allowed_packet`, in bytes: two entries of the largest message.
-const LEAST_PACKET: u64 = 1 << 20;
+const MIN_PACKET_BYTES: u64 = 1 << 20;
 
 /// Purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub(crate) enum ConnectionPurpose {
     /// Calls with a waiting caller: lock waits end after a second.
     Work,
     /// Schema changes, which may take long and wait for readers.
@@ -33,12 +33,12 @@ pub struct SessionSetting {
     /// Value during a migration.
     pub migration: &'static str,
     /// Servers that have the variable.
-    pub servers: Servers,
+    pub servers: ServerKinds,
 }
 
 /// Servers that have a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Servers {
+pub enum ServerKinds {
     /// MySQL, MariaDB and TiDB.
     All,
     /// MariaDB.
@@ -52,7 +52,7 @@ const fn all(name: &'static str, value: &'static str) -> SessionSetting {
         name,
         value,
         migration: value,
-        servers: Servers::All,
+        servers: ServerKinds::All,
     }
 }
 
@@ -62,15 +62,15 @@ impl SessionSetting {
         self
     }
 
-    const fn on(mut self, servers: Servers) -> Self {
+    const fn on(mut self, servers: ServerKinds) -> Self {
         self.servers = servers;
         self
     }
 
-    fn value(&self, purpose: Purpose) -> &'static str {
+    fn value(&self, purpose: ConnectionPurpose) -> &'static str {
         match purpose {
-            Purpose::Work => self.value,
-            Purpose::Migration => self.migration,
+            ConnectionPurpose::Work => self.value,
+            ConnectionPurpose::Migration => self.migration,
         }
     }
 }
@@ -102,26 +102,26 @@ pub const SESSION_SETTINGS: &[SessionSetting] = &[
     // Longer than any caller waits: a statement without a waiting caller ends.
     all("max_statement_time", "11")
         .migration("0")
-        .on(Servers::MariaDb),
+        .on(ServerKinds::MariaDb),
     all("max_execution_time", "11000")
         .migration("0")
-        .on(Servers::Mysql),
+        .on(ServerKinds::Mysql),
     // An idle open transaction ends, and its locks with it.
-    all("idle_transaction_timeout", "5").on(Servers::MariaDb),
+    all("idle_transaction_timeout", "5").on(ServerKinds::MariaDb),
     // Long IN lists stay range scans of the key.
-    all("in_predicate_conversion_threshold", "0").on(Servers::MariaDb),
+    all("in_predicate_conversion_threshold", "0").on(ServerKinds::MariaDb),
 ];
 
 /// Returns the statements that set a session. `READ COMMITTED` takes no gap locks, and every
 /// statement reads the newest commits.
-fn statements(purpose: Purpose) -> [String; 3] {
+fn statements(purpose: ConnectionPurpose) -> [String; 3] {
     let mut set = String::from("SET ");
-    for servers in [Servers::All, Servers::MariaDb, Servers::Mysql] {
+    for servers in [ServerKinds::All, ServerKinds::MariaDb, ServerKinds::Mysql] {
         // Executable comments: only MariaDB reads /*M!, and MariaDB skips /*!80000.
         let (before, after) = match servers {
-            Servers::All => ("", ""),
-            Servers::MariaDb => (" /*M!100500 , ", " */"),
-            Servers::Mysql => (" /*!80000 , ", " */"),
+            ServerKinds::All => ("", ""),
+            ServerKinds::MariaDb => (" /*M!100500 , ", " */"),
+            ServerKinds::Mysql => (" /*!80000 , ", " */"),
         };
         let those = SESSION_SETTINGS.iter().filter(|it| it.servers == servers);
         let assigned = those.map(|it| {
@@ -147,7 +147,7 @@ fn statements(purpose: Purpose) -> [String; 3] {
 
 /// Properties of a server, read when a connection was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ServerFacts {
+pub(crate) struct ServerProperties {
     /// Largest size of a statement, in bytes.
     pub(super) packet: u64,
     /// Largest number of prepared statements of all its clients; `None` if the server sets no
@@ -160,9 +160,9 @@ pub(crate) struct ServerFacts {
 /// Sets this session, then checks it and its server.
 pub(super) async fn settle(
     conn: &mut MySqlConnection,
-    purpose: Purpose,
+    purpose: ConnectionPurpose,
     relaxed: bool,
-) -> Result<ServerFacts, SettleError> {
+) -> Result<ServerProperties, SessionSetupError> {
     for sql in statements(purpose) {
         conn.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql)))
             .await?;
@@ -173,7 +173,7 @@ pub(super) async fn settle(
 
 /// Reasons why a connection is not used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SettleError {
+pub(super) enum SessionSetupError {
     #[error(transparent)]
     Mysql(#[from] sqlx::Error),
     #[error(transparent)]
@@ -251,9 +251,9 @@ pub(super) fn same(wanted: &str, found: &str) -> bool {
 
 fn judge(
     found: &HashMap<String, String>,
-    purpose: Purpose,
+    purpose: ConnectionPurpose,
     relaxed: bool,
-) -> Result<ServerFacts, UnfitServer> {
+) -> Result<ServerProperties, UnfitServer> {
     // A proxy may drop a SET. A variable that the server does not have needs no setting.
     let session = SESSION_SETTINGS
         .iter()
@@ -290,13 +290,13 @@ fn judge(
         .get("max_allowed_packet")
         .and_then(|it| it.parse().ok());
     let packet = packet.unwrap_or(4 << 20);
-    if packet < LEAST_PACKET {
+    if packet < MIN_PACKET_BYTES {
         return Err(UnfitServer::Packet {
             found: packet,
-            least: LEAST_PACKET,
+            least: MIN_PACKET_BYTES,
         });
     }
-    Ok(ServerFacts {
+    Ok(ServerProperties {
         packet,
         prepared: found
             .get("max_prepared_stmt_count")

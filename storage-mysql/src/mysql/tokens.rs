@@ -8,60 +8,60 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use gimlet_core::id::{DeviceId, UserId};
-use gimlet_core::store::{Kind, StoreError, TokenRecord};
-use gimlet_core::time::Timestamp;
+use gimlet_core::store::{StoreError, StoreErrorKind, TokenRecord};
+use gimlet_core::time::UnixTimestamp;
 use tokio::sync::oneshot;
 
-use super::db::{Db, Once};
+use super::engine::{MysqlEngine, StatementEffect};
 use super::session::{bytes, number, time};
-use crate::error::Fault;
+use crate::error::EngineError;
 
 /// Name of the operation in errors.
-const OP: &str = "account.token";
+const OPERATION: &str = "account.token";
 
 /// Capacity of the queue of lookups; further lookups are refused as unavailable.
-const QUEUE: usize = 8_192;
+const TOKEN_QUEUE_LEN: usize = 8_192;
 
 /// Tokens per statement.
-const BATCH: usize = 250;
+const TOKEN_BATCH_LEN: usize = 250;
 
 /// Concurrent statements, so that one that hangs does not block all sign-ins.
-const LANES: usize = 4;
+const TOKEN_CONCURRENCY: usize = 4;
 
 /// A queued lookup of the token of a user on a device.
 #[derive(Debug)]
-struct Ask {
+struct TokenLookup {
     user: UserId,
     device: DeviceId,
     answer: oneshot::Sender<Result<Option<TokenRecord>, StoreError>>,
 }
 
 /// A row: the hash and its expiry.
-type Row = (Vec<u8>, Timestamp);
+type TokenRow = (Vec<u8>, UnixTimestamp);
 
 /// Queued lookups, and the number of running workers.
 #[derive(Debug, Default)]
-pub(super) struct Tokens(Mutex<Asked>);
+pub(super) struct TokenBatcher(Mutex<TokenQueue>);
 
 #[derive(Debug, Default)]
-struct Asked {
-    waiting: VecDeque<Ask>,
-    lanes: usize,
+struct TokenQueue {
+    waiting: VecDeque<TokenLookup>,
+    workers: usize,
 }
 
-impl Tokens {
-    fn lock(&self) -> MutexGuard<'_, Asked> {
+impl TokenBatcher {
+    fn lock(&self) -> MutexGuard<'_, TokenQueue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the next batch of a worker. An empty batch ends the worker and removes it from
     /// the count.
-    fn take(&self) -> Vec<Ask> {
+    fn take(&self) -> Vec<TokenLookup> {
         // The batch is taken and the worker uncounted under one lock. Otherwise a lookup could find
         // all workers still counted, start none, and wait until its deadline.
         let mut asked = self.lock();
         let mut batch = Vec::new();
-        while batch.len() < BATCH
+        while batch.len() < TOKEN_BATCH_LEN
             && let Some(ask) = asked.waiting.pop_front()
         {
             // Lookups whose caller timed out are dropped from the batch.
@@ -70,7 +70,7 @@ impl Tokens {
             }
         }
         if batch.is_empty() {
-            asked.lanes -= 1;
+            asked.workers -= 1;
         }
         batch
     }
@@ -78,36 +78,40 @@ impl Tokens {
 
 /// Returns the token of this user on this device.
 pub(super) async fn token(
-    db: &Db,
+    db: &MysqlEngine,
     user: UserId,
     device: DeviceId,
 ) -> Result<Option<TokenRecord>, StoreError> {
     let (answer, answered) = oneshot::channel();
-    let ask = Ask {
+    let ask = TokenLookup {
         user,
         device,
         answer,
     };
     let begins = {
         let mut asked = db.tokens().lock();
-        if asked.waiting.len() >= QUEUE {
+        if asked.waiting.len() >= TOKEN_QUEUE_LEN {
             let text = "too many token lookups are waiting";
-            return Err(StoreError::with(OP, Kind::Unavailable, text));
+            return Err(StoreError::with(
+                OPERATION,
+                StoreErrorKind::Unavailable,
+                text,
+            ));
         }
         asked.waiting.push_back(ask);
-        let begins = asked.lanes < LANES;
-        asked.lanes += usize::from(begins);
+        let begins = asked.workers < TOKEN_CONCURRENCY;
+        asked.workers += usize::from(begins);
         begins
     };
     if begins {
-        db.behind(lane(db.clone()));
+        db.behind(run_worker(db.clone()));
     }
-    let lost = |_| Fault::Deadline.of(OP);
-    db.in_time(OP, answered).await?.map_err(lost)?
+    let lost = |_| EngineError::Deadline.of(OPERATION);
+    db.in_time(OPERATION, answered).await?.map_err(lost)?
 }
 
 /// Runs one worker: reads batches until the queue is empty.
-async fn lane(db: Db) {
+async fn run_worker(db: MysqlEngine) {
     loop {
         let batch = db.tokens().take();
         if batch.is_empty() {
@@ -116,12 +120,13 @@ async fn lane(db: Db) {
         let mut devices: Vec<u64> = batch.iter().map(|ask| ask.device.get()).collect();
         devices.sort_unstable();
         devices.dedup();
-        let read = db.once(OP, Once::Read, move |session| {
+        let read = db.once(OPERATION, StatementEffect::Read, move |session| {
             let devices = devices.clone();
             async move {
                 let head = "SELECT device_id, user_id, hash, expires_at FROM user_token \
                             WHERE device_id IN (";
-                let mut found: HashMap<(u64, u64), Row> = HashMap::with_capacity(devices.len());
+                let mut found: HashMap<(u64, u64), TokenRow> =
+                    HashMap::with_capacity(devices.len());
                 for row in session.rows_in(head, &devices, ")").await? {
                     let token = (bytes(&row, 2)?, time(&row, 3)?);
                     found.insert((number(&row, 0)?, number(&row, 1)?), token);
@@ -134,14 +139,14 @@ async fn lane(db: Db) {
             Ok(found) => {
                 for ask in batch {
                     let row = found.get(&(ask.device.get(), ask.user.get()));
-                    let token = row.map(|row| record(row).map_err(|fault| fault.of(OP)));
+                    let token = row.map(|row| record(row).map_err(|fault| fault.of(OPERATION)));
                     let _ = ask.answer.send(token.transpose());
                 }
             }
             Err(error) => {
                 let (kind, error) = (error.kind, Arc::new(error));
                 for ask in batch {
-                    let error = StoreError::with(OP, kind, Arc::clone(&error));
+                    let error = StoreError::with(OPERATION, kind, Arc::clone(&error));
                     let _ = ask.answer.send(Err(error));
                 }
             }
@@ -149,10 +154,10 @@ async fn lane(db: Db) {
     }
 }
 
-fn record((hash, expires_at): &Row) -> Result<TokenRecord, Fault> {
+fn record((hash, expires_at): &TokenRow) -> Result<TokenRecord, EngineError> {
     let hash = hash.as_slice().try_into();
     Ok(TokenRecord {
-        hash: hash.map_err(|_| Fault::Corrupt("a token's hash is not 32 bytes"))?,
+        hash: hash.map_err(|_| EngineError::Corrupt("a token's hash is not 32 bytes"))?,
         expires_at: *expires_at,
     })
 }

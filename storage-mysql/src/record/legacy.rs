@@ -21,10 +21,12 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use gimlet_core::envelope::Envelope;
 use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
-use gimlet_core::time::Timestamp;
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+};
+use gimlet_core::time::UnixTimestamp;
 
-use super::Unreadable;
+use super::RecordDecodeError;
 
 /// The first byte of a record of format 1.
 pub(super) const FORMAT: u8 = 1;
@@ -32,22 +34,22 @@ pub(super) const FORMAT: u8 = 1;
 /// Bytes of a message beside its mentions and content.
 pub(super) const FIXED: usize = 1 + 16 + 17 + 9 + 12 + 4 + 4;
 
-const BAD_ID: Unreadable = Unreadable::Legacy("it holds an id out of range");
-const SHORT: Unreadable = Unreadable::Legacy("it ends too early");
+const BAD_ID: RecordDecodeError = RecordDecodeError::Legacy("it holds an id out of range");
+const SHORT: RecordDecodeError = RecordDecodeError::Legacy("it ends too early");
 
 /// Decodes a message.
-pub(super) fn decode(mut raw: Bytes) -> Result<Message, Unreadable> {
+pub(super) fn decode(mut raw: Bytes) -> Result<Message, RecordDecodeError> {
     let message = take_message(&mut raw)?;
     end(&raw)?;
     Ok(message)
 }
 
 /// Decodes a message with its sender's profile.
-pub(super) fn decode_envelope(mut raw: Bytes) -> Result<Envelope, Unreadable> {
+pub(super) fn decode_envelope(mut raw: Bytes) -> Result<Envelope, RecordDecodeError> {
     let message = take_message(&mut raw)?;
     need(&raw, 8)?;
     let request_id = raw.get_i64();
-    let profile = Profile {
+    let profile = UserProfile {
         nickname: take_text(&mut raw)?,
         avatar_url: take_text(&mut raw)?,
         extra: take_text(&mut raw)?,
@@ -60,7 +62,7 @@ pub(super) fn decode_envelope(mut raw: Bytes) -> Result<Envelope, Unreadable> {
     ))
 }
 
-fn take_message(raw: &mut Bytes) -> Result<Message, Unreadable> {
+fn take_message(raw: &mut Bytes) -> Result<Message, RecordDecodeError> {
     need(raw, FIXED - 4)?;
     // The caller has looked at the format.
     raw.advance(1);
@@ -69,10 +71,10 @@ fn take_message(raw: &mut Bytes) -> Result<Message, Unreadable> {
     let sender = take_sender(raw)?;
     let receiver = take_receiver(raw)?;
     let kind = raw.get_i32();
-    let sent_at = Timestamp(raw.get_i64());
+    let sent_at = UnixTimestamp(raw.get_i64());
     let count = len(raw)?;
     need(raw, count.saturating_mul(8))?;
-    let mentions: Result<Vec<UserId>, Unreadable> = (0..count)
+    let mentions: Result<Vec<UserId>, RecordDecodeError> = (0..count)
         .map(|_| UserId::new(raw.get_u64()).ok_or(BAD_ID))
         .collect();
     Ok(Message {
@@ -81,53 +83,57 @@ fn take_message(raw: &mut Bytes) -> Result<Message, Unreadable> {
         receiver,
         mentions: mentions?,
         kind,
-        content: Content(take_bytes(raw)?),
+        content: MessageContent(take_bytes(raw)?),
         sent_at,
         unknown: UnknownFields::NONE,
     })
 }
 
-fn take_sender(raw: &mut Bytes) -> Result<Sender, Unreadable> {
+fn take_sender(raw: &mut Bytes) -> Result<MessageSender, RecordDecodeError> {
     let (tag, user, device) = (raw.get_u8(), raw.get_u64(), raw.get_u64());
     match tag {
-        0 => Ok(Sender::System),
-        1 => Ok(Sender::User {
+        0 => Ok(MessageSender::System),
+        1 => Ok(MessageSender::User {
             user: UserId::new(user).ok_or(BAD_ID)?,
             device: DeviceId::new(device),
         }),
-        2 => Ok(Sender::Business),
-        _ => Err(Unreadable::Legacy("it has an unknown kind of sender")),
+        2 => Ok(MessageSender::Business),
+        _ => Err(RecordDecodeError::Legacy(
+            "it has an unknown kind of sender",
+        )),
     }
 }
 
-fn take_receiver(raw: &mut Bytes) -> Result<Receiver, Unreadable> {
+fn take_receiver(raw: &mut Bytes) -> Result<MessageReceiver, RecordDecodeError> {
     let (tag, id) = (raw.get_u8(), raw.get_u64());
     match tag {
-        1 => UserId::new(id).map(Receiver::User).ok_or(BAD_ID),
-        2 => GroupId::new(id).map(Receiver::Group).ok_or(BAD_ID),
-        3 => RoomId::new(id).map(Receiver::Room).ok_or(BAD_ID),
-        4 => Ok(Receiver::Everyone),
-        _ => Err(Unreadable::Legacy("it has an unknown kind of receiver")),
+        1 => UserId::new(id).map(MessageReceiver::User).ok_or(BAD_ID),
+        2 => GroupId::new(id).map(MessageReceiver::Group).ok_or(BAD_ID),
+        3 => RoomId::new(id).map(MessageReceiver::Room).ok_or(BAD_ID),
+        4 => Ok(MessageReceiver::Everyone),
+        _ => Err(RecordDecodeError::Legacy(
+            "it has an unknown kind of receiver",
+        )),
     }
 }
 
-fn take_text(raw: &mut Bytes) -> Result<String, Unreadable> {
+fn take_text(raw: &mut Bytes) -> Result<String, RecordDecodeError> {
     let bytes = take_bytes(raw)?;
-    String::from_utf8(bytes.into()).map_err(|_| Unreadable::Legacy("a text is not UTF-8"))
+    String::from_utf8(bytes.into()).map_err(|_| RecordDecodeError::Legacy("a text is not UTF-8"))
 }
 
-fn take_bytes(raw: &mut Bytes) -> Result<Bytes, Unreadable> {
+fn take_bytes(raw: &mut Bytes) -> Result<Bytes, RecordDecodeError> {
     let len = len(raw)?;
     need(raw, len)?;
     Ok(raw.split_to(len))
 }
 
-fn len(raw: &mut Bytes) -> Result<usize, Unreadable> {
+fn len(raw: &mut Bytes) -> Result<usize, RecordDecodeError> {
     need(raw, 4)?;
     usize::try_from(raw.get_u32()).map_err(|_| SHORT)
 }
 
-fn need(raw: &Bytes, len: usize) -> Result<(), Unreadable> {
+fn need(raw: &Bytes, len: usize) -> Result<(), RecordDecodeError> {
     if raw.remaining() < len {
         Err(SHORT)
     } else {
@@ -135,10 +141,10 @@ fn need(raw: &Bytes, len: usize) -> Result<(), Unreadable> {
     }
 }
 
-fn end(raw: &Bytes) -> Result<(), Unreadable> {
+fn end(raw: &Bytes) -> Result<(), RecordDecodeError> {
     if raw.is_empty() {
         Ok(())
     } else {
-        Err(Unreadable::Legacy("it goes on behind its end"))
+        Err(RecordDecodeError::Legacy("it goes on behind its end"))
     }
 }

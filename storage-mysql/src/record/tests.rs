@@ -1,8 +1,10 @@
 //! Records are decoded as they were encoded, and damaged records are refused.
 
 use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
-use gimlet_core::message::{Content, Profile, Receiver, Sender, UnknownFields};
-use gimlet_core::time::Timestamp;
+use gimlet_core::message::{
+    MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+};
+use gimlet_core::time::UnixTimestamp;
 use gimlet_record::testkit;
 use proptest::prelude::{prop_assert_eq, proptest};
 
@@ -22,15 +24,15 @@ fn written_in_format_1() -> Message {
     let user = |raw| UserId::new(raw).unwrap();
     Message {
         id: MessageId::from_bytes(*b"ABCDEFGHIJKLMNOP"),
-        sender: Sender::User {
+        sender: MessageSender::User {
             user: user(7),
             device: DeviceId::new(70),
         },
-        receiver: Receiver::Group(GroupId::new(9).unwrap()),
+        receiver: MessageReceiver::Group(GroupId::new(9).unwrap()),
         mentions: vec![user(5), user(300)],
         kind: -7,
-        content: Content(Bytes::from_static(b"hi")),
-        sent_at: Timestamp(1_656_000_000_000),
+        content: MessageContent(Bytes::from_static(b"hi")),
+        sent_at: UnixTimestamp(1_656_000_000_000),
         unknown: UnknownFields::NONE,
     }
 }
@@ -43,7 +45,7 @@ fn records_of_format_1_are_read() {
     assert_eq!(content_len(MESSAGE_OF_FORMAT_1, length), Ok(2 * 8 + 2));
     let item = [MESSAGE_OF_FORMAT_1, PROFILE_OF_FORMAT_1].concat();
     let envelope = decode_envelope(&item).unwrap();
-    let profile = Profile {
+    let profile = UserProfile {
         nickname: "Zoë".into(),
         avatar_url: "a".into(),
         extra: String::new(),
@@ -78,8 +80,12 @@ proptest! {
 }
 
 #[test]
-fn every_cut_and_every_addition_is_refused() {
-    let envelope = Envelope::new(written_in_format_1().into(), Profile::default().into(), 7);
+fn truncated_and_extended_records_are_refused() {
+    let envelope = Envelope::new(
+        written_in_format_1().into(),
+        UserProfile::default().into(),
+        7,
+    );
     let old = MESSAGE_OF_FORMAT_1.to_vec();
     for message in [encode(&envelope.message), old.clone()] {
         for at in 0..message.len() {
@@ -103,9 +109,9 @@ fn a_record_of_a_later_format_is_refused_by_name() {
     let mut row = encode(&written_in_format_1());
     row[0] = FORMAT + 1;
     let error = decode(row).unwrap_err();
-    assert_eq!(error, Unreadable::Format(3));
+    assert_eq!(error, RecordDecodeError::Format(3));
     assert!(error.to_string().contains("format 3"), "{error}");
-    let empty = Unreadable::Length {
+    let empty = RecordDecodeError::Length {
         stated: 5,
         found: 0,
     };

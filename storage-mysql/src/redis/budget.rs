@@ -11,18 +11,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Slots of the window; the bytes of one slot are counted together.
-const SLOTS: u32 = 16;
+const WINDOW_SLOTS: u32 = 16;
 
 /// Bytes that may be kept within a sliding window of time.
 #[derive(Debug)]
 pub(super) struct KeepBudget {
     most: usize,
     slot: Duration,
-    window: Mutex<Window>,
+    window: Mutex<BudgetWindow>,
 }
 
 #[derive(Debug, Default)]
-struct Window {
+struct BudgetWindow {
     /// Start of each slot, and its bytes; oldest first.
     slots: VecDeque<(Instant, usize)>,
     bytes: usize,
@@ -32,7 +32,7 @@ impl KeepBudget {
     pub(super) fn new(most: usize, age: Duration) -> Self {
         Self {
             most,
-            slot: (age / SLOTS).max(Duration::from_millis(1)),
+            slot: (age / WINDOW_SLOTS).max(Duration::from_millis(1)),
             window: Mutex::default(),
         }
     }
@@ -42,7 +42,7 @@ impl KeepBudget {
         let now = Instant::now();
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         // A slot's last message is kept for one slot longer than its first.
-        let life = self.slot * (SLOTS + 1);
+        let life = self.slot * (WINDOW_SLOTS + 1);
         while let Some((begun, gone)) = window.slots.front().copied()
             && begun + life <= now
         {
@@ -77,7 +77,7 @@ mod tests {
             !budget.take(1),
             "the last of a slot is kept a little longer"
         );
-        tokio::time::advance(age / SLOTS).await;
+        tokio::time::advance(age / WINDOW_SLOTS).await;
         assert!(budget.take(1_000) && !budget.take(1));
     }
 

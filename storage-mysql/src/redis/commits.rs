@@ -11,29 +11,29 @@ use gimlet_core::seq::Seq;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::keys::Keys;
-use super::wire::Wire;
-use crate::mysql::{CommitLog, Mark};
+use super::connection::RedisConnection;
+use super::keys::RedisKeys;
+use crate::mysql::{CommitLog, CommitMark};
 
 /// Interval at which a node publishes at most one commit, its latest.
-const BETWEEN: Duration = Duration::from_millis(50);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 /// Number of kept commits. The newest commits of the cluster are among them, whichever node made
 /// them.
-const KEPT: isize = 64;
+const KEPT_COMMITS: isize = 64;
 /// Expiry of the list, in seconds, after its newest commit: longer than any failover takes.
-const SECONDS: i64 = 7 * 24 * 3_600;
+const COMMITS_EXPIRY_SECONDS: i64 = 7 * 24 * 3_600;
 
 /// The list of commits in Redis, and the commit that waits to be published.
 #[derive(Debug)]
-pub(crate) struct Commits {
-    wire: Wire,
+pub(crate) struct RedisCommitLog {
+    wire: RedisConnection,
     key: String,
-    waiting: Mutex<Option<Mark>>,
+    waiting: Mutex<Option<CommitMark>>,
     some: Notify,
 }
 
-impl Commits {
-    pub(super) fn new(wire: Wire, keys: &Keys) -> Self {
+impl RedisCommitLog {
+    pub(super) fn new(wire: RedisConnection, keys: &RedisKeys) -> Self {
         Self {
             wire,
             key: keys.commits(),
@@ -66,33 +66,33 @@ impl Commits {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(BETWEEN) => {}
+                () = tokio::time::sleep(PUBLISH_INTERVAL) => {}
             }
         }
     }
 
-    async fn leave(&self, mark: Mark) -> Result<(), crate::error::Fault> {
+    async fn leave(&self, mark: CommitMark) -> Result<(), crate::error::EngineError> {
         let mut push = redis::cmd("LPUSH");
         push.arg(&self.key).arg(spell(mark));
         let mut trim = redis::cmd("LTRIM");
-        trim.arg(&self.key).arg(0).arg(KEPT - 1);
+        trim.arg(&self.key).arg(0).arg(KEPT_COMMITS - 1);
         let mut expire = redis::cmd("EXPIRE");
-        expire.arg(&self.key).arg(SECONDS);
+        expire.arg(&self.key).arg(COMMITS_EXPIRY_SECONDS);
         let done = self.wire.commands::<redis::Value>(vec![push, trim, expire]);
         done.await.map(drop)
     }
 }
 
 #[async_trait]
-impl CommitLog for Commits {
-    fn publish(&self, mark: Mark) {
+impl CommitLog for RedisCommitLog {
+    fn publish(&self, mark: CommitMark) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         *waiting = Some(mark);
         drop(waiting);
         self.some.notify_one();
     }
 
-    async fn recent(&self) -> Vec<Mark> {
+    async fn recent(&self) -> Vec<CommitMark> {
         let mut range = redis::cmd("LRANGE");
         range.arg(&self.key).arg(0).arg(-1);
         match self.wire.command::<Vec<String>>(&range).await {
@@ -109,14 +109,14 @@ impl CommitLog for Commits {
     }
 }
 
-fn spell(mark: Mark) -> String {
+fn spell(mark: CommitMark) -> String {
     format!("{}:{}:{}", mark.epoch.0, mark.user.get(), mark.seq.get())
 }
 
-fn read(spelt: &str) -> Option<Mark> {
+fn read(spelt: &str) -> Option<CommitMark> {
     let mut parts = spelt.split(':').map(str::parse::<u64>);
     let mut next = || parts.next()?.ok();
-    Some(Mark {
+    Some(CommitMark {
         epoch: Epoch(next()?),
         user: UserId::new(next()?)?,
         seq: Seq::new(next()?),
@@ -128,8 +128,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_is_read_as_it_was_spelt_and_nonsense_is_none() {
-        let mark = Mark {
+    fn a_commit_round_trips_and_malformed_texts_are_rejected() {
+        let mark = CommitMark {
             epoch: Epoch(7),
             user: UserId::new(3).unwrap(),
             seq: Seq::new(9),

@@ -26,29 +26,29 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::keys::Keys;
-use super::wire::{Ear, Listener};
-use crate::error::Fault;
+use super::connection::{FeedConnector, PushReceiver};
+use super::keys::RedisKeys;
+use crate::error::EngineError;
 use crate::record;
 
 /// Interval between pings.
-const PING: Duration = Duration::from_secs(2);
+const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// First and longest delay before the next attempt to connect.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+const RECONNECT_DELAYS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// Subscriptions sent concurrently.
-const TOGETHER: usize = 256;
+const SUBSCRIBE_CONCURRENCY: usize = 256;
 
 /// The node's subscriptions. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Feed {
-    inner: Arc<Inner>,
+pub(super) struct RoomFeed {
+    inner: Arc<FeedInner>,
 }
 
-struct Inner {
-    keys: Keys,
+struct FeedInner {
+    keys: RedisKeys,
     deadline: Duration,
     // A std mutex: items are delivered under it, and sinks must not block.
-    rooms: Mutex<HashMap<RoomId, Subscribed>>,
+    rooms: Mutex<HashMap<RoomId, RoomSubscription>>,
     /// Connection; its lock is held while it is being made and while subscriptions change on it.
     connection: Arc<tokio::sync::Mutex<Option<FeedConnection>>>,
 }
@@ -58,17 +58,17 @@ struct Inner {
 /// again.
 #[derive(Clone)]
 struct FeedConnection {
-    ear: Ear,
+    receiver: PushReceiver,
     broken: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
-struct Subscribed {
+struct RoomSubscription {
     sinks: Vec<Arc<dyn RoomSink>>,
     last: Option<(StreamId, Seq)>,
 }
 
-impl fmt::Debug for Feed {
+impl fmt::Debug for RoomFeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Feed")
             .field("rooms", &self.inner.lock().len())
@@ -79,7 +79,7 @@ impl fmt::Debug for Feed {
 /// A room's first sink while its subscription is being made. If that fails, or the caller gives up,
 /// the sink is removed: later sinks of the room would otherwise rely on it.
 struct PendingSink<'a> {
-    inner: &'a Inner,
+    inner: &'a FeedInner,
     room: RoomId,
     sink: &'a Arc<dyn RoomSink>,
     done: bool,
@@ -93,10 +93,10 @@ impl Drop for PendingSink<'_> {
     }
 }
 
-impl Feed {
-    pub(super) fn new(keys: Keys, deadline: Duration) -> Self {
+impl RoomFeed {
+    pub(super) fn new(keys: RedisKeys, deadline: Duration) -> Self {
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(FeedInner {
                 keys,
                 deadline,
                 rooms: Mutex::default(),
@@ -110,10 +110,10 @@ impl Feed {
         &self,
         room: RoomId,
         sink: &Arc<dyn RoomSink>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), EngineError> {
         let inner = &self.inner;
         let connection = timeout(inner.deadline, inner.connection.lock());
-        let connection = connection.await.map_err(|_| Fault::Down)?;
+        let connection = connection.await.map_err(|_| EngineError::Down)?;
         // The sink is added under the connection's lock. If it is not the room's first one, the
         // subscription is complete already, because it was made under the same lock.
         if !inner.add(room, sink) {
@@ -128,12 +128,14 @@ impl Feed {
             done: false,
         };
         // Without a connection nothing has to be reported: it is being rebuilt.
-        let Some(FeedConnection { ear, broken }) = connection.as_ref() else {
-            return Err(Fault::Down);
+        let Some(FeedConnection { receiver, broken }) = connection.as_ref() else {
+            return Err(EngineError::Down);
         };
         let channel = inner.keys.channel(room);
-        let done = timeout(inner.deadline, ear.subscribe(&channel)).await;
-        let done = done.map_or(Err(Fault::Down), |done| done.map_err(Fault::from));
+        let done = timeout(inner.deadline, receiver.subscribe(&channel)).await;
+        let done = done.map_or(Err(EngineError::Down), |done| {
+            done.map_err(EngineError::from)
+        });
         pending.done = done.is_ok();
         if done.is_err() {
             broken.notify_one();
@@ -156,9 +158,9 @@ impl Feed {
         if inner.lock().contains_key(&room) {
             return;
         }
-        if let Some(FeedConnection { ear, broken }) = connection.as_ref() {
+        if let Some(FeedConnection { receiver, broken }) = connection.as_ref() {
             let channel = inner.keys.channel(room);
-            let done = timeout(inner.deadline, ear.unsubscribe(&channel)).await;
+            let done = timeout(inner.deadline, receiver.unsubscribe(&channel)).await;
             if !matches!(done, Ok(Ok(()))) {
                 broken.notify_one();
             }
@@ -169,7 +171,7 @@ impl Feed {
     /// here already, so that a `subscribe` waits for the first connection instead of finding none.
     pub(super) fn hear(
         &self,
-        listener: Listener,
+        listener: FeedConnector,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + use<> {
         let inner = Arc::clone(&self.inner);
@@ -180,8 +182,8 @@ impl Feed {
     }
 }
 
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, Subscribed>> {
+impl FeedInner {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, RoomSubscription>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -212,10 +214,10 @@ impl Inner {
 
     async fn keep(
         self: Arc<Self>,
-        listener: Listener,
+        listener: FeedConnector,
         mut held: Option<OwnedMutexGuard<Option<FeedConnection>>>,
     ) {
-        let (mut wait, mut first) = (BACKOFF.0, true);
+        let (mut wait, mut first) = (RECONNECT_DELAYS.0, true);
         loop {
             let mut slot = match held.take() {
                 Some(slot) => slot,
@@ -228,7 +230,7 @@ impl Inner {
                 // Callers of `subscribe` meanwhile wait for the lock, but only until their own
                 // deadline.
                 sleep(wait).await;
-                wait = (wait * 2).min(BACKOFF.1);
+                wait = (wait * 2).min(RECONNECT_DELAYS.1);
                 held = Some(slot);
                 continue;
             };
@@ -237,14 +239,17 @@ impl Inner {
             if !first {
                 self.interrupt_all();
             }
-            (wait, first) = (BACKOFF.0, false);
+            (wait, first) = (RECONNECT_DELAYS.0, false);
             self.until_broken(&connection).await;
             gimlet_core::warn_rated!("room feed broke, reconnecting");
         }
     }
 
     /// Connects and subscribes to every room.
-    async fn connect(self: &Arc<Self>, listener: &Listener) -> Result<FeedConnection, Fault> {
+    async fn connect(
+        self: &Arc<Self>,
+        listener: &FeedConnector,
+    ) -> Result<FeedConnection, EngineError> {
         let (heard, broken) = (Arc::downgrade(self), Arc::new(Notify::new()));
         let notice = Arc::clone(&broken);
         let hear = move |push: PushInfo| {
@@ -253,26 +258,29 @@ impl Inner {
             }
             Ok(())
         };
-        let ear = listener.connect(hear).await?;
+        let receiver = listener.connect(hear).await?;
         let rooms: Vec<RoomId> = self.lock().keys().copied().collect();
-        for some in rooms.chunks(TOGETHER) {
+        for some in rooms.chunks(SUBSCRIBE_CONCURRENCY) {
             let channels = some.iter().map(|room| self.keys.channel(*room));
             let subscribing = channels.map(|channel| {
-                let ear = ear.clone();
-                async move { ear.subscribe(&channel).await }
+                let receiver = receiver.clone();
+                async move { receiver.subscribe(&channel).await }
             });
             try_join_all(subscribing).await?;
         }
-        Ok(FeedConnection { ear, broken })
+        Ok(FeedConnection { receiver, broken })
     }
 
-    async fn until_broken(&self, FeedConnection { ear, broken }: &FeedConnection) {
+    async fn until_broken(&self, FeedConnection { receiver, broken }: &FeedConnection) {
         loop {
             tokio::select! {
                 () = broken.notified() => return,
-                () = sleep(PING) => {}
+                () = sleep(PING_INTERVAL) => {}
             }
-            if !matches!(timeout(self.deadline * 2, ear.ping()).await, Ok(Ok(()))) {
+            if !matches!(
+                timeout(self.deadline * 2, receiver.ping()).await,
+                Ok(Ok(()))
+            ) {
                 return;
             }
         }
@@ -368,7 +376,7 @@ mod tests {
     /// rebuilt the new one, and interrupted all rooms a second time.
     #[test]
     fn a_late_notice_concerns_its_own_connection() {
-        let feed = Feed::new(Keys::new("gimlet:"), Duration::from_secs(1));
+        let feed = RoomFeed::new(RedisKeys::new("gimlet:"), Duration::from_secs(1));
         let (before, now) = (Notify::new(), Notify::new());
         let lost = PushInfo {
             kind: PushKind::Disconnection,

@@ -17,11 +17,11 @@ use gimlet_core::id::{NodeId, RoomId, UserId};
 
 /// Builds keys with the prefix of this cluster.
 #[derive(Clone, Debug)]
-pub(super) struct Keys {
+pub(super) struct RedisKeys {
     prefix: String,
 }
 
-impl Keys {
+impl RedisKeys {
     pub(super) fn new(prefix: &str) -> Self {
         // A brace in the prefix would become the hash tag and put all keys into one slot.
         Self {
@@ -75,11 +75,11 @@ mod tests {
 
     #[test]
     fn a_channel_leads_back_to_its_room() {
-        let (keys, room) = (Keys::new("a{b}:"), RoomId::new(42).unwrap());
+        let (keys, room) = (RedisKeys::new("a{b}:"), RoomId::new(42).unwrap());
         let channel = keys.channel(room);
         assert_eq!(channel, "a_b_:{r:42}:live");
         assert_eq!(keys.room_of(channel.as_bytes()), Some(room));
         assert_eq!(keys.room_of(b"a_b_:{r:0}:live"), None);
-        assert_eq!(Keys::new("x:").room_of(channel.as_bytes()), None);
+        assert_eq!(RedisKeys::new("x:").room_of(channel.as_bytes()), None);
     }
 }

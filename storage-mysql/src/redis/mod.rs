@@ -7,49 +7,49 @@
 
 mod budget;
 mod commits;
+mod connection;
 mod feed;
 mod keys;
+mod owner;
 mod room;
 mod route;
 mod sentinel;
-mod stamp;
-mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use gimlet_core::dependency::Dependency;
+use gimlet_core::dependency::DependencyHealth;
 use gimlet_core::store::{DeviceRoute, RoomStore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config::RedisConfig;
-use crate::error::{Fault, OpenError};
+use crate::error::{EngineError, OpenError};
 use crate::mysql::CommitLog;
 
 /// The Redis half of the storage.
 #[derive(Debug)]
-pub(crate) struct Served {
+pub(crate) struct RedisParts {
     pub(crate) room: Arc<dyn RoomStore>,
     pub(crate) route: Arc<dyn DeviceRoute>,
     pub(crate) commits: Arc<dyn CommitLog>,
-    pub(crate) access: Access,
+    pub(crate) access: RedisAccess,
 }
 
 /// Identity and health of Redis as a whole. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Access {
-    wire: wire::Wire,
+pub(crate) struct RedisAccess {
+    wire: connection::RedisConnection,
     pub(crate) cluster: Arc<AtomicU64>,
-    pub(crate) health: Arc<Dependency>,
+    pub(crate) health: Arc<DependencyHealth>,
 }
 
-impl Access {
+impl RedisAccess {
     /// Refuses a prefix whose keys belong to another cluster. If Redis does not answer, the check
     /// is made when it does.
     pub(crate) async fn check(&self) -> Result<(), OpenError> {
         match self.wire.check_owner().await {
-            Err(Fault::OtherCluster(text)) => Err(OpenError::OtherCluster(text)),
+            Err(EngineError::OtherCluster(text)) => Err(OpenError::OtherCluster(text)),
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -57,38 +57,38 @@ impl Access {
 
 /// Background tasks of one opened Redis; they end with the last owner.
 #[derive(Debug)]
-struct Background {
+struct BackgroundTasks {
     tasks: TaskTracker,
     _stop: DropGuard,
 }
 
 /// Prepares the connections. Redis may be down now, and may go and return later.
-pub(crate) fn open(config: &RedisConfig, cluster: Option<u64>) -> Result<Served, OpenError> {
-    let keys = keys::Keys::new(&config.prefix);
-    let stamp = Arc::new(stamp::Stamp::new(config, &keys, cluster));
-    let health = Arc::new(Dependency::new("redis"));
-    let wire = || wire::Wire::open(config, &stamp, &health);
+pub(crate) fn open(config: &RedisConfig, cluster: Option<u64>) -> Result<RedisParts, OpenError> {
+    let keys = keys::RedisKeys::new(&config.prefix);
+    let stamp = Arc::new(owner::PrefixOwner::new(config, &keys, cluster));
+    let health = Arc::new(DependencyHealth::new("redis"));
+    let wire = || connection::RedisConnection::open(config, &stamp, &health);
     let (routes, rooms, history) = (wire()?, wire()?, wire()?);
     let stop = CancellationToken::new();
-    let background = Background {
+    let background = BackgroundTasks {
         tasks: TaskTracker::new(),
         _stop: stop.clone().drop_guard(),
     };
-    let feed = feed::Feed::new(keys.clone(), config.deadline);
-    let commits = Arc::new(commits::Commits::new(wire()?, &keys));
+    let feed = feed::RoomFeed::new(keys.clone(), config.deadline);
+    let commits = Arc::new(commits::RedisCommitLog::new(wire()?, &keys));
     let sharing = Arc::clone(&commits).run(stop.clone());
     background.tasks.spawn(sharing);
     let hearing = feed.hear(rooms.listener(), stop);
     background.tasks.spawn(hearing);
-    let access = Access {
+    let access = RedisAccess {
         wire: routes.clone(),
         cluster: Arc::clone(stamp.cluster()),
         health,
     };
-    Ok(Served {
+    Ok(RedisParts {
         commits,
         access,
-        room: Arc::new(room::Rooms {
+        room: Arc::new(room::RedisRooms {
             wire: rooms,
             history,
             keys: keys.clone(),
@@ -97,7 +97,7 @@ pub(crate) fn open(config: &RedisConfig, cluster: Option<u64>) -> Result<Served,
             feed,
             _background: background,
         }),
-        route: Arc::new(route::Routes {
+        route: Arc::new(route::RedisRoutes {
             wire: routes,
             keys,
             lease: config.lease,

@@ -15,24 +15,24 @@ use gimlet_core::seq::Seq;
 use gimlet_core::store::{RoomHistory, RoomItem, RoomSink, RoomStore, StoreError, StreamId};
 use redis::Script;
 
-use super::Background;
+use super::BackgroundTasks;
 use super::budget::KeepBudget;
-use super::feed::Feed;
-use super::keys::Keys;
-use super::wire::Wire;
-use crate::error::Fault;
+use super::connection::RedisConnection;
+use super::feed::RoomFeed;
+use super::keys::RedisKeys;
+use crate::error::EngineError;
 use crate::record;
 
 /// Time for which an unused room keeps its numbering.
-const NUMBERING: Duration = Duration::from_hours(24);
+const NUMBERING_EXPIRY: Duration = Duration::from_hours(24);
 
-static PUBLISH: LazyLock<Script> = LazyLock::new(|| {
+static PUBLISH_SCRIPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         include_str!("lua/trim.lua"),
         include_str!("lua/publish.lua")
     ))
 });
-static HISTORY: LazyLock<Script> = LazyLock::new(|| {
+static HISTORY_SCRIPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         include_str!("lua/trim.lua"),
         include_str!("lua/history.lua")
@@ -41,29 +41,30 @@ static HISTORY: LazyLock<Script> = LazyLock::new(|| {
 
 /// The room store.
 #[derive(Debug)]
-pub(super) struct Rooms {
-    pub(super) wire: Wire,
+pub(super) struct RedisRooms {
+    pub(super) wire: RedisConnection,
     /// Separate connection: pages are large, and publishing must neither wait behind them nor pause
     /// because one of them was slow.
-    pub(super) history: Wire,
-    pub(super) keys: Keys,
+    pub(super) history: RedisConnection,
+    pub(super) keys: RedisKeys,
     pub(super) bounds: RoomBounds,
     pub(super) budget: KeepBudget,
-    pub(super) feed: Feed,
-    pub(super) _background: Background,
+    pub(super) feed: RoomFeed,
+    pub(super) _background: BackgroundTasks,
 }
 
-const ODD: Fault = Fault::Corrupt("redis returned malformed numbers of a room");
+const MALFORMED_NUMBERS: EngineError =
+    EngineError::Corrupt("redis returned malformed numbers of a room");
 
-impl Rooms {
+impl RedisRooms {
     async fn publish(
         &self,
         room: RoomId,
         envelope: Arc<Envelope>,
         keep: bool,
-    ) -> Result<Arc<RoomItem>, Fault> {
+    ) -> Result<Arc<RoomItem>, EngineError> {
         let keep = keep && self.budget.take(envelope.weight());
-        let mut call = PUBLISH.prepare_invoke();
+        let mut call = PUBLISH_SCRIPT.prepare_invoke();
         call.key(self.keys.room(room, "meta"))
             .key(self.keys.room(room, "kept"))
             .key(self.keys.room(room, "marks"))
@@ -75,11 +76,11 @@ impl Rooms {
             .arg(self.bounds.messages)
             .arg(self.bounds.bytes)
             .arg(millis(self.bounds.age))
-            .arg(millis(NUMBERING.max(self.bounds.age)));
+            .arg(millis(NUMBERING_EXPIRY.max(self.bounds.age)));
         let (stream, seq): (String, u64) = self.wire.script(&call).await?;
         Ok(Arc::new(RoomItem {
             room,
-            stream: StreamId(stream.parse().map_err(|_| ODD)?),
+            stream: StreamId(stream.parse().map_err(|_| MALFORMED_NUMBERS)?),
             seq: Seq::new(seq),
             envelope,
         }))
@@ -90,8 +91,8 @@ impl Rooms {
         room: RoomId,
         from: Seq,
         limit: PageLimit,
-    ) -> Result<RoomHistory, Fault> {
-        let mut call = HISTORY.prepare_invoke();
+    ) -> Result<RoomHistory, EngineError> {
+        let mut call = HISTORY_SCRIPT.prepare_invoke();
         call.key(self.keys.room(room, "meta"))
             .key(self.keys.room(room, "kept"))
             .key(self.keys.room(room, "marks"))
@@ -103,12 +104,12 @@ impl Rooms {
             .arg(millis(self.bounds.age));
         let read = self.history.script(&call).await?;
         let (stream, head, more, found): (String, u64, bool, Vec<Vec<u8>>) = read;
-        let stream = StreamId(stream.parse().map_err(|_| ODD)?);
+        let stream = StreamId(stream.parse().map_err(|_| MALFORMED_NUMBERS)?);
         let (pairs, _) = found.as_chunks::<2>();
         let mut items = Vec::with_capacity(pairs.len());
         for [seq, message] in pairs {
             let seq = std::str::from_utf8(seq).ok().and_then(|it| it.parse().ok());
-            let seq = Seq::new(seq.ok_or(ODD)?);
+            let seq = Seq::new(seq.ok_or(MALFORMED_NUMBERS)?);
             // Written by a newer version; room messages are volatile, so it is skipped.
             let Ok(envelope) = record::decode_envelope(message) else {
                 gimlet_core::warn_rated!(%room, %seq, "unreadable room message skipped");
@@ -135,7 +136,7 @@ fn millis(span: Duration) -> u64 {
 }
 
 #[async_trait]
-impl RoomStore for Rooms {
+impl RoomStore for RedisRooms {
     async fn publish(
         &self,
         room: RoomId,

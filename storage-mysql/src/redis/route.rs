@@ -9,25 +9,27 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
-use gimlet_core::store::{Claim, DeviceRoute, Renewal, Route, StoreError};
+use gimlet_core::store::{DeviceRoute, LeaseRenewal, Route, RouteClaimOutcome, StoreError};
 use redis::{Script, cmd};
 
-use super::keys::Keys;
-use super::wire::Wire;
-use crate::error::Fault;
+use super::connection::RedisConnection;
+use super::keys::RedisKeys;
+use crate::error::EngineError;
 
 /// Expiry of a user's routes after the last claim, which removes what dead nodes left behind. A
 /// connection is expected to live far shorter.
-const LIFE: Duration = Duration::from_hours(30 * 24);
+const ROUTES_EXPIRY: Duration = Duration::from_hours(30 * 24);
 
-static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/claim.lua")));
-static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/release.lua")));
+static CLAIM_SCRIPT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/claim.lua")));
+static RELEASE_SCRIPT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/release.lua")));
 
 /// The route store.
 #[derive(Debug)]
-pub(super) struct Routes {
-    pub(super) wire: Wire,
-    pub(super) keys: Keys,
+pub(super) struct RedisRoutes {
+    pub(super) wire: RedisConnection,
+    pub(super) keys: RedisKeys,
     pub(super) lease: Duration,
 }
 
@@ -74,10 +76,10 @@ fn node(name: &str) -> Option<NodeId> {
     })
 }
 
-impl Routes {
-    async fn claim(&self, route: &Route) -> Result<Claim, Fault> {
-        let (record, life) = (encode(route), LIFE.as_millis().to_string());
-        let mut call = CLAIM.prepare_invoke();
+impl RedisRoutes {
+    async fn claim(&self, route: &Route) -> Result<RouteClaimOutcome, EngineError> {
+        let (record, life) = (encode(route), ROUTES_EXPIRY.as_millis().to_string());
+        let mut call = CLAIM_SCRIPT.prepare_invoke();
         call.key(self.keys.routes(route.user))
             .arg(route.device.get())
             .arg(&record)
@@ -87,10 +89,10 @@ impl Routes {
         let (set, other): (u8, String) = self.wire.script(&call).await?;
         let other = decode(route.device, &other);
         if set == 0 {
-            let stands = other.ok_or(Fault::Corrupt("redis returned a malformed route"))?;
-            return Ok(Claim::Superseded(stands));
+            let stands = other.ok_or(EngineError::Corrupt("redis returned a malformed route"))?;
+            return Ok(RouteClaimOutcome::Superseded(stands));
         }
-        Ok(Claim::Claimed(other))
+        Ok(RouteClaimOutcome::Claimed(other))
     }
 
     async fn release(
@@ -98,8 +100,8 @@ impl Routes {
         user: UserId,
         device: DeviceId,
         generation: Generation,
-    ) -> Result<bool, Fault> {
-        let mut call = RELEASE.prepare_invoke();
+    ) -> Result<bool, EngineError> {
+        let mut call = RELEASE_SCRIPT.prepare_invoke();
         call.key(self.keys.routes(user))
             .arg(device.get())
             .arg(generation.0);
@@ -107,7 +109,7 @@ impl Routes {
         Ok(removed > 0)
     }
 
-    async fn of(&self, users: &[UserId]) -> Result<Vec<Route>, Fault> {
+    async fn of(&self, users: &[UserId]) -> Result<Vec<Route>, EngineError> {
         let reads = users.iter();
         let reads = reads.map(|user| cmd("HGETALL").arg(self.keys.routes(*user)).take());
         let indexes: Vec<HashMap<u64, String>> = self.wire.commands(reads.collect()).await?;
@@ -123,7 +125,7 @@ impl Routes {
     }
 
     /// Removes the routes of nodes whose lease has ended.
-    async fn living(&self, mut routes: Vec<Route>) -> Result<Vec<Route>, Fault> {
+    async fn living(&self, mut routes: Vec<Route>) -> Result<Vec<Route>, EngineError> {
         let nodes: HashSet<&NodeId> = routes.iter().map(|it| &it.node).collect();
         let nodes: Vec<NodeId> = nodes.into_iter().cloned().collect();
         let alive = self.alive(&nodes).await?;
@@ -133,7 +135,7 @@ impl Routes {
         Ok(routes)
     }
 
-    async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Route>, Fault> {
+    async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Route>, EngineError> {
         let get = cmd("HGET")
             .arg(self.keys.routes(user))
             .arg(device.get())
@@ -143,7 +145,7 @@ impl Routes {
         Ok(self.living(route.into_iter().collect()).await?.pop())
     }
 
-    async fn renew(&self, node: &NodeId) -> Result<Renewal, Fault> {
+    async fn renew(&self, node: &NodeId) -> Result<LeaseRenewal, EngineError> {
         // Before the lease is written: a lease must not be written under another cluster's prefix.
         let forgot = self.wire.check_owner().await?;
         // SET … GET replaces the old value and returns it in one step.
@@ -159,14 +161,14 @@ impl Routes {
         // removed this node at the wrong moment.
         let add = cmd("SADD").arg(self.keys.nodes()).arg(name(node)).take();
         let _: u64 = self.wire.command(&add).await?;
-        Ok(Renewal {
+        Ok(LeaseRenewal {
             held: before.is_some(),
             forgot,
         })
     }
 
     /// Returns the nodes that hold a lease, and removes the others from the list.
-    async fn nodes(&self) -> Result<Vec<NodeId>, Fault> {
+    async fn nodes(&self) -> Result<Vec<NodeId>, EngineError> {
         let list = cmd("SMEMBERS").arg(self.keys.nodes()).take();
         let names: Vec<String> = self.wire.command(&list).await?;
         let nodes: Vec<NodeId> = names.iter().filter_map(|it| node(it)).collect();
@@ -184,13 +186,13 @@ impl Routes {
     }
 
     /// Returns for each node whether its lease lives.
-    async fn alive(&self, nodes: &[NodeId]) -> Result<Vec<bool>, Fault> {
+    async fn alive(&self, nodes: &[NodeId]) -> Result<Vec<bool>, EngineError> {
         let reads = nodes.iter();
         let reads = reads.map(|node| cmd("EXISTS").arg(self.keys.lease(node)).take());
         self.wire.commands(reads.collect()).await
     }
 
-    async fn retire(&self, node: &NodeId) -> Result<(), Fault> {
+    async fn retire(&self, node: &NodeId) -> Result<(), EngineError> {
         // The lease is deleted first: routes of this node are invalid from then on, even if the second
         // step fails.
         let del = cmd("DEL").arg(self.keys.lease(node)).take();
@@ -202,8 +204,8 @@ impl Routes {
 }
 
 #[async_trait]
-impl DeviceRoute for Routes {
-    async fn claim(&self, route: &Route) -> Result<Claim, StoreError> {
+impl DeviceRoute for RedisRoutes {
+    async fn claim(&self, route: &Route) -> Result<RouteClaimOutcome, StoreError> {
         let done = Self::claim(self, route).await;
         done.map_err(|fault| fault.of("route.claim"))
     }
@@ -228,7 +230,7 @@ impl DeviceRoute for Routes {
         read.map_err(|fault| fault.of("route.device"))
     }
 
-    async fn renew(&self, node: &NodeId) -> Result<Renewal, StoreError> {
+    async fn renew(&self, node: &NodeId) -> Result<LeaseRenewal, StoreError> {
         let done = Self::renew(self, node).await;
         done.map_err(|fault| fault.of("route.renew"))
     }

@@ -167,14 +167,14 @@ fn sentinel(host: &str) -> RedisResult<(String, u16)> {
 }
 
 /// Connection to the current master, shared by all calls.
-pub(super) struct Master {
+pub(super) struct MasterConnection {
     /// Locked while a connection is made.
     client: tokio::sync::Mutex<SentinelClient>,
     conn: Mutex<Option<MultiplexedConnection>>,
     settings: AsyncConnectionConfig,
 }
 
-impl Master {
+impl MasterConnection {
     pub(super) fn new(address: &SentinelAddress, deadline: Duration) -> RedisResult<Self> {
         Ok(Self {
             client: tokio::sync::Mutex::new(address.client(ProtocolVersion::RESP2)?),

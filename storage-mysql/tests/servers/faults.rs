@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use gimlet_core::store::{Appended, Kind, Scope};
-use gimlet_core::time::{ManualClock, Timestamp};
+use gimlet_core::store::{AppendOutcome, IdScope, StoreErrorKind};
+use gimlet_core::time::{ManualClock, UnixTimestamp};
 use gimlet_storage_mysql::{OpenError, migrate, open_lasting, pending};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 use tokio::time::{Instant, timeout};
 
-use crate::make::{append, contents, device, kind, send, stored, through, user};
-use crate::proxy::Mode;
-use crate::support::{Place, Servers};
+use crate::helpers::{append, contents, device, kind, send, stored, through, user};
+use crate::proxy::ProxyMode;
+use crate::support::{ServerUrls, TestDatabase};
 
 async fn run(conn: &mut MySqlConnection, sql: &str) {
     let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
@@ -28,8 +28,8 @@ async fn somebody_waits(conn: &mut MySqlConnection) -> bool {
     row.get::<i64, _>(0) > 0
 }
 
-pub(super) async fn a_deadlock_is_tried_again(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn a_deadlock_is_tried_again(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let opened = place.open().await;
     let s = opened.stores.clone();
     stored(&append(&s, &send(&[1, 2], "first", None)).await.unwrap());
@@ -81,19 +81,19 @@ pub(super) async fn a_deadlock_is_tried_again(servers: Servers) {
     assert!(deadlocks >= 5, "the server saw {deadlocks} deadlocks");
 }
 
-pub(super) async fn a_lost_answer_to_a_commit_is_unknown(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn a_lost_answer_to_a_commit_is_unknown(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     let s = place.open().await.stores;
     for round in 1..=5 {
         let send = send(&[1, 2], "hi", Some(&format!("k{round}")));
-        proxy.set(Mode::SwallowCommit);
-        assert_eq!(kind(append(&s, &send).await), Kind::Unknown);
-        proxy.set(Mode::Pass);
+        proxy.set(ProxyMode::SwallowCommit);
+        assert_eq!(kind(append(&s, &send).await), StoreErrorKind::Unknown);
+        proxy.set(ProxyMode::Pass);
         // A repeat with its id finds the send stored, once.
         let again = append(&s, &send).await.unwrap();
-        let Appended::Repeated { message, seq } = again else {
+        let AppendOutcome::Repeated { message, seq } = again else {
             panic!("{again:?}")
         };
         assert_eq!((message, seq.get()), (send.message.id, round));
@@ -102,28 +102,28 @@ pub(super) async fn a_lost_answer_to_a_commit_is_unknown(servers: Servers) {
     assert_eq!(contents(&s, 2).await.len(), 5);
 }
 
-pub(super) async fn a_lost_commit_is_unknown(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn a_lost_commit_is_unknown(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     let s = place.open().await.stores;
     let send = send(&[1, 2], "hi", Some("k"));
-    proxy.set(Mode::DropCommit);
-    assert_eq!(kind(append(&s, &send).await), Kind::Unknown);
-    proxy.set(Mode::Pass);
+    proxy.set(ProxyMode::DropCommit);
+    assert_eq!(kind(append(&s, &send).await), StoreErrorKind::Unknown);
+    proxy.set(ProxyMode::Pass);
     assert_eq!(stored(&append(&s, &send).await.unwrap()), 1);
     assert_eq!(proxy.struck(), 1);
     assert_eq!(contents(&s, 1).await, ["hi"]);
 }
 
-pub(super) async fn a_broken_transaction_is_made_again(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn a_broken_transaction_is_made_again(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     let s = place.open().await.stores;
     for round in 1..=5 {
         let send = send(&[1, 2], "strike here", Some(&format!("k{round}")));
-        proxy.set(Mode::DropEntry);
+        proxy.set(ProxyMode::DropEntry);
         // The caller sees no error: nothing was committed, and the transaction is repeated on
         // another connection.
         assert_eq!(stored(&append(&s, &send).await.unwrap()), round);
@@ -132,51 +132,58 @@ pub(super) async fn a_broken_transaction_is_made_again(servers: Servers) {
     assert_eq!(contents(&s, 2).await.len(), 5);
 }
 
-pub(super) async fn a_frozen_server_is_unavailable_in_time(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn a_frozen_server_is_unavailable_in_time(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     let s = place.open().await.stores;
     let first = send(&[1, 2], "first", Some("a"));
     stored(&append(&s, &first).await.unwrap());
-    proxy.set(Mode::Freeze);
+    proxy.set(ProxyMode::Freeze);
     let start = Instant::now();
     let frozen = send(&[1, 2], "frozen", Some("b"));
     let (append_kind, head_kind) = tokio::join!(async { kind(append(&s, &frozen).await) }, async {
         kind(s.seq.heads(&[user(1)]).await)
     },);
-    assert_eq!(append_kind, Kind::Unavailable, "no COMMIT was sent");
-    assert_eq!(head_kind, Kind::Unavailable);
+    assert_eq!(
+        append_kind,
+        StoreErrorKind::Unavailable,
+        "no COMMIT was sent"
+    );
+    assert_eq!(head_kind, StoreErrorKind::Unavailable);
     assert!(
         start.elapsed() < Duration::from_millis(1_450),
         "{:?}",
         start.elapsed()
     );
-    proxy.set(Mode::Pass);
+    proxy.set(ProxyMode::Pass);
     assert_eq!(stored(&append(&s, &frozen).await.unwrap()), 2);
     assert_eq!(contents(&s, 2).await, ["first", "frozen"]);
 }
 
-pub(super) async fn a_server_that_is_away_is_unavailable_and_comes_back(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn a_server_that_is_away_is_unavailable_and_comes_back(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     let s = place.open().await.stores;
     let send = send(&[1, 2], "hi", Some("k"));
-    proxy.set(Mode::Down);
+    proxy.set(ProxyMode::Down);
     let start = Instant::now();
-    assert_eq!(kind(append(&s, &send).await), Kind::Unavailable);
-    assert_eq!(kind(s.device.acked(user(1)).await), Kind::Unavailable);
+    assert_eq!(kind(append(&s, &send).await), StoreErrorKind::Unavailable);
+    assert_eq!(
+        kind(s.device.acked(user(1)).await),
+        StoreErrorKind::Unavailable
+    );
     let tokens = || (1..=20).map(|n| s.account.token(user(n), device(n)));
     for token in join_all(tokens()).await {
-        assert_eq!(kind(token), Kind::Unavailable);
+        assert_eq!(kind(token), StoreErrorKind::Unavailable);
     }
     assert!(
         start.elapsed() < Duration::from_millis(4_350),
         "{:?}",
         start.elapsed()
     );
-    proxy.set(Mode::Pass);
+    proxy.set(ProxyMode::Pass);
     let start = Instant::now();
     assert_eq!(stored(&append(&s, &send).await.unwrap()), 1);
     for token in join_all(tokens()).await {
@@ -189,8 +196,8 @@ pub(super) async fn a_server_that_is_away_is_unavailable_and_comes_back(servers:
     );
 }
 
-pub(super) async fn an_old_schema_is_refused(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn an_old_schema_is_refused(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let config = &place.config.mysql;
     let mut conn = MySqlConnection::connect(&config.url).await.unwrap();
     assert_eq!(pending(config).await.unwrap(), 0);
@@ -223,8 +230,8 @@ pub(super) async fn an_old_schema_is_refused(servers: Servers) {
     );
 }
 
-pub(super) async fn migrations_run_once(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn migrations_run_once(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let config = &place.config.mysql;
     let mut conn = MySqlConnection::connect(&config.url).await.unwrap();
     let (base, name) = config.url.rsplit_once('/').unwrap();
@@ -245,11 +252,11 @@ pub(super) async fn migrations_run_once(servers: Servers) {
     let account = s.account.by_phone("+10000000002").await.unwrap().unwrap();
     assert_eq!((account.user, account.nickname.as_str()), (user(2), "Bob"));
     assert!(s.friend.are_friends(user(1), user(2)).await.unwrap());
-    assert_eq!(s.seq.reserve(Scope::User, 1).await.unwrap(), 4);
+    assert_eq!(s.seq.reserve(IdScope::User, 1).await.unwrap(), 4);
 }
 
-pub(super) async fn tokens_of_before_stay_good(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn tokens_of_before_stay_good(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let config = &place.config.mysql;
     let mut conn = MySqlConnection::connect(&config.url).await.unwrap();
     // State that the version before migration 0002 left behind.
@@ -262,19 +269,19 @@ pub(super) async fn tokens_of_before_stay_good(servers: Servers) {
     let s = place.open().await.stores;
     let kept = s.account.token(user(5), device(7)).await;
     let kept = kept.unwrap().unwrap();
-    assert_eq!((kept.hash, kept.expires_at), ([b'a'; 32], Timestamp(9)));
+    assert_eq!((kept.hash, kept.expires_at), ([b'a'; 32], UnixTimestamp(9)));
 }
 
-pub(super) async fn an_expired_key_is_nobodys(servers: Servers) {
-    let place = Place::new(&servers).await;
-    let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+pub(super) async fn an_expired_key_is_nobodys(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
+    let clock = Arc::new(ManualClock::at(UnixTimestamp(1_000_000)));
     let s = place.open_at(Arc::clone(&clock) as _).await.stores;
     let (first, second) = (send(&[1, 2], "a", Some("k")), send(&[1, 2], "a", Some("k")));
     assert_eq!(stored(&append(&s, &first).await.unwrap()), 1);
     clock.advance(Duration::from_mins(59));
     assert!(matches!(
         append(&s, &second).await.unwrap(),
-        Appended::Repeated { .. }
+        AppendOutcome::Repeated { .. }
     ));
     assert_eq!(s.inbox.sweep(10).await.unwrap(), 0);
     clock.advance(Duration::from_mins(1));
@@ -294,22 +301,22 @@ pub(super) async fn an_expired_key_is_nobodys(servers: Servers) {
 }
 
 /// Regression: with gRPC clients alone, no log line named a database that was down.
-pub(super) async fn a_mysql_that_is_away_is_noticed_and_its_return_too(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn a_mysql_that_is_away_is_noticed_and_its_return_too(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     let opened = place.open().await;
     let health = opened.lasting.health();
     opened.lasting.ping().await;
-    assert!(health.trouble().is_none() && health.has_answered());
+    assert!(health.current_failure().is_none() && health.has_answered());
     proxy.down().await;
     let read = opened.stores.account.get(&[user(1)]).await;
-    assert_eq!(kind(read.map(drop)), Kind::Unavailable);
-    let trouble = health.trouble().unwrap();
+    assert_eq!(kind(read.map(drop)), StoreErrorKind::Unavailable);
+    let trouble = health.current_failure().unwrap();
     assert!(trouble.cause.starts_with("mysql"), "{trouble:?}");
-    proxy.set(Mode::Pass);
+    proxy.set(ProxyMode::Pass);
     let begun = Instant::now();
-    while health.trouble().is_some() {
+    while health.current_failure().is_some() {
         opened.lasting.ping().await;
         assert!(
             begun.elapsed() < Duration::from_secs(10),
@@ -321,7 +328,7 @@ pub(super) async fn a_mysql_that_is_away_is_noticed_and_its_return_too(servers: 
 
 /// Law 12. Regression: only connecting had a deadline, and a server that froze after that hung the
 /// start for ever.
-pub(super) async fn a_server_that_freezes_during_a_start_ends_it(servers: Servers) {
+pub(super) async fn a_server_that_freezes_during_a_start_ends_it(servers: ServerUrls) {
     /// A part of each statement of a start that can be told from the others, in their order.
     const STATEMENTS: [&str; 8] = [
         "CREATE TABLE IF NOT EXISTS",
@@ -333,14 +340,14 @@ pub(super) async fn a_server_that_freezes_during_a_start_ends_it(servers: Server
         "('cluster'",
         "WHERE name = 'cluster'",
     ];
-    let place = Place::new(&servers).await;
+    let place = TestDatabase::new(&servers).await;
     let starts = STATEMENTS.map(|statement| {
         let mut config = place.config.clone();
         async move {
             let (proxy, url) = through(&config.mysql.url).await;
             config.mysql.url = url;
             config.mysql.slow_deadline = Duration::from_secs(3);
-            proxy.set(Mode::FreezeAt(statement));
+            proxy.set(ProxyMode::FreezeAt(statement));
             let start = async {
                 migrate(&config.mysql).await?;
                 let opened = open_lasting(&config.mysql, Arc::new(ManualClock::default()));

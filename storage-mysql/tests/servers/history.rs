@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use gimlet_core::id::Epoch;
-use gimlet_core::store::{Kind, Stores};
+use gimlet_core::store::{StoreErrorKind, StoreSet};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 
-use crate::make::{append, contents, kind, send, stored, user};
-use crate::support::{Place, Servers};
+use crate::helpers::{append, contents, kind, send, stored, user};
+use crate::support::{ServerUrls, TestDatabase};
 
 /// Opens a separate session on the store's database.
-async fn beside(place: &Place) -> MySqlConnection {
+async fn beside(place: &TestDatabase) -> MySqlConnection {
     let conn = MySqlConnection::connect(&place.config.mysql.url).await;
     conn.unwrap()
 }
@@ -55,14 +55,16 @@ async fn end_sessions(conn: &mut MySqlConnection) {
     }
 }
 
-async fn put(s: &Stores, n: u64) {
+async fn put(s: &StoreSet, n: u64) {
     for _ in 0..n {
         stored(&append(s, &send(&[1], "hi", None)).await.unwrap());
     }
 }
 
-pub(super) async fn a_head_that_goes_back_renews_the_epoch_before_the_next_send(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn a_head_that_goes_back_renews_the_epoch_before_the_next_send(
+    servers: ServerUrls,
+) {
+    let place = TestDatabase::new(&servers).await;
     let s = place.open().await.stores;
     put(&s, 10).await;
     let mut conn = beside(&place).await;
@@ -79,8 +81,8 @@ pub(super) async fn a_head_that_goes_back_renews_the_epoch_before_the_next_send(
     assert_eq!(contents(&s, 1).await.len(), 9);
 }
 
-pub(super) async fn a_reader_that_meets_a_shorter_inbox_renews_the_epoch(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn a_reader_that_meets_a_shorter_inbox_renews_the_epoch(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let s = place.open().await.stores;
     let mut conn = beside(&place).await;
     for by_page in [false, true] {
@@ -99,8 +101,8 @@ pub(super) async fn a_reader_that_meets_a_shorter_inbox_renews_the_epoch(servers
 }
 
 /// The node whose commits are lost may be gone or idle: another node must notice.
-pub(super) async fn a_new_connection_knows_the_commits_of_all_nodes(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn a_new_connection_knows_the_commits_of_all_nodes(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let (mut quiet, other) = (place.open().await.stores, place.open().await.stores);
     put(&quiet, 5).await;
     stored(&append(&other, &send(&[2], "hi", None)).await.unwrap());
@@ -133,8 +135,8 @@ pub(super) async fn a_new_connection_knows_the_commits_of_all_nodes(servers: Ser
     assert_eq!(stored_epoch(&mut conn).await, new);
 }
 
-pub(super) async fn an_epoch_whose_renewal_was_lost_is_renewed_again(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn an_epoch_whose_renewal_was_lost_is_renewed_again(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let s = place.open().await.stores;
     let first = s.seq.epoch().await.unwrap();
     let second = s.seq.new_epoch(first).await.unwrap();
@@ -152,8 +154,8 @@ pub(super) async fn an_epoch_whose_renewal_was_lost_is_renewed_again(servers: Se
 
 /// Regression: without the row of the epoch, a call that met a shorter inbox repeated itself without
 /// a pause until its deadline.
-pub(super) async fn a_store_without_its_epoch_is_reported_at_once(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn a_store_without_its_epoch_is_reported_at_once(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     // Time is irrelevant here; only a call that repeats itself comes near to it.
     place.config.mysql.deadline = Duration::from_secs(10);
     let opened = place.open().await;
@@ -163,10 +165,10 @@ pub(super) async fn a_store_without_its_epoch_is_reported_at_once(servers: Serve
     run(&mut conn, "DELETE FROM meta WHERE name = 'epoch'").await;
     rewind(&mut conn, 5).await;
     let before = opened.lasting.statements();
-    assert_eq!(kind(s.seq.heads(&[user(1)]).await), Kind::Corrupt);
+    assert_eq!(kind(s.seq.heads(&[user(1)]).await), StoreErrorKind::Corrupt);
     assert_eq!(
         kind(append(&s, &send(&[1], "hi", None)).await),
-        Kind::Corrupt
+        StoreErrorKind::Corrupt
     );
     let sent = opened.lasting.statements() - before;
     assert!(sent < 50, "{sent} statements");

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use gimlet_core::business::Open;
+use gimlet_core::business::OpenBusiness;
 use gimlet_core::id::DeviceId;
 use gimlet_core::limits::Limits;
-use gimlet_core::message::{Draft, Sender};
-use gimlet_core::node::{Node, NodeBuilder};
-use gimlet_core::store::{Appended, Kind, Stores};
+use gimlet_core::message::{MessageDraft, MessageSender};
+use gimlet_core::node::{NodeBuilder, RunningNode};
+use gimlet_core::store::{AppendOutcome, StoreErrorKind, StoreSet};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::make::{append, contents, kind, send, stored, through, user};
-use crate::proxy::Mode;
-use crate::support::{Place, Servers};
+use crate::helpers::{append, contents, kind, send, stored, through, user};
+use crate::proxy::ProxyMode;
+use crate::support::{ServerUrls, TestDatabase};
 
 /// Time for which the locks are held.
 const OUTAGE: Duration = Duration::from_secs(3);
@@ -31,8 +31,8 @@ async fn run(conn: &mut MySqlConnection, sql: &str) {
     query.execute(conn).await.unwrap();
 }
 
-pub(super) async fn a_locked_row_is_reported_and_nothing_is_stored(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn a_locked_row_is_reported_and_nothing_is_stored(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let s = place.open().await.stores;
     let first = send(&[1, 2], "first", Some("a"));
     stored(&append(&s, &first).await.unwrap());
@@ -50,10 +50,13 @@ pub(super) async fn a_locked_row_is_reported_and_nothing_is_stored(servers: Serv
         // One locked send and one free send; the free one alone can be stored.
         let both = [send(&[1, 2], "locked", Some(key)), free.clone()];
         let began = Instant::now();
-        assert_eq!(kind(s.inbox.append_now(&both).await), Kind::Contended);
+        assert_eq!(
+            kind(s.inbox.append_now(&both).await),
+            StoreErrorKind::Contended
+        );
         stored(&s.inbox.append_now(&both[1..]).await.unwrap()[0]);
         let at_once = began.elapsed();
-        assert_eq!(kind(s.inbox.append(&both).await), Kind::Contended);
+        assert_eq!(kind(s.inbox.append(&both).await), StoreErrorKind::Contended);
         assert!(
             at_once * 2 < began.elapsed(),
             "the server was asked to wait: {at_once:?}"
@@ -65,30 +68,33 @@ pub(super) async fn a_locked_row_is_reported_and_nothing_is_stored(servers: Serv
     // Without the lock, the send is a repeat of the first one: the failed append left its key
     // unchanged.
     let again = s.inbox.append_now(&[first]).await.unwrap();
-    assert!(matches!(again[0], Appended::Repeated { .. }), "{again:?}");
+    assert!(
+        matches!(again[0], AppendOutcome::Repeated { .. }),
+        "{again:?}"
+    );
 }
 
 /// Counts of answers to the senders of a run.
 #[derive(Debug, Default)]
-struct Answers {
+struct AnswerCounts {
     stored: AtomicU64,
     refused: AtomicU64,
 }
 
 /// Senders in a closed loop; each records which of its messages were stored.
-struct Load {
-    node: Node,
+struct SenderLoad {
+    node: RunningNode,
     stop: Arc<AtomicBool>,
     senders: JoinSet<(u64, u64, Vec<String>, HashSet<String>)>,
 }
 
-impl Load {
-    fn start(stores: Stores) -> Self {
+impl SenderLoad {
+    fn start(stores: StoreSet) -> Self {
         Self::with(stores, Limits::default())
     }
 
-    fn with(stores: Stores, limits: Limits) -> Self {
-        let mut node = NodeBuilder::new(stores, Arc::new(Open));
+    fn with(stores: StoreSet, limits: Limits) -> Self {
+        let mut node = NodeBuilder::new(stores, Arc::new(OpenBusiness));
         node.limits = limits;
         // The locks are to hold the senders up, not their rate.
         (node.limits.send_rate, node.limits.send_burst) = (1_000_000, 1_000_000);
@@ -101,7 +107,7 @@ impl Load {
 
     /// Sends from one user to another until the end. Counts a send that was refused as unavailable
     /// or unknown.
-    fn send(&mut self, from: u64, to: u64, answers: &Arc<Answers>) {
+    fn send(&mut self, from: u64, to: u64, answers: &Arc<AnswerCounts>) {
         let (node, stop, answers) = (
             self.node.clone(),
             Arc::clone(&self.stop),
@@ -109,7 +115,7 @@ impl Load {
         );
         self.senders.spawn(async move {
             let (mut stored, mut unknown) = (Vec::new(), HashSet::new());
-            let sender = Sender::User {
+            let sender = MessageSender::User {
                 user: user(from),
                 device: DeviceId::new(from),
             };
@@ -122,7 +128,7 @@ impl Load {
                 let began = Instant::now();
                 match node
                     .service()
-                    .send(sender, Draft::text(user(to), &text))
+                    .send(sender, MessageDraft::text(user(to), &text))
                     .await
                 {
                     Ok(_) => {
@@ -149,7 +155,7 @@ impl Load {
 
     /// Stops the load, then checks every inbox: it has the answered messages, in the sender's
     /// order, and no refused ones.
-    async fn stop(mut self, stores: &Stores) {
+    async fn stop(mut self, stores: &StoreSet) {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(sender) = self.senders.join_next().await {
             let (from, to, answered, unknown) = sender.unwrap();
@@ -167,7 +173,7 @@ impl Load {
 }
 
 /// Checks that other sends continued while some waited for locks.
-fn judge(meanwhile: u64, free: &Answers) {
+fn judge(meanwhile: u64, free: &AnswerCounts) {
     assert!(meanwhile >= 30, "only {meanwhile} sends of others went on");
     // One send per pair may share a batch with a locked one, if the machine is too busy to split
     // the batch in time.
@@ -175,14 +181,17 @@ fn judge(meanwhile: u64, free: &Answers) {
     assert!(refused <= PAIRS, "{refused} sends of others were refused");
 }
 
-pub(super) async fn locked_users_hold_up_nobody_else(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn locked_users_delay_no_other_users(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let s = place.open().await.stores;
     let mut other = MySqlConnection::connect(&place.config.mysql.url)
         .await
         .unwrap();
-    let mut load = Load::start(s.clone());
-    let (free, locked) = (Arc::<Answers>::default(), Arc::<Answers>::default());
+    let mut load = SenderLoad::start(s.clone());
+    let (free, locked) = (
+        Arc::<AnswerCounts>::default(),
+        Arc::<AnswerCounts>::default(),
+    );
     for victim in VICTIMS {
         load.send(100 + victim, victim, &locked);
     }
@@ -214,8 +223,8 @@ pub(super) async fn locked_users_hold_up_nobody_else(servers: Servers) {
     judge(meanwhile, &free);
 }
 
-pub(super) async fn a_frozen_node_holds_up_nobody_else(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn a_frozen_node_holds_up_nobody_else(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let s = place.open().await.stores;
     // A second node, whose connections freeze in the middle of its transactions.
     let (proxy, url) = through(&place.config.mysql.url).await;
@@ -226,12 +235,12 @@ pub(super) async fn a_frozen_node_holds_up_nobody_else(servers: Servers) {
         .await
         .unwrap()
         .stores;
-    let mut its_load = Load::start(frozen);
-    let mut load = Load::start(s.clone());
+    let mut its_load = SenderLoad::start(frozen);
+    let mut load = SenderLoad::start(s.clone());
     let (its, shared, free) = (
-        Arc::<Answers>::default(),
-        Arc::<Answers>::default(),
-        Arc::<Answers>::default(),
+        Arc::<AnswerCounts>::default(),
+        Arc::<AnswerCounts>::default(),
+        Arc::<AnswerCounts>::default(),
     );
     for victim in VICTIMS {
         its_load.send(400 + victim, victim, &its);
@@ -243,14 +252,14 @@ pub(super) async fn a_frozen_node_holds_up_nobody_else(servers: Servers) {
     while its.stored.load(Ordering::SeqCst) < 50 {
         tokio::task::yield_now().await;
     }
-    proxy.set(Mode::FreezeEntry);
+    proxy.set(ProxyMode::FreezeEntry);
     while proxy.struck() == 0 {
         tokio::task::yield_now().await;
     }
     let before = free.stored.load(Ordering::SeqCst);
     sleep(OUTAGE).await;
     let meanwhile = free.stored.load(Ordering::SeqCst) - before;
-    proxy.set(Mode::Pass);
+    proxy.set(ProxyMode::Pass);
     println!("{meanwhile} sends of others in {OUTAGE:?}");
     its_load.stop.store(true, Ordering::SeqCst);
     let (after, answered) = (
@@ -267,8 +276,8 @@ pub(super) async fn a_frozen_node_holds_up_nobody_else(servers: Servers) {
 }
 
 /// Measures the sends per second with full batches and slow commits.
-async fn rate_with(servers: &Servers, parallel_batches: u32) -> u64 {
-    let mut place = Place::new(servers).await;
+async fn rate_with(servers: &ServerUrls, parallel_batches: u32) -> u64 {
+    let mut place = TestDatabase::new(servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     place.config.mysql.parallel_batches = parallel_batches;
@@ -278,8 +287,8 @@ async fn rate_with(servers: &Servers, parallel_batches: u32) -> u64 {
         batch_sends: 8,
         ..Limits::default()
     };
-    let mut load = Load::with(s.clone(), limits);
-    let answers = Arc::<Answers>::default();
+    let mut load = SenderLoad::with(s.clone(), limits);
+    let answers = Arc::<AnswerCounts>::default();
     for pair in 0..96 {
         load.send(1_000 + pair, 2_000 + pair, &answers);
     }
@@ -287,16 +296,16 @@ async fn rate_with(servers: &Servers, parallel_batches: u32) -> u64 {
     while stored() < 200 {
         tokio::task::yield_now().await;
     }
-    proxy.set(Mode::SlowCommit(20));
+    proxy.set(ProxyMode::SlowCommit(20));
     let (before, began) = (stored(), Instant::now());
     sleep(Duration::from_secs(2)).await;
     let rate = (stored() - before) * 1_000 / u64::try_from(began.elapsed().as_millis()).unwrap();
-    proxy.set(Mode::Pass);
+    proxy.set(ProxyMode::Pass);
     load.stop(&s).await;
     rate
 }
 
-pub(super) async fn slow_commits_are_made_up_for_by_batches_in_flight(servers: Servers) {
+pub(super) async fn slow_commits_are_made_up_for_by_batches_in_flight(servers: ServerUrls) {
     let (one, eight) = (rate_with(&servers, 1).await, rate_with(&servers, 8).await);
     println!("commits of 20 ms, batches of 8: {one} sends/s one at a time, {eight} with eight");
     assert!(

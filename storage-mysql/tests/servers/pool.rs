@@ -4,23 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use gimlet_core::store::{Kind, Scope, Stores};
+use gimlet_core::store::{IdScope, StoreErrorKind, StoreSet};
 use gimlet_core::time::SystemClock;
 use gimlet_storage_mysql::{migrate, open, open_lasting};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::make::{append, contents, device, kind, send, stored, through, user};
-use crate::numbers::warm_up;
-use crate::private::{Private, certificates};
-use crate::proxy::{Mode, Proxy};
-use crate::support::{Place, Servers};
+use crate::error_numbers::warm_up;
+use crate::helpers::{append, contents, device, kind, send, stored, through, user};
+use crate::private_server::{PrivateServer, certificates};
+use crate::proxy::{FaultProxy, ProxyMode};
+use crate::support::{ServerUrls, TestDatabase};
 
 /// Longer than the pool trusts an idle connection without a test.
 const SILENCE: Duration = Duration::from_millis(2_100);
 
 /// Makes one call of each kind; each must succeed at the first attempt.
-async fn each_kind(s: &Stores, round: u64, between: impl AsyncFn()) {
+async fn each_kind(s: &StoreSet, round: u64, between: impl AsyncFn()) {
     between().await;
     s.seq.heads(&[user(1)]).await.unwrap();
     between().await;
@@ -30,7 +30,7 @@ async fn each_kind(s: &Stores, round: u64, between: impl AsyncFn()) {
             .unwrap(),
     );
     between().await;
-    s.seq.reserve(Scope::Device, 1).await.unwrap();
+    s.seq.reserve(IdScope::Device, 1).await.unwrap();
     between().await;
     s.account.token(user(1), device(1)).await.unwrap();
     between().await;
@@ -40,8 +40,8 @@ async fn each_kind(s: &Stores, round: u64, between: impl AsyncFn()) {
         .unwrap();
 }
 
-pub(super) async fn connections_cut_while_idle_cost_no_call(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn connections_cut_while_idle_fail_no_call(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     let s = place.open().await.stores;
@@ -55,8 +55,8 @@ pub(super) async fn connections_cut_while_idle_cost_no_call(servers: Servers) {
     assert_eq!(contents(&s, 1).await.len(), 4);
 }
 
-pub(super) async fn connections_gone_silent_cost_no_call(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn silent_connections_fail_no_call(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     let s = place.open().await.stores;
@@ -68,8 +68,8 @@ pub(super) async fn connections_gone_silent_cost_no_call(servers: Servers) {
     s.seq.heads(&[user(1)]).await.unwrap();
 }
 
-pub(super) async fn fewer_connections_than_wanted_serve_every_call(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn fewer_connections_than_wanted_serve_every_call(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let name = format!("few_{:08x}", rand::random::<u32>());
     let database = place.database();
     let mut admin = place.admin().await;
@@ -108,11 +108,11 @@ pub(super) async fn fewer_connections_than_wanted_serve_every_call(servers: Serv
 }
 
 pub(super) async fn a_server_gone_read_only_is_left_for_the_one_behind_the_address(
-    servers: Servers,
+    servers: ServerUrls,
 ) {
     // The old primary is a private server; the shared server replaces it.
-    let old = Private::start("");
-    let new = Place::new(&servers).await;
+    let old = PrivateServer::start("");
+    let new = TestDatabase::new(&servers).await;
     // The shared server has an epoch of its own, because an epoch is drawn when a store is first
     // opened.
     let mut elsewhere = new.config.clone();
@@ -180,9 +180,9 @@ pub(super) async fn a_server_gone_read_only_is_left_for_the_one_behind_the_addre
     successor.run("DROP USER plain@'127.0.0.1'").await;
 }
 
-pub(super) async fn fewer_prepared_statements_than_wanted_serve_every_call(servers: Servers) {
-    let private = Private::start("");
-    let place = Place::new(&private.servers(&servers)).await;
+pub(super) async fn fewer_prepared_statements_than_wanted_serve_every_call(servers: ServerUrls) {
+    let private = PrivateServer::start("");
+    let place = TestDatabase::new(&private.servers(&servers)).await;
     let s = place.open().await.stores;
     // Enough statements at open; then other clients take nearly all of them.
     private
@@ -201,11 +201,11 @@ pub(super) async fn fewer_prepared_statements_than_wanted_serve_every_call(serve
     assert_eq!(contents(&s, 1).await.len(), 8);
 }
 
-pub(super) async fn an_ipv6_address_in_brackets_connects(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn an_ipv6_address_in_brackets_connects(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let (before, path) = place.config.mysql.url.rsplit_once('/').unwrap();
     let (account, server) = before.rsplit_once('@').unwrap();
-    let proxy = Proxy::at("[::1]:0", server.to_owned()).await;
+    let proxy = FaultProxy::at("[::1]:0", server.to_owned()).await;
     let url = format!("{account}@[::1]:{}/{path}", proxy.address.port());
     place.config.mysql.url = url;
     migrate(&place.config.mysql).await.unwrap();
@@ -214,18 +214,18 @@ pub(super) async fn an_ipv6_address_in_brackets_connects(servers: Servers) {
     assert!(proxy.accepted() >= 2);
 }
 
-pub(super) async fn a_private_ca_is_trusted_if_it_is_named(servers: Servers) {
+pub(super) async fn a_private_ca_is_trusted_if_it_is_named(servers: ServerUrls) {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path(), "right");
     certificates(folder.path(), "wrong");
     let file = |name: &str| folder.path().join(name);
-    let private = Private::start(&format!(
+    let private = PrivateServer::start(&format!(
         "--ssl-ca={} --ssl-cert={} --ssl-key={}",
         file("right-ca.pem").display(),
         file("right.pem").display(),
         file("right.key").display()
     ));
-    let mut place = Place::new(&private.servers(&servers)).await;
+    let mut place = TestDatabase::new(&private.servers(&servers)).await;
     private
         .admin()
         .await
@@ -264,8 +264,8 @@ async fn until(what: &str, condition: impl Fn() -> bool + Send + Sync) {
 
 /// Regression: retired and expired connections were dropped, and the server counted each as an
 /// aborted client.
-pub(super) async fn idle_connections_end_with_a_closing_message(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn idle_connections_end_with_a_closing_message(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     let opened = place.open().await;
@@ -274,7 +274,7 @@ pub(super) async fn idle_connections_end_with_a_closing_message(servers: Servers
     assert_eq!(open, idle, "no call is in progress");
     let before = proxy.quits();
     // The server turns out to accept no changes, so all connections to it are closed.
-    proxy.set(Mode::Fail(1290));
+    proxy.set(ProxyMode::Fail(1290));
     stored(
         &append(&opened.stores, &send(&[1, 2], "hi", None))
             .await
@@ -289,33 +289,33 @@ pub(super) async fn idle_connections_end_with_a_closing_message(servers: Servers
 
 /// Regression: attempts to connect counted as connections. At a server that granted none, nearly
 /// every permit was withheld, and came back one by one, every 5 s.
-pub(super) async fn a_server_that_granted_no_connection_is_used_in_full_later(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn a_server_that_granted_no_connection_is_used_in_full_later(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     let s = place.open().await.stores;
     proxy.down().await;
-    proxy.set(Mode::Refuse(1040));
+    proxy.set(ProxyMode::Refuse(1040));
     let of = [user(1)];
     for done in join_all((0..64).map(|_| s.seq.heads(&of))).await {
-        assert_eq!(kind(done), Kind::Unavailable);
+        assert_eq!(kind(done), StoreErrorKind::Unavailable);
     }
-    proxy.set(Mode::Pass);
+    proxy.set(ProxyMode::Pass);
     let all = timeout(Duration::from_secs(20), warm_up(&s, &proxy, 12)).await;
     assert!(all.is_ok(), "{} connections of 12", proxy.links());
 }
 
 /// Regression: a connection that was begun before a hand-over and completed after it counted as
 /// new, and stayed in use with the server that had been left.
-pub(super) async fn a_connection_begun_before_a_hand_over_is_not_kept(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn a_connection_begun_before_a_hand_over_is_not_kept(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     // Time is irrelevant here: one connection stays frozen for a while.
     place.config.mysql.deadline = Duration::from_mins(1);
     let opened = place.open().await;
     let s = &opened.stores;
-    proxy.set(Mode::FreezeAt("SHOW SESSION VARIABLES"));
+    proxy.set(ProxyMode::FreezeAt("SHOW SESSION VARIABLES"));
     let mut calls = JoinSet::new();
     while proxy.struck() == 0 {
         if calls.len() < 64 {
@@ -329,10 +329,10 @@ pub(super) async fn a_connection_begun_before_a_hand_over_is_not_kept(servers: S
         calls.join_next().await.unwrap().unwrap().unwrap();
     }
     // Another connection finds that the server accepts no changes.
-    proxy.set(Mode::Fail(1290));
+    proxy.set(ProxyMode::Fail(1290));
     stored(&append(s, &send(&[1, 2], "hi", None)).await.unwrap());
     assert_eq!(proxy.struck(), 2);
-    proxy.set(Mode::Pass);
+    proxy.set(ProxyMode::Pass);
     // The frozen connection completes. Its call is served by the one made after the hand-over.
     calls.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(opened.lasting.connections(), (1, 1));

@@ -9,12 +9,12 @@ use gimlet_core::seq::Seq;
 use gimlet_storage_mysql::migrate;
 
 use crate::said;
-use crate::support::{Place, Servers};
+use crate::support::{ServerUrls, TestDatabase};
 
-pub(super) async fn a_database_of_format_1_shows_what_was_stored(servers: Servers) {
+pub(super) async fn a_database_of_format_1_shows_what_was_stored(servers: ServerUrls) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let dump = std::fs::read_to_string(root.join("tests/samples/format-1/mysql.sql")).unwrap();
-    let place = Place::new(&servers).await;
+    let place = TestDatabase::new(&servers).await;
     let (mut admin, name) = (place.admin().await, place.database());
     // An empty database of that name: the dump makes the tables.
     admin.run(&format!("DROP DATABASE {name}")).await;
@@ -36,8 +36,8 @@ const ROOM_ITEM_OF_FORMAT_1: &[u8] = b"\x01ABCDEFGHIJKLMNOP\
     \0\0\0\x01\0\0\x01\x81\x91\x4a\xb0\0\0\0\0\0\0\0\0\x02hi\
     \0\0\0\0\0\0\0\0\0\0\0\x04name\0\0\0\0\0\0\0\0";
 
-pub(super) async fn a_room_shows_what_a_node_of_format_1_kept(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn a_room_shows_what_a_node_of_format_1_kept(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let client = redis::Client::open(servers.redis.as_str()).unwrap();
     let mut conn = client.get_multiplexed_async_connection().await.unwrap();
     let key = |part: &str| format!("{}{{r:5}}:{part}", place.config.redis.prefix);

@@ -3,21 +3,21 @@
 use std::fmt::Write as _;
 
 use gimlet_core::id::{DeviceId, GroupId};
-use gimlet_core::store::{AckMark, NewAccount, NewGroup, Role, Stores};
-use gimlet_core::time::Timestamp;
-use gimlet_core::verify::Rule;
+use gimlet_core::store::{AckMark, MemberRole, NewAccount, NewGroup, StoreSet};
+use gimlet_core::time::UnixTimestamp;
+use gimlet_core::verify::VerifyRule;
 use gimlet_storage_mysql::{OpenError, migrate, migration_statements, pending, verify};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection};
 
-use crate::make::{append, send, stored, user};
-use crate::support::{Place, Servers};
+use crate::helpers::{append, send, stored, user};
+use crate::support::{ServerUrls, TestDatabase};
 
 async fn run(conn: &mut MySqlConnection, sql: &str) {
     let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
     query.execute(conn).await.unwrap();
 }
 
-async fn beside(place: &Place) -> MySqlConnection {
+async fn beside(place: &TestDatabase) -> MySqlConnection {
     let conn = MySqlConnection::connect(&place.config.mysql.url).await;
     conn.unwrap()
 }
@@ -36,8 +36,8 @@ const APPLIED: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY
      success BOOLEAN NOT NULL, checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)";
 
 /// State that `kill -9` leaves after each statement: MySQL has committed the statements before it.
-pub(super) async fn a_migration_cut_short_after_any_statement_is_repeated(servers: Servers) {
-    let mut place = Place::new(&servers).await;
+pub(super) async fn a_migration_interrupted_after_any_statement_is_repeated(servers: ServerUrls) {
+    let mut place = TestDatabase::new(&servers).await;
     let prefix = place.config.redis.prefix.clone();
     let mut conn = beside(&place).await;
     let all = migration_statements();
@@ -82,7 +82,7 @@ pub(super) async fn a_migration_cut_short_after_any_statement_is_repeated(server
         );
         assert_eq!(
             s.seq
-                .reserve(gimlet_core::store::Scope::User, 1)
+                .reserve(gimlet_core::store::IdScope::User, 1)
                 .await
                 .unwrap(),
             1
@@ -91,8 +91,8 @@ pub(super) async fn a_migration_cut_short_after_any_statement_is_repeated(server
 }
 
 /// `gimlet migrate` cannot mend these, so the errors must not lead back to it.
-pub(super) async fn a_database_of_another_build_is_refused_by_the_migration(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn a_database_of_another_build_is_refused_by_the_migration(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let mut conn = beside(&place).await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
                  execution_time) VALUES (9999, 'x', TRUE, X'00', -1)";
@@ -120,8 +120,8 @@ pub(super) async fn a_database_of_another_build_is_refused_by_the_migration(serv
 }
 
 /// gim's own database has a table `device`: an existing table is not taken for gimlet's.
-pub(super) async fn a_database_of_another_program_is_left_alone(servers: Servers) {
-    let place = Place::new(&servers).await;
+pub(super) async fn a_database_of_another_program_is_left_alone(servers: ServerUrls) {
+    let place = TestDatabase::new(&servers).await;
     let mut conn = beside(&place).await;
     clear(&mut conn).await;
     run(&mut conn, "CREATE TABLE device (id INT)").await;
@@ -136,7 +136,7 @@ pub(super) async fn a_database_of_another_program_is_left_alone(servers: Servers
     assert_eq!(tables.await.unwrap(), 1, "another table was created");
 }
 
-async fn fill(s: &Stores) {
+async fn fill(s: &StoreSet) {
     for n in 0..10 {
         stored(
             &append(
@@ -156,7 +156,7 @@ async fn fill(s: &Stores) {
         .trim(user(3), gimlet_core::seq::Seq::new(4))
         .await
         .unwrap();
-    let at = Timestamp(1);
+    let at = UnixTimestamp(1);
     let device = DeviceId::new(7).unwrap();
     s.device.raise(&[(device, user(1))], at).await.unwrap();
     let upto = gimlet_core::seq::Seq::new(20);
@@ -168,7 +168,7 @@ async fn fill(s: &Stores) {
     s.device.ack(&[ack]).await.unwrap();
     let reserved = s
         .seq
-        .reserve(gimlet_core::store::Scope::User, 1)
+        .reserve(gimlet_core::store::IdScope::User, 1)
         .await
         .unwrap();
     let new = NewAccount {
@@ -179,7 +179,7 @@ async fn fill(s: &Stores) {
     s.account.find_or_create(&new).await.unwrap();
     let group = s
         .seq
-        .reserve(gimlet_core::store::Scope::Group, 1)
+        .reserve(gimlet_core::store::IdScope::Group, 1)
         .await
         .unwrap();
     let new = NewGroup {
@@ -188,7 +188,7 @@ async fn fill(s: &Stores) {
         avatar_url: String::new(),
         introduction: String::new(),
         extra: String::new(),
-        members: vec![(user(1), Role::Admin), (user(2), Role::Member)],
+        members: vec![(user(1), MemberRole::Admin), (user(2), MemberRole::Member)],
         at,
     };
     s.group.create(&new).await.unwrap();
@@ -202,50 +202,62 @@ async fn fill(s: &Stores) {
         .unwrap();
 }
 
-pub(super) async fn a_check_finds_each_planted_damage(servers: Servers) {
-    const DAMAGES: &[(Rule, &str)] = &[
+pub(super) async fn a_check_finds_each_planted_damage(servers: ServerUrls) {
+    const DAMAGES: &[(VerifyRule, &str)] = &[
         (
-            Rule::Contiguous,
+            VerifyRule::Contiguous,
             "DELETE FROM inbox WHERE user_id = 1 AND seq = 9",
         ),
         (
-            Rule::Contiguous,
+            VerifyRule::Contiguous,
             "UPDATE inbox_head SET seq = seq + 1 WHERE user_id = 1",
         ),
         (
-            Rule::Contiguous,
+            VerifyRule::Contiguous,
             "UPDATE inbox_head SET floor = 3 WHERE user_id = 1",
         ),
-        (Rule::Contiguous, "DELETE FROM inbox_head WHERE user_id = 1"),
-        (Rule::Bodies, "DELETE FROM message LIMIT 1"),
-        (Rule::Bodies, "UPDATE message SET refs = refs + 1 LIMIT 1"),
-        (Rule::Readable, "UPDATE message SET body = X'ff' LIMIT 1"),
         (
-            Rule::Readable,
+            VerifyRule::Contiguous,
+            "DELETE FROM inbox_head WHERE user_id = 1",
+        ),
+        (VerifyRule::Bodies, "DELETE FROM message LIMIT 1"),
+        (
+            VerifyRule::Bodies,
+            "UPDATE message SET refs = refs + 1 LIMIT 1",
+        ),
+        (
+            VerifyRule::Readable,
+            "UPDATE message SET body = X'ff' LIMIT 1",
+        ),
+        (
+            VerifyRule::Readable,
             "UPDATE inbox SET body = X'ff' WHERE user_id = 1 AND seq = 1",
         ),
-        (Rule::Acks, "UPDATE device_ack SET upto = 99"),
-        (Rule::Generations, "UPDATE device SET generation = 0"),
-        (Rule::Rosters, "DELETE FROM group_member WHERE user_id = 2"),
-        (Rule::Rosters, "DELETE FROM group_info"),
-        (Rule::Friends, "DELETE FROM friend WHERE user_id = 2"),
+        (VerifyRule::Acks, "UPDATE device_ack SET upto = 99"),
+        (VerifyRule::Generations, "UPDATE device SET generation = 0"),
         (
-            Rule::Counters,
+            VerifyRule::Rosters,
+            "DELETE FROM group_member WHERE user_id = 2",
+        ),
+        (VerifyRule::Rosters, "DELETE FROM group_info"),
+        (VerifyRule::Friends, "DELETE FROM friend WHERE user_id = 2"),
+        (
+            VerifyRule::Counters,
             "UPDATE counter SET value = 0 WHERE scope = 3",
         ),
-        (Rule::Counters, "DELETE FROM counter WHERE scope = 2"),
+        (VerifyRule::Counters, "DELETE FROM counter WHERE scope = 2"),
         (
-            Rule::Jobs,
+            VerifyRule::Jobs,
             "INSERT INTO fanout_part VALUES (9, 0, X'0000000000000001')",
         ),
         (
-            Rule::Jobs,
+            VerifyRule::Jobs,
             "INSERT INTO fanout_job VALUES (9, 1, 0, REPEAT('x', 16), 1, 5)",
         ),
-        (Rule::Epoch, "DELETE FROM meta WHERE name = 'epoch'"),
+        (VerifyRule::Epoch, "DELETE FROM meta WHERE name = 'epoch'"),
     ];
     for (rule, damage) in DAMAGES {
-        let place = Place::new(&servers).await;
+        let place = TestDatabase::new(&servers).await;
         let opened = place.open().await;
         fill(&opened.stores).await;
         // The check runs while the nodes do.

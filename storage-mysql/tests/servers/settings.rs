@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use gimlet_core::store::{AccountChange, Appended, NewAccount, Scope, Stores};
-use gimlet_core::time::{ManualClock, Timestamp};
+use gimlet_core::store::{AccountChange, AppendOutcome, IdScope, NewAccount, StoreSet};
+use gimlet_core::time::{ManualClock, UnixTimestamp};
 use gimlet_storage_mysql::{
-    Config, SESSION_SETTINGS, Servers as Have, migrate, open, open_lasting,
+    Config, SESSION_SETTINGS, ServerKinds as Have, migrate, open, open_lasting,
 };
 
-use crate::make::{append, contents, device, send, stored, user};
-use crate::private::Private;
-use crate::support::{Admin, Servers, url};
+use crate::helpers::{append, contents, device, send, stored, user};
+use crate::private_server::PrivateServer;
+use crate::support::{AdminConnection, ServerUrls, url};
 
 /// A global value for each session setting, as different as possible from the value that gimlet
 /// sets.
@@ -52,7 +52,7 @@ const FLIPS: &[(&str, &str)] = &[
 ];
 
 /// Runs calls of each kind and returns their visible results.
-async fn works(s: &Stores) -> Vec<String> {
+async fn works(s: &StoreSet) -> Vec<String> {
     let mut seen = Vec::new();
     let first = send(&[1, 2], "first", Some("k"));
     seen.push(stored(&append(s, &first).await.unwrap()).to_string());
@@ -61,15 +61,15 @@ async fn works(s: &Stores) -> Vec<String> {
         seen.push(stored(&append(s, &send(&to, &text, None)).await.unwrap()).to_string());
     }
     let again = append(s, &first).await.unwrap();
-    seen.push(matches!(again, Appended::Repeated { .. }).to_string());
+    seen.push(matches!(again, AppendOutcome::Repeated { .. }).to_string());
     for of in 1..=4 {
         seen.push(contents(s, of).await.join(","));
     }
-    seen.push(s.seq.reserve(Scope::User, 7).await.unwrap().to_string());
+    seen.push(s.seq.reserve(IdScope::User, 7).await.unwrap().to_string());
     let new = NewAccount {
         user: user(9),
         phone: "+1".into(),
-        at: Timestamp(5),
+        at: UnixTimestamp(5),
     };
     s.account.find_or_create(&new).await.unwrap();
     s.account
@@ -95,7 +95,7 @@ async fn works(s: &Stores) -> Vec<String> {
         ..AccountChange::default()
     };
     s.account
-        .update(user(9), &change, Timestamp(6))
+        .update(user(9), &change, UnixTimestamp(6))
         .await
         .unwrap();
     let accounts = s.account.get(&[user(9), user(10)]).await.unwrap();
@@ -106,12 +106,16 @@ async fn works(s: &Stores) -> Vec<String> {
 fn token() -> gimlet_core::store::TokenRecord {
     gimlet_core::store::TokenRecord {
         hash: [7; 32],
-        expires_at: Timestamp(i64::MAX),
+        expires_at: UnixTimestamp(i64::MAX),
     }
 }
 
 /// Creates a database on the private server.
-async fn database(private: &Private, servers: &Servers, admin: &mut Admin) -> Config {
+async fn database(
+    private: &PrivateServer,
+    servers: &ServerUrls,
+    admin: &mut AdminConnection,
+) -> Config {
     let name = format!("gimlet_test_{:016x}", rand::random::<u64>());
     admin.run(&format!("CREATE DATABASE {name}")).await;
     let mut config = Config::new(url(&private.url, &name), servers.redis.clone());
@@ -130,7 +134,7 @@ async fn migrated_and_used(config: &Config) -> Vec<String> {
     seen
 }
 
-pub(super) async fn no_default_of_a_server_changes_anything(servers: Servers) {
+pub(super) async fn no_default_of_a_server_changes_anything(servers: ServerUrls) {
     for setting in SESSION_SETTINGS
         .iter()
         .filter(|it| it.servers != Have::Mysql)
@@ -138,7 +142,7 @@ pub(super) async fn no_default_of_a_server_changes_anything(servers: Servers) {
         let flipped = FLIPS.iter().any(|(name, _)| *name == setting.name);
         assert!(flipped, "{} is relied on but never flipped", setting.name);
     }
-    let private = Private::start("--skip-log-bin --innodb-flush-log-at-trx-commit=0");
+    let private = PrivateServer::start("--skip-log-bin --innodb-flush-log-at-trx-commit=0");
     let mut admin = private.admin().await;
     let config = database(&private, &servers, &mut admin).await;
     let wanted = migrated_and_used(&config).await;
@@ -175,9 +179,9 @@ pub(super) async fn no_default_of_a_server_changes_anything(servers: Servers) {
 }
 
 pub(super) async fn a_server_that_cannot_be_worked_with_is_refused_with_the_reason(
-    servers: Servers,
+    servers: ServerUrls,
 ) {
-    let private = Private::start("--log-bin=b --server-id=1 --sync-binlog=1");
+    let private = PrivateServer::start("--log-bin=b --server-id=1 --sync-binlog=1");
     let mut admin = private.admin().await;
     let mut config = database(&private, &servers, &mut admin).await;
     config.mysql.relaxed_durability = false;

@@ -10,8 +10,8 @@
 
 use std::sync::Arc;
 
-use gimlet_core::time::{Clock, SystemClock};
-use gimlet_storage_mysql::{Config, Opened, migrate, open};
+use gimlet_core::time::{SystemClock, TimeSource};
+use gimlet_storage_mysql::{Config, OpenedStores, migrate, open};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, Row as _};
 
 /// Explains how to start the servers.
@@ -20,7 +20,7 @@ pub(crate) const MISSING: &str = "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are no
 
 /// Addresses of the two servers.
 #[derive(Clone, Debug)]
-pub(crate) struct Servers {
+pub(crate) struct ServerUrls {
     pub(crate) mysql: String,
     pub(crate) redis: String,
 }
@@ -34,8 +34,8 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Returns the servers of the environment, if both are set.
-pub(crate) fn servers() -> Option<Servers> {
-    Some(Servers {
+pub(crate) fn servers() -> Option<ServerUrls> {
+    Some(ServerUrls {
         mysql: variable("GIMLET_TEST_MYSQL")?,
         redis: variable("GIMLET_TEST_REDIS")?,
     })
@@ -48,15 +48,15 @@ pub(crate) fn required() -> bool {
 
 /// A separate database; dropping this drops the database.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct TestDatabase {
     server: String,
     name: String,
     pub(crate) config: Config,
 }
 
-impl Place {
+impl TestDatabase {
     /// Creates and migrates a database.
-    pub(crate) async fn new(servers: &Servers) -> Self {
+    pub(crate) async fn new(servers: &ServerUrls) -> Self {
         let name = format!("gimlet_test_{:016x}", rand::random::<u64>());
         let mut conn = MySqlConnection::connect(&servers.mysql).await.unwrap();
         let sql = format!("CREATE DATABASE {name}");
@@ -80,23 +80,23 @@ impl Place {
     }
 
     /// Connects to its database with all privileges.
-    pub(crate) async fn admin(&self) -> Admin {
+    pub(crate) async fn admin(&self) -> AdminConnection {
         let url = url(&self.server, &self.name);
-        Admin(MySqlConnection::connect(&url).await.unwrap())
+        AdminConnection(MySqlConnection::connect(&url).await.unwrap())
     }
 
     /// Opens the storage.
-    pub(crate) async fn open(&self) -> Opened {
+    pub(crate) async fn open(&self) -> OpenedStores {
         self.open_at(Arc::new(SystemClock)).await
     }
 
     /// Opens the storage with a clock.
-    pub(crate) async fn open_at(&self, clock: Arc<dyn Clock>) -> Opened {
+    pub(crate) async fn open_at(&self, clock: Arc<dyn TimeSource>) -> OpenedStores {
         open(&self.config, clock).await.unwrap()
     }
 }
 
-impl Drop for Place {
+impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), self.name.clone());
         // Not on the test's runtime, which may be shutting down.
@@ -118,9 +118,9 @@ impl Drop for Place {
 
 /// A connection with all privileges.
 #[derive(Debug)]
-pub(crate) struct Admin(pub(crate) MySqlConnection);
+pub(crate) struct AdminConnection(pub(crate) MySqlConnection);
 
-impl Admin {
+impl AdminConnection {
     /// Runs statements.
     pub(crate) async fn run(&mut self, sql: &str) {
         let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.0);

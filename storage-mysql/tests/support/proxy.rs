@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 /// Treatment of the traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum ProxyMode {
     /// Passes everything.
     Pass,
     /// Passes the next COMMIT, waits for its answer, and closes the connection instead of passing
@@ -42,15 +42,15 @@ pub(crate) enum Mode {
 
 /// A running proxy; it stops when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Proxy {
+pub(crate) struct FaultProxy {
     pub(crate) address: SocketAddr,
-    mode: watch::Sender<Mode>,
-    shared: Arc<Shared>,
+    mode: watch::Sender<ProxyMode>,
+    shared: Arc<ProxyState>,
     _tasks: JoinSet<()>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct ProxyState {
     armed: AtomicU8,
     struck: AtomicUsize,
     links: AtomicUsize,
@@ -66,7 +66,7 @@ struct Shared {
     server: Mutex<String>,
 }
 
-impl Proxy {
+impl FaultProxy {
     /// Starts a proxy in front of this server.
     pub(crate) async fn before(server: String) -> Self {
         Self::at("127.0.0.1:0", server).await
@@ -76,8 +76,8 @@ impl Proxy {
     pub(crate) async fn at(address: &str, server: String) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mode = watch::Sender::new(Mode::Pass);
-        let shared = Arc::new(Shared::default());
+        let mode = watch::Sender::new(ProxyMode::Pass);
+        let shared = Arc::new(ProxyState::default());
         *shared.server.lock().unwrap() = server;
         let (watching, state) = (mode.subscribe(), Arc::clone(&shared));
         let mut tasks = JoinSet::new();
@@ -85,10 +85,10 @@ impl Proxy {
             let mut links = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let now = *watching.borrow();
-                if now == Mode::Down {
+                if now == ProxyMode::Down {
                     continue;
                 }
-                if let Mode::Refuse(number) = now {
+                if let ProxyMode::Refuse(number) = now {
                     let mut client = client;
                     let _ = client.write_all(&error_packet(0, number)).await;
                     continue;
@@ -116,14 +116,14 @@ impl Proxy {
         }
     }
 
-    pub(crate) fn set(&self, mode: Mode) {
+    pub(crate) fn set(&self, mode: ProxyMode) {
         self.shared.armed.store(1, Ordering::SeqCst);
         self.mode.send_replace(mode);
     }
 
-    /// Sets `Mode::Down`; returns when all connections are closed.
+    /// Sets `ProxyMode::Down`; returns when all connections are closed.
     pub(crate) async fn down(&self) {
-        self.set(Mode::Down);
+        self.set(ProxyMode::Down);
         while self.shared.links.load(Ordering::SeqCst) > 0 {
             tokio::task::yield_now().await;
         }
@@ -133,7 +133,7 @@ impl Proxy {
     pub(crate) async fn cut(&self) {
         let below = self.shared.accepted.load(Ordering::SeqCst);
         self.shared.cut_below.store(below, Ordering::SeqCst);
-        self.set(Mode::Pass);
+        self.set(ProxyMode::Pass);
         while self.shared.links.load(Ordering::SeqCst) > 0 {
             tokio::task::yield_now().await;
         }
@@ -143,7 +143,7 @@ impl Proxy {
     pub(crate) fn silence(&self) {
         let below = self.shared.accepted.load(Ordering::SeqCst);
         self.shared.silent_below.store(below, Ordering::SeqCst);
-        self.set(Mode::Pass);
+        self.set(ProxyMode::Pass);
     }
 
     /// Directs new connections to this server.
@@ -177,9 +177,9 @@ impl Proxy {
     }
 }
 
-impl Shared {
+impl ProxyState {
     /// Returns true once per `set`: the fault of a mode is injected once.
-    fn strike(&self) -> bool {
+    fn inject(&self) -> bool {
         let mine = self.armed.swap(0, Ordering::SeqCst) == 1;
         if mine {
             self.struck.fetch_add(1, Ordering::SeqCst);
@@ -209,8 +209,8 @@ async fn link(
     number: usize,
     mut client: TcpStream,
     mut server: TcpStream,
-    mut mode: watch::Receiver<Mode>,
-    shared: &Shared,
+    mut mode: watch::Receiver<ProxyMode>,
+    shared: &ProxyState,
 ) {
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
@@ -220,14 +220,14 @@ async fn link(
             return;
         }
         match now {
-            Mode::Down => return,
+            ProxyMode::Down => return,
             _ if silent => {
                 if mode.changed().await.is_err() {
                     return;
                 }
                 continue;
             }
-            Mode::Freeze => {
+            ProxyMode::Freeze => {
                 if mode.changed().await.is_err() {
                     return;
                 }
@@ -246,43 +246,43 @@ async fn link(
                 // A COMMIT is a text query. An entry is stored by a prepared statement: its text
                 // passes once, and its rows contain the words that the test sends.
                 let commit = holds(bytes, b"\x03COMMIT");
-                if now == Mode::DropCommit && commit && shared.strike() {
+                if now == ProxyMode::DropCommit && commit && shared.inject() {
                     return;
                 }
                 // 0x17 executes a prepared statement.
-                if let Mode::Fail(number) = now
+                if let ProxyMode::Fail(number) = now
                     && bytes.get(4) == Some(&0x17)
-                    && shared.strike()
+                    && shared.inject()
                 {
                     if client.write_all(&error_packet(1, number)).await.is_err() {
                         return;
                     }
                     continue;
                 }
-                if now == Mode::DropEntry && holds(bytes, b"strike here") && shared.strike() {
+                if now == ProxyMode::DropEntry && holds(bytes, b"strike here") && shared.inject() {
                     return;
                 }
-                if let Mode::SlowCommit(ms) = now
+                if let ProxyMode::SlowCommit(ms) = now
                     && commit
                 {
                     tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
                 }
-                if now == Mode::FreezeEntry && holds(bytes, b"strike here") {
+                if now == ProxyMode::FreezeEntry && holds(bytes, b"strike here") {
                     shared.struck.fetch_add(1, Ordering::SeqCst);
                     let _ = mode.changed().await;
                     return;
                 }
-                if let Mode::FreezeAt(text) = now
+                if let ProxyMode::FreezeAt(text) = now
                     && holds(bytes, text.as_bytes())
-                    && shared.strike()
+                    && shared.inject()
                 {
-                    let ended = |mode: &Mode| matches!(mode, Mode::Pass | Mode::Down);
+                    let ended = |mode: &ProxyMode| matches!(mode, ProxyMode::Pass | ProxyMode::Down);
                     let _ = mode.wait_for(ended).await;
                 }
                 if server.write_all(bytes).await.is_err() {
                     return;
                 }
-                if now == Mode::SwallowCommit && commit && shared.strike() {
+                if now == ProxyMode::SwallowCommit && commit && shared.inject() {
                     let _ = server.read(&mut down).await;
                     return;
                 }

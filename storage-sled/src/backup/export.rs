@@ -9,19 +9,19 @@ use gimlet_core::time::SystemClock;
 use sled::{IVec, Tree};
 
 use super::BackupError;
-use super::capture::Capture;
-use super::format::{Counts, Writer};
+use super::capture::CommitCapture;
+use super::format::{BackupCounts, BackupWriter};
 use crate::config::Config;
-use crate::shared::Shared;
-use crate::store::Store;
-use crate::writer::Weight;
+use crate::shared::SharedState;
+use crate::store::SledStore;
+use crate::writer::SpaceEffect;
 
 /// Bytes of rows read in one step; commits are written between the steps.
-const STEP: usize = 1 << 20;
+const STEP_BYTES: usize = 1 << 20;
 
 /// Contents of a backup so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Exported {
+pub struct ExportProgress {
     /// Rows that were read.
     pub rows: u64,
     /// Commits made during the backup and contained in it.
@@ -32,10 +32,10 @@ pub struct Exported {
 
 /// Makes backups of an open storage. It does not keep the storage open.
 #[derive(Clone, Debug)]
-pub struct Exporter(Weak<Store>);
+pub struct BackupExporter(Weak<SledStore>);
 
-impl Exporter {
-    pub(crate) fn new(store: &Arc<Store>) -> Self {
+impl BackupExporter {
+    pub(crate) fn new(store: &Arc<SledStore>) -> Self {
         Self(Arc::downgrade(store))
     }
 
@@ -64,9 +64,9 @@ impl Exporter {
     /// barrier. So every commit that the walk may have seen in part is contained whole.
     pub fn export<W: Write>(
         &self,
-        out: &mut Writer<W>,
-        step: impl FnMut(Exported) -> std::io::Result<()>,
-    ) -> Result<Exported, BackupError> {
+        out: &mut BackupWriter<W>,
+        step: impl FnMut(ExportProgress) -> std::io::Result<()>,
+    ) -> Result<ExportProgress, BackupError> {
         let store = self.0.upgrade().ok_or(BackupError::Closed)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let running = runtime.block_on(begin(&store))?;
@@ -82,9 +82,9 @@ impl Exporter {
 /// Writes all rows of a directory that no process has open.
 pub fn export_closed<W: Write>(
     config: &Config,
-    out: &mut Writer<W>,
-    step: impl FnMut(Exported) -> std::io::Result<()>,
-) -> Result<Exported, BackupError> {
+    out: &mut BackupWriter<W>,
+    step: impl FnMut(ExportProgress) -> std::io::Result<()>,
+) -> Result<ExportProgress, BackupError> {
     let opened = crate::open(config, Arc::new(SystemClock))?;
     let health = opened.health.clone();
     let outcome = opened.exporter().export(out, step);
@@ -96,21 +96,21 @@ pub fn export_closed<W: Write>(
 }
 
 /// A capture that ends when this is dropped.
-struct Running {
-    shared: Arc<Shared>,
-    capture: Arc<Capture>,
+struct RunningCapture {
+    shared: Arc<SharedState>,
+    capture: Arc<CommitCapture>,
 }
 
-impl Running {
+impl RunningCapture {
     /// Begins a capture; returns `None` if one is in progress. Must be called as
-    /// [`Captures::begin`](super::Captures::begin).
-    fn begin(shared: Arc<Shared>) -> Option<Self> {
+    /// [`CaptureSlot::begin`](super::CaptureSlot::begin).
+    fn begin(shared: Arc<SharedState>) -> Option<Self> {
         let capture = shared.captures.begin()?;
         Some(Self { shared, capture })
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningCapture {
     fn drop(&mut self) {
         self.shared.captures.end(&self.capture);
     }
@@ -121,19 +121,22 @@ impl Drop for Running {
 ///
 /// The command returns the guard, not the capture alone: if the commit fails, or the caller is
 /// gone, the answer is dropped, and the capture ends with it.
-async fn begin(store: &Store) -> Result<Running, BackupError> {
+async fn begin(store: &SledStore) -> Result<RunningCapture, BackupError> {
     let shared = Arc::clone(&store.shared);
-    let register = move |_: &mut crate::txn::Txn<'_>| Ok(Running::begin(shared));
+    let register =
+        move |_: &mut crate::txn::WriteTransaction<'_>| Ok(RunningCapture::begin(shared));
     let running = store
-        .change("backup.begin", Weight::Removes, register)
+        .change("backup.begin", SpaceEffect::Removes, register)
         .await;
     let running = running.map_err(|error| BackupError::Storage(crate::shared::chain(&error)))?;
     running.ok_or(BackupError::Busy)
 }
 
-async fn barrier(store: &Store) -> Result<(), BackupError> {
-    let nothing = |_: &mut crate::txn::Txn<'_>| Ok(());
-    let done = store.change("backup.end", Weight::Removes, nothing).await;
+async fn barrier(store: &SledStore) -> Result<(), BackupError> {
+    let nothing = |_: &mut crate::txn::WriteTransaction<'_>| Ok(());
+    let done = store
+        .change("backup.end", SpaceEffect::Removes, nothing)
+        .await;
     done.map_err(|error| BackupError::Storage(crate::shared::chain(&error)))
 }
 
@@ -142,9 +145,9 @@ async fn barrier(store: &Store) -> Result<(), BackupError> {
 /// it.
 fn walk<W: Write>(
     tree: &Tree,
-    capture: &Capture,
-    out: &mut Writer<W>,
-    mut step: impl FnMut(Exported) -> std::io::Result<()>,
+    capture: &CommitCapture,
+    out: &mut BackupWriter<W>,
+    mut step: impl FnMut(ExportProgress) -> std::io::Result<()>,
 ) -> Result<(), BackupError> {
     let mut from = Bound::Unbounded;
     loop {
@@ -168,7 +171,7 @@ fn read(tree: &Tree, from: Bound<IVec>) -> Result<Vec<(IVec, IVec)>, BackupError
             let (key, value) = row?;
             bytes += key.len() + value.len();
             rows.push((key, value));
-            if bytes >= STEP {
+            if bytes >= STEP_BYTES {
                 break;
             }
         }
@@ -186,7 +189,7 @@ fn read(tree: &Tree, from: Bound<IVec>) -> Result<Vec<(IVec, IVec)>, BackupError
     }
 }
 
-fn drain<W: Write>(capture: &Capture, out: &mut Writer<W>) -> Result<(), BackupError> {
+fn drain<W: Write>(capture: &CommitCapture, out: &mut BackupWriter<W>) -> Result<(), BackupError> {
     let waiting = capture.take();
     for commit in waiting.map_err(|behind| BackupError::Behind { behind })? {
         out.commit(&commit)?;
@@ -194,9 +197,9 @@ fn drain<W: Write>(capture: &Capture, out: &mut Writer<W>) -> Result<(), BackupE
     Ok(())
 }
 
-fn exported<W: Write>(out: &Writer<W>) -> Exported {
-    let Counts { rows, commits, .. } = out.counts();
-    Exported {
+fn exported<W: Write>(out: &BackupWriter<W>) -> ExportProgress {
+    let BackupCounts { rows, commits, .. } = out.counts();
+    ExportProgress {
         rows,
         commits,
         bytes: out.bytes(),
@@ -221,11 +224,11 @@ mod tests {
         // The first command holds the writer until the others wait, so that all three are in one
         // commit. The last one makes that commit fail before anything is applied.
         let (release, released) = std::sync::mpsc::channel::<()>();
-        let holding = store.change("test.hold", Weight::Removes, move |_| {
+        let holding = store.change("test.hold", SpaceEffect::Removes, move |_| {
             Ok(released.recv().is_ok())
         });
         let shared = Arc::clone(&store.shared);
-        let fail = store.change("test.fail", Weight::Removes, move |_| {
+        let fail = store.change("test.fail", SpaceEffect::Removes, move |_| {
             shared.fail("on purpose");
             Ok(())
         });

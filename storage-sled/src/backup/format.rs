@@ -24,14 +24,14 @@ use super::BackupError;
 /// The first line.
 const MAGIC: &[u8; 16] = b"gimlet backup 1\n";
 /// Bytes of the longest payload; a commit of the writer stays far below.
-const MAX: usize = 256 << 20;
+const MAX_PAYLOAD_BYTES: usize = 256 << 20;
 
 /// A row that was set, or the key of one that was removed.
-pub(crate) type Change = (IVec, Option<IVec>);
+pub(crate) type RowChange = (IVec, Option<IVec>);
 
 /// Contents of a backup, in their order.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Frame {
+pub enum BackupFrame {
     /// Rows and removals, to be applied in this order.
     Rows(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     /// The name of a file that begins.
@@ -42,7 +42,7 @@ pub enum Frame {
 
 /// Counts of a backup's contents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub(crate) struct BackupCounts {
     pub(crate) rows: u64,
     pub(crate) commits: u64,
     pub(crate) files: u64,
@@ -50,29 +50,29 @@ pub(crate) struct Counts {
 
 /// Writes a backup.
 #[derive(Debug)]
-pub struct Writer<W> {
+pub struct BackupWriter<W> {
     out: W,
     hash: Sha256,
     bytes: u64,
-    counts: Counts,
+    counts: BackupCounts,
     payload: Vec<u8>,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write> BackupWriter<W> {
     /// Begins a backup.
     pub fn new(out: W) -> io::Result<Self> {
         let mut writer = Self {
             out,
             hash: Sha256::new(),
             bytes: 0,
-            counts: Counts::default(),
+            counts: BackupCounts::default(),
             payload: Vec::new(),
         };
         writer.put(MAGIC)?;
         Ok(writer)
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> BackupCounts {
         self.counts
     }
 
@@ -95,7 +95,7 @@ impl<W: Write> Writer<W> {
     fn frame(&mut self, letter: u8, payload: &[u8]) -> io::Result<()> {
         let length = u32::try_from(payload.len())
             .ok()
-            .filter(|_| payload.len() <= MAX)
+            .filter(|_| payload.len() <= MAX_PAYLOAD_BYTES)
             .ok_or_else(|| io::Error::other("a frame of the backup is too long"))?;
         self.put(&[letter])?;
         self.put(&length.to_be_bytes())?;
@@ -115,7 +115,7 @@ impl<W: Write> Writer<W> {
         done
     }
 
-    pub(crate) fn commit(&mut self, changes: &[Change]) -> io::Result<()> {
+    pub(crate) fn commit(&mut self, changes: &[RowChange]) -> io::Result<()> {
         self.counts.commits += 1;
         let mut payload = Vec::new();
         for (key, value) in changes {
@@ -148,7 +148,7 @@ impl<W: Write> Writer<W> {
     /// Ends the backup; without this call the file is not a backup.
     pub fn finish(mut self) -> io::Result<W> {
         let mut payload = Vec::with_capacity(56);
-        let Counts {
+        let BackupCounts {
             rows,
             commits,
             files,
@@ -172,21 +172,21 @@ fn counted(payload: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Reads a backup. Discard the frames if the end is not reached: the checksum is verified there.
 #[derive(Debug)]
-pub struct Reader<R> {
+pub struct BackupReader<R> {
     input: R,
     hash: Sha256,
     bytes: u64,
-    counts: Counts,
+    counts: BackupCounts,
 }
 
-impl<R: Read> Reader<R> {
+impl<R: Read> BackupReader<R> {
     /// Begins to read.
     pub fn new(input: R) -> Result<Self, BackupError> {
         let mut reader = Self {
             input,
             hash: Sha256::new(),
             bytes: 0,
-            counts: Counts::default(),
+            counts: BackupCounts::default(),
         };
         let mut magic = [0; MAGIC.len()];
         reader.take(&mut magic)?;
@@ -217,13 +217,13 @@ impl<R: Read> Reader<R> {
     }
 
     /// Returns the next frame; `None` at the end, after the checksum was verified.
-    pub fn next_frame(&mut self) -> Result<Option<Frame>, BackupError> {
+    pub fn next_frame(&mut self) -> Result<Option<BackupFrame>, BackupError> {
         let before = self.hash.clone();
         let (mut letter, mut length) = ([0; 1], [0; 4]);
         self.take(&mut letter)?;
         self.take(&mut length)?;
         let length = u32::from_be_bytes(length) as usize;
-        if length > MAX {
+        if length > MAX_PAYLOAD_BYTES {
             return Err(BackupError::Damaged("a frame is too long".into()));
         }
         // Read in steps, so that a wrong length cannot allocate memory for bytes that are not
@@ -245,26 +245,26 @@ impl<R: Read> Reader<R> {
                 } else {
                     self.counts.commits += 1;
                 }
-                Ok(Some(Frame::Rows(rows)))
+                Ok(Some(BackupFrame::Rows(rows)))
             }
             b'f' => {
                 self.counts.files += 1;
                 let name = String::from_utf8(payload);
                 let name =
                     name.map_err(|_| BackupError::Damaged("a file name is not UTF-8".into()))?;
-                Ok(Some(Frame::File(name)))
+                Ok(Some(BackupFrame::File(name)))
             }
             b'x' => Err(BackupError::GivenUp(
                 String::from_utf8_lossy(&payload).into_owned(),
             )),
-            b'd' => Ok(Some(Frame::Data(payload))),
+            b'd' => Ok(Some(BackupFrame::Data(payload))),
             b'e' => self.check_end(&payload, before).map(|()| None),
             _ => Err(BackupError::Damaged("a frame of an unknown kind".into())),
         }
     }
 
     fn check_end(&mut self, payload: &[u8], before: Sha256) -> Result<(), BackupError> {
-        let Counts {
+        let BackupCounts {
             rows,
             commits,
             files,
@@ -283,9 +283,9 @@ impl<R: Read> Reader<R> {
     }
 }
 
-type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+type RowList = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-fn rows(mut payload: &[u8], commit: bool) -> Option<Rows> {
+fn rows(mut payload: &[u8], commit: bool) -> Option<RowList> {
     fn counted<'a>(payload: &mut &'a [u8]) -> Option<&'a [u8]> {
         let (length, rest) = payload.split_first_chunk::<4>()?;
         let (bytes, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
@@ -317,7 +317,7 @@ mod tests {
     use super::*;
 
     fn written() -> Vec<u8> {
-        let mut writer = Writer::new(Vec::new()).unwrap();
+        let mut writer = BackupWriter::new(Vec::new()).unwrap();
         let row = |key: &[u8], value: &[u8]| (IVec::from(key), IVec::from(value));
         writer.rows(&[row(b"a", b"1"), row(b"b", b"")]).unwrap();
         let removed = (IVec::from(b"b".as_slice()), None);
@@ -327,8 +327,8 @@ mod tests {
         writer.finish().unwrap()
     }
 
-    fn read(bytes: &[u8]) -> Result<Vec<Frame>, BackupError> {
-        let mut reader = Reader::new(bytes)?;
+    fn read(bytes: &[u8]) -> Result<Vec<BackupFrame>, BackupError> {
+        let mut reader = BackupReader::new(bytes)?;
         let mut frames = Vec::new();
         while let Some(frame) = reader.next_frame()? {
             frames.push(frame);
@@ -343,19 +343,19 @@ mod tests {
         assert_eq!(
             frames,
             [
-                Frame::Rows(vec![
+                BackupFrame::Rows(vec![
                     (b"a".to_vec(), some(b"1")),
                     (b"b".to_vec(), some(b""))
                 ]),
-                Frame::Rows(vec![(b"b".to_vec(), None)]),
-                Frame::File("picture.png".into()),
-                Frame::Data(b"bytes".to_vec()),
+                BackupFrame::Rows(vec![(b"b".to_vec(), None)]),
+                BackupFrame::File("picture.png".into()),
+                BackupFrame::Data(b"bytes".to_vec()),
             ]
         );
     }
 
     #[test]
-    fn a_cut_or_changed_file_is_no_backup() {
+    fn a_cut_or_changed_file_is_not_a_backup() {
         let whole = written();
         for length in 0..whole.len() {
             assert!(read(&whole[..length]).is_err(), "cut at {length}");

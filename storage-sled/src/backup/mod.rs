@@ -13,10 +13,10 @@ mod export;
 mod format;
 mod restore;
 
-pub(crate) use capture::Captures;
-pub use export::{Exported, Exporter, export_closed};
-pub use format::{Frame, Reader, Writer};
-pub use restore::{Restored, restore};
+pub(crate) use capture::CaptureSlot;
+pub use export::{BackupExporter, ExportProgress, export_closed};
+pub use format::{BackupFrame, BackupReader, BackupWriter};
+pub use restore::{RestoreSummary, restore};
 
 use std::io;
 use std::path::PathBuf;

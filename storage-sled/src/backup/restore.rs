@@ -17,21 +17,21 @@ use prost::Message as _;
 use sled::{Batch, Db};
 
 use super::BackupError;
-use super::format::{Frame, Reader};
+use super::format::{BackupFrame, BackupReader};
 use crate::config::Config;
 use crate::error::OpenError;
-use crate::files::{self, FORMAT, RESTORING};
+use crate::files::{self, FORMAT_VERSION, RESTORING};
 use crate::key;
-use crate::rows::WHOLE;
+use crate::rows::SINGLE_ROW;
 
 /// Directory of the uploaded files, next to the database.
-const FILES: &str = "files";
+const UPLOADS_DIR: &str = "files";
 /// Rows of one batch. sled frees the memory of a larger one only when it ends.
-const BATCH: usize = 500;
+const BATCH_ROWS: usize = 500;
 
 /// Result of a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Restored {
+pub struct RestoreSummary {
     /// Rows, including those that a later commit of the backup has replaced.
     pub rows: u64,
     /// Uploaded files.
@@ -47,7 +47,7 @@ pub fn restore(
     config: &Config,
     input: impl Read,
     mut step: impl FnMut(u64) -> io::Result<()>,
-) -> Result<Restored, BackupError> {
+) -> Result<RestoreSummary, BackupError> {
     let dir = config.dir.as_path();
     make_empty(dir)?;
     let draft = dir.join(RESTORING);
@@ -97,30 +97,30 @@ fn build(
     draft: &Path,
     input: impl Read,
     step: &mut impl FnMut(u64) -> io::Result<()>,
-) -> Result<Restored, BackupError> {
-    let mut reader = Reader::new(input)?;
+) -> Result<RestoreSummary, BackupError> {
+    let mut reader = BackupReader::new(input)?;
     let sled = sled::Config::new()
         .path(draft)
         .cache_capacity(config.cache_bytes)
         .flush_every_ms(None);
     let db = sled.open().map_err(|error| failed(&error))?;
-    let mut restored = Restored {
+    let mut restored = RestoreSummary {
         rows: 0,
         files: 0,
         epoch: Epoch::draw(),
     };
-    let mut files = Files::new(draft.join(FILES));
+    let mut files = UploadedFiles::new(draft.join(UPLOADS_DIR));
     while let Some(frame) = reader.next_frame()? {
         match frame {
-            Frame::Rows(rows) => {
+            BackupFrame::Rows(rows) => {
                 restored.rows += rows.len() as u64;
                 put(&db, rows)?;
             }
-            Frame::File(name) => {
+            BackupFrame::File(name) => {
                 restored.files += 1;
                 files.begin(&name)?;
             }
-            Frame::Data(bytes) => files.write(&bytes)?,
+            BackupFrame::Data(bytes) => files.write(&bytes)?,
         }
         step(reader.bytes())?;
     }
@@ -139,7 +139,7 @@ fn put(db: &Db, rows: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), BackupError
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
         let mut batch = Batch::default();
-        for (key, value) in rows.by_ref().take(BATCH) {
+        for (key, value) in rows.by_ref().take(BATCH_ROWS) {
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
@@ -157,18 +157,18 @@ fn renew(db: &Db, epoch: Epoch) -> Result<(), BackupError> {
     let row = db.get(key::META).map_err(|error| failed(&error))?;
     let row = row.ok_or_else(|| damaged("it holds no database of gimlet"))?;
     let mut meta = match row.split_first() {
-        Some((&WHOLE, record)) => Meta::decode(record).ok(),
+        Some((&SINGLE_ROW, record)) => Meta::decode(record).ok(),
         _ => None,
     }
     .ok_or_else(|| damaged("its first record cannot be read"))?;
-    if meta.format != FORMAT {
+    if meta.format != FORMAT_VERSION {
         return Err(damaged(&format!(
-            "its storage has format {}, and this version reads format {FORMAT}",
+            "its storage has format {}, and this version reads format {FORMAT_VERSION}",
             meta.format
         )));
     }
     meta.epoch = epoch.0;
-    let mut value = vec![WHOLE];
+    let mut value = vec![SINGLE_ROW];
     value.extend(meta.encode_to_vec());
     db.insert(key::META, value)
         .map_err(|error| failed(&error))?;
@@ -180,12 +180,12 @@ fn failed(error: &sled::Error) -> BackupError {
 }
 
 /// Writes the uploaded files, one after the other.
-struct Files {
+struct UploadedFiles {
     dir: PathBuf,
     open: Option<File>,
 }
 
-impl Files {
+impl UploadedFiles {
     const fn new(dir: PathBuf) -> Self {
         Self { dir, open: None }
     }

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use gimlet_core::id::UserId;
-use gimlet_core::verify::Rule;
+use gimlet_core::verify::VerifyRule;
 use gimlet_proto::store::{BodyRefs, Entry, Expiring, Job, Key, Number, Recipients, entry};
 
-use super::{Check, Checked, WINDOW, inbox, pair, shown};
-use crate::error::Fault;
+use super::{CheckResult, StorageCheck, WINDOW_BODIES, inbox, pair, shown};
+use crate::error::EngineError;
 use crate::key;
 
 /// Windows of bodies, each counted in one walk. Every number with a body, or with a count of
@@ -23,18 +23,18 @@ impl BodyWindows {
     fn cover(&self, body: u64) -> bool {
         let begun = self.firsts.partition_point(|first| *first <= body);
         let first = begun.checked_sub(1).and_then(|at| self.firsts.get(at));
-        body <= self.last && first.is_some_and(|first| body - first < WINDOW as u64)
+        body <= self.last && first.is_some_and(|first| body - first < WINDOW_BODIES as u64)
     }
 }
 
-impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
-    pub(super) fn inboxes(&mut self) -> Checked {
+impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
+    pub(super) fn inboxes(&mut self) -> CheckResult {
         let windows = self.windows()?;
         let (mut user, mut last) = (0, 0);
         self.each(b"E", "entries", |it, key, value| {
             let Some((owner, at)) = pair(key) else {
                 it.report
-                    .find(Rule::Readable, shown(key), "a key of another length");
+                    .find(VerifyRule::Readable, shown(key), "a key of another length");
                 return Ok(());
             };
             if owner != user {
@@ -47,7 +47,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             }
             if at != last + 1 {
                 let what = format!("entry {at} follows {last}");
-                it.report.find(Rule::Contiguous, inbox(owner), what);
+                it.report.find(VerifyRule::Contiguous, inbox(owner), what);
             }
             last = at;
             let place = || format!("{}, entry {at}", inbox(owner));
@@ -59,15 +59,18 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
                 Some(entry::Body::Stored(body)) => {
                     if !windows.cover(body) {
                         it.report
-                            .find(Rule::Bodies, place(), "its message is missing");
+                            .find(VerifyRule::Bodies, place(), "its message is missing");
                     }
                 }
                 Some(entry::Body::Message(message)) => {
                     if let Err(error) = gimlet_record::decode(&message) {
-                        it.report.find(Rule::Readable, place(), error.to_string());
+                        it.report
+                            .find(VerifyRule::Readable, place(), error.to_string());
                     }
                 }
-                None => it.report.find(Rule::Bodies, place(), "it has no message"),
+                None => it
+                    .report
+                    .find(VerifyRule::Bodies, place(), "it has no message"),
             }
             Ok(())
         })?;
@@ -82,13 +85,13 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
 
     /// Checks that each body exists while entries or jobs need it. The references of a window of
     /// bodies are counted in one walk over all entries.
-    pub(super) fn bodies(&mut self) -> Checked {
+    pub(super) fn bodies(&mut self) -> CheckResult {
         self.each(b"B", "bodies", |it, key, value| {
             let read = it.rows.value_shared(key, Bytes::copy_from_slice(value));
             if let Err(fault) = read.and_then(|it| Ok(gimlet_record::decode(&it)?)) {
                 let place = format!("body {}", key::last_number(key).unwrap_or(0));
                 let what = crate::shared::chain(&fault);
-                it.report.find(Rule::Readable, place, what);
+                it.report.find(VerifyRule::Readable, place, what);
             }
             Ok(())
         })?;
@@ -102,7 +105,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
 
     /// Divides the bodies into windows. The stored rows decide, not the counter, which may be
     /// damaged itself.
-    fn windows(&self) -> Result<BodyWindows, Fault> {
+    fn windows(&self) -> Result<BodyWindows, EngineError> {
         let last = self.rows.last_with(b'B')?.max(self.rows.last_with(b'R')?);
         let (mut firsts, mut after) = (Vec::new(), 0);
         loop {
@@ -115,12 +118,12 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
                 });
             };
             firsts.push(first);
-            after = first.saturating_add(WINDOW as u64 - 1);
+            after = first.saturating_add(WINDOW_BODIES as u64 - 1);
         }
     }
 
     /// Returns the number in the first key behind `after` that consists of `prefix` and a number.
-    fn next_number(&self, prefix: &[u8], after: &[u8]) -> Result<Option<u64>, Fault> {
+    fn next_number(&self, prefix: &[u8], after: &[u8]) -> Result<Option<u64>, EngineError> {
         for row in self.rows.scan(prefix, Some(after)) {
             let key = row?.0;
             if key.len() == after.len() {
@@ -130,9 +133,9 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
         Ok(None)
     }
 
-    fn window(&mut self, from: u64, last: u64) -> Checked {
+    fn window(&mut self, from: u64, last: u64) -> CheckResult {
         let size = usize::try_from(last.saturating_sub(from).saturating_add(1));
-        let mut refs = vec![0_u32; size.unwrap_or(WINDOW).min(WINDOW)];
+        let mut refs = vec![0_u32; size.unwrap_or(WINDOW_BODIES).min(WINDOW_BODIES)];
         let mut add = |body: u64, n: u64| {
             let at = body
                 .checked_sub(from)
@@ -163,18 +166,19 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             let place = || format!("body {body}");
             if counted > 0 && !rows.has(&key::body(body))? {
                 let what = format!("{counted} entries need it, and it is missing");
-                self.report.find(Rule::Bodies, place(), what);
+                self.report.find(VerifyRule::Bodies, place(), what);
             } else if counted == 0 && rows.has(&key::body(body))? {
-                self.report.find(Rule::Bodies, place(), "no entry needs it");
+                self.report
+                    .find(VerifyRule::Bodies, place(), "no entry needs it");
             } else if noted != u64::from(counted) {
                 let what = format!("{counted} entries need it, and it counts {noted}");
-                self.report.find(Rule::Bodies, place(), what);
+                self.report.find(VerifyRule::Bodies, place(), what);
             }
         }
         Ok(())
     }
 
-    pub(super) fn jobs(&mut self) -> Checked {
+    pub(super) fn jobs(&mut self) -> CheckResult {
         let mut largest = 0;
         self.each(key::JOBS, "jobs", |it, name, value| {
             let number = key::last_number(name).unwrap_or(0);
@@ -185,7 +189,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             };
             if job.done >= job.total {
                 let what = format!("{} of {} are done, and it is open", job.done, job.total);
-                it.report.find(Rule::Jobs, place(), what);
+                it.report.find(VerifyRule::Jobs, place(), what);
             }
             let group = gimlet_core::id::GroupId::new(job.group);
             let listed = match group {
@@ -194,7 +198,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             };
             if !listed {
                 let what = format!("it is not in the list of group {}", job.group);
-                it.report.find(Rule::Jobs, place(), what);
+                it.report.find(VerifyRule::Jobs, place(), what);
             }
             let mut recipients = 0;
             let mut chunk = 0;
@@ -204,11 +208,11 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             }
             if recipients != job.total {
                 let what = format!("it has {recipients} recipients instead of {}", job.total);
-                it.report.find(Rule::Jobs, place(), what);
+                it.report.find(VerifyRule::Jobs, place(), what);
             }
             if !it.rows.has(&key::body(job.body))? {
                 it.report
-                    .find(Rule::Jobs, place(), "its message is missing");
+                    .find(VerifyRule::Jobs, place(), "its message is missing");
             }
             Ok(())
         })?;
@@ -217,7 +221,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             let number = key::last_number(name).unwrap_or(0);
             if !it.rows.has(&key::job(number))? {
                 it.report.find(
-                    Rule::Jobs,
+                    VerifyRule::Jobs,
                     format!("job {number}"),
                     "it is listed and missing",
                 );
@@ -229,7 +233,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             let job = job.map_or(0, |it| u64::from_be_bytes(*it));
             if !it.rows.has(&key::job(job))? {
                 it.report.find(
-                    Rule::Jobs,
+                    VerifyRule::Jobs,
                     format!("job {job}"),
                     "recipients of a job that does not exist",
                 );
@@ -238,7 +242,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
         })
     }
 
-    pub(super) fn keys(&mut self) -> Checked {
+    pub(super) fn keys(&mut self) -> CheckResult {
         self.each(b"K", "keys", |it, name, value| {
             let place = || format!("key {}", shown(name));
             let Some(found) = it.decode::<Key>(name, value, place) else {
@@ -246,7 +250,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             };
             if found.digest.len() != 16 || found.message.len() != 16 || found.seq == 0 {
                 it.report
-                    .find(Rule::Keys, place(), "its answer is incomplete");
+                    .find(VerifyRule::Keys, place(), "its answer is incomplete");
             }
             Ok(())
         })?;

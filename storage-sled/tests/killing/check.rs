@@ -7,42 +7,42 @@ use std::sync::Arc;
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Appended, JobPart, NewGroup, Role, Stores};
-use gimlet_core::time::{SystemClock, Timestamp};
-use gimlet_storage_sled::{Config, Durability, Opened, open};
+use gimlet_core::store::{AppendOutcome, JobStepOutcome, MemberRole, NewGroup, StoreSet};
+use gimlet_core::time::{SystemClock, UnixTimestamp};
+use gimlet_storage_sled::{Config, DurabilityLevel, OpenStorage, open};
 use tokio::runtime::Runtime;
 
-use super::plan::{CROWD, Name, SENDERS, USERS, large_group, small_group, user};
-use super::{Said, Summary};
+use super::plan::{LARGE_GROUP_MEMBERS, SENDERS, SendName, USERS, large_group, small_group, user};
+use super::{KillSummary, VictimOutput};
 
 /// Result of a check; the error describes the fault.
-type Verdict<T = ()> = Result<T, String>;
+type KillCheckResult<T = ()> = Result<T, String>;
 
 /// Entries of each send that were found.
-type Found = BTreeMap<Name, Vec<(UserId, Seq)>>;
+type FoundEntries = BTreeMap<SendName, Vec<(UserId, Seq)>>;
 
 /// Opens the directory after each kill.
-pub(crate) struct Checker {
+pub(crate) struct DirectoryChecker {
     dir: PathBuf,
     runtime: Runtime,
-    known: Known,
+    known: CheckedState,
 }
 
 /// Findings so far.
 #[derive(Default)]
-struct Known {
+struct CheckedState {
     /// Last checked seq of each inbox.
     checked: BTreeMap<UserId, Seq>,
     /// Answered sends with their seqs.
-    answered: BTreeMap<Name, Vec<(u64, u64)>>,
+    answered: BTreeMap<SendName, Vec<(u64, u64)>>,
 }
 
-impl Checker {
+impl DirectoryChecker {
     pub(crate) fn new(dir: &Path) -> Self {
         Self {
             dir: dir.into(),
             runtime: Runtime::new().expect("a runtime"),
-            known: Known::default(),
+            known: CheckedState::default(),
         }
     }
 
@@ -57,8 +57,11 @@ impl Checker {
                     avatar_url: String::new(),
                     introduction: String::new(),
                     extra: String::new(),
-                    members: members.into_iter().map(|it| (it, Role::Member)).collect(),
-                    at: Timestamp(1),
+                    members: members
+                        .into_iter()
+                        .map(|it| (it, MemberRole::Member))
+                        .collect(),
+                    at: UnixTimestamp(1),
                 };
                 it.stores.group.create(&group).await.expect("it is made");
             }
@@ -67,7 +70,12 @@ impl Checker {
     }
 
     /// Checks the directory after a run, and returns the first error.
-    pub(crate) fn check(&mut self, run: u64, said: &Said, summary: &mut Summary) -> Verdict {
+    pub(crate) fn check(
+        &mut self,
+        run: u64,
+        said: &VictimOutput,
+        summary: &mut KillSummary,
+    ) -> KillCheckResult {
         let it = self.open()?;
         let check = self.known.check(&it.stores, run, said, summary);
         let verdict = self.runtime.block_on(check);
@@ -76,7 +84,7 @@ impl Checker {
     }
 
     /// Reads everything once more from the start, and returns the first error.
-    pub(crate) fn everything(&mut self, summary: &mut Summary) -> Verdict {
+    pub(crate) fn everything(&mut self, summary: &mut KillSummary) -> KillCheckResult {
         let it = self.open()?;
         let verdict = self.runtime.block_on(async {
             self.known.checked.clear();
@@ -90,10 +98,10 @@ impl Checker {
         verdict
     }
 
-    fn open(&self) -> Verdict<Opened> {
+    fn open(&self) -> KillCheckResult<OpenStorage> {
         let config = Config {
             // The check itself is never killed.
-            durability: Durability::Process,
+            durability: DurabilityLevel::Process,
             min_free: 0,
             ..Config::new(&self.dir)
         };
@@ -102,21 +110,21 @@ impl Checker {
     }
 
     /// Waits until the directory may be opened again.
-    fn close(&self, it: Opened) {
+    fn close(&self, it: OpenStorage) {
         let health = it.health.clone();
         drop(it);
         self.runtime.block_on(health.closed());
     }
 }
 
-impl Known {
+impl CheckedState {
     async fn check(
         &mut self,
-        stores: &Stores,
+        stores: &StoreSet,
         run: u64,
-        said: &Said,
-        summary: &mut Summary,
-    ) -> Verdict {
+        said: &VictimOutput,
+        summary: &mut KillSummary,
+    ) -> KillCheckResult {
         nothing_shown_is_gone(stores, said).await?;
         generations_go_on(stores, said).await?;
         let repeated = ask_again(stores, run, said, summary).await?;
@@ -125,7 +133,7 @@ impl Known {
         let answered = said.answered.iter().map(|((sender, number), seqs)| {
             let (sender, number) = (*sender, *number);
             (
-                Name {
+                SendName {
                     run,
                     sender,
                     number,
@@ -142,10 +150,14 @@ impl Known {
 
     /// Reads the entries that were added to all inboxes since the last call. Every send found must
     /// be complete.
-    async fn read_on(&mut self, stores: &Stores, summary: &mut Summary) -> Verdict<Found> {
-        let users: Vec<_> = (1..=USERS + CROWD).map(user).collect();
+    async fn read_on(
+        &mut self,
+        stores: &StoreSet,
+        summary: &mut KillSummary,
+    ) -> KillCheckResult<FoundEntries> {
+        let users: Vec<_> = (1..=USERS + LARGE_GROUP_MEMBERS).map(user).collect();
         let heads = stores.seq.heads(&users).await.map_err(|e| e.to_string())?;
-        let mut found = Found::new();
+        let mut found = FoundEntries::new();
         for (who, head) in users.into_iter().zip(heads) {
             let mut last = self.checked.get(&who).copied().unwrap_or_default();
             while last < head.head {
@@ -157,7 +169,7 @@ impl Known {
                     last = entry.seq;
                     summary.entries += 1;
                     let content = &entry.message.content.0;
-                    match Name::of(content) {
+                    match SendName::of(content) {
                         Some(name) if name.content() == *content => {
                             found.entry(name).or_default().push((who, last));
                         }
@@ -187,7 +199,7 @@ impl Known {
 }
 
 /// Law 1: every entry that was shown was durable.
-async fn nothing_shown_is_gone(stores: &Stores, said: &Said) -> Verdict {
+async fn nothing_shown_is_gone(stores: &StoreSet, said: &VictimOutput) -> KillCheckResult {
     for (who, seen) in &said.seen {
         let head = stores.seq.heads(&[user(*who)]).await;
         let head = head.map_err(|e| e.to_string())?[0].head;
@@ -201,12 +213,12 @@ async fn nothing_shown_is_gone(stores: &Stores, said: &Said) -> Verdict {
 }
 
 /// Law 7: no generation is given twice.
-async fn generations_go_on(stores: &Stores, said: &Said) -> Verdict {
+async fn generations_go_on(stores: &StoreSet, said: &VictimOutput) -> KillCheckResult {
     for (device, given) in &said.raised {
         let device = DeviceId::new(*device).expect("a device's number");
         let raised = stores
             .device
-            .raise(&[(device, user(1))], Timestamp(1))
+            .raise(&[(device, user(1))], UnixTimestamp(1))
             .await;
         let raised = raised.map_err(|e| e.to_string())?[0].0;
         if raised <= *given {
@@ -219,36 +231,36 @@ async fn generations_go_on(stores: &Stores, said: &Said) -> Verdict {
 /// Law 4: each sender repeats its last answered send, and the one that was in flight. Returns the
 /// answers to the latter.
 async fn ask_again(
-    stores: &Stores,
+    stores: &StoreSet,
     run: u64,
-    said: &Said,
-    summary: &mut Summary,
-) -> Verdict<Vec<(Name, Vec<(u64, u64)>)>> {
+    said: &VictimOutput,
+    summary: &mut KillSummary,
+) -> KillCheckResult<Vec<(SendName, Vec<(u64, u64)>)>> {
     let mut asked = Vec::new();
     for sender in 0..SENDERS {
         let mine = said.answered.range((sender, 0)..=(sender, u64::MAX));
         let last = mine.last();
         if let Some(((_, number), seqs)) = last {
-            let name = Name {
+            let name = SendName {
                 run,
                 sender,
                 number: *number,
             };
             let first = seqs[0].1;
             match append(stores, name).await? {
-                Appended::Repeated { seq, .. } if seq.get() == first => {}
+                AppendOutcome::Repeated { seq, .. } if seq.get() == first => {}
                 other => return Err(format!("{name:?} was answered {first}, now {other:?}")),
             }
         }
         let number = last.map_or(0, |((_, number), _)| number + 1);
-        let name = Name {
+        let name = SendName {
             run,
             sender,
             number,
         };
         let seq = match append(stores, name).await? {
-            Appended::Stored { seqs, .. } => seqs[0].1,
-            Appended::Repeated { seq, .. } => {
+            AppendOutcome::Stored { seqs, .. } => seqs[0].1,
+            AppendOutcome::Repeated { seq, .. } => {
                 summary.repeated.1 += 1;
                 seq
             }
@@ -260,7 +272,7 @@ async fn ask_again(
     Ok(asked)
 }
 
-async fn append(stores: &Stores, name: Name) -> Verdict<Appended> {
+async fn append(stores: &StoreSet, name: SendName) -> KillCheckResult<AppendOutcome> {
     let outcome = stores.inbox.append(&[name.send()]).await;
     outcome
         .map(|mut it| it.remove(0))
@@ -268,7 +280,7 @@ async fn append(stores: &Stores, name: Name) -> Verdict<Appended> {
 }
 
 /// Law 5: any later worker finishes a job that was begun.
-async fn finish_jobs(stores: &Stores) -> Verdict {
+async fn finish_jobs(stores: &StoreSet) -> KillCheckResult {
     while let Some(lease) = stores
         .inbox
         .claim_job(None)
@@ -276,7 +288,7 @@ async fn finish_jobs(stores: &Stores) -> Verdict {
         .map_err(|e| e.to_string())?
     {
         let part = stores.inbox.advance_job(&lease).await;
-        if part.map_err(|e| e.to_string())? == JobPart::Lost {
+        if part.map_err(|e| e.to_string())? == JobStepOutcome::Lost {
             return Err(format!("{lease:?} was lost without another worker"));
         }
     }
@@ -284,7 +296,7 @@ async fn finish_jobs(stores: &Stores) -> Verdict {
 }
 
 /// Checks that the send has these entries.
-fn is_there(found: &Found, name: Name, seqs: &[(u64, u64)]) -> Verdict {
+fn is_there(found: &FoundEntries, name: SendName, seqs: &[(u64, u64)]) -> KillCheckResult {
     let places = found
         .get(&name)
         .ok_or_else(|| format!("{name:?} is gone"))?;

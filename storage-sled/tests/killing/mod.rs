@@ -17,10 +17,10 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use gimlet_storage_sled::Durability;
+use gimlet_storage_sled::DurabilityLevel;
 use tokio::time::Instant;
 
-use check::Checker;
+use check::DirectoryChecker;
 use plan::mix;
 
 /// First argument of a victim; its directory, run and durability follow.
@@ -31,11 +31,11 @@ const ANSWERED: u64 = 100;
 
 /// Parameters of a run.
 #[derive(Debug)]
-pub(crate) struct Task {
+pub(crate) struct KillTask {
     /// Number of kills.
     pub(crate) kills: u32,
     /// Durability that the victims use.
-    pub(crate) durability: Durability,
+    pub(crate) durability: DurabilityLevel,
     /// Seed of the random numbers.
     pub(crate) seed: u64,
     /// Prints every kill.
@@ -44,7 +44,7 @@ pub(crate) struct Task {
 
 /// Result of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Summary {
+pub(crate) struct KillSummary {
     /// Kills.
     pub(crate) kills: u32,
     /// Kills within 300 ms of a start.
@@ -70,8 +70,8 @@ pub(crate) fn victim() -> Option<ExitCode> {
     let dir = arguments.next().expect("a directory");
     let run = arguments.next().expect("a run").parse().expect("a number");
     let durability = match arguments.next().as_deref() {
-        Some("process") => Durability::Process,
-        _ => Durability::Power,
+        Some("process") => DurabilityLevel::Process,
+        _ => DurabilityLevel::Power,
     };
     writer::write(dir.as_ref(), run, durability);
     Some(ExitCode::SUCCESS)
@@ -79,7 +79,7 @@ pub(crate) fn victim() -> Option<ExitCode> {
 
 /// The moment at which a victim is killed.
 #[derive(Clone, Copy, Debug)]
-enum Moment {
+enum KillMoment {
     /// A fixed time after its start.
     After(Duration),
     /// After this many answered sends.
@@ -90,7 +90,7 @@ enum Moment {
 
 /// Output of a victim.
 #[derive(Debug, Default)]
-struct Said {
+struct VictimOutput {
     /// The seqs of the answered sends, by sender and number.
     answered: BTreeMap<(u64, u64), Vec<(u64, u64)>>,
     /// The largest head that a reader was shown, by user.
@@ -101,23 +101,23 @@ struct Said {
 }
 
 /// Kills victims and checks the directory after each.
-pub(crate) fn run(task: &Task) -> Summary {
+pub(crate) fn run(task: &KillTask) -> KillSummary {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut summary = Summary::default();
-    let mut checker = Checker::new(dir.path());
+    let mut summary = KillSummary::default();
+    let mut checker = DirectoryChecker::new(dir.path());
     checker.prepare();
     for run in 0..task.kills {
         let random = mix(task.seed, u64::from(run));
         let moment = match run % 3 {
-            0 => Moment::After(Duration::from_micros(random % 300_000)),
-            1 if run % 4 == 0 => Moment::Held,
-            _ => Moment::Answered(ANSWERED + random % 200),
+            0 => KillMoment::After(Duration::from_micros(random % 300_000)),
+            1 if run % 4 == 0 => KillMoment::Held,
+            _ => KillMoment::Answered(ANSWERED + random % 200),
         };
         let said = live(dir.path(), run, task, moment);
         summary.kills += 1;
         summary.answered += said.answered.len() as u64;
-        summary.early += u32::from(matches!(moment, Moment::After(_)));
-        summary.held += u32::from(matches!(moment, Moment::Held));
+        summary.early += u32::from(matches!(moment, KillMoment::After(_)));
+        summary.held += u32::from(matches!(moment, KillMoment::Held));
         let wrong = checker.check(u64::from(run), &said, &mut summary).err();
         if task.verbose || wrong.is_some() {
             let answered = said.answered.len();
@@ -137,12 +137,12 @@ pub(crate) fn run(task: &Task) -> Summary {
 }
 
 /// Starts a victim, kills it at its moment, and returns its output.
-fn live(dir: &std::path::Path, run: u32, task: &Task, moment: Moment) -> Said {
+fn live(dir: &std::path::Path, run: u32, task: &KillTask, moment: KillMoment) -> VictimOutput {
     let durability = match task.durability {
-        Durability::Power => "power",
-        Durability::Process => "process",
+        DurabilityLevel::Power => "power",
+        DurabilityLevel::Process => "process",
     };
-    let hold = if matches!(moment, Moment::Held) {
+    let hold = if matches!(moment, KillMoment::Held) {
         "hold"
     } else {
         "go"
@@ -157,12 +157,12 @@ fn live(dir: &std::path::Path, run: u32, task: &Task, moment: Moment) -> Said {
         .spawn()
         .expect("this program starts");
     let lines = listen(&mut child);
-    let mut said = Said::default();
+    let mut said = VictimOutput::default();
     let started = Instant::now();
     loop {
         let line = match moment {
-            Moment::After(span) => lines.recv_timeout(span.saturating_sub(started.elapsed())),
-            Moment::Answered(_) | Moment::Held => {
+            KillMoment::After(span) => lines.recv_timeout(span.saturating_sub(started.elapsed())),
+            KillMoment::Answered(_) | KillMoment::Held => {
                 lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
             }
         };
@@ -173,9 +173,9 @@ fn live(dir: &std::path::Path, run: u32, task: &Task, moment: Moment) -> Said {
             Err(_) => break,
         }
         let over = match moment {
-            Moment::After(span) => started.elapsed() >= span,
-            Moment::Answered(count) => said.answered.len() as u64 >= count,
-            Moment::Held => said.held,
+            KillMoment::After(span) => started.elapsed() >= span,
+            KillMoment::Answered(count) => said.answered.len() as u64 >= count,
+            KillMoment::Held => said.held,
         };
         if over {
             break;
@@ -206,7 +206,7 @@ fn listen(child: &mut Child) -> Receiver<String> {
     lines
 }
 
-impl Said {
+impl VictimOutput {
     fn hear(&mut self, line: &str) {
         let mut words = line.split_whitespace();
         let word = words.next();

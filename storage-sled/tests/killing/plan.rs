@@ -4,20 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimlet_core::id::{GroupId, MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
-use gimlet_core::store::{Append, Key, RosterVersion};
-use gimlet_core::time::Timestamp;
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
+};
+use gimlet_core::store::{AppendRequest, IdempotencyKey, RosterVersion};
+use gimlet_core::time::UnixTimestamp;
 
 /// Users who send to each other.
 pub(crate) const USERS: u64 = 40;
 /// Members of the large group, whose sends become jobs: this many users, numbered after the others.
-pub(crate) const CROWD: u64 = 1_200;
+pub(crate) const LARGE_GROUP_MEMBERS: u64 = 1_200;
 /// Concurrent senders.
 pub(crate) const SENDERS: u64 = 16;
 
 /// Name of a send: its run, its sender, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Name {
+pub(crate) struct SendName {
     pub(crate) run: u64,
     pub(crate) sender: u64,
     pub(crate) number: u64,
@@ -45,10 +47,13 @@ pub(crate) fn small_group() -> (GroupId, Vec<UserId>) {
 
 pub(crate) fn large_group() -> (GroupId, Vec<UserId>) {
     let id = GroupId::new(2).expect("a group's number");
-    (id, (1..=CROWD).map(|n| user(USERS + n)).collect())
+    (
+        id,
+        (1..=LARGE_GROUP_MEMBERS).map(|n| user(USERS + n)).collect(),
+    )
 }
 
-impl Name {
+impl SendName {
     fn random(self) -> u64 {
         mix(mix(self.run, self.sender), self.number)
     }
@@ -117,22 +122,22 @@ impl Name {
     }
 
     /// Returns the send itself.
-    pub(crate) fn send(self) -> Append {
+    pub(crate) fn send(self) -> AppendRequest {
         let (recipients, group) = self.target();
-        let receiver = group.map_or(Receiver::User(recipients[0]), Receiver::Group);
-        Append {
+        let receiver = group.map_or(MessageReceiver::User(recipients[0]), MessageReceiver::Group);
+        AppendRequest {
             message: Arc::new(Message {
                 id: MessageId::generate(),
-                sender: Sender::Business,
+                sender: MessageSender::Business,
                 receiver,
                 mentions: Vec::new(),
                 kind: 1,
-                content: Content(self.content().into()),
-                sent_at: Timestamp(0),
+                content: MessageContent(self.content().into()),
+                sent_at: UnixTimestamp(0),
                 unknown: UnknownFields::NONE,
             }),
             recipients: recipients.into(),
-            key: Some(Key {
+            key: Some(IdempotencyKey {
                 id: self.words().to_vec(),
                 digest: [7; 16],
                 window: Duration::from_hours(168),

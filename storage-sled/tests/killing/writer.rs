@@ -9,18 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gimlet_core::id::DeviceId;
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Appended, JobPart, Stores};
-use gimlet_core::time::{SystemClock, Timestamp};
-use gimlet_storage_sled::{Config, Durability, FlushGate, open};
+use gimlet_core::store::{AppendOutcome, JobStepOutcome, StoreSet};
+use gimlet_core::time::{SystemClock, UnixTimestamp};
+use gimlet_storage_sled::{Config, DurabilityLevel, FlushGate, open};
 use tokio::task::JoinSet;
 
-use super::plan::{Name, SENDERS, USERS, user};
+use super::plan::{SENDERS, SendName, USERS, user};
 
 /// Answers after which a victim that is to hold its flush does so.
-const HOLD: u64 = 120;
+const ANSWERS_BEFORE_HOLD: u64 = 120;
 
 /// Writes until it is killed.
-pub(crate) fn write(dir: &Path, run: u64, durability: Durability) {
+pub(crate) fn write(dir: &Path, run: u64, durability: DurabilityLevel) {
     let hold = std::env::args().any(|it| it == "hold");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
@@ -56,16 +56,16 @@ fn say(line: &str) {
     out.flush().expect("stdout is open");
 }
 
-async fn send(stores: Stores, run: u64, sender: u64, answers: Arc<AtomicU64>) {
+async fn send(stores: StoreSet, run: u64, sender: u64, answers: Arc<AtomicU64>) {
     for number in 0.. {
-        let name = Name {
+        let name = SendName {
             run,
             sender,
             number,
         };
         let outcome = stores.inbox.append(&[name.send()]).await;
         let outcome = outcome.expect("it is stored").remove(0);
-        let Appended::Stored { seqs, .. } = outcome else {
+        let AppendOutcome::Stored { seqs, .. } = outcome else {
             panic!("a new send is stored: {outcome:?}");
         };
         let mut line = format!("sent {sender} {number}");
@@ -78,7 +78,7 @@ async fn send(stores: Stores, run: u64, sender: u64, answers: Arc<AtomicU64>) {
 }
 
 /// Follows some inboxes, and prints the seqs it was shown.
-async fn read(stores: Stores, part: u64) {
+async fn read(stores: StoreSet, part: u64) {
     let mut cursors = vec![Seq::ZERO; usize::try_from(USERS).expect("a small number")];
     loop {
         for (n, cursor) in (1..).zip(&mut cursors) {
@@ -91,7 +91,7 @@ async fn read(stores: Stores, part: u64) {
 }
 
 /// Reads a page and prints its last seq.
-async fn look(stores: &Stores, n: u64, cursor: Seq) -> Seq {
+async fn look(stores: &StoreSet, n: u64, cursor: Seq) -> Seq {
     let page = stores.inbox.after(user(n), cursor, PageLimit::items(50));
     let page = page.await.expect("it is read");
     for (entry, want) in page.items.iter().zip(cursor.get() + 1..) {
@@ -104,24 +104,24 @@ async fn look(stores: &Stores, n: u64, cursor: Seq) -> Seq {
     last.seq
 }
 
-async fn sign_in(stores: Stores) {
+async fn sign_in(stores: StoreSet) {
     for n in 0.. {
         let device = DeviceId::new(1 + n % 5).expect("a device's number");
         let sign_in = [(device, user(1))];
-        let raised = stores.device.raise(&sign_in, Timestamp(1)).await;
+        let raised = stores.device.raise(&sign_in, UnixTimestamp(1)).await;
         let raised = raised.expect("it is raised");
         say(&format!("raised {} {}\n", device.get(), raised[0].0));
     }
 }
 
 /// Advances jobs. It claims each part anew, as a worker that takes over does.
-async fn work(stores: Stores) {
+async fn work(stores: StoreSet) {
     loop {
         let lease = stores.inbox.claim_job(None).await.expect("it is asked");
         match lease {
             Some(lease) => {
                 let part = stores.inbox.advance_job(&lease).await;
-                assert_ne!(part.expect("it advances"), JobPart::Lost);
+                assert_ne!(part.expect("it advances"), JobStepOutcome::Lost);
             }
             None => tokio::task::yield_now().await,
         }
@@ -129,8 +129,8 @@ async fn work(stores: Stores) {
 }
 
 /// Holds the flush, makes every reader look again, and prints `held`.
-async fn stop(stores: Stores, gate: FlushGate, answers: Arc<AtomicU64>) {
-    while answers.load(Ordering::Relaxed) < HOLD {
+async fn stop(stores: StoreSet, gate: FlushGate, answers: Arc<AtomicU64>) {
+    while answers.load(Ordering::Relaxed) < ANSWERS_BEFORE_HOLD {
         tokio::task::yield_now().await;
     }
     gate.hold();

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
+};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Append, Key, Stores};
-use gimlet_core::time::{SystemClock, Timestamp};
-use gimlet_storage_sled::{Config, Durability, open};
+use gimlet_core::store::{AppendRequest, IdempotencyKey, StoreSet};
+use gimlet_core::time::{SystemClock, UnixTimestamp};
+use gimlet_storage_sled::{Config, DurabilityLevel, open};
 use tokio::time::Instant;
 
 /// Concurrent appends, as on a node with several batches in flight.
@@ -25,7 +27,7 @@ const READERS: u64 = 2;
 
 /// Kinds of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Load {
+pub(crate) enum LoadKind {
     /// 100 bytes to a group of 1,000.
     Group,
     /// 100 bytes to one user, with a key, and the sender's own entry.
@@ -36,7 +38,7 @@ pub(crate) enum Load {
     Trim,
 }
 
-impl Load {
+impl LoadKind {
     /// All loads.
     pub(crate) const ALL: [Self; 4] = [Self::Group, Self::Direct, Self::Bodies, Self::Trim];
 
@@ -78,24 +80,24 @@ impl Load {
         recipients + bytes as u64 / 4_096 + u64::from(self == Self::Direct)
     }
 
-    fn append(self, n: u64) -> Append {
+    fn append(self, n: u64) -> AppendRequest {
         let (bytes, recipients) = self.shape();
         let first = if recipients > 2 { 0 } else { n * 7_919 };
         let user = |k: u64| UserId::new(1 + k % USERS).expect("a user's number");
         let message = Message {
             id: MessageId::generate(),
-            sender: Sender::Business,
-            receiver: Receiver::User(user(first)),
+            sender: MessageSender::Business,
+            receiver: MessageReceiver::User(user(first)),
             mentions: Vec::new(),
             kind: 1,
-            content: Content(vec![7; bytes].into()),
-            sent_at: Timestamp(0),
+            content: MessageContent(vec![7; bytes].into()),
+            sent_at: UnixTimestamp(0),
             unknown: UnknownFields::NONE,
         };
-        Append {
+        AppendRequest {
             message: Arc::new(message),
             recipients: (first..first + recipients).map(user).collect(),
-            key: (self == Self::Direct).then(|| Key {
+            key: (self == Self::Direct).then(|| IdempotencyKey {
                 id: MessageId::generate().as_bytes().to_vec(),
                 digest: [0; 16],
                 window: Duration::from_mins(10),
@@ -115,9 +117,9 @@ fn resident() -> u64 {
 
 /// Stores the rows. Prints `rows milliseconds resident-bytes` at the start, and after every append
 /// that completes another hundredth.
-pub(crate) fn run(dir: &Path, load: Load, rows: u64, cache: u64) {
+pub(crate) fn run(dir: &Path, load: LoadKind, rows: u64, cache: u64) {
     let config = Config {
-        durability: Durability::Process,
+        durability: DurabilityLevel::Process,
         cache_bytes: cache,
         min_free: 0,
         ..Config::new(dir)
@@ -147,8 +149,8 @@ pub(crate) fn run(dir: &Path, load: Load, rows: u64, cache: u64) {
 }
 
 async fn write(
-    stores: Stores,
-    load: Load,
+    stores: StoreSet,
+    load: LoadKind,
     n: u64,
     rows: u64,
     made: Arc<AtomicU64>,
@@ -159,7 +161,7 @@ async fn write(
         let batch: Vec<_> = (count..count + each).map(|k| load.append(k)).collect();
         stores.inbox.append(&batch).await.expect("an append");
         count += each;
-        if load == Load::Trim {
+        if load == LoadKind::Trim {
             trim(&stores, count).await;
         }
         let step = each * load.rows();
@@ -177,7 +179,7 @@ async fn write(
 }
 
 /// Removes all but the last hundred entries of some inboxes.
-async fn trim(stores: &Stores, count: u64) {
+async fn trim(stores: &StoreSet, count: u64) {
     for k in 0..50 {
         let user = UserId::new(1 + (count + k) % 1_000).expect("a user's number");
         let heads = stores.seq.heads(&[user]).await.expect("heads");
@@ -188,7 +190,7 @@ async fn trim(stores: &Stores, count: u64) {
 }
 
 /// Reads pages from random positions of the inboxes.
-async fn read(stores: Stores, mut n: u64) {
+async fn read(stores: StoreSet, mut n: u64) {
     loop {
         n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let user = UserId::new(1 + (n >> 33) % 1_000).expect("a user's number");

@@ -11,16 +11,16 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-pub(crate) use load::Load;
+pub(crate) use load::LoadKind;
 
 /// First argument of a loading process; its directory, load, rows and cache follow.
 pub(crate) const LOADER: &str = "loader";
 
 /// One measurement.
 #[derive(Debug)]
-pub(crate) struct Task {
+pub(crate) struct LoadTask {
     /// The load that is stored.
-    pub(crate) load: Load,
+    pub(crate) load: LoadKind,
     /// Number of rows.
     pub(crate) rows: u64,
     /// Bytes of the storage's cache.
@@ -31,7 +31,7 @@ pub(crate) struct Task {
 
 /// Result of a measurement.
 #[derive(Debug, Default)]
-pub(crate) struct Summary {
+pub(crate) struct MemorySummary {
     /// Resident bytes before the first append.
     pub(crate) start: u64,
     /// The largest resident bytes after an append.
@@ -50,7 +50,7 @@ pub(crate) fn loader() -> Option<ExitCode> {
     }
     let dir = arguments.next().expect("a directory");
     let name = arguments.next().expect("a load");
-    let load = Load::named(&name).expect("a known load");
+    let load = LoadKind::named(&name).expect("a known load");
     let mut number = || arguments.next().expect("a number").parse::<u64>();
     let (rows, cache) = (number().expect("rows"), number().expect("bytes"));
     load::run(Path::new(&dir), load, rows, cache);
@@ -58,7 +58,7 @@ pub(crate) fn loader() -> Option<ExitCode> {
 }
 
 /// Runs one load in a process of its own and returns the measurement.
-pub(crate) fn measure(task: &Task) -> Summary {
+pub(crate) fn measure(task: &LoadTask) -> MemorySummary {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let own = std::env::current_exe().expect("the path of this program");
     let mut child = Command::new(own)
@@ -72,7 +72,7 @@ pub(crate) fn measure(task: &Task) -> Summary {
         .spawn()
         .expect("a process");
     let out = child.stdout.take().expect("a pipe");
-    let mut summary = Summary::default();
+    let mut summary = MemorySummary::default();
     for line in BufReader::new(out).lines() {
         let line = line.expect("a line");
         let mut numbers = line

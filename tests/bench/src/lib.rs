@@ -16,23 +16,23 @@ const ROUNDS: u64 = 100;
 
 /// Runner of a program's benchmark cases.
 #[expect(missing_debug_implementations, reason = "criterion has none")]
-pub struct Bench {
+pub struct BenchRunner {
     /// Criterion when the cases are timed; `None` when they are counted.
     timed: Option<Criterion>,
 }
 
 /// Group of cases about one subject, measured per element.
 #[expect(missing_debug_implementations, reason = "criterion has none")]
-pub struct Group<'a> {
+pub struct CaseGroup<'a> {
     timed: Option<BenchmarkGroup<'a, WallTime>>,
     name: &'a str,
     elements: u64,
 }
 
 /// Times or counts the cases, as the program's arguments say.
-pub fn run(cases: &[fn(&mut Bench)]) {
+pub fn run(cases: &[fn(&mut BenchRunner)]) {
     let counted = std::env::args().any(|argument| argument == "--count");
-    let mut bench = Bench {
+    let mut bench = BenchRunner {
         timed: (!counted).then(|| Criterion::default().configure_from_args()),
     };
     for case in cases {
@@ -43,15 +43,15 @@ pub fn run(cases: &[fn(&mut Bench)]) {
     }
 }
 
-impl Bench {
+impl BenchRunner {
     /// Opens a group whose routines each process `elements` elements.
-    pub fn group<'a>(&'a mut self, name: &'a str, elements: u64) -> Group<'a> {
+    pub fn group<'a>(&'a mut self, name: &'a str, elements: u64) -> CaseGroup<'a> {
         let timed = self.timed.as_mut().map(|criterion| {
             let mut group = criterion.benchmark_group(name);
             group.throughput(Throughput::Elements(elements));
             group
         });
-        Group {
+        CaseGroup {
             timed,
             name,
             elements,
@@ -59,7 +59,7 @@ impl Bench {
     }
 }
 
-impl Group<'_> {
+impl CaseGroup<'_> {
     /// Adds a routine that needs no new input to run again.
     pub fn case<O>(&mut self, name: &str, mut routine: impl FnMut() -> O) {
         match &mut self.timed {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use gimlet_client::{Api, ApiError, Credentials};
+use gimlet_client::{ApiClient, ApiError, DeviceCredentials};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use crate::Fault;
-use crate::target::Services;
+use crate::LoadError;
+use crate::target::ServiceUrls;
 
 /// gRPC connections to each process that creates accounts, and concurrent calls on each.
 const CONNECTIONS: usize = 4;
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// User on one device.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Account {
+pub struct TestAccount {
     /// User id.
     pub user: i64,
     /// Device id.
@@ -31,11 +31,11 @@ pub struct Account {
     pub token: String,
 }
 
-impl Account {
+impl TestAccount {
     /// Returns the credentials for the client library.
     #[must_use]
-    pub fn credentials(&self) -> Credentials {
-        Credentials {
+    pub fn credentials(&self) -> DeviceCredentials {
+        DeviceCredentials {
             user_id: self.user,
             device_id: self.device,
             token: self.token.clone(),
@@ -45,26 +45,26 @@ impl Account {
 
 /// Creates accounts.
 #[derive(Debug)]
-pub struct Accounts {
-    apis: Vec<Api>,
+pub struct AccountCreator {
+    apis: Vec<ApiClient>,
     code: String,
     /// First phone number of this run.
     phone: u64,
     made: AtomicU64,
 }
 
-impl Accounts {
+impl AccountCreator {
     /// Returns a creator of accounts on these services, with this verification code.
     ///
     /// # Errors
     /// An address is invalid.
-    pub fn new(services: &[Services], code: &str) -> Result<Self, Fault> {
+    pub fn new(services: &[ServiceUrls], code: &str) -> Result<Self, LoadError> {
         let mut apis = Vec::new();
         for _ in 0..CONNECTIONS {
             for service in services {
-                let api =
-                    Api::new(&service.grpc).and_then(|it| it.with_business(&service.business));
-                apis.push(api.map_err(|error| Fault::new("gRPC", error))?);
+                let api = ApiClient::new(&service.grpc)
+                    .and_then(|it| it.with_business(&service.business));
+                apis.push(api.map_err(|error| LoadError::new("gRPC", error))?);
             }
         }
         Ok(Self {
@@ -76,24 +76,24 @@ impl Accounts {
     }
 
     /// Returns the API client for call `number`, round robin.
-    fn turn(&self, number: usize) -> Result<&Api, Fault> {
+    fn api_for_call(&self, number: usize) -> Result<&ApiClient, LoadError> {
         let api = self.apis.get(number % self.apis.len().max(1));
-        api.ok_or_else(|| Fault::new("gRPC", "there is no address"))
+        api.ok_or_else(|| LoadError::new("gRPC", "there is no address"))
     }
 
     /// Returns an API client that acts as this account.
     ///
     /// # Errors
     /// There is no gRPC address.
-    pub fn api(&self, account: &Account) -> Result<Api, Fault> {
-        Ok(self.turn(0)?.signed_in(account.credentials()))
+    pub fn api(&self, account: &TestAccount) -> Result<ApiClient, LoadError> {
+        Ok(self.api_for_call(0)?.signed_in(account.credentials()))
     }
 
     /// Creates `count` users with a device each; returns them and the time it took.
     ///
     /// # Errors
     /// The server refused one.
-    pub async fn make(&self, count: usize) -> Result<(Vec<Account>, Duration), Fault> {
+    pub async fn make(&self, count: usize) -> Result<(Vec<TestAccount>, Duration), LoadError> {
         let begun = Instant::now();
         let accounts = stream::iter(0..count)
             .map(|i| self.one(i))
@@ -104,13 +104,13 @@ impl Accounts {
         Ok((accounts, begun.elapsed()))
     }
 
-    async fn one(&self, i: usize) -> Result<Account, Fault> {
+    async fn one(&self, i: usize) -> Result<TestAccount, LoadError> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let api = self.turn(i)?;
+        let api = self.api_for_call(i)?;
         let device = insist("RegisterDevice", || api.register_device("load")).await?;
         let phone = (self.phone + number).to_string();
         let answer = insist("SignIn", || api.sign_in(&phone, &self.code, device)).await?;
-        Ok(Account {
+        Ok(TestAccount {
             user: answer.user_id,
             device,
             token: answer.token,
@@ -123,7 +123,7 @@ impl Accounts {
 async fn insist<T>(
     what: &str,
     mut call: impl AsyncFnMut() -> Result<T, ApiError>,
-) -> Result<T, Fault> {
+) -> Result<T, LoadError> {
     let mut tries = 1;
     loop {
         match call().await {
@@ -131,7 +131,7 @@ async fn insist<T>(
                 tries += 1;
                 sleep(PAUSE).await;
             }
-            answer => return answer.map_err(|error| Fault::new(what, error)),
+            answer => return answer.map_err(|error| LoadError::new(what, error)),
         }
     }
 }

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 /// Storage of a server that is started for the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Store {
+pub enum StoreKind {
     /// In memory.
     Memory,
     /// Embedded, durable.
@@ -18,7 +18,7 @@ pub enum Store {
     Mysql,
 }
 
-impl fmt::Display for Store {
+impl fmt::Display for StoreKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Memory => "memory",
@@ -30,7 +30,7 @@ impl fmt::Display for Store {
 
 /// Protocol between clients and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Wire {
+pub enum WireKind {
     /// TCP with gimlet's extension: sends go over the socket.
     Tcp,
     /// WebSocket with gimlet's extension.
@@ -39,7 +39,7 @@ pub enum Wire {
     Gim,
 }
 
-impl fmt::Display for Wire {
+impl fmt::Display for WireKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tcp => "tcp",
@@ -49,7 +49,7 @@ impl fmt::Display for Wire {
     }
 }
 
-impl Wire {
+impl WireKind {
     /// Returns the protocol number that a client gives at sign-in; 0 is a client of gim.
     #[must_use]
     pub fn protocol(self) -> u32 {
@@ -59,10 +59,10 @@ impl Wire {
 
 /// Arguments that all scenarios share: server, duration and output files.
 #[derive(Args, Clone, Debug)]
-pub struct Common {
+pub struct CommonArgs {
     /// Storage of the server that is started for the run
     #[arg(long, value_enum, default_value = "memory", conflicts_with = "server")]
-    pub store: Store,
+    pub store: StoreKind,
     /// Path of the server's program; by default `gimlet` beside this program
     #[arg(long, value_name = "PATH", conflicts_with = "server")]
     pub gimlet: Option<PathBuf>,
@@ -95,7 +95,7 @@ pub struct Common {
     pub code: String,
     /// Protocol of the clients
     #[arg(long, value_enum, default_value = "tcp")]
-    pub wire: Wire,
+    pub wire: WireKind,
     /// Number of loopback addresses to connect from, 127.0.1.1 and up; by default as many as the
     /// connections need; 0 lets the system choose
     #[arg(long)]
@@ -127,7 +127,7 @@ pub struct Common {
     pub html: Option<PathBuf>,
 }
 
-impl Common {
+impl CommonArgs {
     /// Returns the length of the measured part.
     #[must_use]
     pub fn duration(&self) -> Duration {

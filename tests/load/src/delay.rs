@@ -17,7 +17,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::Fault;
+use crate::LoadError;
 use crate::target::mysql_server;
 
 /// A COMMIT as text: the first byte of a query packet, and the statement.
@@ -25,7 +25,7 @@ const COMMIT: &[u8] = b"\x03COMMIT";
 
 /// Arguments of `delay`.
 #[derive(Args, Clone, Debug)]
-pub struct Delay {
+pub struct DelayArgs {
     /// Milliseconds by which the answer to each COMMIT is delayed
     #[arg(long, default_value_t = 0.0)]
     pub commit_ms: f64,
@@ -41,9 +41,9 @@ pub struct Delay {
 ///
 /// # Errors
 /// No server is named, or the command cannot be run.
-pub async fn run(args: &Delay) -> Result<bool, Fault> {
+pub async fn run(args: &DelayArgs) -> Result<bool, LoadError> {
     let address = mysql_server()?;
-    let fault = |why: &str| Fault::new("GIMLET_TEST_MYSQL", format!("{why}: {address}"));
+    let fault = |why: &str| LoadError::new("GIMLET_TEST_MYSQL", format!("{why}: {address}"));
     let (scheme, rest) = address.split_once("://").ok_or_else(|| fault("no URL"))?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (user, server) = match authority.rsplit_once('@') {
@@ -52,7 +52,7 @@ pub async fn run(args: &Delay) -> Result<bool, Fault> {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let through = format!("{scheme}://{user}{}/{path}", listener.local_addr()?);
-    let delays = Delays {
+    let delays = AnswerDelays {
         commit: Duration::from_secs_f64(args.commit_ms.clamp(0.0, 1e6) / 1e3),
         answer: Duration::from_secs_f64(args.answer_ms.clamp(0.0, 1e6) / 1e3),
     };
@@ -73,12 +73,12 @@ pub async fn run(args: &Delay) -> Result<bool, Fault> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Delays {
+struct AnswerDelays {
     commit: Duration,
     answer: Duration,
 }
 
-async fn serve(listener: TcpListener, server: String, delays: Delays) {
+async fn serve(listener: TcpListener, server: String, delays: AnswerDelays) {
     let mut links = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while links.try_join_next().is_some() {}
@@ -118,7 +118,7 @@ async fn answers(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     committing: Arc<AtomicBool>,
-    delays: Delays,
+    delays: AnswerDelays,
 ) {
     let mut buffer = vec![0; 65_536];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {

@@ -10,7 +10,7 @@ const LONGEST: u64 = 60 * SECOND;
 
 /// One second of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Tick {
+pub struct SecondSummary {
     /// Seconds since the measured part began.
     pub second: u64,
     /// Operations that ended in this second.
@@ -23,7 +23,7 @@ pub struct Tick {
 
 /// The figures of a histogram, in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct LatencySummary {
     /// Number of recorded times.
     pub count: u64,
     /// Median.
@@ -41,16 +41,16 @@ pub struct Summary {
     /// Pairs of (percentile, milliseconds), for the plot.
     pub curve: Vec<(f64, f64)>,
     /// Figures second by second.
-    pub ticks: Vec<Tick>,
+    pub ticks: Vec<SecondSummary>,
 }
 
 /// Recorder for times of one kind.
 #[derive(Debug)]
-pub struct Latency {
+pub struct LatencyRecorder {
     all: Histogram<u64>,
     second: Histogram<u64>,
     current: u64,
-    ticks: Vec<Tick>,
+    ticks: Vec<SecondSummary>,
     begin: u64,
 }
 
@@ -63,7 +63,7 @@ fn ms(nanos: u64) -> f64 {
     nanos as f64 / 1e6
 }
 
-impl Latency {
+impl LatencyRecorder {
     /// Creates an empty recorder; seconds are counted from `begin`.
     #[must_use]
     pub fn new(begin: u64) -> Self {
@@ -95,7 +95,7 @@ impl Latency {
 
     fn tick(&mut self) {
         if !self.second.is_empty() {
-            self.ticks.push(Tick {
+            self.ticks.push(SecondSummary {
                 second: self.current,
                 count: self.second.len(),
                 p50_ms: ms(self.second.value_at_quantile(0.5)),
@@ -113,13 +113,13 @@ impl Latency {
 
     /// Computes the figures.
     #[must_use]
-    pub fn summary(mut self) -> Summary {
+    pub fn summary(mut self) -> LatencySummary {
         self.tick();
         let at = |quantile| ms(self.all.value_at_quantile(quantile));
         let curve = [
             0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999, 1.0,
         ];
-        Summary {
+        LatencySummary {
             count: self.all.len(),
             p50_ms: at(0.5),
             p90_ms: at(0.9),
@@ -138,8 +138,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_and_quantiles_are_told() {
-        let mut latency = Latency::new(0);
+    fn seconds_and_quantiles_are_reported() {
+        let mut latency = LatencyRecorder::new(0);
         for i in 1..=100_u64 {
             latency.record(SECOND, SECOND + i * 1_000_000);
         }

@@ -5,29 +5,29 @@
 //! - [`net`]: thousands of connections on one thread;
 //! - [`attack`]: one abusive machine; [`judge`]: delivered once, in order, to the right
 //!   connections;
-//! - [`crowd`]: subscribers of rooms that receive and check;
+//! - [`room_subscribers`]: subscribers of rooms that receive and check;
 //! - [`pace`]: send times; [`latency`]: measured times;
 //! - [`scenario`]: the scenarios, one per file; [`limits`]: what the machine does at most;
-//! - [`curve`]: a scenario at one point after another; [`goals`]: the targets;
+//! - [`curve`]: a scenario at one point after another; [`targets`]: the targets;
 //! - [`report`]: the figures as a table, JSON and a page.
 
 pub mod account;
 pub mod args;
 pub mod attack;
+pub mod client_process;
 pub mod clock;
-pub mod crowd;
 pub mod curve;
 pub mod delay;
-pub mod fault;
-pub mod goals;
 pub mod judge;
 pub mod latency;
 pub mod limits;
+pub mod load_error;
 pub mod net;
 pub mod pace;
-pub mod part;
 pub mod report;
+pub mod room_subscribers;
 pub mod scenario;
 pub mod target;
+pub mod targets;
 
-pub use fault::Fault;
+pub use load_error::LoadError;

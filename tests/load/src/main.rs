@@ -4,50 +4,50 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use gimlet_load::attack::{self, Attack};
+use gimlet_load::attack::{self, AttackArgs};
 use gimlet_load::limits::{self, bare};
-use gimlet_load::scenario::{self, Scenario};
-use gimlet_load::{Fault, curve, delay, goals};
+use gimlet_load::scenario::{self, ScenarioCommand};
+use gimlet_load::{LoadError, curve, delay, targets};
 
 /// Makes load on a gimlet server, measures it, and checks that every message arrived as it should
 #[derive(Debug, Parser)]
 #[command(name = "gimlet-load", version, subcommand_required = true)]
-struct Cli {
+struct CliArgs {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it")]
-enum Command {
+enum CliCommand {
     #[command(flatten)]
-    Scenario(Scenario),
+    Scenario(ScenarioCommand),
     /// Measures figures as one quantity grows, and writes data and a picture
-    Curve(curve::Curve),
+    Curve(curve::CurveArgs),
     /// Runs all targets beside their limits, and prints which are met, which are missed and by how
     /// much
-    Targets(goals::Targets),
+    Targets(targets::TargetsArgs),
     /// Measures the limits of this machine without a server: disk, engines, loopback
-    Limits(limits::Limits),
+    Limits(limits::LimitsArgs),
     /// Runs a command whose `MySQL` answers slowly: `gimlet-load delay --commit-ms 5 gimlet-load direct …`
-    Delay(delay::Delay),
+    Delay(delay::DelayArgs),
     /// Runs one of several client processes of a run, which takes orders from its standard input
     #[command(hide = true)]
     Part,
     /// Runs the attackers of a run, which end with their standard input
     #[command(hide = true)]
-    Attack(Attack),
+    Attack(AttackArgs),
     /// Runs a minimal server for the limits
     #[command(hide = true)]
     Bare {
         /// Kind of server
-        kind: bare::Kind,
+        kind: bare::BareServerKind,
     },
 }
 
 /// Prints the limits as they are found.
-fn limits(args: &limits::Limits) -> Result<bool, Fault> {
-    let fault = |error| Fault::new("the limits", error);
+fn limits(args: &limits::LimitsArgs) -> Result<bool, LoadError> {
+    let fault = |error| LoadError::new("the limits", error);
     let mut all = Vec::new();
     let run = limits::run(args, |limit| {
         println!("{limit}");
@@ -61,14 +61,14 @@ fn limits(args: &limits::Limits) -> Result<bool, Fault> {
     Ok(true)
 }
 
-async fn run(scenario: &Scenario) -> Result<bool, Fault> {
+async fn run(scenario: &ScenarioCommand) -> Result<bool, LoadError> {
     let mut report = scenario.run().await?;
     report.publish(scenario.common())?;
     Ok(report.good())
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = CliArgs::parse();
     // One process opens as many sockets as the system allows.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         eprintln!("gimlet-load: raising the number of descriptors: {error}");
@@ -80,25 +80,25 @@ fn main() -> ExitCode {
     let done = match runtime {
         Ok(runtime) => {
             let done = match &cli.command {
-                Command::Scenario(scenario) => runtime.block_on(run(scenario)),
-                Command::Curve(args) => runtime.block_on(curve::run(args)).map(|()| true),
-                Command::Targets(args) => runtime.block_on(goals::run(args)),
-                Command::Limits(args) => limits(args),
-                Command::Delay(args) => runtime.block_on(delay::run(args)),
-                Command::Part => scenario::obey().map(|()| true),
-                Command::Attack(args) => runtime.block_on(attack::run(args)).map(|()| true),
-                Command::Bare { kind } => {
+                CliCommand::Scenario(scenario) => runtime.block_on(run(scenario)),
+                CliCommand::Curve(args) => runtime.block_on(curve::run(args)).map(|()| true),
+                CliCommand::Targets(args) => runtime.block_on(targets::run(args)),
+                CliCommand::Limits(args) => limits(args),
+                CliCommand::Delay(args) => runtime.block_on(delay::run(args)),
+                CliCommand::Part => scenario::obey().map(|()| true),
+                CliCommand::Attack(args) => runtime.block_on(attack::run(args)).map(|()| true),
+                CliCommand::Bare { kind } => {
                     let served = bare::serve(*kind);
                     served
                         .map(|()| true)
-                        .map_err(|error| Fault::new("the bare server", error))
+                        .map_err(|error| LoadError::new("the bare server", error))
                 }
             };
             // An interrupted scenario may still run on a thread of its own.
             runtime.shutdown_background();
             done
         }
-        Err(error) => Err(Fault::from(error)),
+        Err(error) => Err(LoadError::from(error)),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -6,13 +6,13 @@ use crate::clock::SECOND;
 
 /// Times at a fixed distance.
 #[derive(Clone, Copy, Debug)]
-pub struct Schedule {
+pub struct SendSchedule {
     begin: u64,
     per_second: f64,
     count: u64,
 }
 
-impl Schedule {
+impl SendSchedule {
     /// Creates a schedule of `per_second` times a second, from `begin` on.
     #[must_use]
     pub fn new(begin: u64, per_second: f64) -> Self {
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_stall_is_made_up_for_with_the_times_that_were_due() {
-        let mut schedule = Schedule::new(SECOND, 4.0);
+        let mut schedule = SendSchedule::new(SECOND, 4.0);
         assert_eq!(schedule.due(SECOND - 1), None);
         let mut due = Vec::new();
         while let Some(at) = schedule.due(2 * SECOND) {

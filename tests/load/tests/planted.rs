@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clap::Parser;
-use gimlet_load::judge::Finding;
-use gimlet_load::net::Packet;
-use gimlet_load::report::Report;
-use gimlet_load::scenario::{Stage, direct, group};
-use gimlet_load::target::Target;
+use gimlet_load::judge::FindingKind;
+use gimlet_load::net::ServerPacket;
+use gimlet_load::report::RunReport;
+use gimlet_load::scenario::{ScenarioContext, direct, group};
+use gimlet_load::target::ServerTarget;
 use gimlet_proto::pb::PackageType;
 use gimlet_server::{Config, Server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 const VICTIM: u32 = 25;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Defect {
+enum PlantedDefect {
     None,
     Drop,
     Double,
@@ -40,15 +40,15 @@ enum Defect {
 }
 
 /// State that all connections of a relay share.
-struct Relay {
+struct DefectRelay {
     server: SocketAddr,
-    defect: Defect,
+    defect: PlantedDefect,
     packets: AtomicU32,
     clients: Mutex<Vec<mpsc::Sender<Vec<u8>>>>,
 }
 
-impl Relay {
-    async fn start(server: SocketAddr, defect: Defect, tasks: &TaskTracker) -> SocketAddr {
+impl DefectRelay {
+    async fn start(server: SocketAddr, defect: PlantedDefect, tasks: &TaskTracker) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let relay = Arc::new(Self {
@@ -90,10 +90,10 @@ impl Relay {
             frame.resize(2 + usize::from(length), 0);
             server.read_exact(&mut frame[2..]).await.unwrap();
             let kind = match self.defect {
-                Defect::MisdirectAnswer => PackageType::PtSend,
+                PlantedDefect::MisdirectAnswer => PackageType::PtSend,
                 _ => PackageType::PtMessage,
             };
-            let may_be = Packet::read(&frame[2..]).unwrap().is(kind);
+            let may_be = ServerPacket::read(&frame[2..]).unwrap().is(kind);
             let victim = may_be && self.packets.fetch_add(1, Ordering::Relaxed) == VICTIM;
             let mut send = vec![frame];
             if let Some(held) = held.take_if(|_| may_be) {
@@ -102,16 +102,16 @@ impl Relay {
             if victim {
                 let mut frame = send.remove(0);
                 match self.defect {
-                    Defect::None => send.push(frame),
-                    Defect::Drop => {}
-                    Defect::Double => send.extend([frame.clone(), frame]),
-                    Defect::Swap => held = Some(frame),
-                    Defect::Misdirect | Defect::MisdirectAnswer => {
+                    PlantedDefect::None => send.push(frame),
+                    PlantedDefect::Drop => {}
+                    PlantedDefect::Double => send.extend([frame.clone(), frame]),
+                    PlantedDefect::Swap => held = Some(frame),
+                    PlantedDefect::Misdirect | PlantedDefect::MisdirectAnswer => {
                         let clients = self.clients.lock().unwrap().clone();
                         let other = &clients[(number + 1) % clients.len()];
                         other.send(frame).await.unwrap();
                     }
-                    Defect::Damage => {
+                    PlantedDefect::Damage => {
                         // Within the padding of the content, at any place in the frame.
                         let padding = frame.windows(8).position(|w| w == [w[0]; 8]);
                         frame[padding.unwrap() + 3] ^= 0x10;
@@ -137,7 +137,7 @@ async fn write(mut frames: mpsc::Receiver<Vec<u8>>, mut client: OwnedWriteHalf) 
 }
 
 #[derive(Parser)]
-struct Line<A: clap::Args> {
+struct ArgsLine<A: clap::Args> {
     #[command(flatten)]
     args: A,
 }
@@ -148,17 +148,17 @@ fn line<A: clap::Args>(relay: SocketAddr, server: &Server, more: &[&str]) -> A {
     let relay = relay.to_string();
     let common = ["load", "--server", &relay, "--grpc", &grpc];
     let time = ["--seconds", "0.4", "--warm-up", "0", "--grace", "3"];
-    Line::parse_from(common.iter().chain(&time).chain(more)).args
+    ArgsLine::parse_from(common.iter().chain(&time).chain(more)).args
 }
 
-async fn direct(defect: Defect, more: &[&str]) -> Report {
+async fn direct(defect: PlantedDefect, more: &[&str]) -> RunReport {
     let server = Server::start(Config::embedded()).await.unwrap();
     let tasks = TaskTracker::new();
     let tcp = server.addrs().tcp.unwrap();
-    let relay = Relay::start(tcp, defect, &tasks).await;
-    let args: direct::Direct = line(relay, &server, more);
-    let mut target = Target::open(&args.common).await.unwrap();
-    let stage = Stage::new("direct", &args.common, &mut target).unwrap();
+    let relay = DefectRelay::start(tcp, defect, &tasks).await;
+    let args: direct::DirectArgs = line(relay, &server, more);
+    let mut target = ServerTarget::open(&args.common).await.unwrap();
+    let stage = ScenarioContext::new("direct", &args.common, &mut target).unwrap();
     let report = direct::run(&args, stage).await.unwrap();
     server.stop().await.unwrap();
     report
@@ -166,7 +166,7 @@ async fn direct(defect: Defect, more: &[&str]) -> Report {
 
 const FEW: &[&str] = &["--users", "3", "--peers", "1", "--rate", "200"];
 
-async fn finds(defect: Defect, finding: Finding) {
+async fn finds(defect: PlantedDefect, finding: FindingKind) {
     let report = direct(defect, FEW).await;
     let findings = &report.findings;
     assert!(!report.good(), "{defect:?}");
@@ -176,12 +176,12 @@ async fn finds(defect: Defect, finding: Finding) {
 #[tokio::test]
 async fn a_planted_defect_of_each_kind_fails_the_run() {
     tokio::join!(
-        finds(Defect::Drop, Finding::Dropped),
-        finds(Defect::Double, Finding::Doubled),
-        finds(Defect::Swap, Finding::Swapped),
-        finds(Defect::Misdirect, Finding::Misdirected),
-        finds(Defect::MisdirectAnswer, Finding::Misdirected),
-        finds(Defect::Damage, Finding::Damaged),
+        finds(PlantedDefect::Drop, FindingKind::Dropped),
+        finds(PlantedDefect::Double, FindingKind::Doubled),
+        finds(PlantedDefect::Swap, FindingKind::Swapped),
+        finds(PlantedDefect::Misdirect, FindingKind::Misdirected),
+        finds(PlantedDefect::MisdirectAnswer, FindingKind::Misdirected),
+        finds(PlantedDefect::Damage, FindingKind::Damaged),
     );
 }
 
@@ -190,9 +190,9 @@ async fn without_a_defect_nothing_is_found() {
     let closed = ["--users", "5", "--outstanding", "4"];
     let gim = ["--users", "4", "--wire", "gim", "--rate", "100"];
     let (open, closed, gim) = tokio::join!(
-        direct(Defect::None, FEW),
-        direct(Defect::None, &closed),
-        direct(Defect::None, &gim),
+        direct(PlantedDefect::None, FEW),
+        direct(PlantedDefect::None, &closed),
+        direct(PlantedDefect::None, &gim),
     );
     for report in [open, closed, gim] {
         assert!(report.good(), "{}", report.table());
@@ -207,14 +207,14 @@ async fn without_a_defect_nothing_is_found() {
 
 #[tokio::test]
 async fn groups_are_judged_as_well() {
-    for (defect, good) in [(Defect::None, true), (Defect::Drop, false)] {
+    for (defect, good) in [(PlantedDefect::None, true), (PlantedDefect::Drop, false)] {
         let server = Server::start(Config::embedded()).await.unwrap();
         let tasks = TaskTracker::new();
-        let relay = Relay::start(server.addrs().tcp.unwrap(), defect, &tasks).await;
+        let relay = DefectRelay::start(server.addrs().tcp.unwrap(), defect, &tasks).await;
         let more = ["--members", "6", "--groups", "2", "--senders", "2"];
-        let args: group::Group = line(relay, &server, &more);
-        let mut target = Target::open(&args.common).await.unwrap();
-        let stage = Stage::new("group", &args.common, &mut target).unwrap();
+        let args: group::GroupArgs = line(relay, &server, &more);
+        let mut target = ServerTarget::open(&args.common).await.unwrap();
+        let stage = ScenarioContext::new("group", &args.common, &mut target).unwrap();
         let report = group::run(&args, stage).await.unwrap();
         assert_eq!(report.good(), good, "{}", report.table());
         server.stop().await.unwrap();

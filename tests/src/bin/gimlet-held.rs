@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 /// A server on sled whose flush can be held back.
 #[derive(Debug, Parser)]
-struct Args {
+struct HeldServerArgs {
     /// The data directory.
     data: std::path::PathBuf,
 }
@@ -24,7 +24,7 @@ struct Args {
 fn main() -> ExitCode {
     let served = Runtime::new()
         .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(serve(Args::parse())));
+        .and_then(|runtime| runtime.block_on(serve(HeldServerArgs::parse())));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn serve(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn serve(args: HeldServerArgs) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut config = Config::embedded();
     config.storage.kind = StorageKind::Sled;
     config.data_dir = args.data;

@@ -14,21 +14,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use gimlet_client::{Api, Credentials};
+use gimlet_client::{ApiClient, DeviceCredentials};
 use gimlet_proto::pb::{self, PackageType, ReceiverType};
-use gimlet_tests::ledger::Ledger;
-use gimlet_tests::process::{Ports, Process, binary};
-use gimlet_tests::raw::{Raw, Reader, Writer};
+use gimlet_tests::ledger::RunLedger;
+use gimlet_tests::process::{ServerPorts, ServerProcess, binary};
+use gimlet_tests::raw::{PacketReader, PacketWriter, RawClient};
 use prost::Message as _;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+type KillResult<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Options of the program.
 #[derive(Debug, Parser)]
 #[command(about = "Kills the server under load and checks the remaining data")]
-struct Args {
+struct KillArgs {
     /// Number of kills.
     #[arg(long, default_value_t = 300)]
     kills: u64,
@@ -50,20 +50,20 @@ const USERS: usize = 4;
 
 /// A send and its recipients, kept until it is answered.
 #[derive(Clone)]
-struct Sending {
+struct UnansweredSend {
     request: pb::SendMessageReq,
-    readers: Vec<i64>,
+    recipients: Vec<i64>,
 }
 
 /// Unanswered sends of a connection, by request id.
-type Waiting = Mutex<HashMap<i64, Sending>>;
+type UnansweredById = Mutex<HashMap<i64, UnansweredSend>>;
 
-struct World {
-    users: Vec<Credentials>,
+struct KillRun {
+    users: Vec<DeviceCredentials>,
     group: i64,
-    ledger: Mutex<Ledger>,
+    ledger: Mutex<RunLedger>,
     /// Sends that a kill left unanswered, by user. They are repeated with their ids.
-    unanswered: Vec<Mutex<Vec<Sending>>>,
+    unanswered: Vec<Mutex<Vec<UnansweredSend>>>,
     /// Sends answered since the last start.
     answered: AtomicU64,
     made: AtomicU64,
@@ -71,7 +71,7 @@ struct World {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Args::parse()).await {
+    match run(KillArgs::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -81,19 +81,19 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> Result<bool> {
+async fn run(args: KillArgs) -> KillResult<bool> {
     let binary = args.binary.map_or_else(binary, Ok)?;
     let folder = tempfile::tempdir()?;
-    let ports = Ports::free();
+    let ports = ServerPorts::free();
     let extra = [
         ("GIMLET_STORAGE__DURABILITY", args.durability.as_str()),
         ("GIMLET_LIMITS__SEND_RATE", "1000000"),
         ("GIMLET_LIMITS__SEND_BURST", "1000000"),
     ];
-    let spawn = || Process::spawn(&binary, folder.path(), ports, &extra);
+    let spawn = || ServerProcess::spawn(&binary, folder.path(), ports, &extra);
     let mut server = spawn()?;
     server.ready().await?;
-    let world = Arc::new(World::new(ports).await?);
+    let world = Arc::new(KillRun::new(ports).await?);
     let (mut early, mut slowest) = (0, Duration::ZERO);
     for kill in 1..=args.kills {
         let load = world.load(ports);
@@ -142,16 +142,16 @@ async fn run(args: Args) -> Result<bool> {
     Ok(true)
 }
 
-impl World {
-    async fn new(ports: Ports) -> Result<Self> {
-        let api = Api::new(&format!("http://{}", ports.grpc))?;
+impl KillRun {
+    async fn new(ports: ServerPorts) -> KillResult<Self> {
+        let api = ApiClient::new(&format!("http://{}", ports.grpc))?;
         let mut users = Vec::new();
         for n in 0..USERS {
             let device_id = api.register_device("kill").await?;
             let phone = format!("1380000000{n}");
             let signed_in = api.sign_in(&phone, "000000", device_id).await?;
             let token = signed_in.token.clone();
-            users.push(Credentials {
+            users.push(DeviceCredentials {
                 user_id: signed_in.user_id,
                 device_id,
                 token,
@@ -175,7 +175,7 @@ impl World {
         clippy::disallowed_methods,
         reason = "the handle is awaited after the kill"
     )]
-    fn load(self: &Arc<Self>, ports: Ports) -> tokio::task::JoinHandle<()> {
+    fn load(self: &Arc<Self>, ports: ServerPorts) -> tokio::task::JoinHandle<()> {
         self.answered.store(0, Ordering::Relaxed);
         let world = Arc::clone(self);
         tokio::spawn(async move {
@@ -187,14 +187,14 @@ impl World {
         })
     }
 
-    async fn send_from(&self, n: usize, ports: Ports) {
+    async fn send_from(&self, n: usize, ports: ServerPorts) {
         let Some(who) = self.users.get(n) else { return };
-        let Ok(raw) = Raw::sign_in(ports.tcp, who).await else {
+        let Ok(raw) = RawClient::sign_in(ports.tcp, who).await else {
             return;
         };
         let slots = Semaphore::new(IN_FLIGHT);
         let waiting = Mutex::new(HashMap::new());
-        let Raw { reader, writer } = raw;
+        let RawClient { reader, writer } = raw;
         tokio::join!(
             async {
                 let _ = self.write(n, writer, &slots, &waiting).await;
@@ -218,10 +218,10 @@ impl World {
     async fn write(
         &self,
         n: usize,
-        mut writer: Writer,
+        mut writer: PacketWriter,
         slots: &Semaphore,
-        waiting: &Waiting,
-    ) -> Result<()> {
+        waiting: &UnansweredById,
+    ) -> KillResult<()> {
         loop {
             slots.acquire().await?.forget();
             let made = self.made.fetch_add(1, Ordering::Relaxed);
@@ -240,7 +240,7 @@ impl World {
 
     /// Returns a new send of the user: every fourth goes to the group, every fiftieth has a body of
     /// 60 KiB.
-    fn make(&self, n: usize, made: u64) -> Sending {
+    fn make(&self, n: usize, made: u64) -> UnansweredSend {
         let size = if made.is_multiple_of(50) {
             60 * 1024 - 8
         } else {
@@ -265,10 +265,18 @@ impl World {
             client_message_id: format!("kill-{made}"),
             ..pb::SendMessageReq::default()
         };
-        Sending { request, readers }
+        UnansweredSend {
+            request,
+            recipients: readers,
+        }
     }
 
-    async fn read(&self, mut reader: Reader, slots: &Semaphore, waiting: &Waiting) -> Result<()> {
+    async fn read(
+        &self,
+        mut reader: PacketReader,
+        slots: &Semaphore,
+        waiting: &UnansweredById,
+    ) -> KillResult<()> {
         loop {
             let output = reader.next().await?;
             if output.r#type != PackageType::PtSend as i32 {
@@ -284,7 +292,7 @@ impl World {
                 self.ledger
                     .lock()
                     .await
-                    .answered(&answer.message_id, content, &send.readers);
+                    .answered(&answer.message_id, content, &send.recipients);
                 self.answered.fetch_add(1, Ordering::Relaxed);
             } else if !matches!(output.code, 4 | 8 | 14) {
                 eprintln!("a send was refused: {} {}", output.code, output.message);
@@ -293,9 +301,9 @@ impl World {
     }
 
     /// Reads the new entries of every inbox.
-    async fn look(&self, ports: Ports) -> Result<()> {
+    async fn look(&self, ports: ServerPorts) -> KillResult<()> {
         for who in &self.users {
-            let mut raw = Raw::sign_in(ports.tcp, who).await?;
+            let mut raw = RawClient::sign_in(ports.tcp, who).await?;
             let from = self.ledger.lock().await.seen(who.user_id);
             let entries = raw.sync(from).await?;
             self.ledger.lock().await.read(who.user_id, &entries);

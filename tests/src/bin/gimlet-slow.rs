@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use gimlet_core::limits::Limits;
 use gimlet_server::Server;
-use gimlet_server::config::{Config, Durability, StorageKind};
-use gimlet_tests::slow;
+use gimlet_server::config::{Config, StorageDurability, StorageKind};
+use gimlet_tests::slow_reader;
 
 const SIZE: usize = 60 * 1024;
 const MESSAGES: usize = (64 << 20) / SIZE + 1;
@@ -32,12 +32,12 @@ async fn run() -> Result<bool, Box<dyn Error>> {
     let mut config = Config::embedded();
     config.data_dir = folder.path().to_owned();
     config.storage.kind = StorageKind::Sled;
-    config.storage.durability = Durability::Process;
+    config.storage.durability = StorageDurability::Process;
     let server = Server::start(config).await?;
     // The first run warms the caches for both measured runs.
-    slow::run(&server, MESSAGES / 4, SIZE, false).await?;
-    let without = slow::run(&server, MESSAGES, SIZE, false).await?;
-    let with = slow::run(&server, MESSAGES, SIZE, true).await?;
+    slow_reader::run(&server, MESSAGES / 4, SIZE, false).await?;
+    let without = slow_reader::run(&server, MESSAGES, SIZE, false).await?;
+    let with = slow_reader::run(&server, MESSAGES, SIZE, true).await?;
     server.stop().await?;
     for (name, outcome) in [
         ("alone", &without),

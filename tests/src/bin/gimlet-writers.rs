@@ -11,13 +11,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use gimlet_tests::cluster::{Cluster, Servers};
+use gimlet_tests::cluster::{BackendAddresses, NodeCluster};
 use gimlet_tests::writers;
 
 /// Many writers, one reader.
 #[derive(Debug, Parser)]
 #[command(about = "Many writers to one user, and a reader that polls as fast as it can")]
-struct Args {
+struct WritersArgs {
     /// Number of writers, each with one unanswered send at a time.
     #[arg(long, default_value_t = 8)]
     writers: usize,
@@ -31,7 +31,7 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Args::parse()).await {
+    match run(WritersArgs::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -41,8 +41,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> Result<bool, Box<dyn Error + Send + Sync>> {
-    let servers = Servers::of_environment().ok_or(
+async fn run(args: WritersArgs) -> Result<bool, Box<dyn Error + Send + Sync>> {
+    let servers = BackendAddresses::of_environment().ok_or(
         "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by tests/backends/with",
     )?;
     let more = [
@@ -52,7 +52,7 @@ async fn run(args: Args) -> Result<bool, Box<dyn Error + Send + Sync>> {
         ("GIMLET_LIMITS__SEND_RATE", "1000000"),
         ("GIMLET_LIMITS__SEND_BURST", "1000000"),
     ];
-    let cluster = Cluster::with(&servers, [1, args.logic, 1], &more).await?;
+    let cluster = NodeCluster::with(&servers, [1, args.logic, 1], &more).await?;
     let span = Duration::from_secs(args.seconds);
     let outcome = writers::run(&cluster, args.writers, span).await?;
     println!(

@@ -11,9 +11,9 @@ use tokio::runtime::Builder;
 
 /// A connection to a MySQL server.
 #[derive(Debug)]
-pub struct Sql(MySqlConnection);
+pub struct SqlConnection(MySqlConnection);
 
-impl Sql {
+impl SqlConnection {
     /// Connects to this address.
     pub async fn connect(url: &str) -> Self {
         Self(MySqlConnection::connect(url).await.unwrap())
@@ -58,18 +58,18 @@ impl Sql {
 
 /// A database that is removed when it is dropped.
 #[derive(Debug)]
-pub struct Database {
+pub struct TempDatabase {
     server: String,
     name: String,
     /// Address of the database.
     pub url: String,
 }
 
-impl Database {
+impl TempDatabase {
     /// Creates an empty database on this server.
     pub async fn new(server: &str) -> Self {
         let name = format!("gimlet_fault_{:016x}", rand::random::<u64>());
-        let mut sql = Sql::connect(server).await;
+        let mut sql = SqlConnection::connect(server).await;
         sql.runs(&format!("CREATE DATABASE {name}")).await;
         let (host, _) = server.rsplit_once('/').expect("an address with a database");
         Self {
@@ -80,14 +80,14 @@ impl Database {
     }
 }
 
-impl Drop for Database {
+impl Drop for TempDatabase {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), self.name.clone());
         // Runs on its own thread: the test's runtime may be shutting down.
         let dropping = std::thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
-                let mut sql = Sql::connect(&server).await;
+                let mut sql = SqlConnection::connect(&server).await;
                 let _ = sql.tries(&format!("DROP DATABASE {name}")).await;
             });
         });

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_client::{Client, Content, Draft, Receiver};
+use gimlet_client::{Client, MessageContent, MessageDraft, MessageTarget};
 use gimlet_proto::pb;
 use prost::Message as _;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
-use super::sender::Caller;
-use super::shared::{Sent, Shared};
+use super::grpc_sender::GrpcSender;
+use super::load_state::{LoadState, SendAnswer};
 
 /// Interval between two sends of one sender.
 const PACE: Duration = Duration::from_millis(40);
@@ -26,10 +26,10 @@ pub fn text_bytes(text: &str) -> Vec<u8> {
 
 /// Returns a durable send of this text with this id.
 #[must_use]
-pub fn request(to: Receiver, text: &str, id: String) -> pb::SendMessageReq {
+pub fn request(to: MessageTarget, text: &str, id: String) -> pb::SendMessageReq {
     let (receiver_type, receiver_id) = match to {
-        Receiver::Group(id) => (pb::ReceiverType::RtGroup, id),
-        Receiver::User(id) => (pb::ReceiverType::RtUser, id),
+        MessageTarget::Group(id) => (pb::ReceiverType::RtGroup, id),
+        MessageTarget::User(id) => (pb::ReceiverType::RtUser, id),
         other => panic!("the load does not send to {other:?}"),
     };
     pb::SendMessageReq {
@@ -45,7 +45,7 @@ pub fn request(to: Receiver, text: &str, id: String) -> pb::SendMessageReq {
 
 /// The sends of one sender: their receivers, recipients and texts.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(super) struct SenderPlan {
     pub(super) sender: u64,
     pub(super) own: i64,
     pub(super) group: i64,
@@ -53,24 +53,24 @@ pub(super) struct Plan {
     pub(super) receivers: Vec<i64>,
 }
 
-impl Plan {
-    fn turn(&self, turn: u64) -> (Receiver, Arc<[i64]>, String) {
+impl SenderPlan {
+    fn nth_send(&self, turn: u64) -> (MessageTarget, Arc<[i64]>, String) {
         let text = format!("{} of sender {}", turn, self.sender);
         if turn % 2 == 1 {
             return (
-                Receiver::Group(self.group),
+                MessageTarget::Group(self.group),
                 Arc::clone(&self.everybody),
                 text,
             );
         }
         let at = usize::try_from(self.sender + turn / 2).unwrap_or(0) % self.receivers.len();
         let to = self.receivers.get(at).copied().expect("counted round");
-        (Receiver::User(to), Arc::from([self.own, to]), text)
+        (MessageTarget::User(to), Arc::from([self.own, to]), text)
     }
 }
 
 /// Waits for the next send; `false` when the load has ended.
-async fn next_turn(pace: &mut Interval, shared: &Shared) -> bool {
+async fn next_send(pace: &mut Interval, shared: &LoadState) -> bool {
     let mut open = shared.open.subscribe();
     let turn = async {
         pace.tick().await;
@@ -91,18 +91,18 @@ fn pace() -> Interval {
     pace
 }
 
-pub(super) async fn by_client(client: Client, plan: Plan, shared: Arc<Shared>) {
+pub(super) async fn by_client(client: Client, plan: SenderPlan, shared: Arc<LoadState>) {
     let mut pace = pace();
     for turn in 0.. {
-        if !next_turn(&mut pace, &shared).await {
+        if !next_send(&mut pace, &shared).await {
             return;
         }
-        let (to, readers, text) = plan.turn(turn);
+        let (to, readers, text) = plan.nth_send(turn);
         let begun = shared.begins(plan.sender, &text, &readers);
-        let draft = Draft::new(to, Content::Text(text.clone()));
+        let draft = MessageDraft::new(to, MessageContent::Text(text.clone()));
         match client.send_draft(draft).await {
             Ok(sent) => {
-                let sent = Sent {
+                let sent = SendAnswer {
                     message_id: sent.message_id.to_vec(),
                     repeated: sent.repeated,
                 };
@@ -117,14 +117,14 @@ pub(super) async fn by_client(client: Client, plan: Plan, shared: Arc<Shared>) {
     }
 }
 
-pub(super) async fn by_grpc(caller: Caller, plan: Plan, shared: Arc<Shared>) {
+pub(super) async fn by_grpc(caller: GrpcSender, plan: SenderPlan, shared: Arc<LoadState>) {
     let mut pace = pace();
     let mut node = usize::try_from(plan.sender).unwrap_or(0);
     for turn in 0.. {
-        if !next_turn(&mut pace, &shared).await {
+        if !next_send(&mut pace, &shared).await {
             return;
         }
-        let (to, readers, text) = plan.turn(turn);
+        let (to, readers, text) = plan.nth_send(turn);
         let begun = shared.begins(plan.sender, &text, &readers);
         let request = request(to, &text, format!("{}-{turn}", plan.sender));
         loop {
@@ -135,7 +135,7 @@ pub(super) async fn by_grpc(caller: Caller, plan: Plan, shared: Arc<Shared>) {
             shared.log().attempts.push((ended, took));
             match answer {
                 Ok(sent) => {
-                    let sent = Sent {
+                    let sent = SendAnswer {
                         message_id: sent.message_id.to_vec(),
                         repeated: sent.repeated,
                     };

@@ -5,22 +5,22 @@
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use gimlet_client::{Client, Credentials, Endpoint};
+use gimlet_client::{Client, DeviceCredentials, ServerEndpoint};
 use gimlet_proto::pb;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::ear::Ear;
-use super::flow::{Plan, by_client, by_grpc};
-use super::log::Log;
-use super::row::Row;
-use super::sender::Caller;
-use super::shared::Shared;
+use super::fault_row::FaultRow;
+use super::first_node_proxy::FirstNodeProxy;
+use super::flow::{SenderPlan, by_client, by_grpc};
+use super::grpc_sender::GrpcSender;
+use super::load_state::LoadState;
+use super::log::LoadLog;
+use super::watched_connection::WatchedConnection;
 use super::watcher;
-use super::way::Way;
-use crate::cluster::Cluster;
-use crate::ledger::{Ledger, Verdict};
-use crate::raw::Raw;
+use crate::cluster::NodeCluster;
+use crate::ledger::{LedgerVerdict, RunLedger};
+use crate::raw::RawClient;
 
 /// Number of senders, and of receivers.
 const EACH: u64 = 4;
@@ -29,33 +29,33 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A user of the load.
 #[derive(Debug)]
-struct Person {
+struct LoadUser {
     number: String,
-    who: Credentials,
+    who: DeviceCredentials,
     /// Device with which the ledger's reader reads this inbox.
-    judge: Credentials,
+    judge: DeviceCredentials,
 }
 
 /// A running load.
 #[derive(Debug)]
-pub struct Load {
-    people: Vec<Person>,
+pub struct FaultLoad {
+    people: Vec<LoadUser>,
     watches: Vec<usize>,
     clients: Vec<Client>,
-    shared: Arc<Shared>,
+    shared: Arc<LoadState>,
     senders: JoinSet<()>,
     watchers: JoinSet<()>,
-    ways: Vec<Way>,
+    ways: Vec<FirstNodeProxy>,
 }
 
-impl Load {
+impl FaultLoad {
     /// Signs up all users and begins; returns when every sender was answered and every live client
     /// was shown a message.
-    pub async fn begin(cluster: &Cluster) -> Self {
+    pub async fn begin(cluster: &NodeCluster) -> Self {
         let mut people = Vec::new();
         for _ in 0..EACH * 2 {
             let number = format!("1{:010}", rand::random_range(0..10_000_000_000_u64));
-            people.push(Person {
+            people.push(LoadUser {
                 who: cluster.sign_in(&number).await,
                 judge: cluster.sign_in(&number).await,
                 number,
@@ -77,9 +77,9 @@ impl Load {
         for at in 0..tcp.len() {
             let mut nodes = tcp.clone();
             nodes.rotate_left(at);
-            ways.push(Way::to(nodes).await);
+            ways.push(FirstNodeProxy::to(nodes).await);
         }
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(LoadState::new());
         let mut load = Self {
             people,
             watches: Vec::new(),
@@ -105,7 +105,7 @@ impl Load {
         for sender in 0..EACH {
             let at = usize::try_from(sender).expect("small");
             let person = load.people.get(at).expect("eight users");
-            let plan = Plan {
+            let plan = SenderPlan {
                 sender,
                 own: person.who.user_id,
                 group,
@@ -116,7 +116,7 @@ impl Load {
             if let Some(client) = load.clients.get(at).filter(|_| by_library(&at)) {
                 load.senders.spawn(by_client(client.clone(), plan, shared));
             } else {
-                let caller = Caller::new(&grpc, &person.who);
+                let caller = GrpcSender::new(&grpc, &person.who);
                 load.senders.spawn(by_grpc(caller, plan, shared));
             }
         }
@@ -128,7 +128,7 @@ impl Load {
     async fn watches(&mut self, at: usize) {
         let way = self.ways.get(at % self.ways.len()).expect("counted round");
         let who = &self.people.get(at).expect("a user of the load").who;
-        let endpoint = Endpoint::Tcp(way.address.to_string());
+        let endpoint = ServerEndpoint::Tcp(way.address.to_string());
         let (client, events) = watcher::connect(who, endpoint).await;
         let watch = self.shared.ledger().watches(who.user_id, who.device_id, 0);
         let watching = watcher::watch(events, watch, Arc::clone(&self.shared));
@@ -141,19 +141,19 @@ impl Load {
     /// above this seq.
     pub fn listens(
         &mut self,
-        raw: Raw,
-        who: &Credentials,
+        raw: RawClient,
+        who: &DeviceCredentials,
         from: i64,
         entries: &[pb::Message],
-    ) -> Ear {
+    ) -> WatchedConnection {
         let watch = self
             .shared
             .ledger()
             .watches(who.user_id, who.device_id, from);
-        let ear = Ear::new(watch);
+        let ear = WatchedConnection::new(watch);
         let now = Instant::now();
         for entry in entries {
-            ear.hears(entry, now, &self.shared);
+            ear.record(entry, now, &self.shared);
         }
         let listening = ear.clone().listen(raw, Arc::clone(&self.shared));
         self.watchers.spawn(listening);
@@ -165,7 +165,7 @@ impl Load {
         &self,
         what: &str,
         patience: Duration,
-        met: impl Fn(&Shared) -> bool + Send + Sync,
+        met: impl Fn(&LoadState) -> bool + Send + Sync,
     ) {
         let mut news = self.shared.news.subscribe();
         let wait = async {
@@ -186,7 +186,7 @@ impl Load {
     /// Waits until every sender was answered after this instant, and every live client was shown a
     /// message that was sent after it; returns the time that this took.
     pub async fn is_served(&self, since: Instant) -> Duration {
-        let when = |log: &Log| {
+        let when = |log: &LoadLog| {
             let mut last = since;
             for sender in 0..EACH {
                 last = last.max(log.answered_after(sender, since)?);
@@ -196,7 +196,7 @@ impl Load {
             }
             Some(last)
         };
-        let served = |shared: &Shared| when(&shared.log()).is_some();
+        let served = |shared: &LoadState| when(&shared.log()).is_some();
         self.until("served again", PATIENCE, served).await;
         let last = when(&self.shared.log()).expect("the condition was met, and the log only grows");
         last.duration_since(since)
@@ -205,7 +205,7 @@ impl Load {
     /// Waits for this many more answers.
     pub async fn flows(&self, more: usize) {
         let before = self.shared.log().answers.len();
-        let enough = |shared: &Shared| shared.log().answers.len() >= before + more;
+        let enough = |shared: &LoadState| shared.log().answers.len() >= before + more;
         self.until("more answers", PATIENCE, enough).await;
     }
 
@@ -235,8 +235,8 @@ impl Load {
     }
 
     /// Waits until this connection was shown a message that was sent after an instant.
-    pub async fn is_heard(&self, ear: &Ear, since: Instant) {
-        let heard = |shared: &Shared| shared.log().shown_after(ear.watch(), since).is_some();
+    pub async fn wait_until_shown(&self, ear: &WatchedConnection, since: Instant) {
+        let heard = |shared: &LoadState| shared.log().shown_after(ear.watch(), since).is_some();
         self.until("a message on the watched connection", PATIENCE, heard)
             .await;
     }
@@ -269,7 +269,7 @@ impl Load {
     }
 
     /// Returns the ledger, for further checks of a test.
-    pub fn judge(&self) -> MutexGuard<'_, Ledger> {
+    pub fn judge(&self) -> MutexGuard<'_, RunLedger> {
         self.shared.ledger()
     }
 
@@ -284,21 +284,21 @@ impl Load {
 
     /// Returns a sender that is not live: its own sends are not pushed to any client of its own.
     #[must_use]
-    pub fn writer(&self) -> &Credentials {
+    pub fn writer(&self) -> &DeviceCredentials {
         let person = self.people.get(2).expect("a user of the load");
         &person.who
     }
 
     /// Returns both senders that are not live.
     #[must_use]
-    pub fn writers(&self) -> Vec<&Credentials> {
+    pub fn writers(&self) -> Vec<&DeviceCredentials> {
         let both = self.people.iter().skip(2).take(2);
         both.map(|person| &person.who).collect()
     }
 
     /// Returns the admin of the groups: a live sender.
     #[must_use]
-    pub fn admin(&self) -> &Credentials {
+    pub fn admin(&self) -> &DeviceCredentials {
         &self.people.first().expect("a user of the load").who
     }
 
@@ -311,20 +311,20 @@ impl Load {
     }
 
     /// Reads the new entries of every inbox, by SYNC at this connect node.
-    pub async fn reads(&self, cluster: &Cluster, connect: usize) {
+    pub async fn reads(&self, cluster: &NodeCluster, connect: usize) {
         for user in self.users() {
             self.reads_one(cluster, connect, user).await;
         }
     }
 
     /// Reads the new entries of one inbox.
-    pub async fn reads_one(&self, cluster: &Cluster, connect: usize, user: i64) {
+    pub async fn reads_one(&self, cluster: &NodeCluster, connect: usize, user: i64) {
         let node = cluster.connect.get(connect).expect("a node");
-        let his = |person: &&Person| person.judge.user_id == user;
+        let his = |person: &&LoadUser| person.judge.user_id == user;
         let person = self.people.iter().find(his).expect("a user of the load");
         let seen = self.shared.ledger().seen(user);
         let read = async {
-            let mut raw = Raw::sign_in(node.ports().tcp, &person.judge).await?;
+            let mut raw = RawClient::sign_in(node.ports().tcp, &person.judge).await?;
             raw.sync(seen).await
         };
         let entries = read.await;
@@ -336,7 +336,7 @@ impl Load {
     /// Waits until every live client was shown everything that was read of its inbox; returns the
     /// instant of the last one.
     pub async fn is_complete(&self, patience: Duration) -> Instant {
-        let complete = |shared: &Shared| shared.ledger().unshown() == 0;
+        let complete = |shared: &LoadState| shared.ledger().unshown() == 0;
         self.until("every live client complete", patience, complete)
             .await;
         let log = self.shared.log();
@@ -346,7 +346,7 @@ impl Load {
 
     /// Ends the load and checks it: all sends are answered, all inboxes are read, all live clients
     /// are complete.
-    pub async fn ends(mut self, cluster: &Cluster) -> Verdict {
+    pub async fn ends(mut self, cluster: &NodeCluster) -> LedgerVerdict {
         // The order matters: senders finish first, so that the inboxes are read after the last
         // answer, and only what was read then can be demanded from the live clients.
         self.shared.stop.cancel();
@@ -367,9 +367,15 @@ impl Load {
     }
 
     /// Ends the load and returns its row of the report.
-    pub async fn row(self, cluster: &Cluster, fault: &str, recovery: Duration, note: &str) -> Row {
+    pub async fn row(
+        self,
+        cluster: &NodeCluster,
+        fault: &str,
+        recovery: Duration,
+        note: &str,
+    ) -> FaultRow {
         let refused = self.refused();
-        Row {
+        FaultRow {
             verdict: self.ends(cluster).await,
             fault: fault.to_owned(),
             refused,

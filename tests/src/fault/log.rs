@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// An answered send.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Answer {
+pub(super) struct AnsweredSend {
     pub(super) sender: u64,
     pub(super) begun: Instant,
     pub(super) at: Instant,
@@ -15,7 +15,7 @@ pub(super) struct Answer {
 
 /// A message that was shown to a live client.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Showing {
+pub(super) struct ShownMessage {
     pub(super) watch: usize,
     /// Start of its send.
     pub(super) begun: Instant,
@@ -24,9 +24,9 @@ pub(super) struct Showing {
 
 /// Events of a run, in order.
 #[derive(Debug, Default)]
-pub(super) struct Log {
-    pub(super) answers: Vec<Answer>,
-    pub(super) shown: Vec<Showing>,
+pub(super) struct LoadLog {
+    pub(super) answers: Vec<AnsweredSend>,
+    pub(super) shown: Vec<ShownMessage>,
     /// Start of the send of each text.
     pub(super) begun: HashMap<String, Instant>,
     /// Number of refused attempts by code.
@@ -41,7 +41,7 @@ pub(super) struct Log {
     pub(super) unexpected: Vec<String>,
 }
 
-impl Log {
+impl LoadLog {
     pub(super) fn refused(&self, code: i32) -> u64 {
         self.refused.get(&code).copied().unwrap_or(0)
     }

@@ -8,34 +8,34 @@
     reason = "a failed expectation panics: this is code for tests"
 )]
 
-mod backend;
+mod commit_answer_dropper;
 mod database;
-mod ear;
+mod fault_row;
+mod first_node_proxy;
 mod flow;
-mod lead;
+mod grpc_sender;
 mod load;
+mod load_state;
 mod log;
-mod pair;
-mod redises;
-mod row;
-mod sender;
-mod shared;
-mod swallow;
+mod mariadb_pair;
+mod private_backend;
+mod redis_group;
+mod switchable_proxy;
+mod watched_connection;
 mod watcher;
-mod way;
 
-pub use backend::Backend;
-pub use database::{Database, Sql};
-pub use ear::Ear;
+pub use commit_answer_dropper::CommitAnswerDropper;
+pub use database::{SqlConnection, TempDatabase};
+pub use fault_row::{FaultRow, table};
+pub use first_node_proxy::FirstNodeProxy;
 pub use flow::{request, text_bytes};
-pub use lead::Lead;
-pub use load::Load;
-pub use pair::Pair;
-pub use redises::Redises;
-pub use row::{Row, table};
-pub use sender::Caller;
-pub use swallow::Swallow;
-pub use way::Way;
+pub use grpc_sender::GrpcSender;
+pub use load::FaultLoad;
+pub use mariadb_pair::MariaDbPair;
+pub use private_backend::PrivateBackend;
+pub use redis_group::RedisGroup;
+pub use switchable_proxy::SwitchableProxy;
+pub use watched_connection::WatchedConnection;
 
 use crate::cluster::variable;
 

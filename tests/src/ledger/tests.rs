@@ -18,8 +18,8 @@ fn entry(seq: i64, id: u8, content: &'static [u8], device: i64) -> pb::Message {
 }
 
 /// Returns a ledger with users 7 and 8: device 70 sent "a" and "b" to both, and both were answered.
-fn ledger() -> Ledger {
-    let mut ledger = Ledger::default();
+fn ledger() -> RunLedger {
+    let mut ledger = RunLedger::default();
     for (id, content) in [(1, b"a"), (2, b"b")] {
         ledger.means(70, content, Arc::from([7, 8]));
         ledger.answered(&[id], content, &[7, 8]);
@@ -33,7 +33,7 @@ fn whole() -> Vec<pb::Message> {
 
 /// Returns the verdict after a client of device 80, which belongs to user 8, was shown these
 /// entries.
-fn saw(seen: &[(i64, &[u8])]) -> Verdict {
+fn saw(seen: &[(i64, &[u8])]) -> LedgerVerdict {
     let mut ledger = ledger();
     ledger.read(7, &whole());
     ledger.read(8, &whole());
@@ -44,7 +44,7 @@ fn saw(seen: &[(i64, &[u8])]) -> Verdict {
     ledger.verdict()
 }
 
-const CLEAN: Verdict = Verdict {
+const CLEAN: LedgerVerdict = LedgerVerdict {
     answered: 2,
     entries: 6,
     lost: 0,

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gimlet_client::{
-    Api, Client, Credentials, Error, Event, Events, Inbound, MemoryCursor, Options, Push, Sent,
+    ApiClient, Client, ClientError, ClientEvent, ClientOptions, DeviceCredentials, EventStream,
+    MemoryCursor, ReceivedMessage, SendReceipt, SystemPush,
 };
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::said::{Receiving, Words};
-use super::{World, soon};
+use super::expectations::{ExpectedReception, UnaddressedText};
+use super::{ScenarioFixture, soon};
 
 /// Range of the delays before a reconnect: short, because no other client waits for the server.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
@@ -19,27 +20,27 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from
 #[derive(Debug)]
 pub struct Device {
     /// User, device and token.
-    pub who: Credentials,
+    pub who: DeviceCredentials,
     name: String,
-    world: World,
+    fixture: ScenarioFixture,
     cursor: Arc<MemoryCursor>,
     client: Mutex<Option<Client>>,
-    line: AsyncMutex<Line>,
+    line: AsyncMutex<InboundEvents>,
 }
 
 /// Received events. Waits for one kind of event skip the other kinds; each kind keeps its order.
 #[derive(Debug, Default)]
-struct Line {
-    events: Option<Events>,
-    waiting: VecDeque<Event>,
+struct InboundEvents {
+    events: Option<EventStream>,
+    waiting: VecDeque<ClientEvent>,
 }
 
 impl Device {
-    pub(crate) fn new(world: &World, name: &str, who: Credentials) -> Self {
+    pub(crate) fn new(world: &ScenarioFixture, name: &str, who: DeviceCredentials) -> Self {
         Self {
             who,
             name: name.to_owned(),
-            world: world.clone(),
+            fixture: world.clone(),
             cursor: Arc::default(),
             client: Mutex::new(None),
             line: AsyncMutex::default(),
@@ -58,8 +59,8 @@ impl Device {
     }
 
     /// Connects with changed options.
-    pub async fn switches_on_with(&self, change: impl FnOnce(&mut Options)) {
-        let mut options = Options::new(self.world.endpoint(), self.who.clone());
+    pub async fn switches_on_with(&self, change: impl FnOnce(&mut ClientOptions)) {
+        let mut options = ClientOptions::new(self.fixture.endpoint(), self.who.clone());
         let cursor: Arc<MemoryCursor> = Arc::clone(&self.cursor);
         options.cursor = Some(cursor);
         (options.backoff_base, options.backoff_cap) = BACKOFF;
@@ -77,7 +78,7 @@ impl Device {
         if let Some(client) = self.keep(None) {
             client.close().await;
         }
-        *self.line.lock().await = Line::default();
+        *self.line.lock().await = InboundEvents::default();
     }
 
     fn keep(&self, client: Option<Client>) -> Option<Client> {
@@ -98,14 +99,14 @@ impl Device {
 
     /// Returns the gRPC services, signed in as this device.
     #[must_use]
-    pub fn api(&self) -> Api {
-        self.world.api().signed_in(self.who.clone())
+    pub fn api(&self) -> ApiClient {
+        self.fixture.api().signed_in(self.who.clone())
     }
 
     /// Returns the fixture that the device belongs to.
     #[must_use]
-    pub const fn world(&self) -> &World {
-        &self.world
+    pub const fn fixture(&self) -> &ScenarioFixture {
+        &self.fixture
     }
 
     /// Returns the device's name in messages.
@@ -114,93 +115,100 @@ impl Device {
         &self.name
     }
 
-    /// Begins a send, which [`to`](Words::to) completes with the receiver.
+    /// Begins a send, which [`to`](UnaddressedText::to) completes with the receiver.
     #[must_use]
-    pub fn sends(&self, text: impl Into<String>) -> Words<'_> {
-        Words::new(self, text.into())
+    pub fn sends(&self, text: impl Into<String>) -> UnaddressedText<'_> {
+        UnaddressedText::new(self, text.into())
     }
 
     /// Expects this text as the next entry of the inbox.
     #[must_use]
-    pub fn receives(&self, text: impl Into<String>) -> Receiving<'_> {
-        Receiving::new(self, text.into())
+    pub fn receives(&self, text: impl Into<String>) -> ExpectedReception<'_> {
+        ExpectedReception::new(self, text.into())
     }
 
     /// Waits for the next entry of the inbox and returns it with its seq.
-    pub async fn next_entry(&self) -> Event {
-        let entry = |event: &Event| matches!(event, Event::Message(_) | Event::Push(..));
+    pub async fn next_entry(&self) -> ClientEvent {
+        let entry =
+            |event: &ClientEvent| matches!(event, ClientEvent::Message(_) | ClientEvent::Push(..));
         self.next("an entry of the inbox", entry).await
     }
 
     /// Waits for the next entry, which must be a system push.
-    pub async fn receives_push(&self) -> (Inbound, Push) {
+    pub async fn receives_push(&self) -> (ReceivedMessage, SystemPush) {
         match self.next_entry().await {
-            Event::Push(inbound, push) => (inbound, push),
+            ClientEvent::Push(inbound, push) => (inbound, push),
             other => panic!("{} should get a push, and got {other:?}", self.name),
         }
     }
 
     /// Waits for the next message that is not stored.
-    pub async fn receives_live(&self) -> Inbound {
+    pub async fn receives_live(&self) -> ReceivedMessage {
         match self
-            .next("a live message", |e| matches!(e, Event::Live(_)))
+            .next("a live message", |e| matches!(e, ClientEvent::Live(_)))
             .await
         {
-            Event::Live(inbound) => inbound,
+            ClientEvent::Live(inbound) => inbound,
             other => panic!("expected a live message, got {other:?}"),
         }
     }
 
     /// Waits for the next message of its room.
-    pub async fn hears(&self) -> Inbound {
+    pub async fn receives_room_message(&self) -> ReceivedMessage {
         match self
-            .next("a room message", |e| matches!(e, Event::Room(_)))
+            .next("a room message", |e| matches!(e, ClientEvent::Room(_)))
             .await
         {
-            Event::Room(inbound) => inbound,
+            ClientEvent::Room(inbound) => inbound,
             other => panic!("expected a room message, got {other:?}"),
         }
     }
 
     /// Waits for the next broadcast.
-    pub async fn hears_all(&self) -> Inbound {
+    pub async fn receives_broadcast(&self) -> ReceivedMessage {
         match self
-            .next("a broadcast", |e| matches!(e, Event::Broadcast(_)))
+            .next("a broadcast", |e| matches!(e, ClientEvent::Broadcast(_)))
             .await
         {
-            Event::Broadcast(inbound) => inbound,
+            ClientEvent::Broadcast(inbound) => inbound,
             other => panic!("expected a broadcast, got {other:?}"),
         }
     }
 
     /// Waits until the device has received everything.
     pub async fn is_up_to_date(&self) {
-        self.next("up to date", |e| matches!(e, Event::CaughtUp { .. }))
+        self.next("up to date", |e| matches!(e, ClientEvent::CaughtUp { .. }))
             .await;
     }
 
     /// Waits for a disconnection and returns its reason.
-    pub async fn is_cut_off(&self) -> String {
-        let lost = |event: &Event| matches!(event, Event::Disconnected { .. });
+    pub async fn is_disconnected(&self) -> String {
+        let lost = |event: &ClientEvent| matches!(event, ClientEvent::Disconnected { .. });
         match self.next("a disconnection", lost).await {
-            Event::Disconnected { reason, .. } => reason,
+            ClientEvent::Disconnected { reason, .. } => reason,
             other => panic!("expected a disconnection, got {other:?}"),
         }
     }
 
     /// Waits for the event that ends the session: superseded, signed out or turned away.
-    pub async fn is_told_the_end(&self) -> Event {
-        let end = |event: &Event| {
+    pub async fn receives_session_end(&self) -> ClientEvent {
+        let end = |event: &ClientEvent| {
             matches!(
                 event,
-                Event::Superseded | Event::SignedOut { .. } | Event::TurnedAway { .. }
+                ClientEvent::Superseded
+                    | ClientEvent::SignedOut { .. }
+                    | ClientEvent::TurnedAway { .. }
             )
         };
         self.next("the end", end).await
     }
 
     /// Waits for the first event of a kind; the others are kept for later waits.
-    async fn next(&self, what: &str, is_it: impl Fn(&Event) -> bool + Send + Sync) -> Event {
+    async fn next(
+        &self,
+        what: &str,
+        is_it: impl Fn(&ClientEvent) -> bool + Send + Sync,
+    ) -> ClientEvent {
         let what = format!("{}: {what}", self.name);
         soon(&what, async {
             let mut line = self.line.lock().await;
@@ -222,7 +230,10 @@ impl Device {
         .await
     }
 
-    pub(crate) async fn send_draft(&self, draft: gimlet_client::Draft) -> Result<Sent, Error> {
+    pub(crate) async fn send_draft(
+        &self,
+        draft: gimlet_client::MessageDraft,
+    ) -> Result<SendReceipt, ClientError> {
         self.client().send_draft(draft).await
     }
 }

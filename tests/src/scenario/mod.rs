@@ -10,16 +10,16 @@
     reason = "a failed expectation panics: this is code for tests"
 )]
 
-mod bare;
-mod calls;
-mod cell;
+mod bare_connection;
 mod device;
+mod expectations;
+mod fixture;
 mod group;
-mod house;
+mod grpc_services;
+mod matrix_cell;
 mod person;
 mod relay;
-mod said;
-mod world;
+mod servers;
 
 use std::fmt;
 use std::future::Future;
@@ -27,15 +27,15 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-pub use bare::{Bare, packet};
-pub use calls::Calls;
-pub use cell::{Cell, Store, Wire};
+pub use bare_connection::{BareConnection, packet};
 pub use device::Device;
+pub use expectations::{ExpectedReception, MessageReceiver, PendingSend, UnaddressedText};
+pub use fixture::ScenarioFixture;
 pub use group::Group;
-pub use person::Person;
-pub use relay::Relay;
-pub use said::{Addressee, Receiving, Sending, Words};
-pub use world::World;
+pub use grpc_services::GrpcServices;
+pub use matrix_cell::{MatrixCell, ScenarioStore, ScenarioWire};
+pub use person::ScenarioUser;
+pub use relay::TcpRelay;
 
 /// Longest wait for anything that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(15);

@@ -1,15 +1,15 @@
 //! A user with a phone, and possibly more devices.
 
-use gimlet_client::{Credentials, Receiver};
+use gimlet_client::{DeviceCredentials, MessageTarget};
 
-use super::{Addressee, Device, World};
+use super::{Device, MessageReceiver, ScenarioFixture};
 
 /// Sign-in code that a server on loopback accepts.
 const CODE: &str = "000000";
 
 /// A user of a scenario.
 #[derive(Debug)]
-pub struct Person {
+pub struct ScenarioUser {
     /// The user's id.
     pub id: i64,
     /// The user's name.
@@ -17,11 +17,11 @@ pub struct Person {
     /// The first device.
     pub phone: Device,
     number: String,
-    world: World,
+    fixture: ScenarioFixture,
 }
 
-impl Person {
-    pub(crate) async fn new(world: &World, name: &str, number: String) -> Self {
+impl ScenarioUser {
+    pub(crate) async fn new(world: &ScenarioFixture, name: &str, number: String) -> Self {
         let who = sign_up(world, &number).await;
         let phone = Device::new(world, &format!("{name}'s phone"), who.clone());
         let change = gimlet_client::pb::UpdateUserReq {
@@ -35,7 +35,7 @@ impl Person {
             name: name.to_owned(),
             phone,
             number,
-            world: world.clone(),
+            fixture: world.clone(),
         }
     }
 
@@ -48,42 +48,42 @@ impl Person {
 
     /// Creates one more device of this user, without connecting it.
     pub async fn absent_device(&self, kind: &str) -> Device {
-        let who = sign_up(&self.world, &self.number).await;
-        Device::new(&self.world, &format!("{}'s {kind}", self.name), who)
+        let who = sign_up(&self.fixture, &self.number).await;
+        Device::new(&self.fixture, &format!("{}'s {kind}", self.name), who)
     }
 
     /// Signs this user in on a device that another user has used before.
     pub async fn takes(&self, device: &Device) -> Device {
         let id = device.who.device_id;
         // Signing in on an existing device requires its current token.
-        let api = self.world.api().signed_in(device.who.clone());
+        let api = self.fixture.api().signed_in(device.who.clone());
         let signed_in = api.sign_in(&self.number, CODE, id).await;
         let signed_in = signed_in.unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        let who = Credentials {
+        let who = DeviceCredentials {
             user_id: signed_in.user_id,
             device_id: id,
             token: signed_in.token,
         };
-        let taken = Device::new(&self.world, &format!("{}'s now", self.name), who);
+        let taken = Device::new(&self.fixture, &format!("{}'s now", self.name), who);
         taken.comes_back().await;
         taken
     }
 }
 
-impl Addressee for Person {
-    fn receiver(&self) -> Receiver {
-        Receiver::User(self.id)
+impl MessageReceiver for ScenarioUser {
+    fn receiver(&self) -> MessageTarget {
+        MessageTarget::User(self.id)
     }
 }
 
 /// Registers a new device and signs in the user of this number on it.
-async fn sign_up(world: &World, number: &str) -> Credentials {
+async fn sign_up(world: &ScenarioFixture, number: &str) -> DeviceCredentials {
     let api = world.api();
     let device_id = api.register_device("test").await;
     let device_id = device_id.unwrap_or_else(|error| panic!("no device: {error}"));
     let signed_in = api.sign_in(number, CODE, device_id).await;
     let signed_in = signed_in.unwrap_or_else(|error| panic!("no sign-in: {error}"));
-    Credentials {
+    DeviceCredentials {
         user_id: signed_in.user_id,
         device_id,
         token: signed_in.token,

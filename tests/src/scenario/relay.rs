@@ -10,18 +10,18 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-type Plug = (Arc<[SocketAddr]>, u64);
+type RelayTargets = (Arc<[SocketAddr]>, u64);
 
 /// A TCP relay on a free port of loopback. Dropping it cuts every connection.
 #[derive(Debug)]
-pub struct Relay {
+pub struct TcpRelay {
     addr: SocketAddr,
     /// Target servers, used round-robin, and the number of cuts so far.
-    plug: watch::Sender<Plug>,
+    plug: watch::Sender<RelayTargets>,
     _stop: DropGuard,
 }
 
-impl Relay {
+impl TcpRelay {
     /// Starts a relay without a target.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -66,12 +66,12 @@ impl Relay {
     }
 
     /// Cuts every connection; new ones use the same targets.
-    pub fn cut(&self) {
+    pub fn cut_connections(&self) {
         self.plug.send_modify(|(_, cuts)| *cuts += 1);
     }
 }
 
-async fn join(mut client: TcpStream, mut plugged: watch::Receiver<Plug>, turn: usize) {
+async fn join(mut client: TcpStream, mut plugged: watch::Receiver<RelayTargets>, turn: usize) {
     let targets = Arc::clone(&plugged.borrow_and_update().0);
     let Some(target) = targets.get(turn % targets.len().max(1)) else {
         return;

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use gimlet_client::Credentials;
-use gimlet_tests::cluster::Cluster;
-use gimlet_tests::fault::{Ear, Load, Row};
-use gimlet_tests::raw::Raw;
+use gimlet_client::DeviceCredentials;
+use gimlet_tests::cluster::NodeCluster;
+use gimlet_tests::fault::{FaultLoad, FaultRow, WatchedConnection};
+use gimlet_tests::raw::RawClient;
 use tokio::time::Instant;
 
-use crate::stage::{APART, Stage, by_run, lasting, outage};
+use crate::fault_stage::{APART, FaultStage, by_run, lasting, outage};
 
 /// Number of answers awaited before and after a fault.
 const BETWEEN: usize = 40;
@@ -19,48 +19,52 @@ pub(crate) const SUPERSEDED: i32 = 4300;
 /// Connects this device to a connect node, live from this seq on; fails if the connection was
 /// superseded first.
 async fn live(
-    cluster: &Cluster,
+    cluster: &NodeCluster,
     connect: usize,
-    who: &Credentials,
+    who: &DeviceCredentials,
     from: i64,
-) -> std::io::Result<(Raw, Vec<gimlet_client::pb::Message>)> {
-    let mut raw = Raw::sign_in(cluster.connect[connect].ports().tcp, who).await?;
+) -> std::io::Result<(RawClient, Vec<gimlet_client::pb::Message>)> {
+    let mut raw = RawClient::sign_in(cluster.connect[connect].ports().tcp, who).await?;
     let entries = raw.sync(from).await?;
     Ok((raw, entries))
 }
 
 /// Does the same and lets the ledger watch the connection.
-pub(crate) async fn heard(
-    cluster: &Cluster,
-    load: &mut Load,
+pub(crate) async fn connect_watched(
+    cluster: &NodeCluster,
+    load: &mut FaultLoad,
     connect: usize,
-    who: &Credentials,
-) -> std::io::Result<Ear> {
+    who: &DeviceCredentials,
+) -> std::io::Result<WatchedConnection> {
     let from = load.judge().seen(who.user_id);
     let (raw, entries) = live(cluster, connect, who, from).await?;
     Ok(load.listens(raw, who, from, &entries))
 }
 
 pub(crate) async fn a_connect_node_freezes_while_its_devices_sign_in_elsewhere(
-    stage: Stage,
-) -> Row {
-    let mut place = stage.place(APART).await;
+    stage: FaultStage,
+) -> FaultRow {
+    let mut place = stage.start_cluster(APART).await;
     let cluster = &mut place.cluster;
-    let mut load = Load::begin(cluster).await;
+    let mut load = FaultLoad::begin(cluster).await;
     load.flows(BETWEEN).await;
     load.pauses().await;
     load.reads(cluster, 0).await;
     let mut devices = Vec::new();
     for at in 0..12 {
         let device = cluster.sign_in(load.number(at % 4)).await;
-        let old = heard(cluster, &mut load, 1, &device).await.unwrap();
+        let old = connect_watched(cluster, &mut load, 1, &device)
+            .await
+            .unwrap();
         devices.push((device, old));
     }
     cluster.connect[1].freeze().unwrap();
     let mut slowest = Duration::ZERO;
     for (device, old) in &devices {
         let start = Instant::now();
-        heard(cluster, &mut load, 0, device).await.unwrap();
+        connect_watched(cluster, &mut load, 0, device)
+            .await
+            .unwrap();
         slowest = slowest.max(start.elapsed());
         // Fenced only after the newer sign-in was answered: until then a message may still reach
         // either connection.
@@ -91,23 +95,27 @@ pub(crate) async fn a_connect_node_freezes_while_its_devices_sign_in_elsewhere(
     load.row(cluster, &fault, served, &note).await
 }
 
-pub(crate) async fn a_device_signs_in_on_three_nodes_again_and_again(stage: Stage) -> Row {
-    let place = stage.place([3, 2, 1]).await;
+pub(crate) async fn a_device_signs_in_on_three_nodes_again_and_again(
+    stage: FaultStage,
+) -> FaultRow {
+    let place = stage.start_cluster([3, 2, 1]).await;
     let cluster = &place.cluster;
-    let mut load = Load::begin(cluster).await;
+    let mut load = FaultLoad::begin(cluster).await;
     let device = cluster.sign_in(load.number(0)).await;
     let waves = by_run(334, 34);
-    let mut survivor: Option<Ear> = None;
+    let mut survivor: Option<WatchedConnection> = None;
     let (mut signed_in, mut slowest) = (0, Duration::ZERO);
     for wave in 0..waves {
         load.reads_one(cluster, wave % 3, device.user_id).await;
-        let mut ears: Vec<Ear> = survivor.into_iter().collect();
+        let mut ears: Vec<WatchedConnection> = survivor.into_iter().collect();
         if wave % 2 == 0 {
             // The sign-ins follow each other: the last one is the newest.
             for turn in 0..3 {
                 let connect = (wave + turn) % 3;
-                let ear = heard(cluster, &mut load, connect, &device).await.unwrap();
-                ears.iter().for_each(Ear::is_fenced);
+                let ear = connect_watched(cluster, &mut load, connect, &device)
+                    .await
+                    .unwrap();
+                ears.iter().for_each(WatchedConnection::is_fenced);
                 ears.push(ear);
             }
             signed_in += 3;
@@ -123,18 +131,20 @@ pub(crate) async fn a_device_signs_in_on_three_nodes_again_and_again(stage: Stag
                     ears.push(load.listens(raw, &device, from, &entries));
                 }
             }
-            ears.iter().take(before).for_each(Ear::is_fenced);
+            ears.iter()
+                .take(before)
+                .for_each(WatchedConnection::is_fenced);
         }
         let settled = Instant::now();
         let live = the_last_one(&ears, wave % 2 == 0).await;
         slowest = slowest.max(settled.elapsed());
-        load.is_heard(&live, Instant::now()).await;
+        load.wait_until_shown(&live, Instant::now()).await;
         survivor = Some(live);
     }
     let last = survivor.expect("there were waves");
     let since = Instant::now();
     load.flows(BETWEEN).await;
-    load.is_heard(&last, since).await;
+    load.wait_until_shown(&last, since).await;
     assert!(!last.has_ended(), "the newest stays");
     let fault = format!("one device signs in {signed_in} times on three nodes");
     let note = format!(
@@ -146,10 +156,10 @@ pub(crate) async fn a_device_signs_in_on_three_nodes_again_and_again(stage: Stag
 }
 
 /// Waits until all connections but one have ended, each with the close code for a newer connection.
-async fn the_last_one(ears: &[Ear], in_order: bool) -> Ear {
-    let mut open: Vec<Ear> = ears.to_vec();
+async fn the_last_one(ears: &[WatchedConnection], in_order: bool) -> WatchedConnection {
+    let mut open: Vec<WatchedConnection> = ears.to_vec();
     while open.len() > 1 {
-        Ear::one_ends(&open).await;
+        WatchedConnection::one_ends(&open).await;
         for ear in open.iter().filter(|ear| ear.has_ended()) {
             let code = ear.ends().await;
             assert_eq!(

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use gimlet_tests::cluster::Cluster;
-use gimlet_tests::fault::{Database, Load, Pair, Redises, Row};
+use gimlet_tests::cluster::NodeCluster;
+use gimlet_tests::fault::{FaultLoad, FaultRow, MariaDbPair, RedisGroup, TempDatabase};
 use tokio::time::Instant;
 
-use crate::stage::{APART, Stage, by_run, over};
+use crate::fault_stage::{APART, FaultStage, by_run, over};
 
 /// Number of answers awaited before and after a fault.
 const BETWEEN: usize = 40;
@@ -15,14 +15,14 @@ const BETWEEN: usize = 40;
 pub(crate) const PROMISE: Duration = Duration::from_secs(10);
 
 /// Starts two MariaDB servers, and a cluster over the current primary.
-pub(crate) async fn places(stage: &Stage) -> (Pair, Cluster) {
-    let pair = Pair::new(&stage.shared).await;
+pub(crate) async fn start_pair_and_cluster(stage: &FaultStage) -> (MariaDbPair, NodeCluster) {
+    let pair = MariaDbPair::new(&stage.shared).await;
     let cluster = over(&pair.url, &stage.shared.redis, APART).await;
     (pair, cluster)
 }
 
 /// Waits until everything is served again; returns the time since the new primary's appearance.
-async fn served(load: &Load, there: Instant) -> Duration {
+async fn served(load: &FaultLoad, there: Instant) -> Duration {
     let served = load.is_served(there).await;
     assert!(
         served < PROMISE,
@@ -31,9 +31,9 @@ async fn served(load: &Load, there: Instant) -> Duration {
     served
 }
 
-pub(crate) async fn the_primary_is_handed_over_and_back(stage: Stage) -> Row {
-    let (mut pair, cluster) = places(&stage).await;
-    let load = Load::begin(&cluster).await;
+pub(crate) async fn the_primary_is_handed_over_and_back(stage: FaultStage) -> FaultRow {
+    let (mut pair, cluster) = start_pair_and_cluster(&stage).await;
+    let load = FaultLoad::begin(&cluster).await;
     let dropped = load.dropped();
     let rounds = by_run(10, 1);
     let (mut kept, mut cut) = (Duration::ZERO, Duration::ZERO);
@@ -45,7 +45,7 @@ pub(crate) async fn the_primary_is_handed_over_and_back(stage: Stage) -> Row {
         load.flows(BETWEEN).await;
         // The way back cuts all of them, as a load balancer with health checks does.
         let there = pair.hands_over().await;
-        pair.is_cut();
+        pair.cut_connections();
         cut = cut.max(served(&load, there).await);
     }
     assert_eq!(load.dropped(), dropped, "connections of clients stay");
@@ -60,9 +60,9 @@ pub(crate) async fn the_primary_is_handed_over_and_back(stage: Stage) -> Row {
     load.row(&cluster, &fault, kept.max(cut), &note).await
 }
 
-pub(crate) async fn the_primary_is_killed_and_its_replica_promoted(stage: Stage) -> Row {
-    let (mut pair, cluster) = places(&stage).await;
-    let load = Load::begin(&cluster).await;
+pub(crate) async fn the_primary_is_killed_and_its_replica_promoted(stage: FaultStage) -> FaultRow {
+    let (mut pair, cluster) = start_pair_and_cluster(&stage).await;
+    let load = FaultLoad::begin(&cluster).await;
     let dropped = load.dropped();
     load.flows(BETWEEN).await;
     let there = pair.fails_over().await;
@@ -75,10 +75,10 @@ pub(crate) async fn the_primary_is_killed_and_its_replica_promoted(stage: Stage)
 }
 
 /// Kills the master of these servers and measures the recovery.
-async fn redis_fails_over(stage: &Stage, mut redises: Redises, fault: &str) -> Row {
-    let database = Database::new(&stage.shared.mysql).await;
+async fn redis_fails_over(stage: &FaultStage, mut redises: RedisGroup, fault: &str) -> FaultRow {
+    let database = TempDatabase::new(&stage.shared.mysql).await;
     let cluster = over(&database.url, &redises.url, APART).await;
-    let load = Load::begin(&cluster).await;
+    let load = FaultLoad::begin(&cluster).await;
     load.flows(BETWEEN).await;
     let killed = Instant::now();
     let there = redises.fails_over().await;
@@ -96,14 +96,14 @@ async fn redis_fails_over(stage: &Stage, mut redises: Redises, fault: &str) -> R
     load.row(&cluster, fault, served, &note).await
 }
 
-pub(crate) async fn the_master_of_sentinels_is_killed(stage: Stage) -> Row {
-    let redises = Redises::under_sentinels().await;
+pub(crate) async fn the_master_of_sentinels_is_killed(stage: FaultStage) -> FaultRow {
+    let redises = RedisGroup::under_sentinels().await;
     let fault = "kill -9 of the Redis master under three Sentinels";
     redis_fails_over(&stage, redises, fault).await
 }
 
-pub(crate) async fn a_master_of_a_redis_cluster_is_killed(stage: Stage) -> Row {
-    let redises = Redises::cluster().await;
+pub(crate) async fn a_master_of_a_redis_cluster_is_killed(stage: FaultStage) -> FaultRow {
+    let redises = RedisGroup::cluster().await;
     let fault = "kill -9 of one of three masters of a Redis Cluster, its replica promoted";
     redis_fails_over(&stage, redises, fault).await
 }

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gimlet_client::{Api, Receiver, pb};
-use gimlet_tests::cluster::{Cluster, Role};
-use gimlet_tests::fault::{Caller, Load, Row, Sql, request, text_bytes};
+use gimlet_client::{ApiClient, MessageTarget, pb};
+use gimlet_tests::cluster::{NodeCluster, NodeRole};
+use gimlet_tests::fault::{FaultLoad, FaultRow, GrpcSender, SqlConnection, request, text_bytes};
 use sqlx::Row as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{APART, Stage, by_run};
+use crate::fault_stage::{APART, FaultStage, by_run};
 
 /// Members of the large group: five fan-out chunks.
 const MEMBERS: i64 = 5_000;
@@ -25,19 +25,21 @@ const TAKEOVER: Duration = Duration::from_secs(50);
 /// Ledger stream of this file's own sends.
 const STREAM: u64 = 90;
 
-fn grpc(cluster: &Cluster) -> Vec<std::net::SocketAddr> {
+fn grpc(cluster: &NodeCluster) -> Vec<std::net::SocketAddr> {
     cluster.logic.iter().map(|node| node.ports().grpc).collect()
 }
 
-pub(crate) async fn a_logic_node_dies_between_the_parts_of_a_group_send(stage: Stage) -> Row {
-    let mut place = stage.place(APART).await;
-    let mut sql = Sql::connect(&place.database.url).await;
+pub(crate) async fn a_logic_node_dies_between_the_parts_of_a_group_send(
+    stage: FaultStage,
+) -> FaultRow {
+    let mut place = stage.start_cluster(APART).await;
+    let mut sql = SqlConnection::connect(&place.database.url).await;
     let cluster = &mut place.cluster;
-    let load = Load::begin(cluster).await;
+    let load = FaultLoad::begin(cluster).await;
     let live: Vec<i64> = load.users();
     let api = cluster.api(0).signed_in(load.admin().clone());
     let group = api.create_group("crowd", &live[1..]).await.unwrap();
-    let crowd = crowd(&mut sql, group, MEMBERS - 8).await;
+    let crowd = add_accounts(&mut sql, group, MEMBERS - 8).await;
     let readers: Arc<[i64]> = live.iter().chain(&crowd).copied().collect();
     let mut sent = HashMap::new();
     let (mut quiet, mut woken) = (Duration::ZERO, Duration::ZERO);
@@ -47,7 +49,7 @@ pub(crate) async fn a_logic_node_dies_between_the_parts_of_a_group_send(stage: S
         tries += 1;
         assert!(tries <= rounds * 5, "no job was caught between its parts");
         let at = interrupted % 2;
-        let writer = Sending::new(cluster, &load, group, &readers);
+        let writer = GroupSender::new(cluster, &load, group, &readers);
         let text = format!("to all {tries}");
         sent.insert(writer.once(at, &text).await, text);
         // Waits until the job has stored some chunks, but not all.
@@ -75,9 +77,9 @@ pub(crate) async fn a_logic_node_dies_between_the_parts_of_a_group_send(stage: S
             }
             interrupted += 1;
         }
-        cluster.restart(Role::Logic, at).await.unwrap();
+        cluster.restart(NodeRole::Logic, at).await.unwrap();
     }
-    read_crowd(&mut sql, &load, &crowd, &sent).await;
+    read_account_inboxes(&mut sql, &load, &crowd, &sent).await;
     let fault = format!(
         "kill -9 of a logic node between the parts of a send to {MEMBERS} members, {interrupted} \
          times"
@@ -92,7 +94,7 @@ pub(crate) async fn a_logic_node_dies_between_the_parts_of_a_group_send(stage: S
 }
 
 /// Creates accounts without devices as members of the group.
-async fn crowd(sql: &mut Sql, group: i64, count: i64) -> Vec<i64> {
+async fn add_accounts(sql: &mut SqlConnection, group: i64, count: i64) -> Vec<i64> {
     let users: Vec<i64> = (FIRST..FIRST + count).collect();
     for some in users.chunks(500) {
         let rows = |row: &dyn Fn(&i64) -> String| {
@@ -115,18 +117,18 @@ async fn crowd(sql: &mut Sql, group: i64, count: i64) -> Vec<i64> {
 }
 
 /// A sender to one group.
-struct Sending<'a> {
-    load: &'a Load,
-    caller: Caller,
+struct GroupSender<'a> {
+    load: &'a FaultLoad,
+    caller: GrpcSender,
     group: i64,
     readers: Arc<[i64]>,
 }
 
-impl<'a> Sending<'a> {
-    fn new(cluster: &Cluster, load: &'a Load, group: i64, readers: &Arc<[i64]>) -> Self {
+impl<'a> GroupSender<'a> {
+    fn new(cluster: &NodeCluster, load: &'a FaultLoad, group: i64, readers: &Arc<[i64]>) -> Self {
         Self {
             load,
-            caller: Caller::new(&grpc(cluster), load.writer()),
+            caller: GrpcSender::new(&grpc(cluster), load.writer()),
             group,
             readers: Arc::clone(readers),
         }
@@ -137,7 +139,7 @@ impl<'a> Sending<'a> {
         let content = text_bytes(text);
         let readers = Arc::clone(&self.readers);
         self.load.judge().means(STREAM, &content, readers);
-        let request = request(Receiver::Group(self.group), text, text.to_owned());
+        let request = request(MessageTarget::Group(self.group), text, text.to_owned());
         let sent = self.caller.send(at, &request).await;
         let sent = sent.unwrap_or_else(|error| panic!("{text} is not sent: {error}"));
         let readers = &self.readers;
@@ -150,7 +152,12 @@ impl<'a> Sending<'a> {
 
 /// Reads the inboxes of the members without devices from the tables. Their content is taken from
 /// the send, since a group message has one body, which the live members' inboxes check.
-async fn read_crowd(sql: &mut Sql, load: &Load, crowd: &[i64], sent: &HashMap<Vec<u8>, String>) {
+async fn read_account_inboxes(
+    sql: &mut SqlConnection,
+    load: &FaultLoad,
+    crowd: &[i64],
+    sent: &HashMap<Vec<u8>, String>,
+) {
     let entries = format!(
         "SELECT user_id, seq, shared FROM inbox WHERE user_id >= {FIRST} ORDER BY user_id, seq"
     );
@@ -174,7 +181,7 @@ async fn read_crowd(sql: &mut Sql, load: &Load, crowd: &[i64], sent: &HashMap<Ve
 }
 
 /// A send to the group whose members change.
-struct Attempt {
+struct GroupSendAttempt {
     text: String,
     begun: Instant,
     answered: Instant,
@@ -182,8 +189,8 @@ struct Attempt {
 
 /// Times of all sends and of the member's absences, recorded by both sides.
 #[derive(Default)]
-struct Story {
-    attempts: Mutex<Vec<Attempt>>,
+struct MembershipTimeline {
+    attempts: Mutex<Vec<GroupSendAttempt>>,
     /// Times in which the member was certainly out: from the answer to its removal to the request
     /// that adds it.
     out: Mutex<Vec<(Instant, Instant)>>,
@@ -192,10 +199,10 @@ struct Story {
     inside: Mutex<Vec<(Instant, Instant)>>,
 }
 
-pub(crate) async fn a_member_is_removed_while_sends_are_under_way(stage: Stage) -> Row {
-    let place = stage.place(APART).await;
+pub(crate) async fn a_member_is_removed_while_sends_are_under_way(stage: FaultStage) -> FaultRow {
+    let place = stage.start_cluster(APART).await;
     let cluster = &place.cluster;
-    let load = Load::begin(cluster).await;
+    let load = FaultLoad::begin(cluster).await;
     load.pauses().await;
     let users = load.users();
     let victim = users[7];
@@ -204,11 +211,11 @@ pub(crate) async fn a_member_is_removed_while_sends_are_under_way(stage: Stage) 
     let apis = [0, 1].map(|at| cluster.api(at).signed_in(admin.clone()));
     let all = [users[2], users[3], users[4], victim];
     let group = apis[0].create_group("changing", &all).await.unwrap();
-    let story = Arc::new(Story::default());
+    let story = Arc::new(MembershipTimeline::default());
     let stop = CancellationToken::new();
     let mut senders = JoinSet::new();
     for (at, who) in (0..).zip(load.writers()) {
-        let caller = Caller::new(&grpc(cluster), who);
+        let caller = GrpcSender::new(&grpc(cluster), who);
         senders.spawn(sends_on(
             caller,
             at,
@@ -263,9 +270,9 @@ pub(crate) async fn a_member_is_removed_while_sends_are_under_way(stage: Stage) 
 
 /// Checks the inbox of the member that was removed and added; returns the number of sends that were
 /// certainly made while it was out, and while it was in.
-fn compare(story: &Story, load: &Load, victim: i64) -> (usize, usize) {
+fn compare(story: &MembershipTimeline, load: &FaultLoad, victim: i64) -> (usize, usize) {
     let attempts = story.attempts.lock().unwrap();
-    let within = |spans: &[(Instant, Instant)], it: &Attempt| {
+    let within = |spans: &[(Instant, Instant)], it: &GroupSendAttempt| {
         spans
             .iter()
             .any(|(from, to)| it.begun > *from && it.answered < *to)
@@ -291,7 +298,7 @@ fn compare(story: &Story, load: &Load, victim: i64) -> (usize, usize) {
     (out, inside)
 }
 
-async fn add(api: &Api, group: i64, user: i64) -> Result<(), gimlet_client::ApiError> {
+async fn add(api: &ApiClient, group: i64, user: i64) -> Result<(), gimlet_client::ApiError> {
     api.add_group_members(group, &[user]).await.map(drop)
 }
 
@@ -310,7 +317,7 @@ where
 }
 
 /// Waits for two answered sends that began after this instant.
-async fn two_more(story: &Story, since: Instant) {
+async fn two_more(story: &MembershipTimeline, since: Instant) {
     let enough = async {
         let count = || {
             let attempts = story.attempts.lock().unwrap();
@@ -328,16 +335,16 @@ async fn two_more(story: &Story, since: Instant) {
 
 /// Sends to the group, one message after another, until stopped; returns the answered sends.
 async fn sends_on(
-    caller: Caller,
+    caller: GrpcSender,
     at: u64,
     group: i64,
-    story: Arc<Story>,
+    story: Arc<MembershipTimeline>,
     stop: CancellationToken,
 ) -> (u64, Vec<(String, Vec<u8>)>) {
     let mut sent = Vec::new();
     while !stop.is_cancelled() {
         let text = format!("{} of {at} to the changing group", sent.len());
-        let request = request(Receiver::Group(group), &text, text.clone());
+        let request = request(MessageTarget::Group(group), &text, text.clone());
         let begun = Instant::now();
         let mut node = usize::try_from(at).unwrap();
         let id = loop {
@@ -349,7 +356,7 @@ async fn sends_on(
         };
         let answered = Instant::now();
         let mut attempts = story.attempts.lock().unwrap();
-        attempts.push(Attempt {
+        attempts.push(GroupSendAttempt {
             text: text.clone(),
             begun,
             answered,

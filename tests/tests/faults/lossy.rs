@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_client::{Credentials, Event, MemoryCursor, Receiver};
-use gimlet_tests::cluster::{Cluster, Phone};
-use gimlet_tests::fault::{Caller, Row, request, text_bytes};
-use gimlet_tests::ledger::Ledger;
-use gimlet_tests::raw::Raw;
+use gimlet_client::{ClientEvent, DeviceCredentials, MemoryCursor, MessageTarget};
+use gimlet_tests::cluster::{ClusterDevice, NodeCluster};
+use gimlet_tests::fault::{FaultRow, GrpcSender, request, text_bytes};
+use gimlet_tests::ledger::RunLedger;
+use gimlet_tests::raw::RawClient;
 use tokio::time::{Instant, sleep};
 
-use crate::failover::{PROMISE, places};
-use crate::stage::Stage;
+use crate::failover::{PROMISE, start_pair_and_cluster};
+use crate::fault_stage::FaultStage;
 
 /// Messages of each part: replicated, lost with the old primary, sent to the new one.
 const MESSAGES: usize = 10;
@@ -20,15 +20,15 @@ const MESSAGES: usize = 10;
 const AGAIN: Duration = Duration::from_millis(25);
 
 /// One sender, one receiver with two devices, and the judge of what they see.
-struct Conversation {
-    caller: Caller,
-    receiver: Credentials,
+struct TestConversation {
+    caller: GrpcSender,
+    receiver: DeviceCredentials,
     readers: Arc<[i64]>,
-    ledger: Ledger,
+    ledger: RunLedger,
     refused: (u64, u64),
 }
 
-impl Conversation {
+impl TestConversation {
     /// Sends the texts one after the other; repeats each by its id until it is answered.
     async fn sends(&mut self, texts: &[String], kept: bool) {
         for text in texts {
@@ -37,7 +37,7 @@ impl Conversation {
                 let readers = Arc::clone(&self.readers);
                 self.ledger.means(1, &content, readers);
             }
-            let to = Receiver::User(self.receiver.user_id);
+            let to = MessageTarget::User(self.receiver.user_id);
             let message = request(to, text, text.clone());
             let id = self.until_answered(&message).await;
             if kept {
@@ -70,9 +70,9 @@ fn texts(part: &str) -> Vec<String> {
 }
 
 /// Checks that the device is told of the change, and then shown exactly these from 1 on.
-async fn starts_over(phone: &mut Phone, all: &[String], ledger: &mut Ledger) -> u64 {
+async fn starts_over(phone: &mut ClusterDevice, all: &[String], ledger: &mut RunLedger) -> u64 {
     let changed = |event| match event {
-        Event::HistoryChanged { epoch } => Some(epoch),
+        ClientEvent::HistoryChanged { epoch } => Some(epoch),
         _ => None,
     };
     let epoch = phone.next("the change of the history", changed).await;
@@ -85,14 +85,17 @@ async fn starts_over(phone: &mut Phone, all: &[String], ledger: &mut Ledger) -> 
     epoch
 }
 
-pub(crate) async fn a_replica_without_the_latest_commits_is_promoted(stage: Stage) -> Row {
-    let (mut pair, cluster) = places(&stage).await;
+pub(crate) async fn a_replica_without_the_latest_commits_is_promoted(
+    stage: FaultStage,
+) -> FaultRow {
+    let (mut pair, cluster) = start_pair_and_cluster(&stage).await;
     let (mut talk, away_who) = conversation(&cluster).await;
     let (replicated, forgotten, after) = (texts("kept"), texts("forgotten"), texts("after"));
 
-    let mut live = Phone::new(&talk.receiver, cluster.endpoint(0)).await;
+    let mut live = ClusterDevice::new(&talk.receiver, cluster.endpoint(0)).await;
     let cursor = Arc::<MemoryCursor>::default();
-    let mut away = Phone::with_cursor(&away_who, cluster.endpoint(1), Arc::clone(&cursor)).await;
+    let mut away =
+        ClusterDevice::with_cursor(&away_who, cluster.endpoint(1), Arc::clone(&cursor)).await;
     talk.sends(&replicated, true).await;
     pair.loses_its_follower().await;
     talk.sends(&forgotten, false).await;
@@ -110,7 +113,7 @@ pub(crate) async fn a_replica_without_the_latest_commits_is_promoted(stage: Stag
     let epoch = starts_over(&mut live, &all, &mut talk.ledger).await;
     let served = there.elapsed();
     assert!(served < PROMISE, "served {served:?} after the promotion");
-    let mut away = Phone::with_cursor(&away_who, cluster.endpoint(1), cursor).await;
+    let mut away = ClusterDevice::with_cursor(&away_who, cluster.endpoint(1), cursor).await;
     let again = starts_over(&mut away, &all, &mut talk.ledger).await;
     assert_eq!(epoch, again, "one change of the history");
 
@@ -118,35 +121,35 @@ pub(crate) async fn a_replica_without_the_latest_commits_is_promoted(stage: Stag
 }
 
 /// A sender without a connection, and a receiver: the first device in the conversation, another beside it.
-async fn conversation(cluster: &Cluster) -> (Conversation, Credentials) {
+async fn conversation(cluster: &NodeCluster) -> (TestConversation, DeviceCredentials) {
     let sender = cluster.sign_up().await;
     let number = format!("1{:010}", rand::random_range(0..10_000_000_000_u64));
     let receiver = cluster.sign_in(&number).await;
     let away = cluster.sign_in(&number).await;
     let nodes: Vec<_> = cluster.logic.iter().map(|it| it.ports().grpc).collect();
-    let talk = Conversation {
-        caller: Caller::new(&nodes, &sender),
+    let talk = TestConversation {
+        caller: GrpcSender::new(&nodes, &sender),
         readers: Arc::from([sender.user_id, receiver.user_id]),
         receiver,
-        ledger: Ledger::default(),
+        ledger: RunLedger::default(),
         refused: (0, 0),
     };
     (talk, away)
 }
 
 /// Reads both inboxes and makes the row.
-async fn judged(mut talk: Conversation, cluster: &Cluster, recovery: Duration) -> Row {
+async fn judged(mut talk: TestConversation, cluster: &NodeCluster, recovery: Duration) -> FaultRow {
     let readers = [talk.caller.credentials(), &talk.receiver].map(Clone::clone);
     for who in readers {
         let tcp = cluster.connect[0].ports().tcp;
         // A device that is live keeps its connection: the judge takes it over, as nothing follows.
-        let mut raw = Raw::sign_in(tcp, &who).await.unwrap();
+        let mut raw = RawClient::sign_in(tcp, &who).await.unwrap();
         let entries = raw.sync(0).await.unwrap();
         talk.ledger.read(who.user_id, &entries);
     }
     let verdict = talk.ledger.verdict();
     assert!(verdict.clean(), "{verdict:?}");
-    Row {
+    FaultRow {
         fault: "kill -9 of the primary MariaDB, a replica without its last ten commits promoted"
             .to_owned(),
         verdict,

@@ -12,12 +12,12 @@
 
 mod device;
 mod failover;
+mod fault_stage;
 mod group;
 mod lossy;
 mod mysql;
 mod node;
 mod redis;
-mod stage;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,13 +25,13 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use gimlet_tests::cluster::Servers;
-use gimlet_tests::fault::{Row, is_long, table};
+use gimlet_tests::cluster::BackendAddresses;
+use gimlet_tests::fault::{FaultRow, is_long, table};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-use stage::Stage;
+use fault_stage::FaultStage;
 
 /// Longest duration of one fault test, in the short and in the long run.
 const MOST: (Duration, Duration) = (Duration::from_mins(3), Duration::from_mins(20));
@@ -39,8 +39,8 @@ const MOST: (Duration, Duration) = (Duration::from_mins(3), Duration::from_mins(
 /// Number of concurrent faults, each with a cluster of its own. They wait more than they work.
 const AT_ONCE: usize = 3;
 
-type Told = Pin<Box<dyn Future<Output = Row>>>;
-type Fault = (&'static str, fn(Stage) -> Told);
+type FaultFuture = Pin<Box<dyn Future<Output = FaultRow>>>;
+type FaultCase = (&'static str, fn(FaultStage) -> FaultFuture);
 
 macro_rules! faults {
     ($($module:ident::$name:ident),+ $(,)?) => {
@@ -49,7 +49,7 @@ macro_rules! faults {
 }
 
 /// The longest ones come first.
-const FAULTS: &[Fault] = faults![
+const FAULTS: &[FaultCase] = faults![
     group::a_logic_node_dies_between_the_parts_of_a_group_send,
     redis::redis_dies_and_comes_back_empty,
     device::a_device_signs_in_on_three_nodes_again_and_again,
@@ -72,17 +72,20 @@ const FAULTS: &[Fault] = faults![
     mysql::transactions_deadlock,
 ];
 
-static ROWS: Mutex<Vec<(usize, Row)>> = Mutex::new(Vec::new());
+static ROWS: Mutex<Vec<(usize, FaultRow)>> = Mutex::new(Vec::new());
 
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     args.test_threads.get_or_insert(AT_ONCE);
-    let servers = Servers::of_environment();
+    let servers = BackendAddresses::of_environment();
     let trials = FAULTS.iter().enumerate().map(|(at, (name, tell))| {
         let (servers, tell) = (servers.clone(), *tell);
         let missing = servers.is_none();
         let trial = Trial::test(*name, move || {
-            let row = run(Stage::new(servers.ok_or("there are no servers")?), tell);
+            let row = run(
+                FaultStage::new(servers.ok_or("there are no servers")?),
+                tell,
+            );
             let mut rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
             rows.push((at, row));
             Ok(())
@@ -93,21 +96,21 @@ fn main() -> ExitCode {
     let mut rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
     rows.sort_by_key(|(at, _)| *at);
     if !rows.is_empty() {
-        let rows: Vec<Row> = rows.iter().map(|(_, row)| row.clone()).collect();
+        let rows: Vec<FaultRow> = rows.iter().map(|(_, row)| row.clone()).collect();
         println!("{}", table(&rows));
     }
     if servers.is_none() {
         println!(
             "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by tests/backends/with"
         );
-        if Servers::are_required() {
+        if BackendAddresses::are_required() {
             return ExitCode::FAILURE;
         }
     }
     done.exit_code()
 }
 
-fn run(stage: Stage, tell: fn(Stage) -> Told) -> Row {
+fn run(stage: FaultStage, tell: fn(FaultStage) -> FaultFuture) -> FaultRow {
     let mut builder = Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build().unwrap();
     let most = if is_long() { MOST.1 } else { MOST.0 };

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use gimlet_client::Receiver;
-use gimlet_tests::cluster::Cluster;
+use gimlet_client::MessageTarget;
+use gimlet_tests::cluster::NodeCluster;
 use gimlet_tests::fault::{
-    Backend, Caller, Database, Load, Row, Sql, Swallow, request, text_bytes,
+    CommitAnswerDropper, FaultLoad, FaultRow, GrpcSender, PrivateBackend, SqlConnection,
+    TempDatabase, request, text_bytes,
 };
 use tokio::time::Instant;
 
-use crate::stage::{APART, Stage, by_run, lasting, outage, over};
+use crate::fault_stage::{APART, FaultStage, by_run, lasting, outage, over};
 
 /// Number of answers awaited before and after a fault.
 const BETWEEN: usize = 40;
@@ -18,16 +19,16 @@ const BETWEEN: usize = 40;
 const WAITS: Duration = Duration::from_secs(2);
 
 /// A private MariaDB, and a cluster over it.
-struct Private {
-    cluster: Cluster,
-    database: Database,
-    backend: Backend,
+struct PrivateMysqlCluster {
+    cluster: NodeCluster,
+    database: TempDatabase,
+    backend: PrivateBackend,
 }
 
-impl Private {
-    async fn new(stage: &Stage) -> Self {
-        let backend = Backend::mysql(&stage.shared);
-        let database = Database::new(&backend.servers.mysql).await;
+impl PrivateMysqlCluster {
+    async fn new(stage: &FaultStage) -> Self {
+        let backend = PrivateBackend::mysql(&stage.shared);
+        let database = TempDatabase::new(&backend.servers.mysql).await;
         let cluster = over(&database.url, &backend.servers.redis, APART).await;
         Self {
             cluster,
@@ -37,9 +38,9 @@ impl Private {
     }
 }
 
-pub(crate) async fn mysql_stops(stage: Stage) -> Row {
-    let mut place = Private::new(&stage).await;
-    let load = Load::begin(&place.cluster).await;
+pub(crate) async fn mysql_stops(stage: FaultStage) -> FaultRow {
+    let mut place = PrivateMysqlCluster::new(&stage).await;
+    let load = FaultLoad::begin(&place.cluster).await;
     load.flows(BETWEEN).await;
     let dropped = load.dropped();
     place.backend.stop();
@@ -53,9 +54,9 @@ pub(crate) async fn mysql_stops(stage: Stage) -> Row {
     load.row(&place.cluster, &fault, served, note).await
 }
 
-pub(crate) async fn mysql_is_killed(stage: Stage) -> Row {
-    let mut place = Private::new(&stage).await;
-    let load = Load::begin(&place.cluster).await;
+pub(crate) async fn mysql_is_killed(stage: FaultStage) -> FaultRow {
+    let mut place = PrivateMysqlCluster::new(&stage).await;
+    let load = FaultLoad::begin(&place.cluster).await;
     let dropped = load.dropped();
     let rounds = by_run(10, 3);
     let mut worst = Duration::ZERO;
@@ -72,9 +73,9 @@ pub(crate) async fn mysql_is_killed(stage: Stage) -> Row {
     load.row(&place.cluster, &fault, worst, note).await
 }
 
-pub(crate) async fn mysql_freezes(stage: Stage) -> Row {
-    let mut place = Private::new(&stage).await;
-    let load = Load::begin(&place.cluster).await;
+pub(crate) async fn mysql_freezes(stage: FaultStage) -> FaultRow {
+    let mut place = PrivateMysqlCluster::new(&stage).await;
+    let load = FaultLoad::begin(&place.cluster).await;
     load.flows(BETWEEN).await;
     let dropped = load.dropped();
     let before = load.refused();
@@ -100,14 +101,14 @@ pub(crate) async fn mysql_freezes(stage: Stage) -> Row {
     load.row(&place.cluster, &fault, served, &note).await
 }
 
-pub(crate) async fn the_answer_to_a_commit_is_swallowed(stage: Stage) -> Row {
-    let database = Database::new(&stage.shared.mysql).await;
+pub(crate) async fn the_answer_to_a_commit_is_swallowed(stage: FaultStage) -> FaultRow {
+    let database = TempDatabase::new(&stage.shared.mysql).await;
     let (host, name) = database.url.rsplit_once('/').unwrap();
     let (credentials, server) = host.rsplit_once('@').unwrap();
-    let swallow = Swallow::before(server.to_owned()).await;
+    let swallow = CommitAnswerDropper::before(server.to_owned()).await;
     let through = format!("{credentials}@{}/{name}", swallow.address);
     let cluster = over(&through, &stage.shared.redis, APART).await;
-    let load = Load::begin(&cluster).await;
+    let load = FaultLoad::begin(&cluster).await;
     load.pauses().await;
     // Single sends come first, so that the dropped answer is known to be theirs.
     let alone = by_run(20, 5);
@@ -134,14 +135,19 @@ pub(crate) async fn the_answer_to_a_commit_is_swallowed(stage: Stage) -> Row {
 }
 
 /// Makes one send whose COMMIT is not answered: the result is unknown, and the send is stored once.
-async fn unknown_then_repeated(cluster: &Cluster, load: &Load, swallow: &Swallow, round: u64) {
+async fn unknown_then_repeated(
+    cluster: &NodeCluster,
+    load: &FaultLoad,
+    swallow: &CommitAnswerDropper,
+    round: u64,
+) {
     let (person, to) = (load.writer(), load.users()[7]);
     let grpc: Vec<_> = cluster.logic.iter().map(|node| node.ports().grpc).collect();
-    let caller = Caller::new(&grpc, person);
+    let caller = GrpcSender::new(&grpc, person);
     let text = format!("swallowed {round}");
     let (content, readers) = (text_bytes(&text), [person.user_id, to]);
     load.judge().means(90, &content, readers.into());
-    let request = request(Receiver::User(to), &text, format!("swallowed-{round}"));
+    let request = request(MessageTarget::User(to), &text, format!("swallowed-{round}"));
     let before = swallow.swallowed();
     swallow.next();
     let error = caller.send(0, &request).await.unwrap_err();
@@ -156,16 +162,16 @@ async fn unknown_then_repeated(cluster: &Cluster, load: &Load, swallow: &Swallow
     load.judge().answered(&sent.message_id, &content, &readers);
 }
 
-pub(crate) async fn transactions_deadlock(stage: Stage) -> Row {
-    let place = Private::new(&stage).await;
-    let load = Load::begin(&place.cluster).await;
+pub(crate) async fn transactions_deadlock(stage: FaultStage) -> FaultRow {
+    let place = PrivateMysqlCluster::new(&stage).await;
+    let load = FaultLoad::begin(&place.cluster).await;
     load.flows(BETWEEN).await;
-    let mut watch = Sql::connect(&place.database.url).await;
+    let mut watch = SqlConnection::connect(&place.database.url).await;
     let before = watch.deadlocks().await;
     let start = Instant::now();
     let rounds = by_run(300, 30);
     let mut ours = 0;
-    let mut saboteur = Sql::connect(&place.database.url).await;
+    let mut saboteur = SqlConnection::connect(&place.database.url).await;
     let users = load.users();
     for _ in 0..rounds {
         // Sends that met a lock are retried separately and wait for no lock: a batch waits at the

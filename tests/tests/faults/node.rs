@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use gimlet_tests::cluster::Role;
-use gimlet_tests::fault::{Load, Row};
+use gimlet_tests::cluster::NodeRole;
+use gimlet_tests::fault::{FaultLoad, FaultRow};
 use tokio::time::Instant;
 
-use crate::stage::{APART, Stage, by_run};
+use crate::fault_stage::{APART, FaultStage, by_run};
 
 /// Number of answers awaited between two faults, so that both nodes are in use again.
 const BETWEEN: usize = 40;
 
-pub(crate) async fn a_connect_node_is_killed(stage: Stage) -> Row {
-    let mut place = stage.place(APART).await;
+pub(crate) async fn a_connect_node_is_killed(stage: FaultStage) -> FaultRow {
+    let mut place = stage.start_cluster(APART).await;
     let cluster = &mut place.cluster;
-    let load = Load::begin(cluster).await;
+    let load = FaultLoad::begin(cluster).await;
     let mut worst = Duration::ZERO;
     let rounds = by_run(10, 2);
     for round in 0..rounds {
@@ -24,7 +24,7 @@ pub(crate) async fn a_connect_node_is_killed(stage: Stage) -> Row {
         cluster.connect[round % 2].kill().unwrap();
         worst = worst.max(load.is_served(killed).await);
         assert!(load.dropped() >= dropped + 3, "three were connected there");
-        cluster.restart(Role::Connect, round % 2).await.unwrap();
+        cluster.restart(NodeRole::Connect, round % 2).await.unwrap();
     }
     load.flows(BETWEEN).await;
     let fault = format!("kill -9 of a connect node, {rounds} times");
@@ -32,10 +32,10 @@ pub(crate) async fn a_connect_node_is_killed(stage: Stage) -> Row {
     load.row(cluster, &fault, worst, note).await
 }
 
-pub(crate) async fn a_logic_node_is_killed_in_mid_send(stage: Stage) -> Row {
-    let mut place = stage.place(APART).await;
+pub(crate) async fn a_logic_node_is_killed_in_mid_send(stage: FaultStage) -> FaultRow {
+    let mut place = stage.start_cluster(APART).await;
     let cluster = &mut place.cluster;
-    let load = Load::begin(cluster).await;
+    let load = FaultLoad::begin(cluster).await;
     let mut worst = Duration::ZERO;
     let rounds = by_run(20, 4);
     for round in 0..rounds {
@@ -43,7 +43,7 @@ pub(crate) async fn a_logic_node_is_killed_in_mid_send(stage: Stage) -> Row {
         let killed = Instant::now();
         cluster.logic[round % 2].kill().unwrap();
         worst = worst.max(load.is_served(killed).await);
-        cluster.restart(Role::Logic, round % 2).await.unwrap();
+        cluster.restart(NodeRole::Logic, round % 2).await.unwrap();
     }
     load.flows(BETWEEN).await;
     let fault = format!("kill -9 of a logic node in mid-send, {rounds} times");
@@ -54,17 +54,17 @@ pub(crate) async fn a_logic_node_is_killed_in_mid_send(stage: Stage) -> Row {
     load.row(cluster, &fault, worst, &note).await
 }
 
-pub(crate) async fn every_node_is_restarted_in_turn(stage: Stage) -> Row {
-    let mut place = stage.place(APART).await;
+pub(crate) async fn every_node_is_restarted_in_turn(stage: FaultStage) -> FaultRow {
+    let mut place = stage.start_cluster(APART).await;
     let cluster = &mut place.cluster;
-    let load = Load::begin(cluster).await;
+    let load = FaultLoad::begin(cluster).await;
     let start = Instant::now();
     let nodes = [
-        (Role::Logic, 0),
-        (Role::Logic, 1),
-        (Role::Connect, 0),
-        (Role::Connect, 1),
-        (Role::Business, 0),
+        (NodeRole::Logic, 0),
+        (NodeRole::Logic, 1),
+        (NodeRole::Connect, 0),
+        (NodeRole::Connect, 1),
+        (NodeRole::Business, 0),
     ];
     let rounds = by_run(3, 1);
     let mut worst = Duration::ZERO;
@@ -72,9 +72,9 @@ pub(crate) async fn every_node_is_restarted_in_turn(stage: Stage) -> Row {
         for (role, at) in nodes {
             load.flows(BETWEEN / 2).await;
             let node = match role {
-                Role::Connect | Role::Whole => &mut cluster.connect[at],
-                Role::Logic => &mut cluster.logic[at],
-                Role::Business => &mut cluster.business[at],
+                NodeRole::Connect | NodeRole::Whole => &mut cluster.connect[at],
+                NodeRole::Logic => &mut cluster.logic[at],
+                NodeRole::Business => &mut cluster.business[at],
             };
             let told = Instant::now();
             node.stop().await.unwrap();

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use gimlet_tests::cluster::Cluster;
-use gimlet_tests::fault::{Backend, Database, Load, Row};
+use gimlet_tests::cluster::NodeCluster;
+use gimlet_tests::fault::{FaultLoad, FaultRow, PrivateBackend, TempDatabase};
 use tokio::time::Instant;
 
-use crate::device::{SUPERSEDED, heard};
-use crate::stage::{APART, Stage, by_run, lasting, outage, over};
+use crate::device::{SUPERSEDED, connect_watched};
+use crate::fault_stage::{APART, FaultStage, by_run, lasting, outage, over};
 
 /// Number of answers awaited before and after a fault.
 const BETWEEN: usize = 40;
@@ -16,16 +16,16 @@ const BETWEEN: usize = 40;
 const PROMISE: Duration = Duration::from_secs(10);
 
 /// A private Redis, and a cluster over it.
-struct Private {
-    cluster: Cluster,
-    _database: Database,
-    backend: Backend,
+struct PrivateRedisCluster {
+    cluster: NodeCluster,
+    _database: TempDatabase,
+    backend: PrivateBackend,
 }
 
-impl Private {
-    async fn new(stage: &Stage) -> Self {
-        let backend = Backend::redis(&stage.shared);
-        let database = Database::new(&backend.servers.mysql).await;
+impl PrivateRedisCluster {
+    async fn new(stage: &FaultStage) -> Self {
+        let backend = PrivateBackend::redis(&stage.shared);
+        let database = TempDatabase::new(&backend.servers.mysql).await;
         let cluster = over(&database.url, &backend.servers.redis, APART).await;
         Self {
             cluster,
@@ -37,12 +37,16 @@ impl Private {
 
 /// Checks that devices sign in and read, and that sends are answered: all of this works without
 /// Redis. Then pauses the sends.
-async fn goes_on_without(place: &Private, load: &mut Load, began: Instant) {
+async fn goes_on_without(place: &PrivateRedisCluster, load: &mut FaultLoad, began: Instant) {
     // A device that moves is served at its new node only.
     load.reads_one(&place.cluster, 0, load.users()[4]).await;
     let device = place.cluster.sign_in(load.number(0)).await;
-    let old = heard(&place.cluster, load, 1, &device).await.unwrap();
-    heard(&place.cluster, load, 0, &device).await.unwrap();
+    let old = connect_watched(&place.cluster, load, 1, &device)
+        .await
+        .unwrap();
+    connect_watched(&place.cluster, load, 0, &device)
+        .await
+        .unwrap();
     old.is_fenced();
     assert_eq!(old.ends().await, SUPERSEDED);
     for connect in 0..2 {
@@ -60,7 +64,7 @@ async fn goes_on_without(place: &Private, load: &mut Load, began: Instant) {
 
 /// Waits until everything sent was shown, without any further send, after the return of Redis; then
 /// until live pushes work again. Returns both durations.
-async fn is_served_by_itself(load: &Load, back: Instant) -> (Duration, Duration) {
+async fn is_served_by_itself(load: &FaultLoad, back: Instant) -> (Duration, Duration) {
     let quiet = Instant::now();
     let whole = load.is_complete(PROMISE).await;
     let whole = whole.max(quiet).duration_since(quiet);
@@ -82,19 +86,23 @@ fn note(whole: Duration, live: Duration) -> String {
     )
 }
 
-pub(crate) async fn redis_forgets_everything(stage: Stage) -> Row {
-    let place = Private::new(&stage).await;
-    let mut load = Load::begin(&place.cluster).await;
+pub(crate) async fn redis_forgets_everything(stage: FaultStage) -> FaultRow {
+    let place = PrivateRedisCluster::new(&stage).await;
+    let mut load = FaultLoad::begin(&place.cluster).await;
     let rounds = by_run(10, 2);
     let (mut whole, mut live) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..rounds {
         load.flows(BETWEEN).await;
         let device = place.cluster.sign_in(load.number(0)).await;
-        let old = heard(&place.cluster, &mut load, 1, &device).await.unwrap();
+        let old = connect_watched(&place.cluster, &mut load, 1, &device)
+            .await
+            .unwrap();
         let flushed = Instant::now();
         place.backend.flush_all();
         // The device's route was lost with the other data; the move must work without it.
-        heard(&place.cluster, &mut load, 0, &device).await.unwrap();
+        connect_watched(&place.cluster, &mut load, 0, &device)
+            .await
+            .unwrap();
         old.is_fenced();
         assert_eq!(old.ends().await, SUPERSEDED);
         goes_on_without(&place, &mut load, flushed).await;
@@ -107,9 +115,9 @@ pub(crate) async fn redis_forgets_everything(stage: Stage) -> Row {
         .await
 }
 
-pub(crate) async fn redis_dies_and_comes_back_empty(stage: Stage) -> Row {
-    let mut place = Private::new(&stage).await;
-    let mut load = Load::begin(&place.cluster).await;
+pub(crate) async fn redis_dies_and_comes_back_empty(stage: FaultStage) -> FaultRow {
+    let mut place = PrivateRedisCluster::new(&stage).await;
+    let mut load = FaultLoad::begin(&place.cluster).await;
     load.flows(BETWEEN).await;
     let killed = Instant::now();
     place.backend.kill();
@@ -124,9 +132,9 @@ pub(crate) async fn redis_dies_and_comes_back_empty(stage: Stage) -> Row {
         .await
 }
 
-pub(crate) async fn redis_freezes(stage: Stage) -> Row {
-    let mut place = Private::new(&stage).await;
-    let mut load = Load::begin(&place.cluster).await;
+pub(crate) async fn redis_freezes(stage: FaultStage) -> FaultRow {
+    let mut place = PrivateRedisCluster::new(&stage).await;
+    let mut load = FaultLoad::begin(&place.cluster).await;
     load.flows(BETWEEN).await;
     let frozen = Instant::now();
     place.backend.freeze();

@@ -1,14 +1,16 @@
 //! Invalid input: every piece gets a clear answer, and the server continues.
 
-use gimlet_client::{Draft, Error, Receiver, pb};
-use gimlet_tests::scenario::{Addressee as _, Bare, Cell, Wire, World};
+use gimlet_client::{ClientError, MessageDraft, MessageTarget, pb};
+use gimlet_tests::scenario::{
+    BareConnection, MatrixCell, MessageReceiver as _, ScenarioFixture, ScenarioWire,
+};
 use pb::PackageType as Kind;
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
+pub(crate) fn all() -> Vec<ScenarioCase> {
     stories!(bad_input,
-        On::Every => [
+        CoveredCells::Every => [
             what_is_no_packet_is_answered_and_the_third_closes,
             empty_frames_and_unknown_types_are_answered,
             before_sign_in_nothing_is_done,
@@ -18,11 +20,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             grpc_says_what_is_wrong_too,
             half_a_packet_and_a_hang_up_harm_nobody,
         ],
-        On::Only(Wire::Ws) => [
+        CoveredCells::Only(ScenarioWire::Ws) => [
             a_frame_too_long_closes_with_a_reason,
             a_request_that_is_no_websocket_gets_an_http_answer,
         ],
-        On::Only(Wire::Tcp) => [
+        CoveredCells::Only(ScenarioWire::Tcp) => [
             c24_a_frame_split_anywhere_is_one_frame,
             c20_what_comes_with_the_end_of_the_stream_is_still_done,
         ],
@@ -30,20 +32,20 @@ pub(crate) fn all() -> Vec<Scenario> {
 }
 
 /// Checks that the server still works: two users exchange a message.
-async fn all_is_well(world: &World) {
+async fn all_is_well(world: &ScenarioFixture) {
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     alice.phone.sends("still alive?").to(&bob).await;
     bob.phone.receives("still alive?").at(1).await;
 }
 
-async fn signed_in(world: &World) -> Bare {
+async fn signed_in(world: &ScenarioFixture) -> BareConnection {
     let person = world.absent("Mallory").await;
     let mut bare = world.bare().await;
     bare.signs_in(&person.phone.who, 1).await;
     bare
 }
 
-async fn what_is_no_packet_is_answered_and_the_third_closes(cell: &Cell) {
+async fn what_is_no_packet_is_answered_and_the_third_closes(cell: &MatrixCell) {
     let world = cell.start().await;
     let mut bare = signed_in(&world).await;
     for rubbish in [&b"\xff\xff\xff\xff"[..], b"GET / HTTP/1.1\r\n", &[0x0a; 40]] {
@@ -59,7 +61,7 @@ async fn what_is_no_packet_is_answered_and_the_third_closes(cell: &Cell) {
 }
 
 ///
-async fn empty_frames_and_unknown_types_are_answered(cell: &Cell) {
+async fn empty_frames_and_unknown_types_are_answered(cell: &MatrixCell) {
     let world = cell.start().await;
     let mut bare = signed_in(&world).await;
     bare.writes(b"").await;
@@ -94,7 +96,7 @@ async fn empty_frames_and_unknown_types_are_answered(cell: &Cell) {
     assert_eq!(bare.beats().await.code, 0, "the connection lives");
 }
 
-async fn before_sign_in_nothing_is_done(cell: &Cell) {
+async fn before_sign_in_nothing_is_done(cell: &MatrixCell) {
     let world = cell.start().await;
     let mut bare = world.bare().await;
     for kind in [
@@ -113,7 +115,7 @@ async fn before_sign_in_nothing_is_done(cell: &Cell) {
     bare.signs_in(&person.phone.who, 1).await;
 }
 
-async fn wrong_credentials_are_refused(cell: &Cell) {
+async fn wrong_credentials_are_refused(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.absent("Alice").await, world.absent("Bob").await);
     let mut bare = world.bare().await;
@@ -129,7 +131,7 @@ async fn wrong_credentials_are_refused(cell: &Cell) {
         assert_eq!(refused.code, 10_000, "{who:?}: {}", refused.message);
     }
     for (user_id, device_id) in [(0, 1), (-1, 1), (bob.id, 0), (bob.id, -7)] {
-        let who = gimlet_client::Credentials {
+        let who = gimlet_client::DeviceCredentials {
             user_id,
             device_id,
             token: "x".into(),
@@ -142,9 +144,9 @@ async fn wrong_credentials_are_refused(cell: &Cell) {
 }
 
 /// A change that makes a valid request invalid.
-type Change = fn(&mut pb::SendMessageReq);
+type RequestChange = fn(&mut pb::SendMessageReq);
 
-async fn a_send_says_which_field_is_wrong(cell: &Cell) {
+async fn a_send_says_which_field_is_wrong(cell: &MatrixCell) {
     let world = cell.start().await;
     let mut bare = signed_in(&world).await;
     let right = pb::SendMessageReq {
@@ -154,7 +156,7 @@ async fn a_send_says_which_field_is_wrong(cell: &Cell) {
         is_persist: true,
         ..pb::SendMessageReq::default()
     };
-    let wrong: [(Change, i32, &str); 9] = [
+    let wrong: [(RequestChange, i32, &str); 9] = [
         (|it| it.receiver_id = 0, 10_001, "receiver_id"),
         (|it| it.receiver_id = -1, 10_001, "receiver_id"),
         (|it| it.receiver_id = i64::MAX, 10_016, "user"),
@@ -183,7 +185,7 @@ async fn a_send_says_which_field_is_wrong(cell: &Cell) {
     assert!(bare.syncs(0).await.is_empty(), "nothing was stored");
 }
 
-async fn a_negative_sync_and_a_negative_room_are_refused(cell: &Cell) {
+async fn a_negative_sync_and_a_negative_room_are_refused(cell: &MatrixCell) {
     let world = cell.start().await;
     let mut bare = signed_in(&world).await;
     for seq in [-1, i64::MIN] {
@@ -203,7 +205,7 @@ async fn a_negative_sync_and_a_negative_room_are_refused(cell: &Cell) {
     assert_eq!(bare.beats().await.code, 0);
 }
 
-async fn grpc_says_what_is_wrong_too(cell: &Cell) {
+async fn grpc_says_what_is_wrong_too(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     let api = alice.phone.api();
@@ -230,29 +232,34 @@ async fn grpc_says_what_is_wrong_too(cell: &Cell) {
         assert_eq!(api.search_user(key).await.unwrap(), [], "S-10");
     }
     // The library refuses these itself.
-    let too_long = Draft::new(
+    let too_long = MessageDraft::new(
         bob.receiver(),
-        gimlet_client::Content::text("x".repeat(70_000)),
+        gimlet_client::MessageContent::text("x".repeat(70_000)),
     );
     let refused = alice.phone.client().send_draft(too_long).await;
     assert!(
-        matches!(refused, Err(Error::TooLarge { .. })),
+        matches!(refused, Err(ClientError::TooLarge { .. })),
         "{refused:?}"
     );
-    let nobody = alice.phone.sends("x").to(&Receiver::User(0)).tried().await;
-    assert!(matches!(nobody, Err(Error::Invalid(_))), "{nobody:?}");
+    let nobody = alice
+        .phone
+        .sends("x")
+        .to(&MessageTarget::User(0))
+        .tried()
+        .await;
+    assert!(matches!(nobody, Err(ClientError::Invalid(_))), "{nobody:?}");
 }
 
-async fn half_a_packet_and_a_hang_up_harm_nobody(cell: &Cell) {
+async fn half_a_packet_and_a_hang_up_harm_nobody(cell: &MatrixCell) {
     let world = cell.start().await;
     for length in [1, 2, 3, 20] {
         match world.wire() {
-            Wire::Tcp => {
+            ScenarioWire::Tcp => {
                 let mut bare = world.bare().await;
                 let bytes = [&[0, 50][..], &[8; 40]].concat();
                 bare.try_write_bytes(&bytes[..length]).await.unwrap();
             }
-            Wire::Ws => {
+            ScenarioWire::Ws => {
                 use tokio::io::AsyncWriteExt as _;
                 let addr = world.addrs().ws.unwrap();
                 let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
@@ -265,7 +272,7 @@ async fn half_a_packet_and_a_hang_up_harm_nobody(cell: &Cell) {
 }
 
 /// C-23.
-async fn a_frame_too_long_closes_with_a_reason(cell: &Cell) {
+async fn a_frame_too_long_closes_with_a_reason(cell: &MatrixCell) {
     let world = cell.start().await;
     let mut bare = signed_in(&world).await;
     let _ = bare.try_write(&vec![0; 70_000]).await;
@@ -274,7 +281,7 @@ async fn a_frame_too_long_closes_with_a_reason(cell: &Cell) {
     all_is_well(&world).await;
 }
 
-async fn a_request_that_is_no_websocket_gets_an_http_answer(cell: &Cell) {
+async fn a_request_that_is_no_websocket_gets_an_http_answer(cell: &MatrixCell) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let world = cell.start().await;
     for (request, status) in [
@@ -300,7 +307,7 @@ async fn a_request_that_is_no_websocket_gets_an_http_answer(cell: &Cell) {
     all_is_well(&world).await;
 }
 
-async fn c24_a_frame_split_anywhere_is_one_frame(cell: &Cell) {
+async fn c24_a_frame_split_anywhere_is_one_frame(cell: &MatrixCell) {
     let world = cell.start().await;
     let mut bare = signed_in(&world).await;
     let body = gimlet_tests::scenario::packet(Kind::PtHeartbeat.into(), 5, &pb::Empty {});
@@ -312,7 +319,7 @@ async fn c24_a_frame_split_anywhere_is_one_frame(cell: &Cell) {
 }
 
 /// The send arrives together with the end of the stream, and is still stored.
-async fn c20_what_comes_with_the_end_of_the_stream_is_still_done(cell: &Cell) {
+async fn c20_what_comes_with_the_end_of_the_stream_is_still_done(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.absent("Alice").await, world.person("Bob").await);
     let mut bare = world.bare().await;

@@ -1,13 +1,13 @@
 //! Friends: requests, agreements, and the pushes that each side receives.
 
-use gimlet_client::Push;
-use gimlet_tests::scenario::{Calls, Cell};
+use gimlet_client::SystemPush;
+use gimlet_tests::scenario::{GrpcServices, MatrixCell};
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
-    stories!(friends, On::Every => [
-        asking_and_agreeing_are_heard,
+pub(crate) fn all() -> Vec<ScenarioCase> {
+    stories!(friends, CoveredCells::Every => [
+        requests_and_agreements_are_pushed,
         x1_two_who_ask_each_other_become_friends,
         a_request_waits_for_who_is_away,
         asking_a_friend_or_nobody_is_refused,
@@ -15,7 +15,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     ])
 }
 
-async fn asking_and_agreeing_are_heard(cell: &Cell) {
+async fn requests_and_agreements_are_pushed(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     alice
@@ -25,7 +25,7 @@ async fn asking_and_agreeing_are_heard(cell: &Cell) {
         .await
         .unwrap();
     let (inbound, push) = bob.phone.receives_push().await;
-    let Push::FriendRequest(asked) = push else {
+    let SystemPush::FriendRequest(asked) = push else {
         panic!("{push:?}")
     };
     assert_eq!(
@@ -35,7 +35,7 @@ async fn asking_and_agreeing_are_heard(cell: &Cell) {
     assert_eq!((asked.description.as_str(), inbound.seq), ("it is me", 1));
     bob.phone.api().agree(alice.id).await.unwrap();
     let (inbound, push) = alice.phone.receives_push().await;
-    let Push::FriendAgreed(agreed) = push else {
+    let SystemPush::FriendAgreed(agreed) = push else {
         panic!("{push:?}")
     };
     assert_eq!((agreed.friend_id, inbound.seq), (bob.id, 1));
@@ -50,7 +50,7 @@ async fn asking_and_agreeing_are_heard(cell: &Cell) {
     }
 }
 
-async fn x1_two_who_ask_each_other_become_friends(cell: &Cell) {
+async fn x1_two_who_ask_each_other_become_friends(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     alice.phone.api().add_friend(bob.id, "1").await.unwrap();
@@ -64,17 +64,17 @@ async fn x1_two_who_ask_each_other_become_friends(cell: &Cell) {
     }
 }
 
-async fn a_request_waits_for_who_is_away(cell: &Cell) {
+async fn a_request_waits_for_who_is_away(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     alice.phone.api().add_friend(bob.id, "later").await.unwrap();
     bob.phone.switches_on().await;
     let (inbound, push) = bob.phone.receives_push().await;
-    assert!(matches!(push, Push::FriendRequest(_)), "{push:?}");
+    assert!(matches!(push, SystemPush::FriendRequest(_)), "{push:?}");
     assert_eq!(inbound.seq, 1);
 }
 
-async fn asking_a_friend_or_nobody_is_refused(cell: &Cell) {
+async fn asking_a_friend_or_nobody_is_refused(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let api = alice.phone.api();
@@ -89,7 +89,7 @@ async fn asking_a_friend_or_nobody_is_refused(cell: &Cell) {
     assert_eq!(agreed.unwrap_err().code, 10_001, "there is no request");
 }
 
-async fn remarks_are_kept_and_unset_fields_stay(cell: &Cell) {
+async fn remarks_are_kept_and_unset_fields_stay(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     alice.phone.api().add_friend(bob.id, "1").await.unwrap();
@@ -101,8 +101,8 @@ async fn remarks_are_kept_and_unset_fields_stay(cell: &Cell) {
             remarks: remarks.map(str::to_owned),
             extra: extra.map(str::to_owned),
         };
-        let request = Calls::signed(&alice.phone.who, change);
-        Calls::answer(calls.logic.clone().set_friend(request).await).unwrap();
+        let request = GrpcServices::signed(&alice.phone.who, change);
+        GrpcServices::answer(calls.logic.clone().set_friend(request).await).unwrap();
     }
     let friends = alice.phone.api().friends().await.unwrap();
     assert_eq!(friends[0].remarks, "Bobby", "X-6, X-8: kept, and not wiped");

@@ -3,16 +3,16 @@
 use std::future::IntoFuture as _;
 
 use gimlet_client::pb::{MemberType, UpdateGroupMemberReq, UpdateGroupReq};
-use gimlet_client::{ApiError, Push};
-use gimlet_tests::scenario::{Calls, Cell, Device, Group, Person, soon};
+use gimlet_client::{ApiError, SystemPush};
+use gimlet_tests::scenario::{Device, Group, GrpcServices, MatrixCell, ScenarioUser, soon};
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
+pub(crate) fn all() -> Vec<ScenarioCase> {
     stories!(group,
-        On::Every => [
+        CoveredCells::Every => [
             a_message_reaches_every_member_once,
-            everybody_hears_of_additions_changes_and_removals,
+            all_members_are_pushed_additions_changes_and_removals,
             a_new_member_gets_what_follows_and_nothing_before,
             strangers_may_do_nothing,
             only_admins_change_and_the_last_one_stays,
@@ -21,11 +21,11 @@ pub(crate) fn all() -> Vec<Scenario> {
             x4_members_are_counted,
             m4_one_member_without_an_account_cuts_off_nobody,
         ],
-        On::OneProcess => [two_thousand_five_hundred_members_get_all_in_one_order],
+        CoveredCells::OneProcess => [two_thousand_five_hundred_members_get_all_in_one_order],
     )
 }
 
-async fn three(cell: &Cell) -> (Person, Person, Person, Group) {
+async fn three(cell: &MatrixCell) -> (ScenarioUser, ScenarioUser, ScenarioUser, Group) {
     let world = cell.start().await;
     let alice = world.person("Alice").await;
     let bob = world.person("Bob").await;
@@ -34,7 +34,7 @@ async fn three(cell: &Cell) -> (Person, Person, Person, Group) {
     (alice, bob, carol, group)
 }
 
-async fn a_message_reaches_every_member_once(cell: &Cell) {
+async fn a_message_reaches_every_member_once(cell: &MatrixCell) {
     let (alice, bob, carol, group) = three(cell).await;
     let laptop = alice.device("laptop").await;
     assert_eq!(alice.phone.sends("one").to(&group).await.seq, 1);
@@ -52,12 +52,12 @@ async fn a_message_reaches_every_member_once(cell: &Cell) {
     bob.phone.receives("one").at(1).await;
 }
 
-async fn everybody_hears_of_additions_changes_and_removals(cell: &Cell) {
+async fn all_members_are_pushed_additions_changes_and_removals(cell: &MatrixCell) {
     let (alice, bob, carol, group) = three(cell).await;
-    let dave = alice.phone.world().person("Dave").await;
+    let dave = alice.phone.fixture().person("Dave").await;
     assert!(alice.phone.adds(&dave, &group).await.is_empty());
     for person in [&alice, &bob, &carol, &dave] {
-        let (_, Push::MembersAdded(added)) = person.phone.receives_push().await else {
+        let (_, SystemPush::MembersAdded(added)) = person.phone.receives_push().await else {
             panic!("a push 120")
         };
         let ids: Vec<i64> = added.members.iter().map(|member| member.user_id).collect();
@@ -77,14 +77,14 @@ async fn everybody_hears_of_additions_changes_and_removals(cell: &Cell) {
         .await
         .unwrap();
     for person in [&alice, &bob, &carol, &dave] {
-        let (_, Push::GroupUpdated(update)) = person.phone.receives_push().await else {
+        let (_, SystemPush::GroupUpdated(update)) = person.phone.receives_push().await else {
             panic!("a push 110")
         };
         assert_eq!((update.opt_id, update.name.as_str()), (alice.id, "crew"));
     }
     alice.phone.removes(&bob, &group).await;
     for person in [&alice, &bob, &carol, &dave] {
-        let (_, Push::MemberRemoved(removed)) = person.phone.receives_push().await else {
+        let (_, SystemPush::MemberRemoved(removed)) = person.phone.receives_push().await else {
             panic!("a push 121")
         };
         assert_eq!(
@@ -110,14 +110,14 @@ async fn updates(
         introduction: introduction.map(str::to_owned),
         ..UpdateGroupReq::default()
     };
-    let calls = device.world().calls().await;
-    let request = Calls::signed(&device.who, change);
-    Calls::answer(calls.logic.clone().update_group(request).await).map(drop)
+    let calls = device.fixture().calls().await;
+    let request = GrpcServices::signed(&device.who, change);
+    GrpcServices::answer(calls.logic.clone().update_group(request).await).map(drop)
 }
 
 async fn makes(
     device: &Device,
-    whom: &Person,
+    whom: &ScenarioUser,
     role: MemberType,
     group: &Group,
 ) -> Result<(), ApiError> {
@@ -127,26 +127,26 @@ async fn makes(
         member_type: Some(role.into()),
         ..UpdateGroupMemberReq::default()
     };
-    let calls = device.world().calls().await;
-    let request = Calls::signed(&device.who, change);
-    Calls::answer(calls.logic.clone().update_group_member(request).await).map(drop)
+    let calls = device.fixture().calls().await;
+    let request = GrpcServices::signed(&device.who, change);
+    GrpcServices::answer(calls.logic.clone().update_group_member(request).await).map(drop)
 }
 
-async fn a_new_member_gets_what_follows_and_nothing_before(cell: &Cell) {
+async fn a_new_member_gets_what_follows_and_nothing_before(cell: &MatrixCell) {
     let (alice, _, _, group) = three(cell).await;
     alice.phone.sends("before").to(&group).await;
-    let dave = alice.phone.world().person("Dave").await;
+    let dave = alice.phone.fixture().person("Dave").await;
     alice.phone.adds(&dave, &group).await;
     alice.phone.sends("after").to(&group).await;
     let (inbound, push) = dave.phone.receives_push().await;
-    assert!(matches!(push, Push::MembersAdded(_)) && inbound.seq == 1);
+    assert!(matches!(push, SystemPush::MembersAdded(_)) && inbound.seq == 1);
     dave.phone.receives("after").at(2).await;
 }
 
 /// S-7.
-async fn strangers_may_do_nothing(cell: &Cell) {
+async fn strangers_may_do_nothing(cell: &MatrixCell) {
     let (alice, bob, _, group) = three(cell).await;
-    let eve = alice.phone.world().person("Eve").await;
+    let eve = alice.phone.fixture().person("Eve").await;
     let (code, _) = eve.phone.sends("let me in").to(&group).is_refused().await;
     assert_eq!(code, 10_011);
     let api = eve.phone.api();
@@ -162,7 +162,7 @@ async fn strangers_may_do_nothing(cell: &Cell) {
     assert!(eve.phone.api().groups().await.unwrap().is_empty());
 }
 
-async fn only_admins_change_and_the_last_one_stays(cell: &Cell) {
+async fn only_admins_change_and_the_last_one_stays(cell: &MatrixCell) {
     let (alice, bob, carol, group) = three(cell).await;
     let forbidden = 7;
     let removed = bob.phone.tries_to_remove(&carol, &group).await;
@@ -183,7 +183,7 @@ async fn only_admins_change_and_the_last_one_stays(cell: &Cell) {
     assert_eq!(left[0].user_id, bob.id);
 }
 
-async fn x2_a_missing_group_is_10013(cell: &Cell) {
+async fn x2_a_missing_group_is_10013(cell: &MatrixCell) {
     let world = cell.start().await;
     let alice = world.person("Alice").await;
     let nowhere = Group { id: 424_242 };
@@ -195,7 +195,7 @@ async fn x2_a_missing_group_is_10013(cell: &Cell) {
     assert_eq!(renamed.unwrap_err().code, 10_013);
 }
 
-async fn x3_naming_somebody_twice_counts_once(cell: &Cell) {
+async fn x3_naming_somebody_twice_counts_once(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let group = alice.phone.creates_a_group(&[&bob, &bob, &alice]).await;
@@ -209,7 +209,7 @@ async fn x3_naming_somebody_twice_counts_once(cell: &Cell) {
     assert_eq!(alice.phone.api().groups().await.unwrap().len(), 1);
 }
 
-async fn x4_members_are_counted(cell: &Cell) {
+async fn x4_members_are_counted(cell: &MatrixCell) {
     let (alice, bob, _, group) = three(cell).await;
     let count = async || alice.phone.api().groups().await.unwrap()[0].user_mum;
     assert_eq!(count().await, 3);
@@ -231,7 +231,7 @@ async fn x4_members_are_counted(cell: &Cell) {
     );
 }
 
-async fn m4_one_member_without_an_account_cuts_off_nobody(cell: &Cell) {
+async fn m4_one_member_without_an_account_cuts_off_nobody(cell: &MatrixCell) {
     let world = cell.start().await;
     let alice = world.person("Alice").await;
     // Members that never connected are before and after the online members in the roster.
@@ -250,10 +250,10 @@ async fn m4_one_member_without_an_account_cuts_off_nobody(cell: &Cell) {
 /// Excluded from the cluster: thousands of sign-ups, each with a commit, would take a minute there.
 /// The contract suite has groups of several fan-out chunks on MySQL, and the fault tests kill a
 /// logic node between them.
-async fn two_thousand_five_hundred_members_get_all_in_one_order(cell: &Cell) {
+async fn two_thousand_five_hundred_members_get_all_in_one_order(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
-    let crowd = world.crowd(2_497).await;
+    let crowd = world.users_without_devices(2_497).await;
     // Created last: the last in the roster's order, in the last fan-out chunk of the job.
     let carol = world.person("Carol").await;
     let mut members = crowd.clone();
@@ -268,7 +268,7 @@ async fn two_thousand_five_hundred_members_get_all_in_one_order(cell: &Cell) {
     futures_util::future::join_all(sends).await;
     let mut order = Vec::new();
     for seq in 1..=10 {
-        let gimlet_client::Event::Message(got) = carol.phone.next_entry().await else {
+        let gimlet_client::ClientEvent::Message(got) = carol.phone.next_entry().await else {
             panic!("a message")
         };
         assert_eq!(got.seq, seq);
@@ -283,7 +283,7 @@ async fn two_thousand_five_hundred_members_get_all_in_one_order(cell: &Cell) {
                     device_id: 1,
                     seq: 0,
                 };
-                let page = Calls::answer(calls.backend.clone().sync(sync).await).unwrap();
+                let page = GrpcServices::answer(calls.backend.clone().sync(sync).await).unwrap();
                 if page.messages.len() >= order.len() {
                     return page;
                 }

@@ -6,29 +6,29 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gimlet_client::pb;
-use gimlet_tests::scenario::{Cell, Device, Group, Store, soon};
+use gimlet_tests::scenario::{Device, Group, MatrixCell, ScenarioStore, soon};
 use prost::Message as _;
 use tokio::sync::watch;
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
-    stories!(group_removal, On::Every => [
+pub(crate) fn all() -> Vec<ScenarioCase> {
+    stories!(group_removal, CoveredCells::Every => [
         nothing_is_accepted_for_a_member_after_its_removal_was_answered,
     ])
 }
 
 /// Returns the number of removals and additions; on the cluster each change is a commit on disk.
-const fn rounds(store: Store) -> u64 {
+const fn rounds(store: ScenarioStore) -> u64 {
     match store {
-        Store::Memory | Store::Sled => 100,
-        Store::Cluster => 25,
+        ScenarioStore::Memory | ScenarioStore::Sled => 100,
+        ScenarioStore::Cluster => 25,
     }
 }
 
 /// State of the membership, as the senders read it before and after a send.
 #[derive(Default)]
-struct Known {
+struct RemovalExpectations {
     /// Odd after the answer to an addition, even after the answer to a removal.
     phase: AtomicU64,
     /// Set while a change is in flight: then either result is right.
@@ -41,7 +41,7 @@ struct Known {
     must_not: Mutex<BTreeSet<String>>,
 }
 
-impl Known {
+impl RemovalExpectations {
     /// Waits until a send has begun and ended between two changes.
     async fn waits_for_a_send(&self) {
         let mut noted = self.noted.subscribe();
@@ -49,7 +49,7 @@ impl Known {
     }
 }
 
-async fn nothing_is_accepted_for_a_member_after_its_removal_was_answered(cell: &Cell) {
+async fn nothing_is_accepted_for_a_member_after_its_removal_was_answered(cell: &MatrixCell) {
     let world = cell
         .start_with(|config| {
             config.limits.node.send_rate = 1_000_000;
@@ -59,7 +59,7 @@ async fn nothing_is_accepted_for_a_member_after_its_removal_was_answered(cell: &
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let carol = world.absent("Carol").await;
     let group = alice.phone.creates_a_group(&[&bob, &carol]).await;
-    let (known, rounds) = (Known::default(), rounds(cell.store));
+    let (known, rounds) = (RemovalExpectations::default(), rounds(cell.store));
     known.phase.store(1, Ordering::SeqCst);
     let changes = async {
         for _ in 0..rounds {
@@ -80,8 +80,8 @@ async fn nothing_is_accepted_for_a_member_after_its_removal_was_answered(cell: &
     };
     let ((), sent, more) = tokio::join!(
         changes,
-        keeps_sending(&alice.phone, &group, &known),
-        keeps_sending(&bob.phone, &group, &known),
+        send_until_done(&alice.phone, &group, &known),
+        send_until_done(&bob.phone, &group, &known),
     );
     assert!(
         sent > rounds && more > rounds,
@@ -106,7 +106,7 @@ async fn nothing_is_accepted_for_a_member_after_its_removal_was_answered(cell: &
 }
 
 /// Sends continuously and records the texts that the member must and must not receive.
-async fn keeps_sending(device: &Device, group: &Group, known: &Known) -> u64 {
+async fn send_until_done(device: &Device, group: &Group, known: &RemovalExpectations) -> u64 {
     let mut sent = 0;
     while !known.done.load(Ordering::SeqCst) {
         let text = format!("{} {sent}", device.who.user_id);
@@ -131,7 +131,7 @@ async fn keeps_sending(device: &Device, group: &Group, known: &Known) -> u64 {
 }
 
 async fn inbox_of(device: &Device) -> BTreeSet<String> {
-    let mut bare = device.world().bare().await;
+    let mut bare = device.fixture().bare().await;
     bare.signs_in(&device.who, 1).await;
     let texts = bare
         .syncs(0)

@@ -3,13 +3,13 @@
 use std::future::IntoFuture as _;
 
 use gimlet_client::pb::{self, PackageType, SendMessageReq};
-use gimlet_tests::scenario::{Bare, Calls, Cell, Person};
+use gimlet_tests::scenario::{BareConnection, GrpcServices, MatrixCell, ScenarioUser};
 use prost::Message as _;
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
-    stories!(idempotency, On::Every => [
+pub(crate) fn all() -> Vec<ScenarioCase> {
+    stories!(idempotency, CoveredCells::Every => [
         twenty_parallel_repeats_over_several_connections_are_one_message,
         another_content_with_the_same_id_is_a_conflict,
         a_repeat_over_grpc_and_the_socket_is_one_message,
@@ -18,7 +18,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     ])
 }
 
-fn message(to: &Person, text: &str, id: &str) -> SendMessageReq {
+fn message(to: &ScenarioUser, text: &str, id: &str) -> SendMessageReq {
     SendMessageReq {
         receiver_type: pb::ReceiverType::RtUser.into(),
         receiver_id: to.id,
@@ -35,7 +35,7 @@ fn message(to: &Person, text: &str, id: &str) -> SendMessageReq {
     }
 }
 
-async fn sends(bare: &mut Bare, request: &SendMessageReq) -> (i32, pb::SendMessageResp) {
+async fn sends(bare: &mut BareConnection, request: &SendMessageReq) -> (i32, pb::SendMessageResp) {
     let output = bare.asks(PackageType::PtSend, 7, request).await;
     (
         output.code,
@@ -44,7 +44,7 @@ async fn sends(bare: &mut Bare, request: &SendMessageReq) -> (i32, pb::SendMessa
 }
 
 /// M-6.
-async fn twenty_parallel_repeats_over_several_connections_are_one_message(cell: &Cell) {
+async fn twenty_parallel_repeats_over_several_connections_are_one_message(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let devices = [
@@ -66,7 +66,7 @@ async fn twenty_parallel_repeats_over_several_connections_are_one_message(cell: 
     bob.phone.receives("next").at(2).await;
 }
 
-async fn another_content_with_the_same_id_is_a_conflict(cell: &Cell) {
+async fn another_content_with_the_same_id_is_a_conflict(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     alice.phone.sends("one").to(&bob).with_id("x").await;
@@ -106,7 +106,7 @@ async fn another_content_with_the_same_id_is_a_conflict(cell: &Cell) {
     );
 }
 
-async fn a_repeat_over_grpc_and_the_socket_is_one_message(cell: &Cell) {
+async fn a_repeat_over_grpc_and_the_socket_is_one_message(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.absent("Alice").await, world.person("Bob").await);
     let request = message(&bob, "once", "grpc and socket");
@@ -119,8 +119,8 @@ async fn a_repeat_over_grpc_and_the_socket_is_one_message(cell: &Cell) {
         send_time: 1_800_000_000_000,
         ..request
     };
-    let signed = Calls::signed(&alice.phone.who, later);
-    let again = Calls::answer(calls.logic.clone().send_message(signed).await).unwrap();
+    let signed = GrpcServices::signed(&alice.phone.who, later);
+    let again = GrpcServices::answer(calls.logic.clone().send_message(signed).await).unwrap();
     assert_eq!(
         again,
         pb::SendMessageResp {
@@ -131,17 +131,17 @@ async fn a_repeat_over_grpc_and_the_socket_is_one_message(cell: &Cell) {
     bob.phone.receives("once").at(1).await;
 }
 
-async fn a_repeat_by_request_id_is_one_message(cell: &Cell) {
+async fn a_repeat_by_request_id_is_one_message(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.absent("Alice").await, world.person("Bob").await);
     let calls = world.calls().await;
     let mut seqs = Vec::new();
     for request_id in ["71", "71", "72"] {
-        let mut signed = Calls::signed(&alice.phone.who, message(&bob, "hi", ""));
+        let mut signed = GrpcServices::signed(&alice.phone.who, message(&bob, "hi", ""));
         signed
             .metadata_mut()
             .insert("request_id", request_id.parse().unwrap());
-        let sent = Calls::answer(calls.logic.clone().send_message(signed).await).unwrap();
+        let sent = GrpcServices::answer(calls.logic.clone().send_message(signed).await).unwrap();
         seqs.push(sent.seq);
     }
     assert_eq!(seqs, [1, 1, 2]);
@@ -149,7 +149,7 @@ async fn a_repeat_by_request_id_is_one_message(cell: &Cell) {
     bob.phone.receives("hi").at(2).await;
 }
 
-async fn what_is_not_kept_is_not_remembered(cell: &Cell) {
+async fn what_is_not_kept_is_not_remembered(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     for _ in 0..2 {

@@ -2,13 +2,13 @@
 //! waits.
 
 use gimlet_client::pb::{MessageSend, Output, PackageType};
-use gimlet_tests::scenario::Cell;
+use gimlet_tests::scenario::MatrixCell;
 use prost::Message as _;
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
-    stories!(lagging, On::Every => [
+pub(crate) fn all() -> Vec<ScenarioCase> {
+    stories!(lagging, CoveredCells::Every => [
         who_does_not_read_for_long_gets_everything_in_the_end,
         a_slow_application_gets_everything_and_may_send_meanwhile,
     ])
@@ -19,7 +19,7 @@ const COUNT: i64 = 150;
 const SIZE: usize = 50_000;
 
 /// C-12, C-14, M-13.
-async fn who_does_not_read_for_long_gets_everything_in_the_end(cell: &Cell) {
+async fn who_does_not_read_for_long_gets_everything_in_the_end(cell: &MatrixCell) {
     let world = cell
         .start_with(|config| config.limits.node.outbox_bytes = 64 * 1024)
         .await;
@@ -43,7 +43,7 @@ async fn who_does_not_read_for_long_gets_everything_in_the_end(cell: &Cell) {
     assert_eq!(slow.beats().await.code, 0, "it is still signed in");
 }
 
-async fn a_slow_application_gets_everything_and_may_send_meanwhile(cell: &Cell) {
+async fn a_slow_application_gets_everything_and_may_send_meanwhile(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     for n in 1..=400 {

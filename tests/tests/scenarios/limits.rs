@@ -3,14 +3,14 @@
 use std::future::IntoFuture as _;
 
 use gimlet_client::pb::{self, PackageType, SendMessageReq};
-use gimlet_tests::scenario::{Cell, packet};
+use gimlet_tests::scenario::{MatrixCell, packet};
 use prost::Message as _;
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
-    stories!(limits, On::Every => [
-        who_sends_too_fast_is_told_when_to_go_on,
+pub(crate) fn all() -> Vec<ScenarioCase> {
+    stories!(limits, CoveredCells::Every => [
+        a_sender_over_its_rate_gets_a_retry_time,
         the_library_waits_and_goes_on_by_itself,
         hundreds_of_sends_in_one_write_are_answered_in_order,
         a_connection_that_reads_and_syncs_does_not_wait_for_itself,
@@ -38,7 +38,7 @@ fn send(to: i64, text: &str) -> SendMessageReq {
 }
 
 /// S-9.
-async fn who_sends_too_fast_is_told_when_to_go_on(cell: &Cell) {
+async fn a_sender_over_its_rate_gets_a_retry_time(cell: &MatrixCell) {
     let world = cell
         .start_with(|config| {
             config.limits.node.send_rate = 1;
@@ -63,7 +63,7 @@ async fn who_sends_too_fast_is_told_when_to_go_on(cell: &Cell) {
     bob.phone.sends("not me").to(&bob).await;
 }
 
-async fn the_library_waits_and_goes_on_by_itself(cell: &Cell) {
+async fn the_library_waits_and_goes_on_by_itself(cell: &MatrixCell) {
     let world = cell
         .start_with(|config| {
             config.limits.node.send_rate = 20;
@@ -78,7 +78,7 @@ async fn the_library_waits_and_goes_on_by_itself(cell: &Cell) {
     assert_eq!(seqs, (1..=10).collect::<Vec<_>>());
 }
 
-async fn hundreds_of_sends_in_one_write_are_answered_in_order(cell: &Cell) {
+async fn hundreds_of_sends_in_one_write_are_answered_in_order(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.absent("Alice").await, world.person("Bob").await);
     let mut bare = world.bare().await;
@@ -113,7 +113,7 @@ async fn hundreds_of_sends_in_one_write_are_answered_in_order(cell: &Cell) {
 
 /// The whole node has one read permit: the read of a connection that fell behind and its own SYNCs
 /// take it in turn.
-async fn a_connection_that_reads_and_syncs_does_not_wait_for_itself(cell: &Cell) {
+async fn a_connection_that_reads_and_syncs_does_not_wait_for_itself(cell: &MatrixCell) {
     let world = cell
         .start_with(|config| config.limits.node.parallel_reads = 1)
         .await;
@@ -140,7 +140,7 @@ async fn a_connection_that_reads_and_syncs_does_not_wait_for_itself(cell: &Cell)
     }
 }
 
-async fn a_full_group_is_full(cell: &Cell) {
+async fn a_full_group_is_full(cell: &MatrixCell) {
     let world = cell
         .start_with(|config| config.limits.node.group_members = 3)
         .await;
@@ -162,7 +162,7 @@ async fn a_full_group_is_full(cell: &Cell) {
 
 /// Behind a proxy on this machine every client comes from loopback, so guesses are slowed down per
 /// user; elsewhere they are counted per address (C-22, A12).
-async fn who_guesses_tokens_locks_nobody_out_who_has_one(cell: &Cell) {
+async fn who_guesses_tokens_locks_nobody_out_who_has_one(cell: &MatrixCell) {
     let world = cell
         .start_with(|config| config.limits.node.failed_sign_ins = 3)
         .await;
@@ -183,7 +183,7 @@ async fn who_guesses_tokens_locks_nobody_out_who_has_one(cell: &Cell) {
     bob.phone.receives("hi").at(1).await;
 }
 
-async fn m19_many_may_be_mentioned_and_more_are_refused(cell: &Cell) {
+async fn m19_many_may_be_mentioned_and_more_are_refused(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let many: Vec<i64> = (1..=200).map(|n| i64::MAX - n).collect();
@@ -201,7 +201,7 @@ async fn m19_many_may_be_mentioned_and_more_are_refused(cell: &Cell) {
     assert!(text.contains("200"), "{text}");
 }
 
-async fn r8_room_messages_have_a_size_and_a_rate(cell: &Cell) {
+async fn r8_room_messages_have_a_size_and_a_rate(cell: &MatrixCell) {
     let world = cell
         .start_with(|config| {
             config.limits.node.send_rate = 1;
@@ -210,7 +210,7 @@ async fn r8_room_messages_have_a_size_and_a_rate(cell: &Cell) {
         .await;
     let alice = world.absent("Alice").await;
     let api = alice.phone.api();
-    let huge = gimlet_client::Content::text("x".repeat(61_441));
+    let huge = gimlet_client::MessageContent::text("x".repeat(61_441));
     assert_eq!(
         api.push_room(5, &huge, true).await.unwrap_err().code,
         10_001
@@ -219,7 +219,7 @@ async fn r8_room_messages_have_a_size_and_a_rate(cell: &Cell) {
         api.push_room(0, &huge, true).await.unwrap_err().code,
         10_001
     );
-    let small = gimlet_client::Content::text("x");
+    let small = gimlet_client::MessageContent::text("x");
     let mut last = Ok(());
     for _ in 0..6 {
         last = api.push_room(5, &small, true).await;

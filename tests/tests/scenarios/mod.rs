@@ -17,10 +17,10 @@ mod shutdown;
 mod sync_offline;
 mod takeover;
 
-use crate::Scenario;
+use crate::ScenarioCase;
 
 /// Returns all scenarios.
-pub(crate) fn all() -> Vec<Scenario> {
+pub(crate) fn all() -> Vec<ScenarioCase> {
     [
         bad_input::all(),
         friends::all(),

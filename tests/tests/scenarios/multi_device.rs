@@ -2,20 +2,20 @@
 
 use std::future::IntoFuture as _;
 
-use gimlet_tests::scenario::Cell;
+use gimlet_tests::scenario::MatrixCell;
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
-    stories!(multi_device, On::Every => [
-        every_device_gets_it_and_the_sending_one_does_not,
+pub(crate) fn all() -> Vec<ScenarioCase> {
+    stories!(multi_device, CoveredCells::Every => [
+        every_device_except_the_sending_one_gets_the_message,
         one_device_away_stops_no_other,
         acks_of_one_device_skip_nothing_on_another,
         all_devices_see_one_order,
     ])
 }
 
-async fn every_device_gets_it_and_the_sending_one_does_not(cell: &Cell) {
+async fn every_device_except_the_sending_one_gets_the_message(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let (laptop, tablet) = (alice.device("laptop").await, bob.device("tablet").await);
@@ -31,7 +31,7 @@ async fn every_device_gets_it_and_the_sending_one_does_not(cell: &Cell) {
     alice.phone.receives("hello").at(2).await;
 }
 
-async fn one_device_away_stops_no_other(cell: &Cell) {
+async fn one_device_away_stops_no_other(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let tablet = bob.device("tablet").await;
@@ -42,7 +42,7 @@ async fn one_device_away_stops_no_other(cell: &Cell) {
     bob.phone.receives("one").at(1).await;
 }
 
-async fn acks_of_one_device_skip_nothing_on_another(cell: &Cell) {
+async fn acks_of_one_device_skip_nothing_on_another(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     for text in ["1", "2", "3"] {
@@ -60,7 +60,7 @@ async fn acks_of_one_device_skip_nothing_on_another(cell: &Cell) {
     assert_eq!(seqs, [1, 2, 3]);
 }
 
-async fn all_devices_see_one_order(cell: &Cell) {
+async fn all_devices_see_one_order(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let tablet = bob.device("tablet").await;
@@ -72,15 +72,19 @@ async fn all_devices_see_one_order(cell: &Cell) {
     futures_util::future::join_all(sends).await;
     for seq in 1..=30 {
         let (one, other) = (bob.phone.next_entry().await, tablet.next_entry().await);
-        let gimlet_client::Event::Message(one) = one else {
+        let gimlet_client::ClientEvent::Message(one) = one else {
             panic!("a message")
         };
         tablet_agrees(&one, other, seq);
     }
 }
 
-fn tablet_agrees(one: &gimlet_client::Inbound, other: gimlet_client::Event, seq: i64) {
-    let gimlet_client::Event::Message(other) = other else {
+fn tablet_agrees(
+    one: &gimlet_client::ReceivedMessage,
+    other: gimlet_client::ClientEvent,
+    seq: i64,
+) {
+    let gimlet_client::ClientEvent::Message(other) = other else {
         panic!("a message")
     };
     assert_eq!((one.seq, other.seq), (seq, seq));

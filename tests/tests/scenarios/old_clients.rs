@@ -3,28 +3,28 @@
 use std::time::Duration;
 
 use gimlet_client::pb::{self, PackageType as Kind};
-use gimlet_tests::scenario::{Bare, Cell, Wire, packet};
+use gimlet_tests::scenario::{BareConnection, MatrixCell, ScenarioWire, packet};
 use prost::Message as _;
 use tokio::time::Instant;
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
+pub(crate) fn all() -> Vec<ScenarioCase> {
     stories!(old_clients,
-        On::Every => [
+        CoveredCells::Every => [
             sign_in_sync_and_subscribe_in_one_write,
             who_ignores_has_more_is_pushed_the_rest,
             answers_are_as_gim_gave_them,
         ],
-        On::Only(Wire::Ws) => [a_url_signs_in],
-        On::Only(Wire::Tcp) => [
+        CoveredCells::Only(ScenarioWire::Ws) => [a_url_signs_in],
+        CoveredCells::Only(ScenarioWire::Tcp) => [
             frames_come_one_by_one_with_time_between,
             pages_fit_the_buffer_of_an_old_client,
         ],
     )
 }
 
-async fn sign_in_sync_and_subscribe_in_one_write(cell: &Cell) {
+async fn sign_in_sync_and_subscribe_in_one_write(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     alice.phone.sends("hi").to(&bob).await;
@@ -50,7 +50,7 @@ async fn sign_in_sync_and_subscribe_in_one_write(cell: &Cell) {
     assert_eq!(page.messages.len(), 1);
     let subscribed = bare.answer().await;
     assert_eq!((subscribed.request_id, subscribed.code), (13, 0));
-    let content = gimlet_client::Content::text("in the room");
+    let content = gimlet_client::MessageContent::text("in the room");
     alice
         .phone
         .api()
@@ -60,7 +60,7 @@ async fn sign_in_sync_and_subscribe_in_one_write(cell: &Cell) {
     assert_eq!(bare.pushed().await.receiver_id, 5);
 }
 
-async fn who_ignores_has_more_is_pushed_the_rest(cell: &Cell) {
+async fn who_ignores_has_more_is_pushed_the_rest(cell: &MatrixCell) {
     let world = cell
         .start_with(|config| config.limits.node.sync_wait = Duration::from_millis(100))
         .await;
@@ -81,7 +81,7 @@ async fn who_ignores_has_more_is_pushed_the_rest(cell: &Cell) {
     }
 }
 
-async fn answers_are_as_gim_gave_them(cell: &Cell) {
+async fn answers_are_as_gim_gave_them(cell: &MatrixCell) {
     let world = cell.start().await;
     let bob = world.absent("Bob").await;
     let mut bare = world.bare().await;
@@ -100,7 +100,7 @@ async fn answers_are_as_gim_gave_them(cell: &Cell) {
     assert!(output.epoch != 0 && output.head == 0);
 }
 
-async fn a_url_signs_in(cell: &Cell) {
+async fn a_url_signs_in(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     let who = &bob.phone.who;
@@ -110,12 +110,12 @@ async fn a_url_signs_in(cell: &Cell) {
             who.user_id, who.device_id
         )
     };
-    let mut bare = Bare::ws(&world, &query(&who.token)).await;
+    let mut bare = BareConnection::ws(&world, &query(&who.token)).await;
     // The first answer is that of the SYNC: a sign-in by URL has none.
     assert!(bare.page(0).await.messages.is_empty());
     alice.phone.sends("hi").to(&bob).await;
     assert_eq!(bare.pushed().await.seq, 1);
-    let mut wrong = Bare::ws(&world, &query("wrong")).await;
+    let mut wrong = BareConnection::ws(&world, &query("wrong")).await;
     let refused = wrong.answer().await;
     assert_eq!((refused.r#type(), refused.code), (Kind::PtSignIn, 10_000));
     // The connection may still sign in with a packet.
@@ -123,7 +123,7 @@ async fn a_url_signs_in(cell: &Cell) {
 }
 
 /// A legacy client parses one frame per read.
-async fn frames_come_one_by_one_with_time_between(cell: &Cell) {
+async fn frames_come_one_by_one_with_time_between(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     let mut bare = world.bare().await;
@@ -151,7 +151,7 @@ async fn frames_come_one_by_one_with_time_between(cell: &Cell) {
     }
 }
 
-async fn pages_fit_the_buffer_of_an_old_client(cell: &Cell) {
+async fn pages_fit_the_buffer_of_an_old_client(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     for size in [10, 400, 400, 400, 2_000, 10, 10, 30_000, 900, 10] {

@@ -2,17 +2,17 @@
 
 use std::future::IntoFuture as _;
 
-use gimlet_tests::scenario::{Cell, soon};
+use gimlet_tests::scenario::{MatrixCell, soon};
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
+pub(crate) fn all() -> Vec<ScenarioCase> {
     stories!(reconnect,
-        On::Every => [
+        CoveredCells::Every => [
             a_cut_connection_costs_nothing,
             sends_over_many_cuts_are_stored_once_and_in_order,
         ],
-        On::Durable => [
+        CoveredCells::Durable => [
             a_client_goes_on_after_a_restart_by_itself,
             a_message_of_the_outage_arrives,
             c9_after_a_restart_old_connections_are_forgotten,
@@ -20,18 +20,18 @@ pub(crate) fn all() -> Vec<Scenario> {
     )
 }
 
-async fn a_cut_connection_costs_nothing(cell: &Cell) {
+async fn a_cut_connection_costs_nothing(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     for n in 1..=5 {
-        world.cable().cut();
+        world.cable().cut_connections();
         alice.phone.sends(format!("{n}")).to(&bob).await;
         bob.phone.receives(format!("{n}")).at(n).await;
     }
 }
 
 /// M-5, M-6, M-7: a lost answer is repeated, and stored once.
-async fn sends_over_many_cuts_are_stored_once_and_in_order(cell: &Cell) {
+async fn sends_over_many_cuts_are_stored_once_and_in_order(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let sends = async {
@@ -39,7 +39,7 @@ async fn sends_over_many_cuts_are_stored_once_and_in_order(cell: &Cell) {
             let sent = alice.phone.sends(format!("{n}")).to(&bob).await;
             assert_eq!(sent.seq, n);
             if n % 10 == 0 {
-                world.cable().cut();
+                world.cable().cut_connections();
             }
         }
     };
@@ -54,7 +54,7 @@ async fn sends_over_many_cuts_are_stored_once_and_in_order(cell: &Cell) {
     .await;
 }
 
-async fn a_client_goes_on_after_a_restart_by_itself(cell: &Cell) {
+async fn a_client_goes_on_after_a_restart_by_itself(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     alice.phone.sends("before").to(&bob).await;
@@ -64,22 +64,22 @@ async fn a_client_goes_on_after_a_restart_by_itself(cell: &Cell) {
     bob.phone.receives("after").at(2).await;
 }
 
-async fn a_message_of_the_outage_arrives(cell: &Cell) {
+async fn a_message_of_the_outage_arrives(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     world.stops().await;
-    alice.phone.is_cut_off().await;
+    alice.phone.is_disconnected().await;
     let sends = (0..10).map(|n| {
         let id = format!("outage {n}");
         alice.phone.sends(&id).to(&bob).with_id(&id).into_future()
     });
     let sent = futures_util::future::join_all(sends);
-    let (sent, ()) = tokio::join!(sent, world.starts());
+    let (sent, ()) = tokio::join!(sent, world.start_servers());
     let mut seqs: Vec<i64> = sent.iter().map(|sent| sent.seq).collect();
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=10).collect::<Vec<_>>());
     for seq in 1..=10 {
-        let gimlet_client::Event::Message(got) = bob.phone.next_entry().await else {
+        let gimlet_client::ClientEvent::Message(got) = bob.phone.next_entry().await else {
             panic!("a message")
         };
         assert_eq!(got.seq, seq);
@@ -93,7 +93,7 @@ async fn a_message_of_the_outage_arrives(cell: &Cell) {
     assert_eq!(alice.phone.sends("last").to(&bob).await.seq, 11);
 }
 
-async fn c9_after_a_restart_old_connections_are_forgotten(cell: &Cell) {
+async fn c9_after_a_restart_old_connections_are_forgotten(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     bob.phone.goes_offline().await;

@@ -1,25 +1,25 @@
 //! A revoked token or a disconnected device neither sends nor receives after the answer.
 
-use gimlet_client::{Event, pb};
-use gimlet_tests::scenario::{Calls, Cell};
+use gimlet_client::{ClientEvent, pb};
+use gimlet_tests::scenario::{GrpcServices, MatrixCell};
 use pb::PackageType as Kind;
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
-    stories!(revocation, On::Every => [
+pub(crate) fn all() -> Vec<ScenarioCase> {
+    stories!(revocation, CoveredCells::Every => [
         signing_out_ends_the_connection_and_the_token,
         a_backend_disconnects_a_device,
         nothing_is_received_after_the_answer,
     ])
 }
 
-async fn signing_out_ends_the_connection_and_the_token(cell: &Cell) {
+async fn signing_out_ends_the_connection_and_the_token(cell: &MatrixCell) {
     let world = cell.start().await;
     let bob = world.person("Bob").await;
     let tablet = bob.device("tablet").await;
     bob.phone.api().sign_out().await.unwrap();
-    let Event::SignedOut { code, .. } = bob.phone.is_told_the_end().await else {
+    let ClientEvent::SignedOut { code, .. } = bob.phone.receives_session_end().await else {
         panic!("signed out")
     };
     assert_eq!(code, i32::from(pb::CloseCode::TokenRevoked));
@@ -30,7 +30,7 @@ async fn signing_out_ends_the_connection_and_the_token(cell: &Cell) {
     tablet.sends("still here").to(&bob).await;
 }
 
-async fn a_backend_disconnects_a_device(cell: &Cell) {
+async fn a_backend_disconnects_a_device(cell: &MatrixCell) {
     let world = cell.start().await;
     let bob = world.person("Bob").await;
     let tablet = bob.device("tablet").await;
@@ -40,8 +40,9 @@ async fn a_backend_disconnects_a_device(cell: &Cell) {
         reason: "the account was locked".into(),
     };
     let calls = world.calls().await;
-    Calls::answer(calls.backend.clone().disconnect(request.clone()).await).unwrap();
-    let Event::SignedOut { code, message, .. } = bob.phone.is_told_the_end().await else {
+    GrpcServices::answer(calls.backend.clone().disconnect(request.clone()).await).unwrap();
+    let ClientEvent::SignedOut { code, message, .. } = bob.phone.receives_session_end().await
+    else {
         panic!("signed out")
     };
     assert_eq!(code, i32::from(pb::CloseCode::Disconnected));
@@ -51,11 +52,11 @@ async fn a_backend_disconnects_a_device(cell: &Cell) {
         device_id: 0,
         ..request
     };
-    Calls::answer(calls.backend.clone().disconnect(all).await).unwrap();
-    tablet.is_told_the_end().await;
+    GrpcServices::answer(calls.backend.clone().disconnect(all).await).unwrap();
+    tablet.receives_session_end().await;
 }
 
-async fn nothing_is_received_after_the_answer(cell: &Cell) {
+async fn nothing_is_received_after_the_answer(cell: &MatrixCell) {
     let world = cell.start().await;
     let alice = world.person("Alice").await;
     for protocol in [0, 1, 0, 1] {

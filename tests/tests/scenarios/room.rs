@@ -1,25 +1,25 @@
 //! Rooms: live messages to subscribers, and a short history.
 
-use gimlet_client::{Content, Event};
-use gimlet_tests::scenario::{Cell, Device};
+use gimlet_client::{ClientEvent, MessageContent};
+use gimlet_tests::scenario::{Device, MatrixCell};
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
-    stories!(room, On::Every => [
+pub(crate) fn all() -> Vec<ScenarioCase> {
+    stories!(room, CoveredCells::Every => [
         two_followers_hear_the_same_in_order,
-        history_begins_with_the_number_asked_for,
+        history_begins_with_the_requested_seq,
         following_another_room_moves,
         r1_trimming_history_always_ends,
         c16_c17_following_while_others_push_loses_nobody,
         m9_room_numbers_are_no_acks_of_the_inbox,
-        a_broadcast_is_heard_by_all_and_kept_by_nobody,
-        a_room_is_followed_again_after_a_cut,
+        a_broadcast_reaches_all_and_is_not_stored,
+        a_room_is_resubscribed_after_a_cut,
     ])
 }
 
 async fn pushes(device: &Device, room: i64, text: &str) {
-    let content = Content::text(text);
+    let content = MessageContent::text(text);
     device.api().push_room(room, &content, true).await.unwrap();
 }
 
@@ -27,12 +27,15 @@ async fn follows(device: &Device, room: i64, from: i64) {
     device.client().subscribe(room, from).await.unwrap();
 }
 
-async fn hears(device: &Device, text: &str, seq: i64) {
-    let heard = device.hears().await;
-    assert_eq!((heard.content, heard.seq), (Content::text(text), seq));
+async fn expect_message(device: &Device, text: &str, seq: i64) {
+    let heard = device.receives_room_message().await;
+    assert_eq!(
+        (heard.content, heard.seq),
+        (MessageContent::text(text), seq)
+    );
 }
 
-async fn two_followers_hear_the_same_in_order(cell: &Cell) {
+async fn two_followers_hear_the_same_in_order(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     for device in [&alice.phone, &bob.phone] {
@@ -43,12 +46,12 @@ async fn two_followers_hear_the_same_in_order(cell: &Cell) {
     }
     for device in [&alice.phone, &bob.phone] {
         for n in 1..=40 {
-            hears(device, &format!("{n}"), n).await;
+            expect_message(device, &format!("{n}"), n).await;
         }
     }
 }
 
-async fn history_begins_with_the_number_asked_for(cell: &Cell) {
+async fn history_begins_with_the_requested_seq(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     for n in 1..=5 {
@@ -56,41 +59,44 @@ async fn history_begins_with_the_number_asked_for(cell: &Cell) {
     }
     follows(&bob.phone, 5, 3).await;
     for n in 3..=5 {
-        hears(&bob.phone, &format!("{n}"), n).await;
+        expect_message(&bob.phone, &format!("{n}"), n).await;
     }
     pushes(&alice.phone, 5, "live").await;
-    hears(&bob.phone, "live", 6).await;
+    expect_message(&bob.phone, "live", 6).await;
     let carol = world.person("Carol").await;
     follows(&carol.phone, 5, 0).await;
     pushes(&alice.phone, 5, "live too").await;
-    hears(&carol.phone, "live too", 7).await;
+    expect_message(&carol.phone, "live too", 7).await;
 }
 
 /// C-18.
-async fn following_another_room_moves(cell: &Cell) {
+async fn following_another_room_moves(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     follows(&bob.phone, 5, 0).await;
     follows(&bob.phone, 6, 0).await;
     pushes(&alice.phone, 5, "left behind").await;
     pushes(&alice.phone, 6, "here").await;
-    hears(&bob.phone, "here", 1).await;
+    expect_message(&bob.phone, "here", 1).await;
     bob.phone.client().unsubscribe().await.unwrap();
     pushes(&alice.phone, 6, "nobody listens").await;
     follows(&bob.phone, 5, 0).await;
     pushes(&alice.phone, 5, "back").await;
-    hears(&bob.phone, "back", 2).await;
+    expect_message(&bob.phone, "back", 2).await;
 }
 
 /// The room takes more messages than gim's trim loop survives, and still works.
-async fn r1_trimming_history_always_ends(cell: &Cell) {
+async fn r1_trimming_history_always_ends(cell: &MatrixCell) {
     let world = cell
         .start_with(|config| config.limits.node.send_burst = 2_000)
         .await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let push = |n: i64| {
         let api = alice.phone.api();
-        async move { api.push_room(5, &Content::text(format!("{n}")), true).await }
+        async move {
+            api.push_room(5, &MessageContent::text(format!("{n}")), true)
+                .await
+        }
     };
     for tens in 0..25 {
         let some = futures_util::future::join_all((0..45).map(|n| push(45 * tens + n))).await;
@@ -98,14 +104,14 @@ async fn r1_trimming_history_always_ends(cell: &Cell) {
     }
     // 1,125 messages were pushed to be kept; the history's limit is 1,000.
     follows(&bob.phone, 5, 1).await;
-    let first = bob.phone.hears().await.seq;
+    let first = bob.phone.receives_room_message().await.seq;
     assert_eq!(first, 126);
     for seq in first + 1..=1_125 {
-        assert_eq!(bob.phone.hears().await.seq, seq);
+        assert_eq!(bob.phone.receives_room_message().await.seq, seq);
     }
 }
 
-async fn c16_c17_following_while_others_push_loses_nobody(cell: &Cell) {
+async fn c16_c17_following_while_others_push_loses_nobody(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     for turn in 1..=20_i64 {
@@ -119,7 +125,7 @@ async fn c16_c17_following_while_others_push_loses_nobody(cell: &Cell) {
         };
         tokio::join!(followed, pushed);
         for seq in 1..=3 {
-            hears(&bob.phone, &format!("{seq}"), seq).await;
+            expect_message(&bob.phone, &format!("{seq}"), seq).await;
         }
         if turn % 2 == 0 {
             bob.phone.client().unsubscribe().await.unwrap();
@@ -127,7 +133,7 @@ async fn c16_c17_following_while_others_push_loses_nobody(cell: &Cell) {
     }
 }
 
-async fn m9_room_numbers_are_no_acks_of_the_inbox(cell: &Cell) {
+async fn m9_room_numbers_are_no_acks_of_the_inbox(cell: &MatrixCell) {
     let world = cell
         .start_with(|config| {
             config.policy.sync_from_zero = gimlet_server::config::SyncFromZero::DeviceAck;
@@ -157,7 +163,7 @@ async fn m9_room_numbers_are_no_acks_of_the_inbox(cell: &Cell) {
     assert!(seqs.ends_with(&[2, 3]), "something was skipped: {seqs:?}");
 }
 
-async fn a_broadcast_is_heard_by_all_and_kept_by_nobody(cell: &Cell) {
+async fn a_broadcast_reaches_all_and_is_not_stored(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let push = gimlet_client::pb::PushAllReq {
@@ -168,27 +174,27 @@ async fn a_broadcast_is_heard_by_all_and_kept_by_nobody(cell: &Cell) {
     world.calls().await.backend.push_all(push).await.unwrap();
     for person in [&alice, &bob] {
         assert_eq!(
-            person.phone.hears_all().await.content,
-            Content::text("news")
+            person.phone.receives_broadcast().await.content,
+            MessageContent::text("news")
         );
     }
     alice.phone.sends("hi").to(&bob).await;
-    assert!(matches!(bob.phone.next_entry().await, Event::Message(m) if m.seq == 1));
+    assert!(matches!(bob.phone.next_entry().await, ClientEvent::Message(m) if m.seq == 1));
 }
 
-async fn a_room_is_followed_again_after_a_cut(cell: &Cell) {
+async fn a_room_is_resubscribed_after_a_cut(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     follows(&bob.phone, 5, 0).await;
     pushes(&alice.phone, 5, "1").await;
-    hears(&bob.phone, "1", 1).await;
+    expect_message(&bob.phone, "1", 1).await;
     world.cable().lead(Vec::new());
-    bob.phone.is_cut_off().await;
+    bob.phone.is_disconnected().await;
     for text in ["2", "3"] {
         pushes(&alice.phone, 5, text).await;
     }
     world.cable().lead(world.fronts());
     for seq in 2..=3 {
-        hears(&bob.phone, &format!("{seq}"), seq).await;
+        expect_message(&bob.phone, &format!("{seq}"), seq).await;
     }
 }

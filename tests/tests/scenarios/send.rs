@@ -1,12 +1,12 @@
 //! Messages from one user to another.
 
-use gimlet_client::{Content, Draft};
-use gimlet_tests::scenario::{Addressee as _, Cell};
+use gimlet_client::{MessageContent, MessageDraft};
+use gimlet_tests::scenario::{MatrixCell, MessageReceiver as _};
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
-    stories!(send, On::Every => [
+pub(crate) fn all() -> Vec<ScenarioCase> {
+    stories!(send, CoveredCells::Every => [
         a_message_arrives_with_all_it_had,
         both_ends_number_their_own_copy,
         a_message_to_oneself_is_one_entry,
@@ -16,7 +16,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     ])
 }
 
-async fn a_message_arrives_with_all_it_had(cell: &Cell) {
+async fn a_message_arrives_with_all_it_had(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let sent = alice
@@ -43,7 +43,7 @@ async fn a_message_arrives_with_all_it_had(cell: &Cell) {
     );
 }
 
-async fn both_ends_number_their_own_copy(cell: &Cell) {
+async fn both_ends_number_their_own_copy(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let carol = world.person("Carol").await;
@@ -54,7 +54,7 @@ async fn both_ends_number_their_own_copy(cell: &Cell) {
     bob.phone.receives("second").at(2).await;
 }
 
-async fn a_message_to_oneself_is_one_entry(cell: &Cell) {
+async fn a_message_to_oneself_is_one_entry(cell: &MatrixCell) {
     let world = cell.start().await;
     let alice = world.person("Alice").await;
     let laptop = alice.device("laptop").await;
@@ -65,18 +65,18 @@ async fn a_message_to_oneself_is_one_entry(cell: &Cell) {
     assert_eq!(alice.phone.sends("and bread").to(&alice).await.seq, 2);
 }
 
-async fn what_is_not_kept_is_live_only(cell: &Cell) {
+async fn what_is_not_kept_is_live_only(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let sent = alice.phone.sends("typing …").to(&bob).unkept().await;
     assert_eq!(sent.seq, 0);
     let got = bob.phone.receives_live().await;
-    assert_eq!(got.content, Content::text("typing …"));
+    assert_eq!(got.content, MessageContent::text("typing …"));
     alice.phone.sends("done").to(&bob).await;
     bob.phone.receives("done").at(1).await;
 }
 
-async fn odd_content_arrives_as_it_was(cell: &Cell) {
+async fn odd_content_arrives_as_it_was(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("🦀 أليس").await, world.person("Bob").await);
     for text in [
@@ -89,20 +89,20 @@ async fn odd_content_arrives_as_it_was(cell: &Cell) {
         alice.phone.sends(text).to(&bob).await;
         bob.phone.receives(text).await;
     }
-    let bytes = Content::Other {
+    let bytes = MessageContent::Other {
         kind: 99,
         bytes: vec![0xff, 0, 0xfe].into(),
     };
-    let draft = Draft::new(bob.receiver(), bytes.clone());
+    let draft = MessageDraft::new(bob.receiver(), bytes.clone());
     alice.phone.client().send_draft(draft).await.unwrap();
-    let gimlet_client::Event::Message(got) = bob.phone.next_entry().await else {
+    let gimlet_client::ClientEvent::Message(got) = bob.phone.next_entry().await else {
         panic!("a message");
     };
     assert_eq!(got.content, bytes);
     assert!(format!("{:?}", got.sender).contains("أليس"));
 }
 
-async fn a_conversation_keeps_its_order(cell: &Cell) {
+async fn a_conversation_keeps_its_order(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     for turn in 0..20 {

@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use gimlet_client::pb;
-use gimlet_tests::scenario::Cell;
+use gimlet_tests::scenario::MatrixCell;
 use tokio::time::Instant;
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
+pub(crate) fn all() -> Vec<ScenarioCase> {
     stories!(shutdown,
-        On::Every => [clients_are_told_to_come_back, a_stop_does_not_wait_out_its_grace],
-        On::Durable => [
+        CoveredCells::Every => [clients_are_asked_to_reconnect, a_stop_does_not_wait_out_its_grace],
+        CoveredCells::Durable => [
             what_was_answered_is_there_after_a_stop_under_load,
             everything_else_is_there_too,
         ],
     )
 }
 
-async fn clients_are_told_to_come_back(cell: &Cell) {
+async fn clients_are_asked_to_reconnect(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     let mut ours = world.bare().await;
@@ -27,12 +27,12 @@ async fn clients_are_told_to_come_back(cell: &Cell) {
     let close = ours.ends().await.expect("told why");
     assert_eq!(close.code(), pb::CloseCode::ShuttingDown);
     assert_eq!(close.come_back(), pb::ComeBack::NowWithJitter);
-    let reason = alice.phone.is_cut_off().await;
+    let reason = alice.phone.is_disconnected().await;
     assert!(reason.contains("shutting down"), "{reason}");
 }
 
 /// A leak that keeps the storage open would extend the stop to its whole grace period.
-async fn a_stop_does_not_wait_out_its_grace(cell: &Cell) {
+async fn a_stop_does_not_wait_out_its_grace(cell: &MatrixCell) {
     let grace = Duration::from_secs(12);
     let world = cell.start_with(|config| config.stop.grace = grace).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
@@ -43,7 +43,7 @@ async fn a_stop_does_not_wait_out_its_grace(cell: &Cell) {
     assert!(began.elapsed() < grace / 2, "{:?}", began.elapsed());
 }
 
-async fn what_was_answered_is_there_after_a_stop_under_load(cell: &Cell) {
+async fn what_was_answered_is_there_after_a_stop_under_load(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     for round in 0..3 {
@@ -71,7 +71,7 @@ async fn what_was_answered_is_there_after_a_stop_under_load(cell: &Cell) {
     }
 }
 
-async fn everything_else_is_there_too(cell: &Cell) {
+async fn everything_else_is_there_too(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     alice.phone.api().add_friend(bob.id, "1").await.unwrap();

@@ -1,15 +1,15 @@
 //! Missed messages arrive later, in order and without holes.
 
-use gimlet_tests::scenario::{Bare, Cell, Device, Person};
+use gimlet_tests::scenario::{BareConnection, Device, MatrixCell, ScenarioUser};
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
-    stories!(sync_offline, On::Every => [
+pub(crate) fn all() -> Vec<ScenarioCase> {
+    stories!(sync_offline, CoveredCells::Every => [
         an_absent_device_gets_everything_in_order,
         two_hundred_come_in_pages,
         a_device_goes_on_where_it_stopped,
-        two_devices_stand_at_different_places,
+        two_devices_have_different_positions,
         a_seq_above_the_head_is_an_empty_page,
         what_is_sent_between_sign_in_and_sync_is_not_lost,
         a_message_that_fills_a_frame_stops_no_sync,
@@ -17,13 +17,13 @@ pub(crate) fn all() -> Vec<Scenario> {
     ])
 }
 
-async fn many(from: &Device, to: &Person, range: std::ops::Range<usize>) {
+async fn many(from: &Device, to: &ScenarioUser, range: std::ops::Range<usize>) {
     use std::future::IntoFuture as _;
     let sends = range.map(|n| from.sends(format!("{n}")).to(to).into_future());
     futures_util::future::join_all(sends).await;
 }
 
-async fn an_absent_device_gets_everything_in_order(cell: &Cell) {
+async fn an_absent_device_gets_everything_in_order(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     for n in 1..=120 {
@@ -38,7 +38,7 @@ async fn an_absent_device_gets_everything_in_order(cell: &Cell) {
     bob.phone.receives("live").at(121).await;
 }
 
-async fn two_hundred_come_in_pages(cell: &Cell) {
+async fn two_hundred_come_in_pages(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     many(&alice.phone, &bob, 0..200).await;
@@ -60,7 +60,7 @@ async fn two_hundred_come_in_pages(cell: &Cell) {
     assert_eq!(sizes, [50, 50, 50, 50]);
 }
 
-async fn a_device_goes_on_where_it_stopped(cell: &Cell) {
+async fn a_device_goes_on_where_it_stopped(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     for away in 0..3 {
@@ -82,7 +82,7 @@ async fn a_device_goes_on_where_it_stopped(cell: &Cell) {
     }
 }
 
-async fn two_devices_stand_at_different_places(cell: &Cell) {
+async fn two_devices_have_different_positions(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let tablet = bob.absent_device("tablet").await;
@@ -101,7 +101,7 @@ async fn two_devices_stand_at_different_places(cell: &Cell) {
     assert_eq!(seqs(bare.syncs(0).await), [1, 2]);
 }
 
-async fn a_seq_above_the_head_is_an_empty_page(cell: &Cell) {
+async fn a_seq_above_the_head_is_an_empty_page(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     alice.phone.sends("one").to(&bob).await;
@@ -114,7 +114,7 @@ async fn a_seq_above_the_head_is_an_empty_page(cell: &Cell) {
     assert_eq!(bare.pushed().await.seq, 2, "the cursor stands at the head");
 }
 
-async fn what_is_sent_between_sign_in_and_sync_is_not_lost(cell: &Cell) {
+async fn what_is_sent_between_sign_in_and_sync_is_not_lost(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     alice.phone.sends("1").to(&bob).await;
@@ -129,7 +129,7 @@ async fn what_is_sent_between_sign_in_and_sync_is_not_lost(cell: &Cell) {
     assert_eq!(seqs, [1, 2, 3]);
 }
 
-async fn seqs_of(bare: &mut Bare) -> Vec<i64> {
+async fn seqs_of(bare: &mut BareConnection) -> Vec<i64> {
     bare.syncs(0)
         .await
         .iter()
@@ -138,7 +138,7 @@ async fn seqs_of(bare: &mut Bare) -> Vec<i64> {
 }
 
 /// M-12: gim returned an empty page with `has_more` for such a message, endlessly.
-async fn a_message_that_fills_a_frame_stops_no_sync(cell: &Cell) {
+async fn a_message_that_fills_a_frame_stops_no_sync(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     let huge = "x".repeat(60 * 1024 - 4);
@@ -158,7 +158,7 @@ async fn a_message_that_fills_a_frame_stops_no_sync(cell: &Cell) {
 }
 
 /// The stored time is neither that of the SYNC nor the server's.
-async fn m17_a_message_keeps_the_time_it_was_sent_at(cell: &Cell) {
+async fn m17_a_message_keeps_the_time_it_was_sent_at(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.absent("Alice").await, world.absent("Bob").await);
     let mut bare = world.bare().await;

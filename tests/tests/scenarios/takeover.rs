@@ -1,13 +1,13 @@
 //! A second connection of a device, and a device that changes its user.
 
-use gimlet_client::{Event, pb};
-use gimlet_tests::scenario::Cell;
+use gimlet_client::{ClientEvent, pb};
+use gimlet_tests::scenario::MatrixCell;
 
-use crate::{On, Scenario, stories};
+use crate::{CoveredCells, ScenarioCase, stories};
 
-pub(crate) fn all() -> Vec<Scenario> {
-    stories!(takeover, On::Every => [
-        c4_the_newer_connection_is_served_and_the_older_told,
+pub(crate) fn all() -> Vec<ScenarioCase> {
+    stories!(takeover, CoveredCells::Every => [
+        c4_the_newer_connection_is_served_and_the_older_is_closed,
         c3_the_older_connections_close_unregisters_nothing,
         c5_a_device_that_changed_hands_gets_only_its_new_owners_messages,
         c6_c7_coming_and_going_fast_leaves_the_device_reachable,
@@ -15,19 +15,19 @@ pub(crate) fn all() -> Vec<Scenario> {
     ])
 }
 
-async fn c4_the_newer_connection_is_served_and_the_older_told(cell: &Cell) {
+async fn c4_the_newer_connection_is_served_and_the_older_is_closed(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let mut newer = world.bare().await;
     newer.signs_in(&bob.phone.who, 1).await;
-    let end = bob.phone.is_told_the_end().await;
-    assert!(matches!(end, Event::Superseded), "{end:?}");
+    let end = bob.phone.receives_session_end().await;
+    assert!(matches!(end, ClientEvent::Superseded), "{end:?}");
     newer.syncs(0).await;
     alice.phone.sends("hi").to(&bob).await;
     assert_eq!(newer.pushed().await.seq, 1);
 }
 
-async fn c3_the_older_connections_close_unregisters_nothing(cell: &Cell) {
+async fn c3_the_older_connections_close_unregisters_nothing(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     for turn in 1..=10 {
@@ -46,7 +46,7 @@ async fn c3_the_older_connections_close_unregisters_nothing(cell: &Cell) {
     }
 }
 
-async fn c5_a_device_that_changed_hands_gets_only_its_new_owners_messages(cell: &Cell) {
+async fn c5_a_device_that_changed_hands_gets_only_its_new_owners_messages(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let carol = world.absent("Carol").await;
@@ -55,8 +55,8 @@ async fn c5_a_device_that_changed_hands_gets_only_its_new_owners_messages(cell: 
     bob.phone.receives("to Bob").at(1).await;
     let carols = carol.takes(&bob.phone).await;
     assert!(!matches!(
-        bob.phone.is_told_the_end().await,
-        Event::Message(_)
+        bob.phone.receives_session_end().await,
+        ClientEvent::Message(_)
     ));
     for n in 0..10 {
         alice.phone.sends(format!("Bob's {n}")).to(&bob).await;
@@ -69,7 +69,7 @@ async fn c5_a_device_that_changed_hands_gets_only_its_new_owners_messages(cell: 
     assert_eq!(refused.code, 10_000, "S-14");
 }
 
-async fn c6_c7_coming_and_going_fast_leaves_the_device_reachable(cell: &Cell) {
+async fn c6_c7_coming_and_going_fast_leaves_the_device_reachable(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     let mut last = world.bare().await;
@@ -95,7 +95,7 @@ async fn c6_c7_coming_and_going_fast_leaves_the_device_reachable(cell: &Cell) {
     assert_eq!(answer.into_inner().device.unwrap().status, 1, "online");
 }
 
-async fn an_old_clients_older_connection_stays_open_and_gets_nothing(cell: &Cell) {
+async fn an_old_clients_older_connection_stays_open_and_gets_nothing(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     let mut older = world.bare().await;

@@ -5,23 +5,23 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use gimlet_client::{Api, ApiError, Credentials, pb};
+use gimlet_client::{ApiClient, ApiError, DeviceCredentials, pb};
 use serde::{Deserialize, Serialize};
 
-use crate::Outcome;
+use crate::ChatResult;
 use crate::args::Args;
 use crate::view::explain;
 
 /// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
-struct Saved {
+struct SavedAccount {
     user_id: i64,
     device_id: i64,
     token: String,
 }
 
 /// Returns the path of the file for the phone number, with this ending.
-pub(crate) fn file(args: &Args, ending: &str) -> Outcome<PathBuf> {
+pub(crate) fn file(args: &Args, ending: &str) -> ChatResult<PathBuf> {
     let digits = |c: char| c.is_ascii_alphanumeric() || "+-_".contains(c);
     if args.phone.is_empty() || !args.phone.chars().all(digits) {
         return Err("--phone must be a phone number: --phone 13800000001".into());
@@ -42,7 +42,7 @@ fn make(folder: &Path) -> io::Result<()> {
 }
 
 /// Returns the stored account; without one, signs in.
-pub(crate) async fn open(args: &Args, api: &Api) -> Outcome<Credentials> {
+pub(crate) async fn open(args: &Args, api: &ApiClient) -> ChatResult<DeviceCredentials> {
     match load(&file(args, "json")?)? {
         Some(who) => Ok(who),
         None => sign_in(args, api).await,
@@ -50,12 +50,12 @@ pub(crate) async fn open(args: &Args, api: &Api) -> Outcome<Credentials> {
 }
 
 /// Registers this device and signs in on it.
-pub(crate) async fn sign_in(args: &Args, api: &Api) -> Outcome<Credentials> {
+pub(crate) async fn sign_in(args: &Args, api: &ApiClient) -> ChatResult<DeviceCredentials> {
     let path = file(args, "json")?;
     let work = async {
         let device_id = api.register_device("chat").await?;
         let answer = api.sign_in(&args.phone, &args.code, device_id).await?;
-        Ok(Credentials {
+        Ok(DeviceCredentials {
             user_id: answer.user_id,
             device_id,
             token: answer.token,
@@ -69,7 +69,7 @@ pub(crate) async fn sign_in(args: &Args, api: &Api) -> Outcome<Credentials> {
 }
 
 /// Sets the name, if one was given and it differs; returns the current name.
-pub(crate) async fn name(args: &Args, api: &Api) -> Result<String, ApiError> {
+pub(crate) async fn name(args: &Args, api: &ApiClient) -> Result<String, ApiError> {
     let now = api.get_user().await?.nickname;
     match &args.name {
         Some(name) if *name != now => {
@@ -85,7 +85,7 @@ pub(crate) async fn name(args: &Args, api: &Api) -> Result<String, ApiError> {
 }
 
 /// Deletes the stored account.
-pub(crate) fn forget(args: &Args) -> Outcome {
+pub(crate) fn forget(args: &Args) -> ChatResult {
     for ending in ["json", "cursor"] {
         match fs::remove_file(file(args, ending)?) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -95,23 +95,23 @@ pub(crate) fn forget(args: &Args) -> Outcome {
     Ok(())
 }
 
-fn load(path: &Path) -> Outcome<Option<Credentials>> {
+fn load(path: &Path) -> ChatResult<Option<DeviceCredentials>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot read {}: {error}", path.display()).into()),
     };
-    let saved: Saved = serde_json::from_str(&text)
+    let saved: SavedAccount = serde_json::from_str(&text)
         .map_err(|error| format!("{} is damaged ({error}): remove it", path.display()))?;
-    Ok(Some(Credentials {
+    Ok(Some(DeviceCredentials {
         user_id: saved.user_id,
         device_id: saved.device_id,
         token: saved.token,
     }))
 }
 
-fn save(path: &Path, who: &Credentials) -> Outcome {
-    let saved = Saved {
+fn save(path: &Path, who: &DeviceCredentials) -> ChatResult {
+    let saved = SavedAccount {
         user_id: who.user_id,
         device_id: who.device_id,
         token: who.token.clone(),

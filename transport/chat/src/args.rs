@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use gimlet_client::{Endpoint, Trust};
+use gimlet_client::{ServerEndpoint, TrustedRoots};
 
-use crate::Outcome;
+use crate::ChatResult;
 
 /// Chat in the terminal. Type /help once it runs.
 #[derive(Clone, Debug, clap::Args)]
@@ -53,24 +53,26 @@ pub struct Args {
 
 impl Args {
     /// Returns the server's address.
-    pub(crate) fn endpoint(&self) -> Result<Endpoint, gimlet_client::Error> {
+    pub(crate) fn endpoint(&self) -> Result<ServerEndpoint, gimlet_client::ClientError> {
         let port = if self.ws { 8081 } else { 8080 };
         let local = format!("127.0.0.1:{port}");
-        let address: Endpoint = self.server.as_deref().unwrap_or(&local).parse()?;
+        let address: ServerEndpoint = self.server.as_deref().unwrap_or(&local).parse()?;
         Ok(match address {
-            Endpoint::Tcp(address) if self.ws => Endpoint::Ws(format!("ws://{address}/ws")),
+            ServerEndpoint::Tcp(address) if self.ws => {
+                ServerEndpoint::Ws(format!("ws://{address}/ws"))
+            }
             other => other,
         })
     }
 
     /// Returns the certificate authorities to trust.
-    pub(crate) fn trust(&self) -> Outcome<Trust> {
+    pub(crate) fn trust(&self) -> ChatResult<TrustedRoots> {
         let Some(path) = &self.ca else {
-            return Ok(Trust::public());
+            return Ok(TrustedRoots::public());
         };
         let pem = std::fs::read(path)
             .map_err(|error| format!("--ca: cannot read {}: {error}", path.display()))?;
-        let trust = Trust::with_pem(&pem);
+        let trust = TrustedRoots::with_pem(&pem);
         Ok(trust.map_err(|error| format!("--ca {}: {error}", path.display()))?)
     }
 

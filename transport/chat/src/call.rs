@@ -3,26 +3,26 @@
 
 use std::time::Duration;
 
-use gimlet_client::{Api, ApiError, Client, Content, Receiver, pb};
+use gimlet_client::{ApiClient, ApiError, Client, MessageContent, MessageTarget, pb};
 use tokio::time::timeout;
 
+use crate::address_book::{AddressBook, NameLookup};
 use crate::args::Args;
-use crate::command::Command;
-use crate::names::{Found, Names};
+use crate::command::ChatCommand;
 use crate::view::{and, explain};
 
 /// Time that a subscription may take before the chat reports a delay.
-const MOMENT: Duration = Duration::from_secs(3);
+const SUBSCRIBE_WAIT: Duration = Duration::from_secs(3);
 
 /// The result of a command.
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct CommandAnswer {
     /// Lines to print.
     pub(crate) say: Vec<String>,
     /// Names that became known.
-    pub(crate) names: Names,
+    pub(crate) names: AddressBook,
     /// The new receiver of typed lines, if the command changes it.
-    pub(crate) talk_to: Option<Receiver>,
+    pub(crate) talk_to: Option<MessageTarget>,
     /// A group that this user has left.
     pub(crate) left: Option<i64>,
     /// True if the account is signed out.
@@ -30,37 +30,39 @@ pub(crate) struct Answer {
 }
 
 /// A copy of the state that a command needs, from the time it was typed.
-pub(crate) struct Caller {
+pub(crate) struct CommandContext {
     pub(crate) args: Args,
-    pub(crate) api: Api,
+    pub(crate) api: ApiClient,
     /// This user.
     pub(crate) me: i64,
-    pub(crate) names: Names,
-    pub(crate) current: Option<Receiver>,
+    pub(crate) names: AddressBook,
+    pub(crate) current: Option<MessageTarget>,
     pub(crate) client: Option<Client>,
 }
 
-type Done = Result<(), String>;
+type CommandResult = Result<(), String>;
 
-impl Caller {
+impl CommandContext {
     /// Performs the command. An error is a line to print.
-    pub(crate) async fn perform(mut self, command: Command) -> Result<Answer, String> {
-        let mut answer = Answer::default();
+    pub(crate) async fn perform(mut self, command: ChatCommand) -> Result<CommandAnswer, String> {
+        let mut answer = CommandAnswer::default();
         let done = match command {
-            Command::Add(key) => self.add(&key, &mut answer).await,
-            Command::Accept(key) => self.accept(&key, &mut answer).await,
-            Command::To(key) => self.to(&key, &mut answer).await,
-            Command::Friends => self.friends(&mut answer).await,
-            Command::Groups => self.groups(&mut answer).await,
-            Command::Create(name, members) => self.create(&name, &members, &mut answer).await,
-            Command::Invite(people) => self.invite(&people, &mut answer).await,
-            Command::Members => self.members(&mut answer).await,
-            Command::Leave => self.leave(&mut answer).await,
-            Command::Room(id) => self.room(id, &mut answer).await,
-            Command::Follow(room, from) => self.follow(room, from, &mut answer).await,
-            Command::Say(text) => self.say_in_room(&text).await,
-            Command::SignOut => self.sign_out(&mut answer).await,
-            Command::Help | Command::Offline | Command::Online | Command::Quit => Ok(()),
+            ChatCommand::Add(key) => self.add(&key, &mut answer).await,
+            ChatCommand::Accept(key) => self.accept(&key, &mut answer).await,
+            ChatCommand::To(key) => self.to(&key, &mut answer).await,
+            ChatCommand::Friends => self.friends(&mut answer).await,
+            ChatCommand::Groups => self.groups(&mut answer).await,
+            ChatCommand::Create(name, members) => self.create(&name, &members, &mut answer).await,
+            ChatCommand::Invite(people) => self.invite(&people, &mut answer).await,
+            ChatCommand::Members => self.members(&mut answer).await,
+            ChatCommand::Leave => self.leave(&mut answer).await,
+            ChatCommand::Room(id) => self.room(id, &mut answer).await,
+            ChatCommand::Follow(room, from) => self.follow(room, from, &mut answer).await,
+            ChatCommand::Say(text) => self.say_in_room(&text).await,
+            ChatCommand::SignOut => self.sign_out(&mut answer).await,
+            ChatCommand::Help | ChatCommand::Offline | ChatCommand::Online | ChatCommand::Quit => {
+                Ok(())
+            }
         };
         done?;
         answer.names = self.names;
@@ -68,7 +70,7 @@ impl Caller {
     }
 
     /// Fetches the names of friends and groups.
-    pub(crate) async fn learn(&mut self) -> Done {
+    pub(crate) async fn learn(&mut self) -> CommandResult {
         let (friends, groups) = tokio::join!(self.api.friends(), self.api.groups());
         for friend in self.checked(friends)? {
             let shown = match friend.remarks.as_str() {
@@ -87,7 +89,7 @@ impl Caller {
         result.map_err(|error| explain(&self.args, &error))
     }
 
-    async fn add(&mut self, key: &str, answer: &mut Answer) -> Done {
+    async fn add(&mut self, key: &str, answer: &mut CommandAnswer) -> CommandResult {
         let id = self.person(key).await?;
         let name = self.names.person(id);
         match self.api.add_friend(id, "hello").await {
@@ -99,7 +101,7 @@ impl Caller {
             }
             Err(error) => return Err(explain(&self.args, &error)),
         }
-        answer.talk_to = Some(Receiver::User(id));
+        answer.talk_to = Some(MessageTarget::User(id));
         Ok(())
     }
 
@@ -107,9 +109,9 @@ impl Caller {
     /// search.
     async fn person(&mut self, key: &str) -> Result<i64, String> {
         match self.names.find_person(key) {
-            Found::One(id) => return Ok(id),
-            Found::Several(labels) => return Err(several(key, &labels)),
-            Found::Nothing => {}
+            NameLookup::One(id) => return Ok(id),
+            NameLookup::Several(labels) => return Err(several(key, &labels)),
+            NameLookup::Nothing => {}
         }
         let found = self.checked(self.api.search_user(key).await)?;
         let others = found.into_iter().filter(|user| user.user_id != self.me);
@@ -137,16 +139,16 @@ impl Caller {
         }
     }
 
-    async fn accept(&mut self, key: &str, answer: &mut Answer) -> Done {
+    async fn accept(&mut self, key: &str, answer: &mut CommandAnswer) -> CommandResult {
         let id = self.person(key).await?;
         self.checked(self.api.agree(id).await)?;
         let name = self.names.person(id);
         answer.say.push(format!("* {name} is your friend now"));
-        answer.talk_to = Some(Receiver::User(id));
+        answer.talk_to = Some(MessageTarget::User(id));
         Ok(())
     }
 
-    async fn to(&mut self, key: &str, answer: &mut Answer) -> Done {
+    async fn to(&mut self, key: &str, answer: &mut CommandAnswer) -> CommandResult {
         if self.lookup(key)?.is_none() {
             self.learn().await?;
         }
@@ -160,18 +162,22 @@ impl Caller {
     }
 
     /// Finds a receiver in the address book.
-    fn lookup(&self, key: &str) -> Result<Option<Receiver>, String> {
+    fn lookup(&self, key: &str) -> Result<Option<MessageTarget>, String> {
         let group_first = key.starts_with("group ");
         match (self.names.find_person(key), self.names.find_group(key)) {
-            (Found::One(_), Found::One(id)) if group_first => Ok(Some(Receiver::Group(id))),
-            (Found::One(id), _) if !group_first => Ok(Some(Receiver::User(id))),
-            (_, Found::One(id)) => Ok(Some(Receiver::Group(id))),
-            (Found::Several(labels), _) | (_, Found::Several(labels)) => Err(several(key, &labels)),
+            (NameLookup::One(_), NameLookup::One(id)) if group_first => {
+                Ok(Some(MessageTarget::Group(id)))
+            }
+            (NameLookup::One(id), _) if !group_first => Ok(Some(MessageTarget::User(id))),
+            (_, NameLookup::One(id)) => Ok(Some(MessageTarget::Group(id))),
+            (NameLookup::Several(labels), _) | (_, NameLookup::Several(labels)) => {
+                Err(several(key, &labels))
+            }
             _ => Ok(None),
         }
     }
 
-    async fn friends(&mut self, answer: &mut Answer) -> Done {
+    async fn friends(&mut self, answer: &mut CommandAnswer) -> CommandResult {
         let friends = self.checked(self.api.friends().await)?;
         self.learn().await?;
         let names: Vec<_> = friends
@@ -185,7 +191,7 @@ impl Caller {
         Ok(())
     }
 
-    async fn groups(&mut self, answer: &mut Answer) -> Done {
+    async fn groups(&mut self, answer: &mut CommandAnswer) -> CommandResult {
         let groups = self.checked(self.api.groups().await)?;
         for group in &groups {
             self.names.learn_group(group.group_id, &group.name);
@@ -202,14 +208,19 @@ impl Caller {
         Ok(())
     }
 
-    async fn create(&mut self, name: &str, members: &[String], answer: &mut Answer) -> Done {
+    async fn create(
+        &mut self,
+        name: &str,
+        members: &[String],
+        answer: &mut CommandAnswer,
+    ) -> CommandResult {
         let ids = self.people(members).await?;
         let id = self.checked(self.api.create_group(name, &ids).await)?;
         self.names.learn_group(id, name);
         let people: Vec<_> = ids.iter().map(|id| self.names.person(*id)).collect();
         let (group, people) = (self.names.group(id), and(&people));
         answer.say.push(format!("* created {group} with {people}"));
-        answer.talk_to = Some(Receiver::Group(id));
+        answer.talk_to = Some(MessageTarget::Group(id));
         Ok(())
     }
 
@@ -223,14 +234,14 @@ impl Caller {
 
     fn group(&self, what: &str) -> Result<i64, String> {
         match self.current {
-            Some(Receiver::Group(id)) => Ok(id),
+            Some(MessageTarget::Group(id)) => Ok(id),
             _ => Err(format!(
                 "/{what} is for a group: choose one first with /to NAME"
             )),
         }
     }
 
-    async fn invite(&mut self, people: &[String], answer: &mut Answer) -> Done {
+    async fn invite(&mut self, people: &[String], answer: &mut CommandAnswer) -> CommandResult {
         let group = self.group("invite")?;
         let ids = self.people(people).await?;
         self.checked(self.api.add_group_members(group, &ids).await)?;
@@ -240,7 +251,7 @@ impl Caller {
         Ok(())
     }
 
-    async fn members(&mut self, answer: &mut Answer) -> Done {
+    async fn members(&mut self, answer: &mut CommandAnswer) -> CommandResult {
         let group = self.group("members")?;
         let members = self.checked(self.api.group_members(group).await)?;
         for member in &members {
@@ -256,7 +267,7 @@ impl Caller {
         Ok(())
     }
 
-    async fn leave(&mut self, answer: &mut Answer) -> Done {
+    async fn leave(&mut self, answer: &mut CommandAnswer) -> CommandResult {
         let group = self.group("leave")?;
         self.checked(self.api.remove_group_member(group, self.me).await)?;
         let name = self.names.group(group);
@@ -265,18 +276,18 @@ impl Caller {
         Ok(())
     }
 
-    async fn room(&mut self, id: i64, answer: &mut Answer) -> Done {
+    async fn room(&mut self, id: i64, answer: &mut CommandAnswer) -> CommandResult {
         // From 1: messages kept from the last minutes come first.
         self.follow(id, 1, answer).await?;
-        answer.talk_to = Some(Receiver::Room(id));
+        answer.talk_to = Some(MessageTarget::Room(id));
         Ok(())
     }
 
-    async fn follow(&mut self, id: i64, from: i64, answer: &mut Answer) -> Done {
+    async fn follow(&mut self, id: i64, from: i64, answer: &mut CommandAnswer) -> CommandResult {
         let Some(client) = &self.client else {
             return Err("you are offline; /online comes back".to_owned());
         };
-        match timeout(MOMENT, client.subscribe(id, from)).await {
+        match timeout(SUBSCRIBE_WAIT, client.subscribe(id, from)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(crate::view::clean(&error.to_string())),
             Err(_) => {
@@ -287,15 +298,15 @@ impl Caller {
         }
     }
 
-    async fn say_in_room(&mut self, text: &str) -> Done {
-        let Some(Receiver::Room(room)) = self.current else {
+    async fn say_in_room(&mut self, text: &str) -> CommandResult {
+        let Some(MessageTarget::Room(room)) = self.current else {
             return Ok(());
         };
-        let content = Content::text(text);
+        let content = MessageContent::text(text);
         self.checked(self.api.push_room(room, &content, true).await)
     }
 
-    async fn sign_out(&mut self, answer: &mut Answer) -> Done {
+    async fn sign_out(&mut self, answer: &mut CommandAnswer) -> CommandResult {
         // The account is deleted here even if the server does not answer.
         if let Err(error) = self.api.sign_out().await {
             answer

@@ -17,7 +17,7 @@ pub(crate) const HELP: &str = "\
 
 /// A typed line, parsed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Command {
+pub(crate) enum ChatCommand {
     /// A message.
     Say(String),
     /// Print the help.
@@ -54,7 +54,7 @@ pub(crate) enum Command {
     Quit,
 }
 
-impl Command {
+impl ChatCommand {
     /// Parses a line that is not empty. The error says what to type instead.
     pub(crate) fn read(line: &str) -> Result<Self, String> {
         let Some(command) = line.strip_prefix('/') else {
@@ -90,14 +90,14 @@ impl Command {
     }
 }
 
-fn create(rest: &str) -> Result<Command, String> {
+fn create(rest: &str) -> Result<ChatCommand, String> {
     let usage = "/group needs a name and members: /group team: bob, carol";
     let (name, members) = rest.split_once(':').ok_or(usage)?;
     let (name, members) = (name.trim(), list(members));
     if name.is_empty() || members.is_empty() {
         return Err(usage.to_owned());
     }
-    Ok(Command::Create(name.to_owned(), members))
+    Ok(ChatCommand::Create(name.to_owned(), members))
 }
 
 /// Splits names at commas.
@@ -115,11 +115,14 @@ mod tests {
 
     #[test]
     fn a_line_is_a_message_unless_it_begins_with_a_slash() {
-        let say = Command::Say("1/2 of it".to_owned());
-        assert_eq!(Command::read("1/2 of it"), Ok(say));
-        assert_eq!(Command::read("/q"), Ok(Command::Quit));
-        let group = Command::Create("my team".into(), vec!["bob".into(), "carol#3".into()]);
-        assert_eq!(Command::read("/group my team: bob, carol#3,"), Ok(group));
+        let say = ChatCommand::Say("1/2 of it".to_owned());
+        assert_eq!(ChatCommand::read("1/2 of it"), Ok(say));
+        assert_eq!(ChatCommand::read("/q"), Ok(ChatCommand::Quit));
+        let group = ChatCommand::Create("my team".into(), vec!["bob".into(), "carol#3".into()]);
+        assert_eq!(
+            ChatCommand::read("/group my team: bob, carol#3,"),
+            Ok(group)
+        );
     }
 
     #[test]
@@ -136,7 +139,7 @@ mod tests {
             "/invite",
             "/nonsense",
         ] {
-            let error = Command::read(line).unwrap_err();
+            let error = ChatCommand::read(line).unwrap_err();
             assert!(error.contains(": /") || error.contains("/help"), "{error}");
         }
     }
@@ -149,7 +152,7 @@ mod tests {
         ] {
             assert!(HELP.contains(&format!("/{word}")), "{word}");
             let line = format!("/{word} 1: 2");
-            assert!(Command::read(&line).is_ok() || word == "room", "{word}");
+            assert!(ChatCommand::read(&line).is_ok() || word == "room", "{word}");
         }
     }
 }

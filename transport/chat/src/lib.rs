@@ -8,29 +8,29 @@
 //! name, and typing does not. Only a new sign-in, after the server lost the account, holds the loop. `terminal` keeps the typed line below the printed lines.
 
 mod account;
+mod address_book;
 mod args;
 mod call;
 mod command;
-mod happened;
-mod missed;
-mod names;
+mod events;
+mod missed_lines;
 mod shell;
 mod terminal;
 mod view;
 
 pub use args::Args;
 
-use shell::Shell;
-use terminal::Terminal;
+use shell::ChatShell;
+use terminal::ChatTerminal;
 
 /// The result of an operation whose failure ends the chat.
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+type ChatResult<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Runs the chat until the user leaves. Returns `false` if it ended with an error, which is printed
 /// on the terminal.
 pub async fn run(args: Args) -> bool {
-    let mut terminal = Terminal::open();
-    let result = match Shell::start(args, &mut terminal).await {
+    let mut terminal = ChatTerminal::open();
+    let result = match ChatShell::start(args, &mut terminal).await {
         Ok(mut shell) => shell.run().await,
         Err(error) => Err(error),
     };

@@ -6,36 +6,37 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use gimlet_client::{
-    Api, Client, Content, Credentials, Draft, Error as SendError, Event, Events, FileCursor,
-    Options, Receiver, Sent, Trust,
+    ApiClient, Client, ClientError as SendError, ClientEvent, ClientOptions, DeviceCredentials,
+    EventStream, FileCursor, MessageContent, MessageDraft, MessageTarget, SendReceipt,
+    TrustedRoots,
 };
 use tokio::time::{Instant, sleep_until};
 
-use crate::Outcome;
+use crate::ChatResult;
 use crate::account;
+use crate::address_book::AddressBook;
 use crate::args::Args;
-use crate::call::{Answer, Caller};
-use crate::command::{Command, HELP};
-use crate::missed::Missed;
-use crate::names::Names;
-use crate::terminal::{Input, Terminal};
+use crate::call::{CommandAnswer, CommandContext};
+use crate::command::{ChatCommand, HELP};
+use crate::missed_lines::MissedLines;
+use crate::terminal::{ChatTerminal, UserInput};
 use crate::view::{clean, explain};
 
-type Sending = Pin<Box<dyn Future<Output = Result<Sent, SendError>> + Send>>;
-type Calling = Pin<Box<dyn Future<Output = Result<Answer, String>> + Send>>;
+type PendingSend = Pin<Box<dyn Future<Output = Result<SendReceipt, SendError>> + Send>>;
+type PendingCall = Pin<Box<dyn Future<Output = Result<CommandAnswer, String>> + Send>>;
 /// A lookup of this user's groups, by id and name.
-type Learning = Pin<Box<dyn Future<Output = Vec<(i64, String)>> + Send>>;
+type PendingGroupNames = Pin<Box<dyn Future<Output = Vec<(i64, String)>> + Send>>;
 
 /// Time that a message may be pending before the chat reports a delay.
-const SLOW: Duration = Duration::from_secs(3);
-/// Time between heartbeats: a hanging server is noticed within this and [`SILENCE`].
-const HEARTBEAT: Duration = Duration::from_secs(10);
+const SLOW_SEND_AFTER: Duration = Duration::from_secs(3);
+/// Time between heartbeats: a hanging server is noticed within this and [`ANSWER_TIMEOUT`].
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// Silence, while an answer is due, after which the server counts as unreachable.
-const SILENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The state of the connection, as the prompt shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Connection {
+pub(crate) enum ConnectionState {
     /// Connecting for the first time.
     Connecting,
     /// Connected; missed messages are arriving.
@@ -49,45 +50,45 @@ pub(crate) enum Connection {
 }
 
 /// The state of the chat.
-pub(crate) struct Shell<'a> {
+pub(crate) struct ChatShell<'a> {
     pub(crate) args: Args,
-    trust: Trust,
-    pub(crate) who: Credentials,
-    pub(crate) api: Api,
-    pub(crate) terminal: &'a mut Terminal,
-    online: Option<(Client, Events)>,
-    pub(crate) connection: Connection,
+    trust: TrustedRoots,
+    pub(crate) who: DeviceCredentials,
+    pub(crate) api: ApiClient,
+    pub(crate) terminal: &'a mut ChatTerminal,
+    online: Option<(Client, EventStream)>,
+    pub(crate) connection: ConnectionState,
     /// True if there was a connection before.
     pub(crate) returning: bool,
     /// The receiver of typed lines.
-    pub(crate) current: Option<Receiver>,
+    pub(crate) current: Option<MessageTarget>,
     /// The followed room, and the first of its messages not seen yet.
     pub(crate) room: Option<(i64, i64)>,
-    pub(crate) names: Names,
-    pub(crate) missed: Missed,
+    pub(crate) names: AddressBook,
+    pub(crate) missed: MissedLines,
     /// Lines that are not stored yet, in order; each has an id.
-    outbox: VecDeque<Draft>,
-    sending: Option<Sending>,
+    outbox: VecDeque<MessageDraft>,
+    pending_send: Option<PendingSend>,
     /// Time at which the pending message counts as slow; `None` once that was reported.
     slow_at: Option<Instant>,
     /// Commands that were typed while another one was running.
-    commands: VecDeque<Command>,
-    calling: Option<Calling>,
+    commands: VecDeque<ChatCommand>,
+    calling: Option<PendingCall>,
     /// The event that waits for the name of its group, and the lookup of that name. The events
     /// after it wait as well.
-    pub(crate) held: Option<Event>,
-    pub(crate) learning: Option<Learning>,
+    pub(crate) held: Option<ClientEvent>,
+    pub(crate) learning: Option<PendingGroupNames>,
     pub(crate) done: bool,
     /// True if the account was just created again and no connection has accepted it yet.
     pub(crate) renewed: bool,
 }
 
-impl<'a> Shell<'a> {
+impl<'a> ChatShell<'a> {
     /// Signs in, or uses the stored account, and connects.
-    pub(crate) async fn start(args: Args, terminal: &'a mut Terminal) -> Outcome<Self> {
+    pub(crate) async fn start(args: Args, terminal: &'a mut ChatTerminal) -> ChatResult<Self> {
         args.endpoint()?;
         let trust = args.trust()?;
-        let mut nobody = Api::with_trust(&args.grpc, &trust)?;
+        let mut nobody = ApiClient::with_trust(&args.grpc, &trust)?;
         if let Some(business) = &args.business {
             nobody = nobody.with_business(business)?;
         }
@@ -99,14 +100,14 @@ impl<'a> Shell<'a> {
             who,
             terminal,
             online: None,
-            connection: Connection::Connecting,
+            connection: ConnectionState::Connecting,
             returning: false,
             current: None,
             room: None,
-            names: Names::default(),
-            missed: Missed::default(),
+            names: AddressBook::default(),
+            missed: MissedLines::default(),
             outbox: VecDeque::new(),
-            sending: None,
+            pending_send: None,
             slow_at: None,
             commands: VecDeque::new(),
             calling: None,
@@ -122,7 +123,7 @@ impl<'a> Shell<'a> {
 
     /// Prints the name of this user. If the server does not know the account, signs in again; if it
     /// cannot be reached, goes on without it.
-    pub(crate) async fn introduce(&mut self) -> Outcome {
+    pub(crate) async fn introduce(&mut self) -> ChatResult {
         let mut name = account::name(&self.args, &self.api).await;
         if name.as_ref().is_err_and(|error| error.code == 10_000) {
             self.sign_in_again().await?;
@@ -154,7 +155,7 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    pub(crate) async fn sign_in_again(&mut self) -> Outcome {
+    pub(crate) async fn sign_in_again(&mut self) -> ChatResult {
         self.who = account::sign_in(&self.args, &self.api).await?;
         self.renewed = true;
         self.api = self.api.signed_in(self.who.clone());
@@ -162,16 +163,17 @@ impl<'a> Shell<'a> {
     }
 
     /// Connects and continues from the stored cursor.
-    pub(crate) async fn go_online(&mut self) -> Outcome {
+    pub(crate) async fn go_online(&mut self) -> ChatResult {
         let cursor = FileCursor::new(account::file(&self.args, "cursor")?);
-        let mut options = Options::new(self.args.endpoint()?, self.who.clone()).cursor(cursor);
+        let mut options =
+            ClientOptions::new(self.args.endpoint()?, self.who.clone()).cursor(cursor);
         options.trust = Some(self.trust.clone());
         options.deadline = Duration::from_mins(1);
         options.backoff_cap = Duration::from_secs(3);
-        options.heartbeat = HEARTBEAT;
-        options.answer_timeout = SILENCE;
+        options.heartbeat = HEARTBEAT_INTERVAL;
+        options.answer_timeout = ANSWER_TIMEOUT;
         self.online = Some(Client::connect(options).await?);
-        self.connection = Connection::Connecting;
+        self.connection = ConnectionState::Connecting;
         Ok(())
     }
 
@@ -180,23 +182,23 @@ impl<'a> Shell<'a> {
         if let Some((client, _)) = self.online.take() {
             client.close().await;
         }
-        self.sending = None;
+        self.pending_send = None;
         // The event that is held does not count as handled, so it comes again.
         (self.held, self.learning) = (None, None);
-        self.connection = Connection::Offline;
+        self.connection = ConnectionState::Offline;
         self.show_missed();
     }
 
     /// Runs until /quit, the end of the input, or a terminal event.
-    pub(crate) async fn run(&mut self) -> Outcome {
+    pub(crate) async fn run(&mut self) -> ChatResult {
         let mut typing = true;
-        let mut signals = Signals::new();
+        let mut signals = TerminationSignals::new();
         while !self.done {
             self.send_next();
             self.call_next();
             let idle = self.outbox.is_empty()
                 && self.calling.is_none()
-                && self.sending.is_none()
+                && self.pending_send.is_none()
                 && self.held.is_none();
             if !typing && (idle || self.online.is_none()) {
                 break;
@@ -212,11 +214,11 @@ impl<'a> Shell<'a> {
                     None => self.online = None,
                 },
                 groups = finished(&mut self.learning) => self.on_groups(groups).await?,
-                result = finished(&mut self.sending) => self.on_sent(result),
+                result = finished(&mut self.pending_send) => self.on_sent(result),
                 result = finished(&mut self.calling) => self.on_answer(result).await?,
                 input = self.terminal.next(), if typing => match input {
-                    Some(Input::Line(line)) => self.on_line(&line).await?,
-                    Some(Input::Interrupt) => self.done = true,
+                    Some(UserInput::Line(line)) => self.on_line(&line).await?,
+                    Some(UserInput::Interrupt) => self.done = true,
                     None => typing = false,
                 },
                 () = until(self.slow_at) => self.on_slow(),
@@ -244,16 +246,16 @@ impl<'a> Shell<'a> {
     fn show_prompt(&mut self) {
         let to = self.current.map(|to| self.names.receiver(to));
         let state = match self.connection {
-            Connection::Away => " (server away)",
-            Connection::Offline => " (offline)",
+            ConnectionState::Away => " (server away)",
+            ConnectionState::Offline => " (offline)",
             _ => "",
         };
         let prompt = format!("{}{state}> ", to.unwrap_or_default());
         self.terminal.prompt(prompt.trim_start());
     }
 
-    async fn on_line(&mut self, line: &str) -> Outcome {
-        let command = match Command::read(line) {
+    async fn on_line(&mut self, line: &str) -> ChatResult {
+        let command = match ChatCommand::read(line) {
             Ok(command) => command,
             Err(why) => {
                 self.say(&format!("* {why}"));
@@ -261,13 +263,13 @@ impl<'a> Shell<'a> {
             }
         };
         match command {
-            Command::Quit => self.done = true,
-            Command::Help => self.say_all(HELP),
-            Command::Offline => {
+            ChatCommand::Quit => self.done = true,
+            ChatCommand::Help => self.say_all(HELP),
+            ChatCommand::Offline => {
                 self.go_offline().await;
                 self.say("* offline; /online comes back");
             }
-            Command::Online => return self.come_back().await,
+            ChatCommand::Online => return self.come_back().await,
             // Queued even if it is only a line: an earlier command may change its receiver.
             command => self.commands.push_back(command),
         }
@@ -280,8 +282,8 @@ impl<'a> Shell<'a> {
         }
     }
 
-    fn caller(&self) -> Caller {
-        Caller {
+    fn caller(&self) -> CommandContext {
+        CommandContext {
             args: self.args.clone(),
             api: self.api.clone(),
             me: self.who.user_id,
@@ -296,7 +298,9 @@ impl<'a> Shell<'a> {
         while self.calling.is_none() {
             match self.commands.pop_front() {
                 None => break,
-                Some(Command::Say(text)) if !matches!(self.current, Some(Receiver::Room(_))) => {
+                Some(ChatCommand::Say(text))
+                    if !matches!(self.current, Some(MessageTarget::Room(_))) =>
+                {
                     self.write(&text);
                 }
                 Some(command) => self.calling = Some(Box::pin(self.caller().perform(command))),
@@ -310,18 +314,18 @@ impl<'a> Shell<'a> {
             self.say("* no receiver chosen: /add NAME or PHONE, or /to NAME");
             return;
         };
-        let mut draft = Draft::new(to, Content::text(text));
+        let mut draft = MessageDraft::new(to, MessageContent::text(text));
         // One id for all attempts: a message that is sent again after an outage is stored once.
         draft.id = Some(uuid::Uuid::now_v7().to_string());
         self.outbox.push_back(draft);
         match self.connection {
-            Connection::Offline => self.say("* offline: it is sent when you are /online"),
-            Connection::Away => self.say("* it is sent when the server is back"),
+            ConnectionState::Offline => self.say("* offline: it is sent when you are /online"),
+            ConnectionState::Away => self.say("* it is sent when the server is back"),
             _ => {}
         }
     }
 
-    async fn on_answer(&mut self, answer: Result<Answer, String>) -> Outcome {
+    async fn on_answer(&mut self, answer: Result<CommandAnswer, String>) -> ChatResult {
         self.calling = None;
         let answer = match answer {
             Ok(answer) => answer,
@@ -339,7 +343,7 @@ impl<'a> Shell<'a> {
             self.current = None;
         }
         if let Some(to) = answer.talk_to {
-            if let Receiver::Room(id) = to {
+            if let MessageTarget::Room(id) = to {
                 let next = self.room.filter(|(room, _)| *room == id);
                 self.room = next.or(Some((id, 1)));
             }
@@ -354,14 +358,14 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    async fn come_back(&mut self) -> Outcome {
+    async fn come_back(&mut self) -> ChatResult {
         if self.online.is_some() {
             self.say("* you are online");
             return Ok(());
         }
         self.go_online().await?;
         if let Some((room, next)) = self.room {
-            self.commands.push_back(Command::Follow(room, next));
+            self.commands.push_back(ChatCommand::Follow(room, next));
         }
         Ok(())
     }
@@ -369,25 +373,25 @@ impl<'a> Shell<'a> {
     /// Starts sending the oldest message: one at a time, so that they stay in order.
     fn send_next(&mut self) {
         if let (None, Some((client, _)), Some(draft)) =
-            (&self.sending, &self.online, self.outbox.front())
+            (&self.pending_send, &self.online, self.outbox.front())
         {
             let (client, draft) = (client.clone(), draft.clone());
-            self.sending = Some(Box::pin(async move { client.send_draft(draft).await }));
-            self.slow_at = Some(Instant::now() + SLOW);
+            self.pending_send = Some(Box::pin(async move { client.send_draft(draft).await }));
+            self.slow_at = Some(Instant::now() + SLOW_SEND_AFTER);
         }
     }
 
     fn on_slow(&mut self) {
         self.slow_at = None;
         // While the server is known to be unreachable, that was reported already.
-        if self.connection == Connection::Live {
+        if self.connection == ConnectionState::Live {
             let line = self.outbox.front().map_or_else(String::new, text_of);
             self.say(&format!("* the server has not confirmed this yet: {line}"));
         }
     }
 
-    fn on_sent(&mut self, result: Result<Sent, SendError>) {
-        self.sending = None;
+    fn on_sent(&mut self, result: Result<SendReceipt, SendError>) {
+        self.pending_send = None;
         self.slow_at = None;
         let line = self.outbox.front().map_or_else(String::new, text_of);
         match result {
@@ -411,7 +415,7 @@ impl<'a> Shell<'a> {
     }
 
     /// Makes `to` the receiver of typed lines.
-    pub(crate) fn talk_to(&mut self, to: Receiver) {
+    pub(crate) fn talk_to(&mut self, to: MessageTarget) {
         if self.current == Some(to) {
             return;
         }
@@ -421,14 +425,14 @@ impl<'a> Shell<'a> {
     }
 }
 
-fn text_of(draft: &Draft) -> String {
+fn text_of(draft: &MessageDraft) -> String {
     match &draft.content {
-        Content::Text(text) => clean(text),
+        MessageContent::Text(text) => clean(text),
         _ => String::new(),
     }
 }
 
-async fn next_event(online: &mut Option<(Client, Events)>) -> Option<Event> {
+async fn next_event(online: &mut Option<(Client, EventStream)>) -> Option<ClientEvent> {
     match online {
         Some((_, events)) => events.next().await,
         None => pending().await,
@@ -451,10 +455,10 @@ async fn until(at: Option<Instant>) {
 
 /// SIGTERM and SIGHUP, handled so that the terminal's settings are restored before the chat ends.
 #[cfg(unix)]
-struct Signals([Option<tokio::signal::unix::Signal>; 2]);
+struct TerminationSignals([Option<tokio::signal::unix::Signal>; 2]);
 
 #[cfg(unix)]
-impl Signals {
+impl TerminationSignals {
     fn new() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
         Self([SignalKind::terminate(), SignalKind::hangup()].map(|kind| signal(kind).ok()))
@@ -476,10 +480,10 @@ async fn received(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()
 }
 
 #[cfg(not(unix))]
-struct Signals;
+struct TerminationSignals;
 
 #[cfg(not(unix))]
-impl Signals {
+impl TerminationSignals {
     const fn new() -> Self {
         Self
     }

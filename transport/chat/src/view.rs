@@ -3,13 +3,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gimlet_client::{ApiError, Content, Inbound, Receiver, Sender};
+use gimlet_client::{ApiError, MessageContent, MessageSender, MessageTarget, ReceivedMessage};
 
+use crate::address_book::AddressBook;
 use crate::args::Args;
-use crate::names::Names;
 
 /// Age below which a message is shown without its age.
-const RECENT: Duration = Duration::from_mins(1);
+const RECENT_AGE: Duration = Duration::from_mins(1);
 
 /// Removes control characters, which could steer the terminal, from the text of others.
 pub(crate) fn clean(text: &str) -> String {
@@ -18,16 +18,20 @@ pub(crate) fn clean(text: &str) -> String {
 }
 
 /// Formats a message as one line. Missed messages are shown with their age.
-pub(crate) fn message(message: &Inbound, names: &Names, age: Option<Duration>) -> String {
+pub(crate) fn message(
+    message: &ReceivedMessage,
+    names: &AddressBook,
+    age: Option<Duration>,
+) -> String {
     let text = content(&message.content);
     let from = match &message.sender {
         _ if message.own => "you".to_owned(),
-        Sender::User { id, .. } => names.person(*id),
-        Sender::Business => "service".to_owned(),
+        MessageSender::User { id, .. } => names.person(*id),
+        MessageSender::Business => "service".to_owned(),
         _ => "server".to_owned(),
     };
     let place = match message.receiver {
-        Receiver::User(_) if !message.own => String::new(),
+        MessageTarget::User(_) if !message.own => String::new(),
         to if message.own => format!(" to {}", names.receiver(to)),
         to => format!(" in {}", names.receiver(to)),
     };
@@ -40,13 +44,13 @@ pub(crate) fn message(message: &Inbound, names: &Names, age: Option<Duration>) -
     clippy::disallowed_methods,
     reason = "shown to a person, and nothing is decided by it"
 )]
-pub(crate) fn age(message: &Inbound) -> Option<Duration> {
+pub(crate) fn age(message: &ReceivedMessage) -> Option<Duration> {
     let sent = u64::try_from(message.sent_at_ms)
         .ok()
         .filter(|ms| *ms > 0)?;
     let sent = UNIX_EPOCH + Duration::from_millis(sent);
     let age = SystemTime::now().duration_since(sent).ok()?;
-    (age >= RECENT).then_some(age)
+    (age >= RECENT_AGE).then_some(age)
 }
 
 fn ago(age: Duration) -> String {
@@ -58,15 +62,17 @@ fn ago(age: Duration) -> String {
     }
 }
 
-fn content(content: &Content) -> String {
+fn content(content: &MessageContent) -> String {
     match content {
-        Content::Text(text) | Content::Custom(text) => clean(text),
-        Content::Image(image) => format!("(picture {})", clean(&image.url)),
-        Content::File(file) => format!("(file {} {})", clean(&file.name), clean(&file.url)),
-        Content::Voice(voice) => format!("(voice {})", clean(&voice.url)),
-        Content::Face(face) => format!("(sticker {})", clean(&face.face_url)),
-        Content::Location(place) => format!("(place {})", clean(&place.desc)),
-        Content::Command(command) => format!("(command {} of another program)", command.code),
+        MessageContent::Text(text) | MessageContent::Custom(text) => clean(text),
+        MessageContent::Image(image) => format!("(picture {})", clean(&image.url)),
+        MessageContent::File(file) => format!("(file {} {})", clean(&file.name), clean(&file.url)),
+        MessageContent::Voice(voice) => format!("(voice {})", clean(&voice.url)),
+        MessageContent::Face(face) => format!("(sticker {})", clean(&face.face_url)),
+        MessageContent::Location(place) => format!("(place {})", clean(&place.desc)),
+        MessageContent::Command(command) => {
+            format!("(command {} of another program)", command.code)
+        }
         _ => "(a kind of content that this chat cannot show)".to_owned(),
     }
 }

@@ -10,44 +10,49 @@ use tonic::Request;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Endpoint;
 
-use crate::error::{ApiError, Error};
-use crate::event::Content;
-use crate::options::Credentials;
+use crate::error::{ApiError, ClientError};
+use crate::event::MessageContent;
+use crate::options::DeviceCredentials;
 use crate::raw_status::{RawStatus, api_error};
-use crate::tls::Trust;
+use crate::tls::TrustedRoots;
 
 /// Time limit of a call; gim's own client gives up after 2 s.
-const CALL: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `LogicExt` and `BusinessExt` of one server, or of a cluster's logic and business nodes. Cheap to
 /// clone; clones share a connection.
 #[derive(Clone, Debug)]
-pub struct Api {
+pub struct ApiClient {
     channel: RawStatus,
     /// The channel of `BusinessExt`, if it has an address of its own.
     business: Option<RawStatus>,
-    trust: Trust,
-    who: Option<Credentials>,
+    trust: TrustedRoots,
+    who: Option<DeviceCredentials>,
 }
 
-fn channel(url: &str, trust: &Trust) -> Result<RawStatus, Error> {
+fn channel(url: &str, trust: &TrustedRoots) -> Result<RawStatus, ClientError> {
     let endpoint = Endpoint::from_shared(url.to_owned());
     let endpoint = match endpoint {
         Ok(endpoint) if endpoint.uri().scheme_str() == Some("http") => endpoint,
-        Ok(endpoint) if endpoint.uri().scheme_str() == Some("https") => endpoint
-            .tls_config(trust.grpc())
-            .map_err(|error| Error::Invalid(format!("cannot set up TLS for {url}: {error}")))?,
+        Ok(endpoint) if endpoint.uri().scheme_str() == Some("https") => {
+            endpoint.tls_config(trust.grpc()).map_err(|error| {
+                ClientError::Invalid(format!("cannot set up TLS for {url}: {error}"))
+            })?
+        }
         _ => {
-            return Err(Error::Invalid(format!(
+            return Err(ClientError::Invalid(format!(
                 "\"{url}\" is not a gRPC address: write http://host:port or https://host"
             )));
         }
     };
-    let channel = endpoint.timeout(CALL).connect_timeout(CALL).connect_lazy();
+    let channel = endpoint
+        .timeout(CALL_TIMEOUT)
+        .connect_timeout(CALL_TIMEOUT)
+        .connect_lazy();
     Ok(RawStatus(channel))
 }
 
-impl Api {
+impl ApiClient {
     /// Creates a client of the services at `url`, for example `http://127.0.0.1:50100` or
     /// `https://chat.example.com`, without credentials: enough for
     /// [`register_device`](Self::register_device) and [`sign_in`](Self::sign_in). Connects when
@@ -55,8 +60,8 @@ impl Api {
     ///
     /// # Errors
     /// If `url` is not an address.
-    pub fn new(url: &str) -> Result<Self, Error> {
-        Self::with_trust(url, &Trust::public())
+    pub fn new(url: &str) -> Result<Self, ClientError> {
+        Self::with_trust(url, &TrustedRoots::public())
     }
 
     /// Creates a client of the services at `url` with the certificate authorities to trust for
@@ -64,7 +69,7 @@ impl Api {
     ///
     /// # Errors
     /// If `url` is not an address.
-    pub fn with_trust(url: &str, trust: &Trust) -> Result<Self, Error> {
+    pub fn with_trust(url: &str, trust: &TrustedRoots) -> Result<Self, ClientError> {
         Ok(Self {
             channel: channel(url, trust)?,
             business: None,
@@ -77,14 +82,14 @@ impl Api {
     ///
     /// # Errors
     /// If `url` is not an address.
-    pub fn with_business(mut self, url: &str) -> Result<Self, Error> {
+    pub fn with_business(mut self, url: &str) -> Result<Self, ClientError> {
         self.business = Some(channel(url, &self.trust)?);
         Ok(self)
     }
 
     /// Returns a client of the same services with the credentials `who`.
     #[must_use]
-    pub fn signed_in(&self, who: Credentials) -> Self {
+    pub fn signed_in(&self, who: DeviceCredentials) -> Self {
         Self {
             channel: self.channel.clone(),
             business: self.business.clone(),
@@ -279,7 +284,7 @@ impl Api {
     pub async fn push_room(
         &self,
         room_id: i64,
-        content: &Content,
+        content: &MessageContent,
         keep: bool,
     ) -> Result<(), ApiError> {
         let (message_type, message_content) = content.encode();

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 /// Delays that grow until [`reset`](Self::reset).
 #[derive(Clone, Debug)]
-pub(crate) struct Backoff {
+pub(crate) struct ReconnectBackoff {
     base: Duration,
     cap: Duration,
     attempt: u32,
 }
 
-impl Backoff {
+impl ReconnectBackoff {
     pub(crate) const fn new(base: Duration, cap: Duration) -> Self {
         Self {
             base,
@@ -47,13 +47,13 @@ pub(crate) fn random_part(most: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    const BASE: Duration = Duration::from_millis(200);
-    const CAP: Duration = Duration::from_secs(15);
+    const BACKOFF_BASE: Duration = Duration::from_millis(200);
+    const BACKOFF_CAP: Duration = Duration::from_secs(15);
 
     #[test]
     fn ceilings_double_up_to_the_cap_and_never_overflow() {
         let millis: Vec<_> = [0, 1, 2, 6, 7, 31, 32, u32::MAX]
-            .map(|attempt| ceiling(BASE, CAP, attempt).as_millis())
+            .map(|attempt| ceiling(BACKOFF_BASE, BACKOFF_CAP, attempt).as_millis())
             .into();
         assert_eq!(
             millis,
@@ -63,17 +63,17 @@ mod tests {
 
     #[test]
     fn delays_are_random_and_below_their_ceiling() {
-        let mut backoff = Backoff::new(BASE, CAP);
+        let mut backoff = ReconnectBackoff::new(BACKOFF_BASE, BACKOFF_CAP);
         let mut delays = Vec::new();
         for attempt in 0..100 {
             let delay = backoff.next();
-            assert!(delay <= ceiling(BASE, CAP, attempt));
+            assert!(delay <= ceiling(BACKOFF_BASE, BACKOFF_CAP, attempt));
             delays.push(delay);
         }
         delays.sort_unstable();
         delays.dedup();
         assert!(delays.len() > 90, "only {} different delays", delays.len());
         backoff.reset();
-        assert!(backoff.next() <= BASE);
+        assert!(backoff.next() <= BACKOFF_BASE);
     }
 }

@@ -12,30 +12,30 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::api::Api;
-use crate::backoff::Backoff;
-use crate::cursor_store::Cursor;
-use crate::engine::{Command, Engine};
-use crate::error::Error;
-use crate::event::{Content, Event, Receiver};
-use crate::keeper::Keeper;
-use crate::options::Options;
-use crate::outlet::{Item, Outlet};
-use crate::room::Room;
-use crate::send::{Draft, Job, Progress, Sends, Sent};
-use crate::state::State;
+use crate::api::ApiClient;
+use crate::backoff::ReconnectBackoff;
+use crate::cursor_saver::CursorSaver;
+use crate::cursor_store::ClientCursor;
+use crate::engine::{ClientCommand, ClientEngine};
+use crate::error::ClientError;
+use crate::event::{ClientEvent, MessageContent, MessageTarget};
+use crate::event_channel::{EventChannel, QueuedEvent};
+use crate::options::ClientOptions;
+use crate::room::RoomSubscription;
+use crate::send::{MessageDraft, SendJob, SendProgress, SendQueue, SendReceipt};
+use crate::state::InboxState;
 
 /// A handle to one client; clones are the same client.
 ///
-/// The client lives until [`close`](Self::close), until its [`Events`] are dropped, or until a
+/// The client lives until [`close`](Self::close), until its [`EventStream`] are dropped, or until a
 /// terminal event. Without handles it goes on receiving.
 #[derive(Clone, Debug)]
 pub struct Client {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<ClientCommand>,
     token: CancellationToken,
     tracker: TaskTracker,
-    options: Arc<Options>,
-    api: Option<Api>,
+    options: Arc<ClientOptions>,
+    api: Option<ApiClient>,
 }
 
 impl Client {
@@ -44,12 +44,12 @@ impl Client {
     ///
     /// # Errors
     /// The options are invalid, or the cursor cannot be read.
-    pub async fn connect(options: Options) -> Result<(Self, Events), Error> {
+    pub async fn connect(options: ClientOptions) -> Result<(Self, EventStream), ClientError> {
         options.check()?;
         let api = match &options.grpc {
             Some(url) => {
                 let trust = options.trust.clone().unwrap_or_default();
-                let api = Api::with_trust(url, &trust)?;
+                let api = ApiClient::with_trust(url, &trust)?;
                 Some(api.signed_in(options.credentials.clone()))
             }
             None => None,
@@ -61,7 +61,7 @@ impl Client {
                 let loaded = spawn_blocking(move || store.load()).await;
                 loaded
                     .unwrap_or_else(|error| Err(std::io::Error::other(error)))
-                    .map_err(Error::Cursor)?
+                    .map_err(ClientError::Cursor)?
             }
         };
         let start = start.unwrap_or_default();
@@ -70,20 +70,20 @@ impl Client {
         let (handled, seen) = watch::channel(start);
         let token = CancellationToken::new();
         let tracker = TaskTracker::new();
-        let engine = Engine {
+        let engine = ClientEngine {
             token: token.clone(),
             commands: asked,
-            outlet: Outlet::new(items_in),
-            keeper: Keeper::new(seen, options.cursor.clone(), options.ack_every),
-            state: State::new(start),
-            sends: Sends::new(options.max_in_flight, options.backoff_base),
-            room: Room::default(),
-            backoff: Backoff::new(options.backoff_base, options.backoff_cap),
+            events: EventChannel::new(items_in),
+            cursor_saver: CursorSaver::new(seen, options.cursor.clone(), options.ack_every),
+            state: InboxState::new(start),
+            sends: SendQueue::new(options.max_in_flight, options.backoff_base),
+            room: RoomSubscription::default(),
+            backoff: ReconnectBackoff::new(options.backoff_base, options.backoff_cap),
             options: options.clone(),
         };
         tracker.spawn(engine.run());
         tracker.close();
-        let events = Events {
+        let events = EventStream {
             items,
             handled,
             finished: None,
@@ -103,8 +103,12 @@ impl Client {
     ///
     /// # Errors
     /// The errors of [`send_draft`](Self::send_draft).
-    pub async fn send(&self, to: Receiver, content: Content) -> Result<Sent, Error> {
-        self.send_draft(Draft::new(to, content)).await
+    pub async fn send(
+        &self,
+        to: MessageTarget,
+        content: MessageContent,
+    ) -> Result<SendReceipt, ClientError> {
+        self.send_draft(MessageDraft::new(to, content)).await
     }
 
     /// Sends a message and waits until it is stored or the deadline passes, over any number of
@@ -113,18 +117,18 @@ impl Client {
     /// written may still be stored.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the server refused it; [`Error::Deadline`] without a final answer in
+    /// [`ClientError::Refused`] if the server refused it; [`ClientError::Deadline`] without a final answer in
     /// time; others as named.
-    pub async fn send_draft(&self, draft: Draft) -> Result<Sent, Error> {
+    pub async fn send_draft(&self, draft: MessageDraft) -> Result<SendReceipt, ClientError> {
         let persist = draft.persist;
         let data = draft.encode()?;
-        let progress = Arc::<Progress>::default();
+        let progress = Arc::<SendProgress>::default();
         let (reply, answer) = oneshot::channel();
-        let job = Job::new(data, persist, reply, Arc::clone(&progress));
-        let answered = self.ask(Command::Send(job), answer).await;
+        let job = SendJob::new(data, persist, reply, Arc::clone(&progress));
+        let answered = self.ask(ClientCommand::Send(job), answer).await;
         answered.unwrap_or_else(|| {
             let (maybe_done, last) = progress.get();
-            Err(Error::Deadline {
+            Err(ClientError::Deadline {
                 after: self.options.deadline,
                 maybe_done,
                 last,
@@ -137,12 +141,12 @@ impl Client {
     /// messages only.
     ///
     /// # Errors
-    /// [`Error::Refused`], or [`Error::Deadline`] without a connection in time; in that case the
+    /// [`ClientError::Refused`], or [`ClientError::Deadline`] without a connection in time; in that case the
     /// subscription is made as soon as there is one.
-    pub async fn subscribe(&self, room: i64, from: i64) -> Result<(), Error> {
+    pub async fn subscribe(&self, room: i64, from: i64) -> Result<(), ClientError> {
         if room <= 0 || from < 0 {
             let text = "a room's id starts at 1, and the first message wanted at 0";
-            return Err(Error::Invalid(text.to_owned()));
+            return Err(ClientError::Invalid(text.to_owned()));
         }
         self.room(room, from).await
     }
@@ -151,16 +155,16 @@ impl Client {
     ///
     /// # Errors
     /// The errors of [`subscribe`](Self::subscribe).
-    pub async fn unsubscribe(&self) -> Result<(), Error> {
+    pub async fn unsubscribe(&self) -> Result<(), ClientError> {
         self.room(0, 0).await
     }
 
-    async fn room(&self, id: i64, from: i64) -> Result<(), Error> {
+    async fn room(&self, id: i64, from: i64) -> Result<(), ClientError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Subscribe(Room::new(id, from, reply));
+        let command = ClientCommand::Subscribe(RoomSubscription::new(id, from, reply));
         let answered = self.ask(command, answer).await;
         answered.unwrap_or_else(|| {
-            Err(Error::Deadline {
+            Err(ClientError::Deadline {
                 after: self.options.deadline,
                 maybe_done: true,
                 last: None,
@@ -171,15 +175,15 @@ impl Client {
     /// Sends a command to the engine and awaits its answer; `None` if the deadline came first.
     async fn ask<T>(
         &self,
-        command: Command,
-        answer: oneshot::Receiver<Result<T, Error>>,
-    ) -> Option<Result<T, Error>> {
+        command: ClientCommand,
+        answer: oneshot::Receiver<Result<T, ClientError>>,
+    ) -> Option<Result<T, ClientError>> {
         let work = async {
             self.commands
                 .send(command)
                 .await
-                .map_err(|_| Error::Closed)?;
-            answer.await.unwrap_or(Err(Error::Closed))
+                .map_err(|_| ClientError::Closed)?;
+            answer.await.unwrap_or(Err(ClientError::Closed))
         };
         let until = Instant::now() + self.options.deadline;
         timeout_at(until, work).await.ok()
@@ -187,18 +191,18 @@ impl Client {
 
     /// Returns the gRPC services as this user, if the options named their address.
     #[must_use]
-    pub const fn api(&self) -> Option<&Api> {
+    pub const fn api(&self) -> Option<&ApiClient> {
         self.api.as_ref()
     }
 
     /// Returns the options that the client was started with.
     #[must_use]
-    pub fn options(&self) -> &Options {
+    pub fn options(&self) -> &ClientOptions {
         &self.options
     }
 
     /// Closes the connection, saves the cursor, and ends the background task. Sends without an
-    /// answer end with [`Error::Closed`]; the server may still store those that were written.
+    /// answer end with [`ClientError::Closed`]; the server may still store those that were written.
     pub async fn close(&self) {
         self.token.cancel();
         self.tracker.wait().await;
@@ -210,24 +214,24 @@ impl Client {
 ///
 /// Ends after a terminal event or [`Client::close`]; dropping it ends the client.
 #[derive(Debug)]
-pub struct Events {
-    items: mpsc::Receiver<Item>,
-    handled: watch::Sender<Cursor>,
-    finished: Option<Cursor>,
+pub struct EventStream {
+    items: mpsc::Receiver<QueuedEvent>,
+    handled: watch::Sender<ClientCursor>,
+    finished: Option<ClientCursor>,
     _end: DropGuard,
 }
 
-impl Events {
+impl EventStream {
     /// Returns the next event. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<ClientEvent> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 }
 
-impl Stream for Events {
-    type Item = Event;
+impl Stream for EventStream {
+    type Item = ClientEvent;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ClientEvent>> {
         loop {
             // The previous event is handled: publish its mark before the next event is taken.
             if let Some(mark) = self.finished.take() {

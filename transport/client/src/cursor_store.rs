@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 /// A position in a user's inbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cursor {
+pub struct ClientCursor {
     /// The epoch of the numbering; 0 if no server has named one yet.
     pub epoch: u64,
     /// Every entry up to and including this one was handled by the application.
@@ -20,21 +20,21 @@ pub struct Cursor {
 /// A lost save causes repeated events after the next start, but never lost ones.
 pub trait CursorStore: Send + Sync + 'static {
     /// Returns the last saved cursor, or `None`.
-    fn load(&self) -> io::Result<Option<Cursor>>;
+    fn load(&self) -> io::Result<Option<ClientCursor>>;
     /// Replaces the cursor. After a failure the old one must still be readable.
-    fn save(&self, cursor: Cursor) -> io::Result<()>;
+    fn save(&self, cursor: ClientCursor) -> io::Result<()>;
 }
 
 /// Keeps the cursor for the life of the process, across several clients one after another.
 #[derive(Debug, Default)]
-pub struct MemoryCursor(Mutex<Option<Cursor>>);
+pub struct MemoryCursor(Mutex<Option<ClientCursor>>);
 
 impl CursorStore for MemoryCursor {
-    fn load(&self) -> io::Result<Option<Cursor>> {
+    fn load(&self) -> io::Result<Option<ClientCursor>> {
         Ok(*self.0.lock().map_err(|_| poisoned())?)
     }
 
-    fn save(&self, cursor: Cursor) -> io::Result<()> {
+    fn save(&self, cursor: ClientCursor) -> io::Result<()> {
         *self.0.lock().map_err(|_| poisoned())? = Some(cursor);
         Ok(())
     }
@@ -67,7 +67,7 @@ impl FileCursor {
 }
 
 impl CursorStore for FileCursor {
-    fn load(&self) -> io::Result<Option<Cursor>> {
+    fn load(&self) -> io::Result<Option<ClientCursor>> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -84,7 +84,7 @@ impl CursorStore for FileCursor {
         })
     }
 
-    fn save(&self, cursor: Cursor) -> io::Result<()> {
+    fn save(&self, cursor: ClientCursor) -> io::Result<()> {
         let new = self.path.with_added_extension("new");
         let mut file = fs::File::create(&new)?;
         writeln!(file, "{} {}", cursor.epoch, cursor.seq)?;
@@ -93,11 +93,14 @@ impl CursorStore for FileCursor {
     }
 }
 
-fn parse(text: &str) -> Option<Cursor> {
+fn parse(text: &str) -> Option<ClientCursor> {
     let mut words = text.split_ascii_whitespace();
     let epoch = words.next()?.parse().ok()?;
     let seq = words.next()?.parse().ok().filter(|seq| *seq >= 0)?;
-    words.next().is_none().then_some(Cursor { epoch, seq })
+    words
+        .next()
+        .is_none()
+        .then_some(ClientCursor { epoch, seq })
 }
 
 #[cfg(test)]
@@ -111,7 +114,7 @@ mod tests {
         assert_eq!(store.load().unwrap(), None);
         for seq in [3, 9] {
             store
-                .save(Cursor {
+                .save(ClientCursor {
                     epoch: u64::MAX,
                     seq,
                 })
@@ -120,7 +123,7 @@ mod tests {
         let again = FileCursor::new(store.path());
         assert_eq!(
             again.load().unwrap(),
-            Some(Cursor {
+            Some(ClientCursor {
                 epoch: u64::MAX,
                 seq: 9
             })

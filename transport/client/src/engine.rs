@@ -5,59 +5,59 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
-use crate::error::Error;
-use crate::event::Event;
-use crate::greet::greet;
-use crate::keeper::Keeper;
-use crate::options::Options;
-use crate::outlet::Outlet;
-use crate::room::Room;
-use crate::send::{Job, Sends};
-use crate::session::Session;
-use crate::state::State;
-use crate::verdict::{End, Verdict};
+use crate::backoff::ReconnectBackoff;
+use crate::cursor_saver::CursorSaver;
+use crate::error::ClientError;
+use crate::event::ClientEvent;
+use crate::event_channel::EventChannel;
+use crate::handshake::connect_and_sign_in;
+use crate::options::ClientOptions;
+use crate::reconnect_decision::{ConnectionEnd, ReconnectDecision};
+use crate::room::RoomSubscription;
+use crate::send::{SendJob, SendQueue};
+use crate::session::ClientSession;
+use crate::state::InboxState;
 
 /// A command from a handle to the task.
 #[derive(Debug)]
-pub(crate) enum Command {
-    Send(Job),
-    Subscribe(Room),
+pub(crate) enum ClientCommand {
+    Send(SendJob),
+    Subscribe(RoomSubscription),
 }
 
 /// State that outlives a connection.
-pub(crate) struct Engine {
-    pub(crate) options: Options,
+pub(crate) struct ClientEngine {
+    pub(crate) options: ClientOptions,
     pub(crate) token: CancellationToken,
-    pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) outlet: Outlet,
-    pub(crate) keeper: Keeper,
-    pub(crate) state: State,
-    pub(crate) sends: Sends,
-    pub(crate) room: Room,
-    pub(crate) backoff: Backoff,
+    pub(crate) commands: mpsc::Receiver<ClientCommand>,
+    pub(crate) events: EventChannel,
+    pub(crate) cursor_saver: CursorSaver,
+    pub(crate) state: InboxState,
+    pub(crate) sends: SendQueue,
+    pub(crate) room: RoomSubscription,
+    pub(crate) backoff: ReconnectBackoff,
 }
 
-impl Engine {
+impl ClientEngine {
     /// Runs until the client is closed, its events are dropped, or the server ends it for good.
     pub(crate) async fn run(mut self) {
         loop {
             let end = self.connection().await;
-            if let End::Lost(reason) = &end {
+            if let ConnectionEnd::Lost(reason) = &end {
                 tracing::debug!(reason, "connection lost");
             }
-            match Verdict::of(end, &mut self.backoff, self.options.on_superseded) {
-                Verdict::Close => break,
-                Verdict::Stop(event) => {
-                    self.outlet.put(Some(event), None);
+            match ReconnectDecision::of(end, &mut self.backoff, self.options.on_superseded) {
+                ReconnectDecision::Close => break,
+                ReconnectDecision::Stop(event) => {
+                    self.events.put(Some(event), None);
                     break;
                 }
-                Verdict::Again { reason, wait } => {
+                ReconnectDecision::Again { reason, wait } => {
                     self.state.disconnected();
                     self.sends.disconnected(&reason);
                     let retry_in = wait;
-                    let event = Event::Disconnected { reason, retry_in };
-                    self.outlet.put_change(event, None);
+                    let event = ClientEvent::Disconnected { reason, retry_in };
+                    self.events.put_change(event, None);
                     let until = Instant::now() + wait;
                     if self.meanwhile(sleep_until(until)).await.is_none() {
                         break;
@@ -68,24 +68,24 @@ impl Engine {
         self.finish().await;
     }
 
-    async fn connection(&mut self) -> End {
+    async fn connection(&mut self) -> ConnectionEnd {
         let options = self.options.clone();
-        match self.meanwhile(greet(&options)).await {
-            None => End::Closed,
+        match self.meanwhile(connect_and_sign_in(&options)).await {
+            None => ConnectionEnd::Closed,
             Some(Err(end)) => end,
-            Some(Ok(greeted)) => Session::new(self, greeted).run().await,
+            Some(Ok(greeted)) => ClientSession::new(self, greeted).run().await,
         }
     }
 
     /// Accepts a command; one that needs a connection waits for it.
-    pub(crate) fn accept(&mut self, command: Command) {
+    pub(crate) fn accept(&mut self, command: ClientCommand) {
         match command {
-            Command::Send(job) => self.sends.add(job),
-            Command::Subscribe(room) => {
+            ClientCommand::Send(job) => self.sends.add(job),
+            ClientCommand::Subscribe(room) => {
                 if let Some(reply) = std::mem::replace(&mut self.room, room).reply {
                     let text =
                         "replaced by a newer subscription: a client follows one room at a time";
-                    drop(reply.send(Err(Error::Invalid(text.to_owned()))));
+                    drop(reply.send(Err(ClientError::Invalid(text.to_owned()))));
                 }
             }
         }
@@ -97,18 +97,18 @@ impl Engine {
         tokio::pin!(work);
         loop {
             let has_room = self.sends.has_room();
-            let keep_at = self.keeper.due();
+            let keep_at = self.cursor_saver.due();
             // Biased: closing comes first, then the work. Commands are accepted and the cursor is
             // saved during an outage as well.
             tokio::select! {
                 biased;
                 () = self.token.cancelled() => return None,
                 done = &mut work => return Some(done),
-                () = self.outlet.drain(), if self.outlet.is_full() => {}
-                () = self.keeper.noticed() => {}
+                () = self.events.drain(), if self.events.is_full() => {}
+                () = self.cursor_saver.noticed() => {}
                 Some(command) = self.commands.recv(), if has_room => self.accept(command),
                 () = sleep_until(keep_at.unwrap_or_else(Instant::now)), if keep_at.is_some() => {
-                    self.keeper.keep().await;
+                    self.cursor_saver.keep().await;
                 }
             }
         }
@@ -125,12 +125,12 @@ impl Engine {
         }
         self.sends.close();
         if let Some(reply) = self.room.reply.take() {
-            drop(reply.send(Err(Error::Closed)));
+            drop(reply.send(Err(ClientError::Closed)));
         }
         let Self {
             token,
-            mut outlet,
-            mut keeper,
+            events: mut outlet,
+            cursor_saver: mut keeper,
             ..
         } = self;
         // The application may still take events after the end. Dropping the outlet ends its stream

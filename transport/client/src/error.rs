@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Reasons that a request of the application failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ClientError {
     /// The server refused it, and would refuse the same request again.
     #[error("refused ({code}): {message}")]
     Refused {

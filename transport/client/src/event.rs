@@ -6,13 +6,13 @@ use bytes::Bytes;
 use gimlet_proto::pb;
 use prost::Message as _;
 
-use crate::options::Credentials;
+use crate::options::DeviceCredentials;
 
 /// An event; events come in order.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Event {
-    /// A connection is signed in. Missed messages follow, then [`Event::CaughtUp`].
+pub enum ClientEvent {
+    /// A connection is signed in. Missed messages follow, then [`ClientEvent::CaughtUp`].
     Connected {
         /// The epoch of the inbox.
         epoch: u64,
@@ -26,15 +26,15 @@ pub enum Event {
         seq: i64,
     },
     /// A stored message; each is delivered once and in the order of its seq.
-    Message(Inbound),
-    /// A stored message of the system about friends or groups, numbered like [`Event::Message`].
-    Push(Inbound, Push),
+    Message(ReceivedMessage),
+    /// A stored message of the system about friends or groups, numbered like [`ClientEvent::Message`].
+    Push(ReceivedMessage, SystemPush),
     /// A message that is not stored: seq 0, best effort.
-    Live(Inbound),
+    Live(ReceivedMessage),
     /// A message of the subscribed room; its seq is the room's. Best effort.
-    Room(Inbound),
+    Room(ReceivedMessage),
     /// A message to everybody. Best effort.
-    Broadcast(Inbound),
+    Broadcast(ReceivedMessage),
     /// Entries were removed by the server's retention policy before this device saw them.
     Trimmed {
         /// The last entry that was removed.
@@ -77,7 +77,7 @@ pub enum Event {
     },
 }
 
-impl Event {
+impl ClientEvent {
     /// Returns whether this is a change of the connection, of which the latest counts.
     pub(crate) const fn is_change(&self) -> bool {
         matches!(
@@ -90,7 +90,7 @@ impl Event {
 /// The receiver of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Receiver {
+pub enum MessageTarget {
     /// A user.
     User(i64),
     /// A group.
@@ -102,7 +102,7 @@ pub enum Receiver {
 /// The sender of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Sender {
+pub enum MessageSender {
     /// The messaging system.
     System,
     /// A user, with the profile as the server gave it.
@@ -125,7 +125,7 @@ pub enum Sender {
 /// The content of a message.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Content {
+pub enum MessageContent {
     /// Text.
     Text(String),
     /// A face.
@@ -151,7 +151,7 @@ pub enum Content {
     },
 }
 
-impl Content {
+impl MessageContent {
     /// Text content.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
@@ -197,19 +197,19 @@ impl Content {
 /// A received message.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Inbound {
+pub struct ReceivedMessage {
     /// Its number in this user's inbox or in the room; 0 if it was not stored.
     pub seq: i64,
     /// Its own id (16 bytes, a UUID), the same for all receivers; empty if it has none.
     pub message_id: Bytes,
     /// The sender.
-    pub sender: Sender,
+    pub sender: MessageSender,
     /// The receiver.
-    pub receiver: Receiver,
+    pub receiver: MessageTarget,
     /// The mentioned users.
     pub mentions: Vec<i64>,
     /// The content.
-    pub content: Content,
+    pub content: MessageContent,
     /// When it was sent, milliseconds since 1970 UTC, by the sender's clock.
     pub sent_at_ms: i64,
     /// True if this user sent it, from any device.
@@ -221,7 +221,7 @@ pub struct Inbound {
 /// A message of the system about friends and groups (`PushCode`).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Push {
+pub enum SystemPush {
     /// 100: somebody asks to be a friend.
     FriendRequest(pb::AddFriendPush),
     /// 101: a request of this user was accepted.
@@ -234,7 +234,7 @@ pub enum Push {
     MemberRemoved(pb::RemoveGroupMemberPush),
 }
 
-impl Push {
+impl SystemPush {
     fn decode(command: &pb::Command) -> Option<Self> {
         use pb::PushCode as C;
         let data = command.data.clone();
@@ -264,48 +264,50 @@ impl Push {
 }
 
 /// Converts a wire message into an event, from the point of view of `who`.
-pub(crate) fn event(message: pb::Message, who: &Credentials) -> Event {
+pub(crate) fn event(message: pb::Message, who: &DeviceCredentials) -> ClientEvent {
     use pb::{ReceiverType, SenderType};
     let id = message.receiver_id;
     let receiver = match message.receiver_type() {
-        ReceiverType::RtRoom => Receiver::Room(id),
-        ReceiverType::RtGroup => Receiver::Group(id),
-        ReceiverType::RtUser | ReceiverType::RtUnknown => Receiver::User(id),
+        ReceiverType::RtRoom => MessageTarget::Room(id),
+        ReceiverType::RtGroup => MessageTarget::Group(id),
+        ReceiverType::RtUser | ReceiverType::RtUnknown => MessageTarget::User(id),
     };
     let from = message.sender.unwrap_or_default();
     let own = from.sender_type() == SenderType::StUser && from.sender_id == who.user_id;
     let own_device = own && from.device_id == who.device_id;
     let sender = match from.sender_type() {
-        SenderType::StUser => Sender::User {
+        SenderType::StUser => MessageSender::User {
             id: from.sender_id,
             device_id: from.device_id,
             nickname: from.nickname,
             avatar_url: from.avatar_url,
             extra: from.extra,
         },
-        SenderType::StBusiness => Sender::Business,
-        SenderType::StSystem | SenderType::StUnknown => Sender::System,
+        SenderType::StBusiness => MessageSender::Business,
+        SenderType::StSystem | SenderType::StUnknown => MessageSender::System,
     };
-    let inbound = Inbound {
+    let inbound = ReceivedMessage {
         seq: message.seq,
         message_id: message.message_id,
         receiver,
         mentions: message.to_user_ids,
-        content: Content::decode(message.message_type, message.message_content),
+        content: MessageContent::decode(message.message_type, message.message_content),
         sent_at_ms: message.send_time,
         own,
         own_device,
         sender,
     };
     match (receiver, &inbound.content, &inbound.sender) {
-        (Receiver::Room(0), ..) => Event::Broadcast(inbound),
-        (Receiver::Room(_), ..) => Event::Room(inbound),
-        (_, Content::Command(command), Sender::System) => match Push::decode(command) {
-            Some(push) => Event::Push(inbound, push),
-            None => Event::Message(inbound),
-        },
-        _ if inbound.seq <= 0 => Event::Live(inbound),
-        _ => Event::Message(inbound),
+        (MessageTarget::Room(0), ..) => ClientEvent::Broadcast(inbound),
+        (MessageTarget::Room(_), ..) => ClientEvent::Room(inbound),
+        (_, MessageContent::Command(command), MessageSender::System) => {
+            match SystemPush::decode(command) {
+                Some(push) => ClientEvent::Push(inbound, push),
+                None => ClientEvent::Message(inbound),
+            }
+        }
+        _ if inbound.seq <= 0 => ClientEvent::Live(inbound),
+        _ => ClientEvent::Message(inbound),
     }
 }
 

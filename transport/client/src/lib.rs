@@ -49,37 +49,39 @@
 //! The modules, inside out: `state` (the cursor's rules) and `verdict` (the action after a
 //! connection) are pure; `send`, `room`, `outlet` and `keeper` hold state that outlives a
 //! connection; `link` and `greet` make a connection, `session` runs one, `engine` runs one after
-//! another; `client` is the handle. [`Api`] is separate: gRPC, for devices, friends and groups.
+//! another; `client` is the handle. [`ApiClient`] is separate: gRPC, for devices, friends and groups.
 
 mod api;
 mod backoff;
 mod client;
+mod cursor_saver;
 mod cursor_store;
 mod engine;
 mod error;
 mod event;
-mod greet;
-mod keeper;
+mod event_channel;
+mod handshake;
 mod link;
 mod options;
-mod outlet;
 mod raw_status;
+mod reconnect_decision;
 mod room;
 mod send;
 mod session;
 mod state;
 mod tls;
-mod verdict;
 
-pub use api::Api;
-pub use client::{Client, Events};
-pub use cursor_store::{Cursor, CursorStore, FileCursor, MemoryCursor};
-pub use error::{ApiError, Error};
-pub use event::{Content, Event, Inbound, Push, Receiver, Sender};
+pub use api::ApiClient;
+pub use client::{Client, EventStream};
+pub use cursor_store::{ClientCursor, CursorStore, FileCursor, MemoryCursor};
+pub use error::{ApiError, ClientError};
+pub use event::{
+    ClientEvent, MessageContent, MessageSender, MessageTarget, ReceivedMessage, SystemPush,
+};
 pub use gimlet_proto::pb;
-pub use options::{Credentials, Endpoint, OnSuperseded, Options};
-pub use send::{Draft, Sent};
-pub use tls::Trust;
+pub use options::{ClientOptions, DeviceCredentials, ServerEndpoint, SupersededPolicy};
+pub use send::{MessageDraft, SendReceipt};
+pub use tls::TrustedRoots;
 
 /// For tests that call gRPC directly: not part of the stable interface.
 #[doc(hidden)]

@@ -15,15 +15,15 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use crate::options::{Endpoint, Options};
-use crate::tls::Trust;
+use crate::options::{ClientOptions, ServerEndpoint};
+use crate::tls::TrustedRoots;
 
 /// The longest frame that either side may send: the maximum of a two-byte length.
 pub(crate) const MAX_FRAME: usize = 65_535;
 
 /// Reasons that a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
+pub(crate) enum ConnectionError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
@@ -35,7 +35,7 @@ pub(crate) enum Broken {
     Closed { code: u16, reason: String },
 }
 
-impl From<tokio_tungstenite::tungstenite::Error> for Broken {
+impl From<tokio_tungstenite::tungstenite::Error> for ConnectionError {
     fn from(error: tokio_tungstenite::tungstenite::Error) -> Self {
         match error {
             tokio_tungstenite::tungstenite::Error::Io(error) => Self::Io(error),
@@ -45,17 +45,17 @@ impl From<tokio_tungstenite::tungstenite::Error> for Broken {
 }
 
 /// The incoming frames. Dropping a pending `next` loses nothing.
-pub(crate) type Frames = Pin<Box<dyn Stream<Item = Result<Bytes, Broken>> + Send>>;
-type FrameSink = Pin<Box<dyn Sink<Bytes, Error = Broken> + Send>>;
+pub(crate) type FrameStream = Pin<Box<dyn Stream<Item = Result<Bytes, ConnectionError>> + Send>>;
+type FrameSink = Pin<Box<dyn Sink<Bytes, Error = ConnectionError> + Send>>;
 
 /// The outgoing frames: a queue, and the wire that takes from it.
-pub(crate) struct Outgoing {
+pub(crate) struct OutgoingFrames {
     queue: VecDeque<Bytes>,
     sink: FrameSink,
     flushed: bool,
 }
 
-impl Outgoing {
+impl OutgoingFrames {
     /// Appends a frame to the queue; the caller bounds it by counting requests.
     pub(crate) fn put(&mut self, frame: Bytes) {
         self.queue.push_back(frame);
@@ -68,7 +68,7 @@ impl Outgoing {
     }
 
     /// Writes all frames. Dropping the future loses nothing: the next call continues.
-    pub(crate) async fn pump(&mut self) -> Result<(), Broken> {
+    pub(crate) async fn pump(&mut self) -> Result<(), ConnectionError> {
         while !self.queue.is_empty() {
             poll_fn(|cx| self.sink.as_mut().poll_ready(cx)).await?;
             // The frame leaves the queue only when the sink is ready to take it, without an await
@@ -83,17 +83,19 @@ impl Outgoing {
     }
 
     /// Writes all frames and closes the sending half.
-    pub(crate) async fn close(&mut self) -> Result<(), Broken> {
+    pub(crate) async fn close(&mut self) -> Result<(), ConnectionError> {
         self.pump().await?;
         self.sink.close().await
     }
 }
 
 /// Connects to the endpoint of these options.
-pub(crate) async fn connect(options: &Options) -> Result<(Frames, Outgoing), Broken> {
+pub(crate) async fn connect(
+    options: &ClientOptions,
+) -> Result<(FrameStream, OutgoingFrames), ConnectionError> {
     let (frames, sink) = match &options.endpoint {
-        Endpoint::Tcp(address) => tcp(open(address.as_str()).await?),
-        Endpoint::Tls(address) => {
+        ServerEndpoint::Tcp(address) => tcp(open(address.as_str()).await?),
+        ServerEndpoint::Tls(address) => {
             let host = address
                 .rsplit_once(':')
                 .map_or(address.as_str(), |(host, _)| host);
@@ -101,7 +103,7 @@ pub(crate) async fn connect(options: &Options) -> Result<(Frames, Outgoing), Bro
             // Boxed: the handshake takes some 20 KB, which a connection without TLS need not carry.
             tcp(Box::pin(trust(options).connect(bare(host), stream)).await?)
         }
-        Endpoint::Ws(url) => {
+        ServerEndpoint::Ws(url) => {
             let uri = http::Uri::try_from(url).map_err(io::Error::other)?;
             let tls = uri.scheme_str() == Some("wss");
             let host = bare(uri.host().unwrap_or_default());
@@ -115,7 +117,7 @@ pub(crate) async fn connect(options: &Options) -> Result<(Frames, Outgoing), Bro
             }
         }
     };
-    let outgoing = Outgoing {
+    let outgoing = OutgoingFrames {
         queue: VecDeque::new(),
         sink,
         flushed: true,
@@ -129,7 +131,7 @@ async fn open(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn trust(options: &Options) -> Trust {
+fn trust(options: &ClientOptions) -> TrustedRoots {
     options.trust.clone().unwrap_or_default()
 }
 
@@ -141,21 +143,24 @@ fn bare(host: &str) -> &str {
     inner.unwrap_or(host)
 }
 
-fn tcp<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S) -> (Frames, FrameSink) {
+fn tcp<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S) -> (FrameStream, FrameSink) {
     let codec = LengthDelimitedCodec::builder()
         .big_endian()
         .length_field_length(2)
         .max_frame_length(MAX_FRAME)
         .new_codec();
     let (sink, frames) = Framed::new(stream, codec).split();
-    let frames = frames.map(|frame| frame.map(BytesMut::freeze).map_err(Broken::from));
-    (Box::pin(frames), Box::pin(sink.sink_map_err(Broken::from)))
+    let frames = frames.map(|frame| frame.map(BytesMut::freeze).map_err(ConnectionError::from));
+    (
+        Box::pin(frames),
+        Box::pin(sink.sink_map_err(ConnectionError::from)),
+    )
 }
 
 async fn ws<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     url: &str,
     stream: S,
-) -> Result<(Frames, FrameSink), Broken> {
+) -> Result<(FrameStream, FrameSink), ConnectionError> {
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
         .max_message_size(Some(MAX_FRAME))
@@ -166,11 +171,11 @@ async fn ws<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         ready(match message {
             Ok(Message::Binary(bytes)) => Some(Ok(bytes)),
             Ok(Message::Text(text)) => Some(Ok(text.into())),
-            Ok(Message::Close(Some(frame))) => Some(Err(Broken::Closed {
+            Ok(Message::Close(Some(frame))) => Some(Err(ConnectionError::Closed {
                 code: frame.code.into(),
                 reason: frame.reason.to_string(),
             })),
-            Ok(Message::Close(None)) => Some(Err(Broken::Ended)),
+            Ok(Message::Close(None)) => Some(Err(ConnectionError::Ended)),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => None,
             Err(error) => Some(Err(error.into())),
         })
@@ -181,6 +186,6 @@ async fn ws<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 Message::Binary(frame),
             ))
         })
-        .sink_map_err(Broken::from);
+        .sink_map_err(ConnectionError::from);
     Ok((Box::pin(frames), Box::pin(sink)))
 }

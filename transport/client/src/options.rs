@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cursor_store::CursorStore;
-use crate::error::Error;
-use crate::tls::Trust;
+use crate::error::ClientError;
+use crate::tls::TrustedRoots;
 
 /// The server's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub enum ServerEndpoint {
     /// TCP: `host:port`, resolved at each connection.
     Tcp(String),
     /// TCP inside TLS, as a proxy in front of the server offers it: `host:port`.
@@ -20,12 +20,12 @@ pub enum Endpoint {
     Ws(String),
 }
 
-impl FromStr for Endpoint {
-    type Err = Error;
+impl FromStr for ServerEndpoint {
+    type Err = ClientError;
 
     /// Reads `ws://host:port/ws`, `wss://host/ws`, `tcp://host:port`, `tls://host:port` or
     /// `host:port`.
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, ClientError> {
         if text.starts_with("ws://") || text.starts_with("wss://") {
             let host = http::Uri::try_from(text).ok();
             if host.is_some_and(|uri| uri.host().is_some_and(|host| !host.is_empty())) {
@@ -40,7 +40,7 @@ impl FromStr for Endpoint {
             .rsplit_once(':')
             .map(|(_, port)| port.parse::<u16>());
         if address.contains('/') || !matches!(port, Some(Ok(_))) {
-            return Err(Error::Invalid(format!(
+            return Err(ClientError::Invalid(format!(
                 "\"{text}\" is not the address of a server: write host:port for TCP, tls://host:port \
                  for TCP inside TLS, ws://host:port/ws or wss://host/ws"
             )));
@@ -54,7 +54,7 @@ impl FromStr for Endpoint {
     }
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for ServerEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
@@ -64,9 +64,9 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The credentials, as returned by `Api::register_device` and `Api::sign_in`.
+/// The credentials, as returned by `ApiClient::register_device` and `ApiClient::sign_in`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
+pub struct DeviceCredentials {
     /// The user.
     pub user_id: i64,
     /// The device; only one client at a time may use it.
@@ -75,7 +75,7 @@ pub struct Credentials {
     pub token: String,
 }
 
-impl fmt::Debug for Credentials {
+impl fmt::Debug for DeviceCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
             .field("user_id", &self.user_id)
@@ -86,8 +86,8 @@ impl fmt::Debug for Credentials {
 
 /// The reaction when the same device signs in elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnSuperseded {
-    /// End with `Event::Superseded`, in favour of the newer connection.
+pub enum SupersededPolicy {
+    /// End with `ClientEvent::Superseded`, in favour of the newer connection.
     #[default]
     End,
     /// Reconnect after a delay. Two clients of one device with this option displace each other for
@@ -95,19 +95,19 @@ pub enum OnSuperseded {
     TakeBack,
 }
 
-/// The behaviour of a client. Start from [`Options::new`] and change what differs.
+/// The behaviour of a client. Start from [`ClientOptions::new`] and change what differs.
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct Options {
+pub struct ClientOptions {
     /// The server's address.
-    pub endpoint: Endpoint,
+    pub endpoint: ServerEndpoint,
     /// The credentials.
-    pub credentials: Credentials,
+    pub credentials: DeviceCredentials,
     /// The server's gRPC address for `Client::api`, for example `http://127.0.0.1:50100`.
     pub grpc: Option<String>,
     /// The certificate authorities to trust with `wss://`, `tls://` and `https://`. `None`: the
     /// public ones.
-    pub trust: Option<Trust>,
+    pub trust: Option<TrustedRoots>,
     /// The store of the cursor between runs. `None`: not kept, the inbox is read from its start.
     pub cursor: Option<Arc<dyn CursorStore>>,
     /// Time between heartbeats: 30 s. A lost push is noticed within it.
@@ -129,13 +129,13 @@ pub struct Options {
     /// The highest ceiling: 15 s.
     pub backoff_cap: Duration,
     /// The reaction when the same device signs in elsewhere.
-    pub on_superseded: OnSuperseded,
+    pub on_superseded: SupersededPolicy,
 }
 
-impl Options {
+impl ClientOptions {
     /// Returns the defaults for `credentials` at `endpoint`.
     #[must_use]
-    pub const fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
+    pub const fn new(endpoint: ServerEndpoint, credentials: DeviceCredentials) -> Self {
         Self {
             endpoint,
             credentials,
@@ -151,7 +151,7 @@ impl Options {
             max_in_flight: 64,
             backoff_base: Duration::from_millis(200),
             backoff_cap: Duration::from_secs(15),
-            on_superseded: OnSuperseded::End,
+            on_superseded: SupersededPolicy::End,
         }
     }
 
@@ -163,11 +163,13 @@ impl Options {
     }
 
     /// Checks the options, and returns what is invalid.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), ClientError> {
         let who = &self.credentials;
         for (name, id) in [("user_id", who.user_id), ("device_id", who.device_id)] {
             if id <= 0 {
-                return Err(Error::Invalid(format!("{name} is {id}; ids start at 1")));
+                return Err(ClientError::Invalid(format!(
+                    "{name} is {id}; ids start at 1"
+                )));
             }
         }
         for (name, count) in [
@@ -175,13 +177,13 @@ impl Options {
             ("max_in_flight", self.max_in_flight),
         ] {
             if count == 0 {
-                return Err(Error::Invalid(format!(
+                return Err(ClientError::Invalid(format!(
                     "{name} is 0; it must be at least 1"
                 )));
             }
         }
         if self.heartbeat.is_zero() {
-            return Err(Error::Invalid(
+            return Err(ClientError::Invalid(
                 "heartbeat is 0; it must be longer than 0".to_owned(),
             ));
         }
@@ -189,7 +191,7 @@ impl Options {
     }
 }
 
-impl fmt::Debug for Options {
+impl fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("endpoint", &self.endpoint)
@@ -204,16 +206,16 @@ mod tests {
 
     #[test]
     fn addresses_are_read_or_refused_with_what_would_be_right() {
-        let tcp: Endpoint = "127.0.0.1:8080".parse().unwrap();
-        assert_eq!(tcp, Endpoint::Tcp("127.0.0.1:8080".into()));
-        let same: Endpoint = "tcp://127.0.0.1:8080".parse().unwrap();
+        let tcp: ServerEndpoint = "127.0.0.1:8080".parse().unwrap();
+        assert_eq!(tcp, ServerEndpoint::Tcp("127.0.0.1:8080".into()));
+        let same: ServerEndpoint = "tcp://127.0.0.1:8080".parse().unwrap();
         assert_eq!(tcp, same);
-        let ws: Endpoint = "ws://[::1]:8081/ws".parse().unwrap();
-        assert_eq!(ws, Endpoint::Ws("ws://[::1]:8081/ws".into()));
-        let wss: Endpoint = "wss://chat.example.com/ws".parse().unwrap();
-        assert_eq!(wss, Endpoint::Ws("wss://chat.example.com/ws".into()));
-        let tls: Endpoint = "tls://chat.example.com:8443".parse().unwrap();
-        assert_eq!(tls, Endpoint::Tls("chat.example.com:8443".into()));
+        let ws: ServerEndpoint = "ws://[::1]:8081/ws".parse().unwrap();
+        assert_eq!(ws, ServerEndpoint::Ws("ws://[::1]:8081/ws".into()));
+        let wss: ServerEndpoint = "wss://chat.example.com/ws".parse().unwrap();
+        assert_eq!(wss, ServerEndpoint::Ws("wss://chat.example.com/ws".into()));
+        let tls: ServerEndpoint = "tls://chat.example.com:8443".parse().unwrap();
+        assert_eq!(tls, ServerEndpoint::Tls("chat.example.com:8443".into()));
         for bad in [
             "",
             "localhost",
@@ -224,19 +226,19 @@ mod tests {
             "ws:///ws",
             "tls://host",
         ] {
-            let error = bad.parse::<Endpoint>().unwrap_err().to_string();
+            let error = bad.parse::<ServerEndpoint>().unwrap_err().to_string();
             assert!(error.contains("host:port"), "{error}");
         }
     }
 
     #[test]
     fn a_token_is_never_shown() {
-        let who = Credentials {
+        let who = DeviceCredentials {
             user_id: 1,
             device_id: 2,
             token: "secret".into(),
         };
-        let options = Options::new(Endpoint::Tcp("a:1".into()), who);
+        let options = ClientOptions::new(ServerEndpoint::Tcp("a:1".into()), who);
         assert!(!format!("{options:?}").contains("secret"));
         options.check().unwrap();
     }

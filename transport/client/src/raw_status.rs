@@ -15,12 +15,12 @@ use tonic::{Code, Status};
 
 use crate::error::ApiError;
 
-const COPY: HeaderName = HeaderName::from_static("x-raw-grpc-status");
+const COPIED_STATUS: HeaderName = HeaderName::from_static("x-raw-grpc-status");
 
 /// Converts the error of a call, with its status number as sent. A broken connection and a timeout
 /// are 4: it is unknown whether the call was executed.
 pub fn api_error(status: &Status) -> ApiError {
-    let raw = status.metadata().get(COPY.as_str());
+    let raw = status.metadata().get(COPIED_STATUS.as_str());
     let raw: Option<i32> = raw.and_then(|value| value.to_str().ok()?.parse().ok());
     let here = match (status.code(), status.source()) {
         (Code::Unknown, Some(_)) | (Code::Cancelled, _) => Code::DeadlineExceeded,
@@ -53,7 +53,7 @@ fn copy(headers: &mut HeaderMap) {
         && Code::from_bytes(number.as_bytes()) == Code::Unknown
     {
         let number = number.clone();
-        headers.insert(COPY, number);
+        headers.insert(COPIED_STATUS, number);
     }
 }
 

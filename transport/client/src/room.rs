@@ -7,25 +7,25 @@ use gimlet_proto::pb;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::error::Error;
+use crate::error::ClientError;
 
 /// Messages that are remembered to recognise repeats; the server keeps 1,000 of a room.
-const REMEMBERED: usize = 1_024;
+const MAX_REMEMBERED_MESSAGES: usize = 1_024;
 
 /// Time without progress after which missing messages are given up: the room does not keep them.
 const GAP: Duration = Duration::from_secs(10);
 
 /// The channel for the answer to a subscription.
-pub(crate) type Reply = oneshot::Sender<Result<(), Error>>;
+pub(crate) type SubscribeReply = oneshot::Sender<Result<(), ClientError>>;
 
 /// The current or wanted subscription. Room 0 means no room.
 #[derive(Debug, Default)]
-pub(crate) struct Room {
+pub(crate) struct RoomSubscription {
     pub(crate) id: i64,
     /// The first room seq wanted; 0 for live messages only.
     pub(crate) from: i64,
     /// The waiting caller, until the server has answered.
-    pub(crate) reply: Option<Reply>,
+    pub(crate) reply: Option<SubscribeReply>,
     order: VecDeque<(i64, i64)>,
     known: BTreeSet<(i64, i64)>,
     /// The messages received above `from`.
@@ -34,8 +34,8 @@ pub(crate) struct Room {
     gap_since: Option<Instant>,
 }
 
-impl Room {
-    pub(crate) fn new(id: i64, from: i64, reply: Reply) -> Self {
+impl RoomSubscription {
+    pub(crate) fn new(id: i64, from: i64, reply: SubscribeReply) -> Self {
         Self {
             id,
             from,
@@ -63,7 +63,7 @@ impl Room {
             return false;
         }
         self.order.push_back(key);
-        if self.order.len() > REMEMBERED
+        if self.order.len() > MAX_REMEMBERED_MESSAGES
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
@@ -97,7 +97,7 @@ impl Room {
             self.gap_since = None;
         }
         let since = *self.gap_since.get_or_insert(now);
-        if now.duration_since(since) >= GAP || self.ahead.len() > REMEMBERED {
+        if now.duration_since(since) >= GAP || self.ahead.len() > MAX_REMEMBERED_MESSAGES {
             self.from = last.saturating_add(1);
             self.ahead.clear();
             self.gap_since = None;
@@ -109,11 +109,11 @@ impl Room {
 mod tests {
     use super::*;
 
-    fn room(from: i64) -> Room {
-        Room {
+    fn room(from: i64) -> RoomSubscription {
+        RoomSubscription {
             id: 3,
             from,
-            ..Room::default()
+            ..RoomSubscription::default()
         }
     }
 
@@ -138,7 +138,7 @@ mod tests {
         for seq in 0..5_000 {
             is_news(seq, seq);
         }
-        assert_eq!(room.known.len(), REMEMBERED);
+        assert_eq!(room.known.len(), MAX_REMEMBERED_MESSAGES);
     }
 
     /// The rest of the history was lost with the connection.
@@ -180,7 +180,7 @@ mod tests {
         let (mut room, now) = (room(1), Instant::now());
         for seq in 2..10_000 {
             room.is_news(&message(seq, seq), now);
-            assert!(room.ahead.len() <= REMEMBERED);
+            assert!(room.ahead.len() <= MAX_REMEMBERED_MESSAGES);
         }
         assert!(room.from > 1);
     }

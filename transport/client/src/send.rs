@@ -14,25 +14,25 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::backoff::{ceiling, random_part};
-use crate::error::Error;
-use crate::event::{Content, Receiver};
+use crate::error::ClientError;
+use crate::event::{MessageContent, MessageTarget};
 use crate::link::MAX_FRAME;
 
 /// Bytes that an `Input` adds to its data, at most: tags, type, request id, length.
-const ENVELOPE: usize = 24;
+const MAX_INPUT_OVERHEAD: usize = 24;
 /// The longest wait that the server may ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// The longest ceiling between two attempts on a working connection.
-const RETRY_CAP: Duration = Duration::from_secs(2);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// A message to send.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Draft {
+pub struct MessageDraft {
     /// A user or a group. Use `Api::push_room` to write to a room.
-    pub to: Receiver,
+    pub to: MessageTarget,
     /// The content.
-    pub content: Content,
+    pub content: MessageContent,
     /// The mentioned users.
     pub mentions: Vec<i64>,
     /// True to store it; otherwise it goes to connected devices only, without a promise.
@@ -43,10 +43,10 @@ pub struct Draft {
     pub id: Option<String>,
 }
 
-impl Draft {
+impl MessageDraft {
     /// Creates a message that is stored, with a new id.
     #[must_use]
-    pub const fn new(to: Receiver, content: Content) -> Self {
+    pub const fn new(to: MessageTarget, content: MessageContent) -> Self {
         Self {
             to,
             content,
@@ -57,18 +57,18 @@ impl Draft {
     }
 
     /// Encodes the request. The time of sending is taken from a new UUID.
-    pub(crate) fn encode(self) -> Result<Bytes, Error> {
+    pub(crate) fn encode(self) -> Result<Bytes, ClientError> {
         let (receiver_type, receiver_id) = match self.to {
-            Receiver::User(id) => (pb::ReceiverType::RtUser, id),
-            Receiver::Group(id) => (pb::ReceiverType::RtGroup, id),
-            Receiver::Room(_) => {
+            MessageTarget::User(id) => (pb::ReceiverType::RtUser, id),
+            MessageTarget::Group(id) => (pb::ReceiverType::RtGroup, id),
+            MessageTarget::Room(_) => {
                 let text = "a room is written to by Api::push_room, not by send";
-                return Err(Error::Invalid(text.to_owned()));
+                return Err(ClientError::Invalid(text.to_owned()));
             }
         };
         if receiver_id <= 0 {
             let text = format!("the receiver's id is {receiver_id}; ids start at 1");
-            return Err(Error::Invalid(text));
+            return Err(ClientError::Invalid(text));
         }
         let now = Uuid::now_v7();
         let id = self.id.unwrap_or_else(|| now.to_string());
@@ -77,7 +77,7 @@ impl Draft {
                 "the message's id has {} bytes; it must have 1 to 64",
                 id.len()
             );
-            return Err(Error::Invalid(text));
+            return Err(ClientError::Invalid(text));
         }
         let (message_type, message_content) = self.content.encode();
         let request = pb::SendMessageReq {
@@ -91,9 +91,9 @@ impl Draft {
             client_message_id: id,
         };
         let len = request.encoded_len();
-        let max = MAX_FRAME - ENVELOPE;
+        let max = MAX_FRAME - MAX_INPUT_OVERHEAD;
         if len > max {
-            return Err(Error::TooLarge { len, max });
+            return Err(ClientError::TooLarge { len, max });
         }
         Ok(request.encode_to_vec().into())
     }
@@ -108,7 +108,7 @@ fn millis(id: Uuid) -> i64 {
 /// The server's answer to a send: it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Sent {
+pub struct SendReceipt {
     /// The number of the sender's own copy; 0 if it was not stored.
     pub seq: i64,
     /// The message's own id (16 bytes, a UUID), the same for all receivers.
@@ -119,9 +119,9 @@ pub struct Sent {
 
 /// State of a send for the waiting caller, in case the deadline comes first.
 #[derive(Debug, Default)]
-pub(crate) struct Progress(Mutex<(bool, Option<String>)>);
+pub(crate) struct SendProgress(Mutex<(bool, Option<String>)>);
 
-impl Progress {
+impl SendProgress {
     /// Returns whether it was written to a connection, and the last obstacle.
     pub(crate) fn get(&self) -> (bool, Option<String>) {
         self.0.lock().map_or((true, None), |state| state.clone())
@@ -136,21 +136,21 @@ impl Progress {
 
 /// One send and its waiting caller.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct SendJob {
     pub(crate) data: Bytes,
     pub(crate) persist: bool,
-    pub(crate) reply: oneshot::Sender<Result<Sent, Error>>,
-    pub(crate) progress: Arc<Progress>,
+    pub(crate) reply: oneshot::Sender<Result<SendReceipt, ClientError>>,
+    pub(crate) progress: Arc<SendProgress>,
     attempts: u32,
     not_before: Option<Instant>,
 }
 
-impl Job {
+impl SendJob {
     pub(crate) fn new(
         data: Bytes,
         persist: bool,
-        reply: oneshot::Sender<Result<Sent, Error>>,
-        progress: Arc<Progress>,
+        reply: oneshot::Sender<Result<SendReceipt, ClientError>>,
+        progress: Arc<SendProgress>,
     ) -> Self {
         Self {
             data,
@@ -162,7 +162,7 @@ impl Job {
         }
     }
 
-    fn finish(self, result: Result<Sent, Error>) {
+    fn finish(self, result: Result<SendReceipt, ClientError>) {
         // A caller that gave up has dropped the other end.
         drop(self.reply.send(result));
     }
@@ -170,14 +170,14 @@ impl Job {
 
 /// All sends of a client without a final answer.
 #[derive(Debug)]
-pub(crate) struct Sends {
-    waiting: VecDeque<Job>,
-    flying: BTreeMap<i64, Job>,
+pub(crate) struct SendQueue {
+    waiting: VecDeque<SendJob>,
+    flying: BTreeMap<i64, SendJob>,
     max: usize,
     backoff_base: Duration,
 }
 
-impl Sends {
+impl SendQueue {
     pub(crate) const fn new(max: usize, backoff_base: Duration) -> Self {
         Self {
             waiting: VecDeque::new(),
@@ -195,7 +195,7 @@ impl Sends {
         self.waiting.len() + self.flying.len() < self.max
     }
 
-    pub(crate) fn add(&mut self, job: Job) {
+    pub(crate) fn add(&mut self, job: SendJob) {
         self.waiting.push_back(job);
     }
 
@@ -207,7 +207,7 @@ impl Sends {
     /// Returns the data of the next send that may be written now, and assigns `request_id` to it.
     pub(crate) fn write_next(&mut self, request_id: i64, now: Instant) -> Option<Bytes> {
         self.waiting.retain(|job| !job.reply.is_closed());
-        let ready = |job: &Job| job.not_before.is_none_or(|time| time <= now);
+        let ready = |job: &SendJob| job.not_before.is_none_or(|time| time <= now);
         let at = self.waiting.iter().position(ready)?;
         let job = self.waiting.remove(at)?;
         job.progress.set(|state| state.0 = true);
@@ -229,7 +229,7 @@ impl Sends {
                 self.again(job, "the answer could not be read", Duration::ZERO, now);
                 return None;
             };
-            job.finish(Ok(Sent {
+            job.finish(Ok(SendReceipt {
                 seq: sent.seq,
                 message_id: sent.message_id,
                 repeated: sent.repeated,
@@ -240,21 +240,21 @@ impl Sends {
         // has no id that the server remembers, so after an uncertain answer it is not repeated.
         let wait = match pb::RefusalCode::try_from(output.code) {
             Ok(pb::RefusalCode::DeadlineExceeded) if !job.persist => {
-                job.finish(Err(Error::Unknown));
+                job.finish(Err(ClientError::Unknown));
                 return None;
             }
             Ok(pb::RefusalCode::Unavailable | pb::RefusalCode::DeadlineExceeded) => {
-                let most = ceiling(self.backoff_base, RETRY_CAP, job.attempts);
+                let most = ceiling(self.backoff_base, MAX_RETRY_DELAY, job.attempts);
                 job.attempts = job.attempts.saturating_add(1);
                 let own = random_part(most);
-                Some(asked_to_wait(output).map_or(own, |asked| asked.max(own)))
+                Some(requested_wait(output).map_or(own, |asked| asked.max(own)))
             }
-            Ok(pb::RefusalCode::ResourceExhausted) => asked_to_wait(output),
+            Ok(pb::RefusalCode::ResourceExhausted) => requested_wait(output),
             _ => None,
         };
         match wait {
             Some(wait) => self.again(job, &output.message, wait, now),
-            None => job.finish(Err(Error::Refused {
+            None => job.finish(Err(ClientError::Refused {
                 code: output.code,
                 message: output.message.clone(),
             })),
@@ -262,7 +262,7 @@ impl Sends {
         None
     }
 
-    fn again(&mut self, mut job: Job, why: &str, wait: Duration, now: Instant) {
+    fn again(&mut self, mut job: SendJob, why: &str, wait: Duration, now: Instant) {
         job.progress.set(|state| state.1 = Some(why.to_owned()));
         job.not_before = Some(now + wait);
         self.waiting.push_back(job);
@@ -274,7 +274,7 @@ impl Sends {
         // their order and before sends that were never written.
         while let Some((_, mut job)) = self.flying.pop_last() {
             if !job.persist {
-                job.finish(Err(Error::Unknown));
+                job.finish(Err(ClientError::Unknown));
                 continue;
             }
             job.progress.set(|state| state.1 = Some(why.to_owned()));
@@ -287,18 +287,18 @@ impl Sends {
     pub(crate) fn close(&mut self) {
         let flying = std::mem::take(&mut self.flying).into_values();
         for job in flying.chain(self.waiting.drain(..)) {
-            job.finish(Err(Error::Closed));
+            job.finish(Err(ClientError::Closed));
         }
     }
 }
 
 /// Returns how long the server asks to wait, plus a random part of that: others that were refused
 /// at the same time wait as well.
-fn asked_to_wait(output: &pb::Output) -> Option<Duration> {
+fn requested_wait(output: &pb::Output) -> Option<Duration> {
     let after = u64::try_from(output.retry_after_ms)
         .ok()
         .filter(|ms| *ms > 0)?;
-    let after = Duration::from_millis(after).min(RETRY_AFTER_MAX);
+    let after = Duration::from_millis(after).min(MAX_RETRY_AFTER);
     Some(after + random_part(after / 2))
 }
 
@@ -306,10 +306,13 @@ fn asked_to_wait(output: &pb::Output) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn job(sends: &mut Sends, name: &str) -> oneshot::Receiver<Result<Sent, Error>> {
+    fn job(
+        sends: &mut SendQueue,
+        name: &str,
+    ) -> oneshot::Receiver<Result<SendReceipt, ClientError>> {
         let (reply, answer) = oneshot::channel();
         let data = Bytes::copy_from_slice(name.as_bytes());
-        sends.add(Job::new(data, true, reply, Arc::default()));
+        sends.add(SendJob::new(data, true, reply, Arc::default()));
         answer
     }
 
@@ -325,7 +328,7 @@ mod tests {
     #[test]
     fn the_field_says_when_and_words_do_not() {
         let asked = |retry_after_ms, words: &str| {
-            asked_to_wait(&pb::Output {
+            requested_wait(&pb::Output {
                 retry_after_ms,
                 ..output(1, 8, words)
             })
@@ -334,12 +337,12 @@ mod tests {
         assert!((1_500..=2_250).contains(&wait.as_millis()), "{wait:?}");
         assert_eq!(asked(0, "too many requests; try again in 1500 ms"), None);
         assert_eq!(asked(-1, ""), None);
-        assert!(asked(i64::MAX, "").unwrap() <= RETRY_AFTER_MAX * 2);
+        assert!(asked(i64::MAX, "").unwrap() <= MAX_RETRY_AFTER * 2);
     }
 
     #[tokio::test]
     async fn a_lost_connection_repeats_in_order_and_first() {
-        let mut sends = Sends::new(8, Duration::from_millis(1));
+        let mut sends = SendQueue::new(8, Duration::from_millis(1));
         let _waits: Vec<_> = ["a", "b", "c"].map(|name| job(&mut sends, name)).into();
         let now = Instant::now();
         assert_eq!(sends.write_next(1, now).unwrap(), "a");
@@ -352,8 +355,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_are_told_apart() {
-        let mut sends = Sends::new(8, Duration::from_millis(1));
+    async fn answers_are_distinguished() {
+        let mut sends = SendQueue::new(8, Duration::from_millis(1));
         let mut refused = job(&mut sends, "a");
         let mut limited = job(&mut sends, "b");
         let mut sent = job(&mut sends, "c");
@@ -367,7 +370,7 @@ mod tests {
         );
         assert!(matches!(
             refused.try_recv().unwrap(),
-            Err(Error::Refused { code: 10_011, .. })
+            Err(ClientError::Refused { code: 10_011, .. })
         ));
         let wait = pb::Output {
             retry_after_ms: 500,
@@ -393,13 +396,13 @@ mod tests {
 
     #[test]
     fn a_draft_that_cannot_be_sent_says_what_would_be_right() {
-        let text = |draft: Draft| draft.encode().unwrap_err().to_string();
-        let hi = || Content::text("hi");
-        assert!(text(Draft::new(Receiver::Room(1), hi())).contains("push_room"));
-        assert!(text(Draft::new(Receiver::User(0), hi())).contains("start at 1"));
-        let long = Content::text("x".repeat(70_000));
-        assert!(text(Draft::new(Receiver::User(1), long)).contains("65511"));
-        let mut draft = Draft::new(Receiver::User(1), hi());
+        let text = |draft: MessageDraft| draft.encode().unwrap_err().to_string();
+        let hi = || MessageContent::text("hi");
+        assert!(text(MessageDraft::new(MessageTarget::Room(1), hi())).contains("push_room"));
+        assert!(text(MessageDraft::new(MessageTarget::User(0), hi())).contains("start at 1"));
+        let long = MessageContent::text("x".repeat(70_000));
+        assert!(text(MessageDraft::new(MessageTarget::User(1), long)).contains("65511"));
+        let mut draft = MessageDraft::new(MessageTarget::User(1), hi());
         draft.id = Some("x".repeat(65));
         assert!(text(draft).contains("1 to 64"));
     }

@@ -11,25 +11,25 @@ use gimlet_proto::pb::PackageType as Kind;
 use prost::Message as _;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::cursor_store::Cursor;
-use crate::engine::{Command, Engine};
-use crate::error::Error;
-use crate::event::{self, Event};
-use crate::greet::{Greeted, SIGN_IN_ID, closed, input, read, unreadable};
-use crate::link::{Broken, Frames, Outgoing};
-use crate::state::{Page, Step};
-use crate::verdict::End;
+use crate::cursor_store::ClientCursor;
+use crate::engine::{ClientCommand, ClientEngine};
+use crate::error::ClientError;
+use crate::event::{self, ClientEvent};
+use crate::handshake::{SIGN_IN_ID, SignedInLink, closed, input, read, unreadable};
+use crate::link::{ConnectionError, FrameStream, OutgoingFrames};
+use crate::reconnect_decision::ConnectionEnd;
+use crate::state::{CursorStep, SyncResult};
 
 /// Time that an entry may be missing before it is fetched: pushes may overtake each other.
-const GAP: Duration = Duration::from_millis(50);
+const GAP_WAIT: Duration = Duration::from_millis(50);
 /// Pause after a refused SYNC.
-const SYNC_AGAIN: Duration = Duration::from_millis(500);
+const SYNC_RETRY_WAIT: Duration = Duration::from_millis(500);
 /// Time limit for closing, and for reading the server's reason to close.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The kind of a pending request; the sends themselves are in the engine.
 #[derive(Clone, Copy, Debug)]
-enum Asked {
+enum RequestKind {
     Sync,
     Heartbeat,
     Subscribe(i64),
@@ -37,11 +37,11 @@ enum Asked {
 }
 
 /// State that ends with the connection.
-pub(crate) struct Session<'a> {
-    engine: &'a mut Engine,
-    frames: Frames,
-    out: Outgoing,
-    requests: HashMap<i64, Asked>,
+pub(crate) struct ClientSession<'a> {
+    engine: &'a mut ClientEngine,
+    frames: FrameStream,
+    out: OutgoingFrames,
+    requests: HashMap<i64, RequestKind>,
     last_id: i64,
     caught_up: bool,
     acked: i64,
@@ -51,8 +51,8 @@ pub(crate) struct Session<'a> {
     quiet_since: Option<Instant>,
 }
 
-impl<'a> Session<'a> {
-    pub(crate) fn new(engine: &'a mut Engine, greeted: Greeted) -> Self {
+impl<'a> ClientSession<'a> {
+    pub(crate) fn new(engine: &'a mut ClientEngine, greeted: SignedInLink) -> Self {
         let heartbeat_at = Instant::now() + engine.options.heartbeat;
         let mut session = Self {
             engine,
@@ -70,26 +70,26 @@ impl<'a> Session<'a> {
         let changed = session.engine.state.signed_in(epoch, head);
         session.note_history(changed);
         let mark = session.engine.state.cursor();
-        let connected = Event::Connected { epoch, head };
-        session.engine.outlet.put_change(connected, Some(mark));
+        let connected = ClientEvent::Connected { epoch, head };
+        session.engine.events.put_change(connected, Some(mark));
         session
     }
 
     /// Runs until the connection ends.
-    pub(crate) async fn run(mut self) -> End {
+    pub(crate) async fn run(mut self) -> ConnectionEnd {
         self.plan();
         self.subscribe();
         loop {
-            let end = match self.turn().await {
+            let end = match self.run_once().await {
                 Ok(()) => continue,
                 Err(end) => end,
             };
             return match end {
-                End::Closed => {
+                ConnectionEnd::Closed => {
                     self.keep().await;
                     // Only a courtesy: the server detects the end anyway.
-                    drop(timeout(GOODBYE, self.out.close()).await);
-                    End::Closed
+                    drop(timeout(CLOSE_TIMEOUT, self.out.close()).await);
+                    ConnectionEnd::Closed
                 }
                 other => other,
             };
@@ -97,7 +97,7 @@ impl<'a> Session<'a> {
     }
 
     /// Waits for one event and handles it.
-    async fn turn(&mut self) -> Result<(), End> {
+    async fn run_once(&mut self) -> Result<(), ConnectionEnd> {
         self.plan();
         let wake = self.next_wake();
         let reading = self.is_reading();
@@ -108,23 +108,23 @@ impl<'a> Session<'a> {
         // anything.
         tokio::select! {
             biased;
-            () = self.engine.token.cancelled() => return Err(End::Closed),
+            () = self.engine.token.cancelled() => return Err(ConnectionEnd::Closed),
             written = self.out.pump(), if self.out.is_busy() => {
                 if let Err(broken) = written {
                     return Err(self.last_words(broken).await);
                 }
             }
-            () = self.engine.keeper.noticed() => {}
-            () = self.engine.outlet.drain(), if self.engine.outlet.is_full() => {}
+            () = self.engine.cursor_saver.noticed() => {}
+            () = self.engine.events.drain(), if self.engine.events.is_full() => {}
             Some(command) = self.engine.commands.recv(), if room => {
-                let is_room = matches!(command, Command::Subscribe(_));
+                let is_room = matches!(command, ClientCommand::Subscribe(_));
                 self.engine.accept(command);
                 if is_room {
                     self.subscribe();
                 }
             }
             frame = self.frames.next(), if reading => {
-                self.take(frame.unwrap_or(Err(Broken::Ended))?)?;
+                self.take(frame.unwrap_or(Err(ConnectionError::Ended))?)?;
             }
             () = sleep_until(wake) => {}
         }
@@ -136,35 +136,35 @@ impl<'a> Session<'a> {
     /// wait for itself.
     fn is_reading(&self) -> bool {
         let waited_for = || self.engine.room.reply.is_some() || self.engine.sends.are_flying();
-        !self.engine.outlet.is_full() || waited_for()
+        !self.engine.events.is_full() || waited_for()
     }
 
     /// Queues the requests that are due.
     fn plan(&mut self) {
         let now = Instant::now();
-        if self.engine.state.wants_sync() && !self.engine.outlet.is_full() {
+        if self.engine.state.wants_sync() && !self.engine.events.is_full() {
             // A gap in live pushes is often filled by a push on its way, so a SYNC waits for that;
             // while catching up it is sent at once.
             let live = self.engine.state.is_live();
-            let wait = if live { GAP } else { Duration::ZERO };
+            let wait = if live { GAP_WAIT } else { Duration::ZERO };
             if *self.sync_at.get_or_insert(now + wait) <= now {
                 let seq = self.engine.state.ask();
-                self.request(Asked::Sync, &pb::SyncInput { seq });
+                self.request(RequestKind::Sync, &pb::SyncInput { seq });
             }
         } else {
             self.sync_at = None;
         }
         while let Some(data) = self.engine.sends.write_next(self.last_id + 1, now) {
-            self.put(Asked::Send, data);
+            self.put(RequestKind::Send, data);
         }
         if self.heartbeat_at <= now {
             self.heartbeat_at = now + self.engine.options.heartbeat;
             if !self
                 .requests
                 .values()
-                .any(|asked| matches!(asked, Asked::Heartbeat))
+                .any(|asked| matches!(asked, RequestKind::Heartbeat))
             {
-                self.put(Asked::Heartbeat, Bytes::new());
+                self.put(RequestKind::Heartbeat, Bytes::new());
             }
         }
         if !self.is_reading() || self.requests.is_empty() {
@@ -181,7 +181,7 @@ impl<'a> Session<'a> {
         [
             self.sync_at,
             quiet,
-            self.engine.keeper.due(),
+            self.engine.cursor_saver.due(),
             self.engine.sends.next_retry(),
         ]
         .into_iter()
@@ -189,21 +189,23 @@ impl<'a> Session<'a> {
         .fold(self.heartbeat_at, Instant::min)
     }
 
-    async fn check_time(&mut self) -> Result<(), End> {
+    async fn check_time(&mut self) -> Result<(), ConnectionEnd> {
         let now = Instant::now();
-        if self.engine.keeper.due().is_some_and(|due| due <= now) {
+        if self.engine.cursor_saver.due().is_some_and(|due| due <= now) {
             self.keep().await;
         }
         let wait = self.engine.options.answer_timeout;
         match self.quiet_since {
-            Some(since) if since + wait <= now => Err(End::Lost(format!("no answer for {wait:?}"))),
+            Some(since) if since + wait <= now => {
+                Err(ConnectionEnd::Lost(format!("no answer for {wait:?}")))
+            }
             _ => Ok(()),
         }
     }
 
     /// Saves the handled cursor and acknowledges it to the server.
     async fn keep(&mut self) {
-        let Cursor { epoch, seq } = self.engine.keeper.keep().await;
+        let ClientCursor { epoch, seq } = self.engine.cursor_saver.keep().await;
         // A cursor of an earlier epoch must not be acknowledged in the present one.
         if seq > self.acked && epoch == self.engine.state.cursor().epoch {
             self.acked = seq;
@@ -224,20 +226,20 @@ impl<'a> Session<'a> {
                 room_id: room.id,
                 seq: room.from,
             };
-            self.request(Asked::Subscribe(request.room_id), &request);
+            self.request(RequestKind::Subscribe(request.room_id), &request);
         }
     }
 
-    fn request(&mut self, asked: Asked, data: &impl prost::Message) {
+    fn request(&mut self, asked: RequestKind, data: &impl prost::Message) {
         self.put(asked, data.encode_to_vec().into());
     }
 
-    fn put(&mut self, asked: Asked, data: Bytes) {
+    fn put(&mut self, asked: RequestKind, data: Bytes) {
         let kind = match asked {
-            Asked::Sync => Kind::PtSync,
-            Asked::Heartbeat => Kind::PtHeartbeat,
-            Asked::Subscribe(_) => Kind::PtSubscribeRoom,
-            Asked::Send => Kind::PtSend,
+            RequestKind::Sync => Kind::PtSync,
+            RequestKind::Heartbeat => Kind::PtHeartbeat,
+            RequestKind::Subscribe(_) => Kind::PtSubscribeRoom,
+            RequestKind::Send => Kind::PtSend,
         };
         self.last_id += 1;
         self.requests.insert(self.last_id, asked);
@@ -245,7 +247,7 @@ impl<'a> Session<'a> {
     }
 
     /// Handles a frame.
-    fn take(&mut self, frame: Bytes) -> Result<(), End> {
+    fn take(&mut self, frame: Bytes) -> Result<(), ConnectionEnd> {
         self.quiet_since = None;
         let output = read(frame)?;
         match output.r#type() {
@@ -265,9 +267,9 @@ impl<'a> Session<'a> {
             let of_room = is_room && message.receiver_id != 0;
             if !of_room || self.engine.room.is_news(&message, Instant::now()) {
                 let event = event::event(message, &self.engine.options.credentials);
-                self.engine.outlet.put_best_effort(event, None);
+                self.engine.events.put_best_effort(event, None);
             }
-        } else if self.engine.outlet.is_full() {
+        } else if self.engine.events.is_full() {
             // The application is slow: the entry is only noted, and fetched by SYNC once there is
             // room.
             self.engine.state.missed(message.seq);
@@ -277,44 +279,47 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn answered(&mut self, output: pb::Output) -> Result<(), End> {
+    fn answered(&mut self, output: pb::Output) -> Result<(), ConnectionEnd> {
         let Some(asked) = self.requests.remove(&output.request_id) else {
             if output.r#type() == Kind::PtUnknown && output.code != 0 {
-                return Err(End::Lost(format!("not understood: {}", output.message)));
+                return Err(ConnectionEnd::Lost(format!(
+                    "not understood: {}",
+                    output.message
+                )));
             }
             return Ok(());
         };
         match asked {
-            Asked::Send => {
+            RequestKind::Send => {
                 if let Some(seq) = self.engine.sends.answered(&output, Instant::now()) {
                     let steps = self.engine.state.sent(seq);
                     self.give_out(steps);
                 }
             }
-            Asked::Sync if output.code == 0 => {
+            RequestKind::Sync if output.code == 0 => {
                 let page = pb::SyncOutput::decode(output.data).map_err(|_| unreadable())?;
                 self.page(page);
             }
-            Asked::Sync => {
+            RequestKind::Sync => {
                 tracing::debug!(code = output.code, "sync refused");
                 self.engine.state.sync_failed();
-                self.sync_at = Some(Instant::now() + SYNC_AGAIN);
+                self.sync_at = Some(Instant::now() + SYNC_RETRY_WAIT);
             }
-            Asked::Heartbeat if output.code == 0 => {
+            RequestKind::Heartbeat if output.code == 0 => {
                 let answer = pb::HeartbeatOutput::decode(output.data).map_err(|_| unreadable())?;
                 let pb::HeartbeatOutput { epoch, head } = answer;
                 let changed = self.engine.state.heartbeat(epoch, head);
                 self.note_history(changed);
             }
-            Asked::Heartbeat => tracing::debug!(code = output.code, "heartbeat refused"),
-            Asked::Subscribe(room) if room == self.engine.room.id => {
+            RequestKind::Heartbeat => tracing::debug!(code = output.code, "heartbeat refused"),
+            RequestKind::Subscribe(room) if room == self.engine.room.id => {
                 let reply = self.engine.room.reply.take();
                 let result = match output.code {
                     0 => Ok(()),
                     code => {
-                        self.engine.room = crate::room::Room::default();
+                        self.engine.room = crate::room::RoomSubscription::default();
                         let message = output.message;
-                        Err(Error::Refused { code, message })
+                        Err(ClientError::Refused { code, message })
                     }
                 };
                 match (reply, result) {
@@ -323,37 +328,39 @@ impl<'a> Session<'a> {
                     (None, Ok(())) => {}
                 }
             }
-            Asked::Subscribe(_) => {}
+            RequestKind::Subscribe(_) => {}
         }
         Ok(())
     }
 
     fn page(&mut self, page: pb::SyncOutput) {
         match self.engine.state.page(page) {
-            Page::HistoryChanged => self.note_history(true),
-            Page::Steps(steps) => self.give_out(steps),
+            SyncResult::HistoryChanged => self.note_history(true),
+            SyncResult::Steps(steps) => self.give_out(steps),
         }
         if self.engine.state.is_live() && !self.caught_up {
             self.caught_up = true;
             self.engine.backoff.reset();
             let seq = self.engine.state.cursor().seq;
-            let caught_up = Event::CaughtUp { seq };
-            self.engine.outlet.put_change(caught_up, None);
+            let caught_up = ClientEvent::CaughtUp { seq };
+            self.engine.events.put_change(caught_up, None);
         }
     }
 
-    fn give_out(&mut self, steps: Vec<Step>) {
+    fn give_out(&mut self, steps: Vec<CursorStep>) {
         let epoch = self.engine.state.cursor().epoch;
         for step in steps {
             let seq = step.seq();
             let event = match step {
-                Step::Deliver(message) => {
+                CursorStep::Deliver(message) => {
                     Some(event::event(message, &self.engine.options.credentials))
                 }
-                Step::Trimmed(up_to) => Some(Event::Trimmed { up_to }),
-                Step::Own(_) => None,
+                CursorStep::Trimmed(up_to) => Some(ClientEvent::Trimmed { up_to }),
+                CursorStep::Own(_) => None,
             };
-            self.engine.outlet.put(event, Some(Cursor { epoch, seq }));
+            self.engine
+                .events
+                .put(event, Some(ClientCursor { epoch, seq }));
         }
     }
 
@@ -362,13 +369,13 @@ impl<'a> Session<'a> {
             self.acked = 0;
             self.caught_up = false;
             let mark = self.engine.state.cursor();
-            let event = Event::HistoryChanged { epoch: mark.epoch };
-            self.engine.outlet.put(Some(event), Some(mark));
+            let event = ClientEvent::HistoryChanged { epoch: mark.epoch };
+            self.engine.events.put(Some(event), Some(mark));
         }
     }
 
     /// Returns the end after a failed write: the server may have sent its reason before it closed.
-    async fn last_words(&mut self, broken: Broken) -> End {
+    async fn last_words(&mut self, broken: ConnectionError) -> ConnectionEnd {
         let look = async {
             while let Some(Ok(frame)) = self.frames.next().await {
                 match read(frame) {
@@ -379,7 +386,7 @@ impl<'a> Session<'a> {
             }
             None
         };
-        let said = timeout(GOODBYE, look).await.ok().flatten();
+        let said = timeout(CLOSE_TIMEOUT, look).await.ok().flatten();
         said.unwrap_or_else(|| broken.into())
     }
 }

@@ -6,19 +6,19 @@ use std::collections::btree_map::Entry;
 
 use gimlet_proto::pb::{Message, SyncOutput};
 
-use crate::cursor_store::Cursor;
+use crate::cursor_store::ClientCursor;
 
 /// Entries ahead of the cursor that are kept until their predecessors arrive; entries beyond that
 /// are fetched.
 const MAX_PARKED: usize = 32;
 /// Own sends ahead of the cursor that are remembered, without their bodies, so that they do not
 /// come back as messages. They accumulate while a slow application delays the SYNC.
-const MAX_OWN: usize = 1_024;
+const MAX_OWN_SENDS: usize = 1_024;
 
 /// An action for one entry, or for a range of entries.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "nearly every step is a delivery")]
-pub(crate) enum Step {
+pub(crate) enum CursorStep {
     /// Deliver it to the application.
     Deliver(Message),
     /// This client sent it: only the cursor moves.
@@ -27,7 +27,7 @@ pub(crate) enum Step {
     Trimmed(i64),
 }
 
-impl Step {
+impl CursorStep {
     /// Returns the position of the cursor after this step.
     pub(crate) const fn seq(&self) -> i64 {
         match self {
@@ -39,16 +39,16 @@ impl Step {
 
 /// The result of a SYNC page.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Page {
+pub(crate) enum SyncResult {
     /// The history was replaced: discard everything and sync from 0.
     HistoryChanged,
     /// The steps for its entries, in order.
-    Steps(Vec<Step>),
+    Steps(Vec<CursorStep>),
 }
 
 /// The cursor and the known entries beyond it.
 #[derive(Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct InboxState {
     epoch: u64,
     /// The highest seq delivered, without a gap below it.
     cursor: i64,
@@ -57,13 +57,13 @@ pub(crate) struct State {
     /// Entries above the cursor; `None` is an own send, known without its body.
     parked: BTreeMap<i64, Option<Message>>,
     /// The seq of the pending SYNC.
-    asked: Option<i64>,
+    pending_sync: Option<i64>,
     /// True if SYNC has reached the end on this connection.
     live: bool,
 }
 
-impl State {
-    pub(crate) fn new(start: Cursor) -> Self {
+impl InboxState {
+    pub(crate) fn new(start: ClientCursor) -> Self {
         Self {
             epoch: start.epoch,
             cursor: start.seq,
@@ -72,8 +72,8 @@ impl State {
         }
     }
 
-    pub(crate) const fn cursor(&self) -> Cursor {
-        Cursor {
+    pub(crate) const fn cursor(&self) -> ClientCursor {
+        ClientCursor {
             epoch: self.epoch,
             seq: self.cursor,
         }
@@ -85,7 +85,7 @@ impl State {
 
     /// Resets the state of the connection. Parked entries come again by SYNC; own sends stay known.
     pub(crate) fn disconnected(&mut self) {
-        self.asked = None;
+        self.pending_sync = None;
         self.live = false;
         self.parked.retain(|_, body| body.is_none());
     }
@@ -117,23 +117,23 @@ impl State {
     /// Returns whether a SYNC should be sent: at once while not live, otherwise after a moment,
     /// because the missing entry may be on its way.
     pub(crate) const fn wants_sync(&self) -> bool {
-        self.asked.is_none() && (!self.live || self.is_behind())
+        self.pending_sync.is_none() && (!self.live || self.is_behind())
     }
 
     /// Starts a SYNC and returns its seq; it is pending until [`page`](Self::page) or
     /// [`sync_failed`](Self::sync_failed).
     pub(crate) fn ask(&mut self) -> i64 {
-        self.asked = Some(self.cursor);
+        self.pending_sync = Some(self.cursor);
         self.cursor
     }
 
     /// Notes that the SYNC was refused.
     pub(crate) fn sync_failed(&mut self) {
-        self.asked = None;
+        self.pending_sync = None;
     }
 
     /// Takes a pushed inbox entry.
-    pub(crate) fn pushed(&mut self, message: Message) -> Vec<Step> {
+    pub(crate) fn pushed(&mut self, message: Message) -> Vec<CursorStep> {
         let seq = message.seq;
         self.park(seq, Some(message));
         self.drain()
@@ -141,21 +141,21 @@ impl State {
 
     /// Takes the answer to an own send, that is the sender's own entry, which is not pushed to this
     /// device.
-    pub(crate) fn sent(&mut self, seq: i64) -> Vec<Step> {
+    pub(crate) fn sent(&mut self, seq: i64) -> Vec<CursorStep> {
         self.park(seq, None);
         self.drain()
     }
 
     /// Takes the answer to a SYNC.
-    pub(crate) fn page(&mut self, page: SyncOutput) -> Page {
-        let asked = self.asked.take().unwrap_or(0);
+    pub(crate) fn page(&mut self, page: SyncOutput) -> SyncResult {
+        let asked = self.pending_sync.take().unwrap_or(0);
         if self.history(page.epoch, page.epoch != 0 && page.head < asked) {
-            return Page::HistoryChanged;
+            return SyncResult::HistoryChanged;
         }
         let mut steps = Vec::with_capacity(page.messages.len());
         if page.floor > self.cursor {
             self.cursor = page.floor;
-            steps.push(Step::Trimmed(page.floor));
+            steps.push(CursorStep::Trimmed(page.floor));
         }
         let empty = page.messages.is_empty();
         for message in page.messages {
@@ -166,8 +166,8 @@ impl State {
             self.cursor = seq;
             // The body of an own send is skipped: its answer has been delivered already.
             steps.push(match self.parked.remove(&seq) {
-                Some(None) => Step::Own(seq),
-                _ => Step::Deliver(message),
+                Some(None) => CursorStep::Own(seq),
+                _ => CursorStep::Deliver(message),
             });
         }
         self.parked = self.parked.split_off(&self.cursor.saturating_add(1));
@@ -178,7 +178,7 @@ impl State {
             let parked = self.parked.last_key_value().map(|(seq, _)| *seq);
             self.seen = parked.unwrap_or(0).max(self.cursor);
         }
-        Page::Steps(steps)
+        SyncResult::Steps(steps)
     }
 
     /// Adopts an epoch; on a change, discards all state and returns true.
@@ -203,7 +203,11 @@ impl State {
         }
         self.missed(seq);
         let next = self.cursor.checked_add(1) == Some(seq);
-        let bound = if body.is_some() { MAX_PARKED } else { MAX_OWN };
+        let bound = if body.is_some() {
+            MAX_PARKED
+        } else {
+            MAX_OWN_SENDS
+        };
         if !next && self.parked.len() >= bound {
             return;
         }
@@ -220,14 +224,18 @@ impl State {
     }
 
     /// Removes the entries that follow the cursor without a gap, and moves the cursor over them.
-    fn drain(&mut self) -> Vec<Step> {
+    fn drain(&mut self) -> Vec<CursorStep> {
         let mut steps = Vec::new();
         while let Some(entry) = self.parked.first_entry() {
             let seq = *entry.key();
             if self.cursor.checked_add(1) != Some(seq) {
                 break;
             }
-            steps.push(entry.remove().map_or(Step::Own(seq), Step::Deliver));
+            steps.push(
+                entry
+                    .remove()
+                    .map_or(CursorStep::Own(seq), CursorStep::Deliver),
+            );
             self.cursor = seq;
         }
         self.missed(self.cursor);

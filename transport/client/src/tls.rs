@@ -13,23 +13,23 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tonic::transport::{Certificate, ClientTlsConfig};
 
-use crate::error::Error;
+use crate::error::ClientError;
 
 /// The certificate authorities that a client trusts: the public ones (Mozilla's list) and added
 /// ones.
 #[derive(Clone)]
-pub struct Trust {
+pub struct TrustedRoots {
     config: Arc<ClientConfig>,
     /// The added authorities in their original PEM text.
     pem: Arc<[u8]>,
 }
 
-impl Trust {
+impl TrustedRoots {
     /// Trusts the public authorities.
     #[must_use]
     pub fn public() -> Self {
         // Some 150 roots: parsed once and shared by all clients of the process.
-        static PUBLIC: OnceLock<Trust> = OnceLock::new();
+        static PUBLIC: OnceLock<TrustedRoots> = OnceLock::new();
         let public = PUBLIC.get_or_init(|| Self {
             config: config(public_roots()),
             pem: Arc::default(),
@@ -42,7 +42,7 @@ impl Trust {
     ///
     /// # Errors
     /// The text has no certificate, or a damaged one.
-    pub fn with_pem(pem: &[u8]) -> Result<Self, Error> {
+    pub fn with_pem(pem: &[u8]) -> Result<Self, ClientError> {
         let mut roots = public_roots();
         let before = roots.len();
         for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -50,7 +50,7 @@ impl Trust {
                 .map_err(|error| error.to_string())
                 .and_then(|der| roots.add(der).map_err(|error| error.to_string()));
             added.map_err(|error| {
-                Error::Invalid(format!(
+                ClientError::Invalid(format!(
                     "the CA file has a certificate that cannot be read: {error}"
                 ))
             })?;
@@ -58,7 +58,7 @@ impl Trust {
         if roots.len() == before {
             let text = "the CA file has no certificate: it must be PEM text, \
                         -----BEGIN CERTIFICATE----- …";
-            return Err(Error::Invalid(text.to_owned()));
+            return Err(ClientError::Invalid(text.to_owned()));
         }
         Ok(Self {
             config: config(roots),
@@ -107,13 +107,13 @@ impl Trust {
     }
 }
 
-impl Default for Trust {
+impl Default for TrustedRoots {
     fn default() -> Self {
         Self::public()
     }
 }
 
-impl fmt::Debug for Trust {
+impl fmt::Debug for TrustedRoots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trust")
             .field("added_pem_bytes", &self.pem.len())
@@ -152,9 +152,11 @@ mod tests {
                 "cannot be read",
             ),
         ] {
-            let error = Trust::with_pem(text.as_bytes()).unwrap_err().to_string();
+            let error = TrustedRoots::with_pem(text.as_bytes())
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(said), "{error}");
         }
-        assert!(Trust::public().config.alpn_protocols.is_empty());
+        assert!(TrustedRoots::public().config.alpn_protocols.is_empty());
     }
 }

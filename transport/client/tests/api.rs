@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use gimlet_client::{Api, ApiError, Client, Credentials, Error, Options};
+use gimlet_client::{ApiClient, ApiError, Client, ClientError, ClientOptions, DeviceCredentials};
 use http::{HeaderMap, HeaderValue};
 use http_body::Frame;
 use tokio::net::TcpListener;
@@ -19,15 +19,15 @@ use tonic::server::NamedService;
 
 /// Refuses every call: in the headers for one method, in the trailers for the others.
 #[derive(Clone)]
-struct Refusing;
+struct RefusingService;
 
-impl NamedService for Refusing {
+impl NamedService for RefusingService {
     const NAME: &'static str = "pb.LogicExt";
 }
 
-struct Trailers(Option<HeaderMap>);
+struct TrailersBody(Option<HeaderMap>);
 
-impl http_body::Body for Trailers {
+impl http_body::Body for TrailersBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -39,7 +39,7 @@ impl http_body::Body for Trailers {
     }
 }
 
-impl Service<http::Request<Body>> for Refusing {
+impl Service<http::Request<Body>> for RefusingService {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -65,14 +65,14 @@ impl Service<http::Request<Body>> for Refusing {
         if early {
             response.headers_mut().extend(status);
         } else {
-            *response.body_mut() = Body::new(Trailers(Some(status)));
+            *response.body_mut() = Body::new(TrailersBody(Some(status)));
         }
         ready(Ok(response))
     }
 }
 
-fn who() -> Credentials {
-    Credentials {
+fn who() -> DeviceCredentials {
+    DeviceCredentials {
         user_id: 1,
         device_id: 2,
         token: "t".into(),
@@ -85,11 +85,11 @@ async fn numbers_beyond_grpc_arrive_as_sent() {
     let address: SocketAddr = listener.local_addr().unwrap();
     let incoming = tonic::transport::server::TcpIncoming::from(listener);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let server = tonic::transport::Server::builder().add_service(Refusing);
+    let server = tonic::transport::Server::builder().add_service(RefusingService);
     let stopped = stop.clone().cancelled_owned();
     tasks.spawn(server.serve_with_incoming_shutdown(incoming, stopped));
 
-    let api = Api::new(&format!("http://{address}"))
+    let api = ApiClient::new(&format!("http://{address}"))
         .unwrap()
         .signed_in(who());
     let refused = |code| ApiError {
@@ -116,22 +116,24 @@ async fn a_server_that_is_not_there_is_14() {
     let port = tokio::net::TcpSocket::new_v4().unwrap();
     port.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = port.local_addr().unwrap();
-    let api = Api::new(&format!("http://{address}")).unwrap();
+    let api = ApiClient::new(&format!("http://{address}")).unwrap();
     assert_eq!(api.register_device("x").await.unwrap_err().code, 14);
 }
 
 #[tokio::test]
 async fn addresses_and_ids_that_cannot_be_are_refused_at_the_start() {
     for bad in ["", "127.0.0.1:50100", "ftp://x:1", "http://"] {
-        let apart = Api::new("http://127.0.0.1:1").unwrap().with_business(bad);
-        for error in [Api::new(bad).unwrap_err(), apart.unwrap_err()] {
+        let apart = ApiClient::new("http://127.0.0.1:1")
+            .unwrap()
+            .with_business(bad);
+        for error in [ApiClient::new(bad).unwrap_err(), apart.unwrap_err()] {
             let error = error.to_string();
             assert!(error.contains("http://host:port"), "{bad}: {error}");
         }
     }
     let mut nobody = who();
     nobody.user_id = 0;
-    let options = Options::new("127.0.0.1:1".parse().unwrap(), nobody);
+    let options = ClientOptions::new("127.0.0.1:1".parse().unwrap(), nobody);
     let error = Client::connect(options).await.unwrap_err();
-    assert!(matches!(error, Error::Invalid(text) if text.contains("user_id is 0")));
+    assert!(matches!(error, ClientError::Invalid(text) if text.contains("user_id is 0")));
 }

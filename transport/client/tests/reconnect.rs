@@ -1,30 +1,30 @@
 //! Tests the client against a server that disconnects, skips, repeats and refuses on demand.
 
-mod fake;
+mod fake_server;
 
 use std::time::Duration;
 
-use fake::{
-    EPOCH, Fake, client, entry, in_room, next, nothing, page, seqs_until, soon, stored, until,
+use fake_server::{
+    EPOCH, FakeServer, client, entry, in_room, next, nothing, page, seqs_until, soon, stored, until,
 };
 use gimlet_client::pb::PackageType as Kind;
 use gimlet_client::{
-    Content, Cursor, CursorStore as _, Endpoint, Error, Event, FileCursor, OnSuperseded, Receiver,
-    pb,
+    ClientCursor, ClientError, ClientEvent, CursorStore as _, FileCursor, MessageContent,
+    MessageTarget, ServerEndpoint, SupersededPolicy, pb,
 };
 use prost::Message as _;
 
-const BOB: Receiver = Receiver::User(2);
+const BOB: MessageTarget = MessageTarget::User(2);
 
 #[tokio::test]
 async fn pages_then_live_then_the_rest_after_a_broken_connection() {
-    for fake in [Fake::tcp().await, Fake::ws().await] {
+    for fake in [FakeServer::tcp().await, FakeServer::ws().await] {
         let (client, mut events) = client(fake.options()).await;
         let (mut conn, sync) = fake.welcome(EPOCH, 3).await;
         assert_eq!(sync.seq(), 0);
         assert!(matches!(
             next(&mut events).await,
-            Event::Connected {
+            ClientEvent::Connected {
                 epoch: EPOCH,
                 head: 3
             }
@@ -36,7 +36,7 @@ async fn pages_then_live_then_the_rest_after_a_broken_connection() {
         assert_eq!(seqs_until(&mut events, 3).await, [1, 2, 3]);
         assert!(matches!(
             next(&mut events).await,
-            Event::CaughtUp { seq: 3 }
+            ClientEvent::CaughtUp { seq: 3 }
         ));
         conn.push(entry(4)).await;
         conn.push(entry(4)).await;
@@ -45,14 +45,17 @@ async fn pages_then_live_then_the_rest_after_a_broken_connection() {
 
         assert!(matches!(
             next(&mut events).await,
-            Event::Disconnected { .. }
+            ClientEvent::Disconnected { .. }
         ));
         let (mut conn, sync) = fake.welcome(EPOCH, 6).await;
         assert_eq!(sync.seq(), 4);
         conn.answer(&sync, &page(5..=6, false)).await;
         assert_eq!(seqs_until(&mut events, 6).await, [5, 6]);
         // The last event counts as handled once the next one is requested.
-        until(&mut events, |event| matches!(event, Event::CaughtUp { .. })).await;
+        until(&mut events, |event| {
+            matches!(event, ClientEvent::CaughtUp { .. })
+        })
+        .await;
         conn.acked(6).await;
         client.close().await;
         assert!(soon(events.next()).await.is_none());
@@ -62,7 +65,7 @@ async fn pages_then_live_then_the_rest_after_a_broken_connection() {
 
 #[tokio::test]
 async fn a_gap_is_fetched_and_given_out_once() {
-    let fake = Fake::tcp().await;
+    let fake = FakeServer::tcp().await;
     let (_client, mut events) = client(fake.options()).await;
     let mut conn = fake.live().await;
     conn.push(entry(1)).await;
@@ -76,7 +79,7 @@ async fn a_gap_is_fetched_and_given_out_once() {
 
 #[tokio::test]
 async fn a_lost_last_push_is_found_by_the_heartbeat() {
-    let fake = Fake::tcp().await;
+    let fake = FakeServer::tcp().await;
     let mut options = fake.options();
     options.heartbeat = Duration::from_millis(10);
     let (_client, mut events) = client(options).await;
@@ -102,10 +105,10 @@ async fn a_lost_last_push_is_found_by_the_heartbeat() {
 
 #[tokio::test]
 async fn a_send_cut_off_is_repeated_with_its_id() {
-    for fake in [Fake::tcp().await, Fake::ws().await] {
+    for fake in [FakeServer::tcp().await, FakeServer::ws().await] {
         let (client, mut events) = client(fake.options()).await;
         let mut conn = fake.live().await;
-        let (sent, first) = tokio::join!(client.send(BOB, Content::text("hi")), async {
+        let (sent, first) = tokio::join!(client.send(BOB, MessageContent::text("hi")), async {
             let first = conn.expect(Kind::PtSend).await.send();
             drop(conn);
             let (mut conn, sync) = fake.welcome(EPOCH, 1).await;
@@ -127,18 +130,21 @@ async fn a_send_cut_off_is_repeated_with_its_id() {
         assert_eq!(sent.seq, 1);
         assert_eq!(first.0.client_message_id.len(), 36);
         assert!(first.0.is_persist && first.0.send_time > 1_600_000_000_000);
-        let own = until(&mut events, |event| matches!(event, Event::Message(_))).await;
-        assert!(matches!(own, Event::Message(m) if m.own && m.own_device && m.seq == 1));
+        let own = until(&mut events, |event| {
+            matches!(event, ClientEvent::Message(_))
+        })
+        .await;
+        assert!(matches!(own, ClientEvent::Message(m) if m.own && m.own_device && m.seq == 1));
         assert_eq!(seqs_until(&mut events, 2).await, [2]);
     }
 }
 
 #[tokio::test]
 async fn the_own_entry_moves_the_cursor_without_an_event() {
-    let fake = Fake::tcp().await;
+    let fake = FakeServer::tcp().await;
     let (client, mut events) = client(fake.options()).await;
     let mut conn = fake.live().await;
-    let (sent, conn) = tokio::join!(client.send(BOB, Content::text("hi")), async {
+    let (sent, conn) = tokio::join!(client.send(BOB, MessageContent::text("hi")), async {
         let asked = conn.expect(Kind::PtSend).await;
         // The entry after the own one arrives before the answer.
         conn.push(entry(2)).await;
@@ -158,10 +164,10 @@ async fn the_own_entry_moves_the_cursor_without_an_event() {
 
 #[tokio::test]
 async fn refusals_are_repeated_or_given_back_by_what_they_mean() {
-    let fake = Fake::tcp().await;
+    let fake = FakeServer::tcp().await;
     let (client, _events) = client(fake.options()).await;
     let mut conn = fake.live().await;
-    let (sent, mut conn) = tokio::join!(client.send(BOB, Content::text("hi")), async {
+    let (sent, mut conn) = tokio::join!(client.send(BOB, MessageContent::text("hi")), async {
         let mut ids = Vec::new();
         for (code, text) in [(14, "away"), (4, "who knows"), (8, "too many requests")] {
             let asked = conn.expect(Kind::PtSend).await;
@@ -176,12 +182,15 @@ async fn refusals_are_repeated_or_given_back_by_what_they_mean() {
         conn
     });
     assert!(!sent.unwrap().repeated);
-    let group = Receiver::Group(3);
-    let (refused, ()) = tokio::join!(client.send(group, Content::text("hi")), async {
+    let group = MessageTarget::Group(3);
+    let (refused, ()) = tokio::join!(client.send(group, MessageContent::text("hi")), async {
         let asked = conn.expect(Kind::PtSend).await;
         conn.refuse(&asked, 10_011, "not a member").await;
     });
-    assert!(matches!(refused, Err(Error::Refused { code: 10_011, .. })));
+    assert!(matches!(
+        refused,
+        Err(ClientError::Refused { code: 10_011, .. })
+    ));
 }
 
 #[tokio::test]
@@ -190,58 +199,70 @@ async fn a_send_without_a_server_ends_at_its_deadline() {
     let port = tokio::net::TcpSocket::new_v4().unwrap();
     port.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = port.local_addr().unwrap().to_string();
-    let mut options = fake::options(Endpoint::Tcp(address));
+    let mut options = fake_server::options(ServerEndpoint::Tcp(address));
     options.deadline = Duration::from_millis(50);
     let (client, _events) = client(options).await;
-    let error = client.send(BOB, Content::text("hi")).await.unwrap_err();
+    let error = client
+        .send(BOB, MessageContent::text("hi"))
+        .await
+        .unwrap_err();
     assert!(matches!(
         error,
-        Error::Deadline {
+        ClientError::Deadline {
             maybe_done: false,
             ..
         }
     ));
     client.close().await;
-    let error = client.send(BOB, Content::text("hi")).await.unwrap_err();
-    assert!(matches!(error, Error::Closed));
+    let error = client
+        .send(BOB, MessageContent::text("hi"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ClientError::Closed));
 }
 
 #[tokio::test]
 async fn dropping_the_events_ends_the_client() {
-    let fake = Fake::tcp().await;
+    let fake = FakeServer::tcp().await;
     let (client, events) = client(fake.options()).await;
     let mut conn = fake.live().await;
     drop(events);
     assert!(conn.next().await.is_none());
-    let error = client.send(BOB, Content::text("hi")).await.unwrap_err();
-    assert!(matches!(error, Error::Closed));
+    let error = client
+        .send(BOB, MessageContent::text("hi"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ClientError::Closed));
     client.close().await;
 }
 
 #[tokio::test]
 async fn a_refused_token_is_the_end() {
-    let fake = Fake::tcp().await;
+    let fake = FakeServer::tcp().await;
     let (client, mut events) = client(fake.options()).await;
     let mut conn = fake.accept().await;
     let asked = conn.expect(Kind::PtSignIn).await;
     conn.refuse(&asked, 10_000, "unauthorized").await;
     assert!(matches!(
         next(&mut events).await,
-        Event::SignedOut { code: 10_000, .. }
+        ClientEvent::SignedOut { code: 10_000, .. }
     ));
     assert!(soon(events.next()).await.is_none());
-    let error = client.send(BOB, Content::text("hi")).await.unwrap_err();
-    assert!(matches!(error, Error::Closed));
+    let error = client
+        .send(BOB, MessageContent::text("hi"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ClientError::Closed));
 }
 
 #[tokio::test]
 async fn a_busy_server_is_asked_again_and_a_close_is_obeyed() {
-    let fake = Fake::tcp().await;
+    let fake = FakeServer::tcp().await;
     let (_client, mut events) = client(fake.options()).await;
     let mut conn = fake.accept().await;
     let asked = conn.expect(Kind::PtSignIn).await;
     conn.refuse(&asked, 14, "storage is away").await;
-    let Event::Disconnected { reason, .. } = next(&mut events).await else {
+    let ClientEvent::Disconnected { reason, .. } = next(&mut events).await else {
         panic!("it should say that the sign-in failed");
     };
     assert!(reason.contains("storage is away"), "{reason}");
@@ -251,15 +272,18 @@ async fn a_busy_server_is_asked_again_and_a_close_is_obeyed() {
     let mut conn = fake.live().await;
     conn.close(pb::CloseCode::Superseded, pb::ComeBack::Never)
         .await;
-    until(&mut events, |event| matches!(event, Event::Superseded)).await;
+    until(&mut events, |event| {
+        matches!(event, ClientEvent::Superseded)
+    })
+    .await;
     assert!(soon(events.next()).await.is_none());
 }
 
 #[tokio::test]
-async fn a_client_told_to_take_the_device_back_does() {
-    let fake = Fake::tcp().await;
+async fn a_client_with_the_reconnect_policy_displaces_the_newer_one() {
+    let fake = FakeServer::tcp().await;
     let mut options = fake.options();
-    options.on_superseded = OnSuperseded::TakeBack;
+    options.on_superseded = SupersededPolicy::TakeBack;
     let (_client, _events) = client(options).await;
     let mut conn = fake.live().await;
     conn.close(pb::CloseCode::Superseded, pb::ComeBack::Never)
@@ -269,7 +293,7 @@ async fn a_client_told_to_take_the_device_back_does() {
 
 #[tokio::test]
 async fn another_history_starts_over() {
-    let fake = Fake::tcp().await;
+    let fake = FakeServer::tcp().await;
     let (_client, mut events) = client(fake.options()).await;
     let mut conn = fake.live().await;
     conn.push(entry(1)).await;
@@ -281,10 +305,10 @@ async fn another_history_starts_over() {
     new.epoch = EPOCH + 1;
     conn.answer(&sync, &new).await;
     let changed = until(&mut events, |event| {
-        matches!(event, Event::HistoryChanged { .. })
+        matches!(event, ClientEvent::HistoryChanged { .. })
     })
     .await;
-    assert!(matches!(changed, Event::HistoryChanged { epoch } if epoch == EPOCH + 1));
+    assert!(matches!(changed, ClientEvent::HistoryChanged { epoch } if epoch == EPOCH + 1));
     assert_eq!(seqs_until(&mut events, 1).await, [1]);
 }
 
@@ -292,7 +316,7 @@ async fn another_history_starts_over() {
 async fn the_kept_cursor_is_what_was_handled_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cursor");
-    let fake = Fake::tcp().await;
+    let fake = FakeServer::tcp().await;
     let options = fake.options().cursor(FileCursor::new(&path));
     let (first, mut events) = client(options).await;
     let (mut conn, sync) = fake.welcome(EPOCH, 3).await;
@@ -303,7 +327,7 @@ async fn the_kept_cursor_is_what_was_handled_and_no_more() {
     let kept = FileCursor::new(&path).load().unwrap();
     assert_eq!(
         kept,
-        Some(Cursor {
+        Some(ClientCursor {
             epoch: EPOCH,
             seq: 1
         })
@@ -319,7 +343,7 @@ async fn the_kept_cursor_is_what_was_handled_and_no_more() {
 
 #[tokio::test]
 async fn a_slow_application_gets_everything_and_may_send_meanwhile() {
-    let fake = Fake::tcp().await;
+    let fake = FakeServer::tcp().await;
     let mut options = fake.options();
     options.event_capacity = 1;
     let (client, mut events) = client(options).await;
@@ -329,7 +353,7 @@ async fn a_slow_application_gets_everything_and_may_send_meanwhile() {
     }
     // The application has taken no event yet. The answer comes after the pushes, and must still be
     // read.
-    let (sent, mut conn) = tokio::join!(client.send(BOB, Content::text("hi")), async {
+    let (sent, mut conn) = tokio::join!(client.send(BOB, MessageContent::text("hi")), async {
         let asked = conn.expect(Kind::PtSend).await;
         conn.answer(&asked, &stored(41, false)).await;
         conn
@@ -353,7 +377,7 @@ async fn a_slow_application_gets_everything_and_may_send_meanwhile() {
 
 #[tokio::test]
 async fn a_room_is_followed_again_after_what_was_seen() {
-    let fake = Fake::tcp().await;
+    let fake = FakeServer::tcp().await;
     let (client, mut events) = client(fake.options()).await;
     let mut conn = fake.live().await;
     let (joined, mut conn) = tokio::join!(client.subscribe(5, 0), async {
@@ -366,7 +390,7 @@ async fn a_room_is_followed_again_after_what_was_seen() {
     conn.push(in_room(8)).await;
     until(
         &mut events,
-        |event| matches!(event, Event::Room(m) if m.seq == 8),
+        |event| matches!(event, ClientEvent::Room(m) if m.seq == 8),
     )
     .await;
     drop(conn);
@@ -377,26 +401,26 @@ async fn a_room_is_followed_again_after_what_was_seen() {
     assert_eq!((again.room_id, again.seq), (5, 9));
     conn.answer(&asked, &()).await;
     conn.push(in_room(9)).await;
-    let news = until(&mut events, |event| matches!(event, Event::Room(_))).await;
+    let news = until(&mut events, |event| matches!(event, ClientEvent::Room(_))).await;
     assert!(
-        matches!(news, Event::Room(m) if m.seq == 9),
+        matches!(news, ClientEvent::Room(m) if m.seq == 9),
         "8 was shown before"
     );
 }
 
 #[tokio::test]
-async fn a_silent_server_is_left() {
-    let fake = Fake::tcp().await;
+async fn a_server_without_answers_is_disconnected() {
+    let fake = FakeServer::tcp().await;
     let mut options = fake.options();
     options.heartbeat = Duration::from_millis(10);
     options.answer_timeout = Duration::from_millis(50);
     let (_client, mut events) = client(options).await;
     let _silent = fake.live().await;
     let lost = until(&mut events, |event| {
-        matches!(event, Event::Disconnected { .. })
+        matches!(event, ClientEvent::Disconnected { .. })
     })
     .await;
-    let Event::Disconnected { reason, .. } = lost else {
+    let ClientEvent::Disconnected { reason, .. } = lost else {
         unreachable!("until gives what fits")
     };
     assert!(reason.contains("no answer"), "{reason}");

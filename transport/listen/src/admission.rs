@@ -1,6 +1,6 @@
 //! Connection limits: a number of connections for the node and a number for each client address.
 //!
-//! Shared by the accept loops of all wires through one [`Admission`]. It only counts; the caller
+//! Shared by the accept loops of all wires through one [`ConnectionLimiter`]. It only counts; the caller
 //! turns the client away.
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The connection permits of this node.
-pub struct Admission {
+pub struct ConnectionLimiter {
     free: AtomicUsize,
     per_address: usize,
     refused: AtomicU64,
@@ -18,7 +18,7 @@ pub struct Admission {
     addresses: Mutex<HashMap<IpAddr, usize>>,
 }
 
-impl Admission {
+impl ConnectionLimiter {
     /// Creates `connections` permits, `per_address` of them for one [client
     /// address](client_address).
     #[must_use]
@@ -32,7 +32,7 @@ impl Admission {
     }
 
     /// Takes a permit, or returns the limit that is reached.
-    pub fn enter(self: &Arc<Self>, addr: SocketAddr) -> Result<ConnectionPermit, Full> {
+    pub fn enter(self: &Arc<Self>, addr: SocketAddr) -> Result<ConnectionPermit, LimitReached> {
         let mut permit = self.enter_uncounted()?;
         permit.count_for(addr.ip())?;
         Ok(permit)
@@ -40,11 +40,11 @@ impl Admission {
 
     /// Takes a permit for a connection whose client is not known yet, as a trusted proxy makes it;
     /// [`ConnectionPermit::count_for`] counts it when the proxy has named the client.
-    pub fn enter_uncounted(self: &Arc<Self>) -> Result<ConnectionPermit, Full> {
+    pub fn enter_uncounted(self: &Arc<Self>) -> Result<ConnectionPermit, LimitReached> {
         let (free, one_less) = (&self.free, |free: usize| free.checked_sub(1));
         if (free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)).is_err() {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Full::Node);
+            return Err(LimitReached::Node);
         }
         Ok(ConnectionPermit {
             admission: Arc::clone(self),
@@ -76,7 +76,7 @@ impl Admission {
     }
 }
 
-impl fmt::Debug for Admission {
+impl fmt::Debug for ConnectionLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admission")
             .field("free", &self.free.load(Ordering::Relaxed))
@@ -102,7 +102,7 @@ pub fn client_address(ip: IpAddr) -> Option<IpAddr> {
 
 /// The limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
+pub enum LimitReached {
     /// The node is at its connection limit.
     Node,
     /// The client's address is at its connection limit.
@@ -112,14 +112,14 @@ pub enum Full {
 /// A permit for one connection, given back on drop.
 #[derive(Debug)]
 pub struct ConnectionPermit {
-    admission: Arc<Admission>,
+    admission: Arc<ConnectionLimiter>,
     /// The address that it is counted for.
     address: Option<IpAddr>,
 }
 
 impl ConnectionPermit {
     /// Counts the connection for this client instead of the one before.
-    pub fn count_for(&mut self, ip: IpAddr) -> Result<(), Full> {
+    pub fn count_for(&mut self, ip: IpAddr) -> Result<(), LimitReached> {
         if let Some(former) = self.address.take() {
             self.admission.leave(former);
         }
@@ -130,7 +130,7 @@ impl ConnectionPermit {
         let taken = addresses.entry(address).or_insert(0);
         if *taken >= self.admission.per_address {
             self.admission.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Full::Address);
+            return Err(LimitReached::Address);
         }
         *taken += 1;
         drop(addresses);
@@ -158,10 +158,13 @@ mod tests {
 
     #[test]
     fn a_node_has_so_many_places_and_they_come_back() {
-        let admission = Admission::new(2, 10);
+        let admission = ConnectionLimiter::new(2, 10);
         let first = admission.enter(at("127.0.0.1:1")).unwrap();
         let _second = admission.enter(at("127.0.0.1:2")).unwrap();
-        assert_eq!(admission.enter(at("127.0.0.1:3")).unwrap_err(), Full::Node);
+        assert_eq!(
+            admission.enter(at("127.0.0.1:3")).unwrap_err(),
+            LimitReached::Node
+        );
         assert_eq!(admission.refused(), 1);
         drop(first);
         admission.enter(at("127.0.0.1:3")).unwrap();
@@ -169,11 +172,11 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_and_loopback_is_exempt() {
-        let admission = Admission::new(100, 1);
+        let admission = ConnectionLimiter::new(100, 1);
         let first = admission.enter(at("192.0.2.1:1")).unwrap();
         assert_eq!(
             admission.enter(at("192.0.2.1:2")).unwrap_err(),
-            Full::Address
+            LimitReached::Address
         );
         let _other = admission.enter(at("192.0.2.2:1")).unwrap();
         let _a = admission.enter(at("127.0.0.1:1")).unwrap();
@@ -184,12 +187,15 @@ mod tests {
 
     #[test]
     fn what_a_proxy_connects_is_counted_for_the_client() {
-        let admission = Admission::new(3, 1);
+        let admission = ConnectionLimiter::new(3, 1);
         let ip = |text: &str| at(text).ip();
         let mut first = admission.enter_uncounted().unwrap();
         let mut second = admission.enter_uncounted().unwrap();
         first.count_for(ip("192.0.2.1:1")).unwrap();
-        assert_eq!(second.count_for(ip("192.0.2.1:2")), Err(Full::Address));
+        assert_eq!(
+            second.count_for(ip("192.0.2.1:2")),
+            Err(LimitReached::Address)
+        );
         drop(first);
         second.count_for(ip("192.0.2.1:2")).unwrap();
         second.count_for(ip("192.0.2.2:2")).unwrap();
@@ -200,11 +206,11 @@ mod tests {
 
     #[test]
     fn an_ipv6_customer_is_one_address() {
-        let admission = Admission::new(100, 1);
+        let admission = ConnectionLimiter::new(100, 1);
         let _first = admission.enter(at("[2001:db8::1]:1")).unwrap();
         assert_eq!(
             admission.enter(at("[2001:db8::2]:1")).unwrap_err(),
-            Full::Address
+            LimitReached::Address
         );
         admission.enter(at("[2001:db8:0:1::1]:1")).unwrap();
     }

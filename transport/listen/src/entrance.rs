@@ -12,13 +12,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, ConnectionPermit, Full};
+use crate::admission::{ConnectionLimiter, ConnectionPermit, LimitReached};
 use crate::proxy_protocol::{self, HeaderError};
 use crate::refuse::refuse;
-use crate::stream::Stream;
+use crate::stream::ClientStream;
 use crate::tls::ListenerTls;
 use crate::trusted::TrustedProxies;
-use crate::wrong_port::{self, Foreign};
+use crate::wrong_port::{self, ForeignProtocol};
 
 /// First and longest pause of the loop after a failed accept (no file descriptors left, for
 /// example). A failed accept leaves the connection in the system's queue: without a pause the loop
@@ -53,11 +53,11 @@ impl Default for AcceptLimits {
 
 /// One listener: its socket, and what a connection passes before its protocol begins.
 #[derive(Debug)]
-pub struct Entrance {
+pub struct ListenerEntrance {
     /// The bound socket.
     pub listener: TcpListener,
     /// The connection limits.
-    pub admission: Arc<Admission>,
+    pub admission: Arc<ConnectionLimiter>,
     /// TLS, if this listener speaks it.
     pub tls: Option<ListenerTls>,
     /// Proxies that connect for others: their own address is not counted.
@@ -68,10 +68,10 @@ pub struct Entrance {
     pub limits: AcceptLimits,
 }
 
-impl Entrance {
+impl ListenerEntrance {
     /// A plain listener that trusts no proxy.
     #[must_use]
-    pub fn plain(listener: TcpListener, admission: Arc<Admission>) -> Self {
+    pub fn plain(listener: TcpListener, admission: Arc<ConnectionLimiter>) -> Self {
         Self {
             listener,
             admission,
@@ -85,21 +85,21 @@ impl Entrance {
 
 /// A connection that may begin its protocol.
 #[derive(Debug)]
-pub struct Accepted {
+pub struct AdmittedConnection {
     /// The socket.
-    pub stream: Stream,
+    pub stream: ClientStream,
     /// The client's address: the socket's peer, or what a trusted proxy said in a PROXY header.
     pub addr: SocketAddr,
     /// Its place in the connection limits, until it is dropped.
     pub permit: ConnectionPermit,
 }
 
-impl Accepted {
+impl AdmittedConnection {
     /// A plain connection of a client that connected itself.
     #[must_use]
     pub const fn plain(socket: TcpStream, addr: SocketAddr, permit: ConnectionPermit) -> Self {
         Self {
-            stream: Stream::Plain(socket),
+            stream: ClientStream::Plain(socket),
             addr,
             permit,
         }
@@ -110,7 +110,7 @@ impl Accepted {
     ///
     /// # Errors
     /// That address has all connections it may.
-    pub fn forwarded(&mut self, client: IpAddr) -> Result<(), Full> {
+    pub fn forwarded(&mut self, client: IpAddr) -> Result<(), LimitReached> {
         self.addr = SocketAddr::new(client, 0);
         self.permit
             .count_for(client)
@@ -119,12 +119,15 @@ impl Accepted {
 }
 
 /// The protocol of a listener: reads the first bytes of its connections and serves them.
-pub trait Protocol: Send + Sync + 'static {
+pub trait ConnectionProtocol: Send + Sync + 'static {
     /// A connection whose first bytes were right. It holds the permit.
     type Opened: Send;
 
     /// Reads the first bytes; `None` if the connection is not served. Runs within the deadline.
-    fn open(&self, accepted: Accepted) -> impl Future<Output = Option<Self::Opened>> + Send;
+    fn open(
+        &self,
+        accepted: AdmittedConnection,
+    ) -> impl Future<Output = Option<Self::Opened>> + Send;
 
     /// Serves the connection until it ends.
     fn serve(&self, opened: Self::Opened) -> impl Future<Output = ()> + Send;
@@ -136,14 +139,14 @@ pub trait Protocol: Send + Sync + 'static {
     }
 
     /// Logs that a limit is reached.
-    fn note_full(&self, full: Full, addr: SocketAddr) {
+    fn note_full(&self, full: LimitReached, addr: SocketAddr) {
         tracing::debug!(%addr, ?full, "connection limit reached");
     }
 }
 
 /// Settings and protocol that the connections of one listener share.
 #[derive(Debug)]
-pub struct Shared<P> {
+pub struct EntranceState<P> {
     protocol: P,
     tls: Option<ListenerTls>,
     trusted: TrustedProxies,
@@ -152,13 +155,13 @@ pub struct Shared<P> {
 }
 
 /// Accepts until `stop`; each connection runs on `tasks`, which the caller waits for.
-pub async fn accept<P: Protocol>(
-    entrance: Entrance,
+pub async fn accept<P: ConnectionProtocol>(
+    entrance: ListenerEntrance,
     protocol: P,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let Entrance {
+    let ListenerEntrance {
         listener,
         admission,
         tls,
@@ -166,7 +169,7 @@ pub async fn accept<P: Protocol>(
         proxy_protocol,
         limits,
     } = entrance;
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(EntranceState {
         protocol,
         tls,
         trusted,
@@ -206,7 +209,7 @@ pub async fn accept<P: Protocol>(
 }
 
 /// A bound socket.
-pub trait Listen: Sync {
+pub trait BoundListener: Sync {
     /// A connection of it.
     type Socket: Send;
 
@@ -214,7 +217,7 @@ pub trait Listen: Sync {
     fn accept(&self) -> impl Future<Output = io::Result<Self::Socket>> + Send;
 }
 
-impl Listen for TcpListener {
+impl BoundListener for TcpListener {
     type Socket = (TcpStream, SocketAddr);
 
     async fn accept(&self) -> io::Result<Self::Socket> {
@@ -223,7 +226,7 @@ impl Listen for TcpListener {
 }
 
 #[cfg(unix)]
-impl Listen for tokio::net::UnixListener {
+impl BoundListener for tokio::net::UnixListener {
     type Socket = tokio::net::UnixStream;
 
     async fn accept(&self) -> io::Result<Self::Socket> {
@@ -232,7 +235,7 @@ impl Listen for tokio::net::UnixListener {
 }
 
 /// The accept loop itself: hands every connection to `each` until `stop`.
-pub async fn accept_each<L: Listen>(
+pub async fn accept_each<L: BoundListener>(
     listener: &L,
     stop: &CancellationToken,
     mut each: impl FnMut(L::Socket),
@@ -243,7 +246,7 @@ pub async fn accept_each<L: Listen>(
             // The stop is polled first, so that a busy listener cannot delay it.
             biased;
             () = stop.cancelled() => return,
-            accepted = Listen::accept(listener) => accepted,
+            accepted = BoundListener::accept(listener) => accepted,
         };
         match accepted {
             Ok(socket) => {
@@ -265,8 +268,8 @@ pub async fn accept_each<L: Listen>(
 
 /// The task of a connection: the handshakes, then the protocol. It lives as long as the connection,
 /// so its own state is kept small.
-pub fn attend<P: Protocol>(
-    shared: Arc<Shared<P>>,
+pub fn attend<P: ConnectionProtocol>(
+    shared: Arc<EntranceState<P>>,
     socket: TcpStream,
     peer: SocketAddr,
     permit: ConnectionPermit,
@@ -292,7 +295,7 @@ pub fn attend<P: Protocol>(
     }
 }
 
-impl<P: Protocol> Shared<P> {
+impl<P: ConnectionProtocol> EntranceState<P> {
     /// Returns the settings of a plain listener, for tests of a protocol without its loop.
     #[must_use]
     pub fn plain(protocol: P) -> Self {
@@ -329,7 +332,7 @@ impl<P: Protocol> Shared<P> {
         mut socket: TcpStream,
         peer: SocketAddr,
         mut permit: ConnectionPermit,
-    ) -> Option<Accepted> {
+    ) -> Option<AdmittedConnection> {
         let mut addr = peer;
         if self.proxy_protocol && self.trusted.contains(peer.ip()) {
             match proxy_protocol::read(&mut socket).await {
@@ -353,16 +356,16 @@ impl<P: Protocol> Shared<P> {
                         "connection of a trusted proxy refused"
                     );
                     let text = format!("{error}: listen.proxy_protocol has this listener");
-                    refuse(socket, &Foreign::Http1.answer(&text)).await;
+                    refuse(socket, &ForeignProtocol::Http1.answer(&text)).await;
                     return None;
                 }
             }
         }
         let stream = match &self.tls {
-            None => Stream::Plain(socket),
+            None => ClientStream::Plain(socket),
             Some(tls) => secure(tls, socket, addr).await?,
         };
-        Some(Accepted {
+        Some(AdmittedConnection {
             stream,
             addr,
             permit,
@@ -389,7 +392,11 @@ impl<P: Protocol> Shared<P> {
 }
 
 /// Does the TLS handshake. Plain text gets a plain answer, where its protocol has one.
-async fn secure(tls: &ListenerTls, mut socket: TcpStream, addr: SocketAddr) -> Option<Stream> {
+async fn secure(
+    tls: &ListenerTls,
+    mut socket: TcpStream,
+    addr: SocketAddr,
+) -> Option<ClientStream> {
     let mut first = [0];
     match socket.peek(&mut first).await {
         Ok(1..) => {}
@@ -403,11 +410,11 @@ async fn secure(tls: &ListenerTls, mut socket: TcpStream, addr: SocketAddr) -> O
                 return None;
             }
         }
-        let foreign = Foreign::of(&bytes);
-        let name = foreign.map_or("plain text", Foreign::name);
+        let foreign = ForeignProtocol::of(&bytes);
+        let name = foreign.map_or("plain text", ForeignProtocol::name);
         tracing::debug!(%addr, "{name} on a TLS port, refused");
         match foreign {
-            Some(Foreign::Proxy) => crate::refuse::refuse_proxy(socket).await,
+            Some(ForeignProtocol::Proxy) => crate::refuse::refuse_proxy(socket).await,
             Some(foreign) => refuse(socket, &foreign.answer(TLS_PORT)).await,
             // gim's frames have no answer to somebody who has not signed in.
             None => {}

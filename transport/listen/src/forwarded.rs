@@ -58,14 +58,14 @@ fn node(text: &str) -> Option<IpAddr> {
 
 /// The trusted proxies, and the header in which they name a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Forwarding {
+pub struct ForwardedHeaders {
     /// The proxies.
     pub trusted: TrustedProxies,
     /// The header that they write.
     pub header: ForwardedHeader,
 }
 
-impl Forwarding {
+impl ForwardedHeaders {
     /// Returns the client of a request on a connection from `peer`; `values` are the lines of the
     /// header, in their order. `None` if the peer is the client, or the proxies do not say.
     ///
@@ -100,9 +100,9 @@ mod tests {
 
     use super::*;
 
-    fn forwarding(header: ForwardedHeader) -> Forwarding {
+    fn forwarding(header: ForwardedHeader) -> ForwardedHeaders {
         let networks = ["10.0.0.0/8", "fd00::/8"].map(|it| it.parse().unwrap());
-        Forwarding {
+        ForwardedHeaders {
             trusted: TrustedProxies::new(&networks),
             header,
         }
@@ -175,7 +175,7 @@ mod tests {
             let lines = ["203.0.113.9", "for=203.0.113.9"];
             assert_eq!(client(header, "192.0.2.1", &lines), None);
         }
-        let nobody = Forwarding::default();
+        let nobody = ForwardedHeaders::default();
         let peer = "127.0.0.1".parse().unwrap();
         assert_eq!(nobody.client(peer, ["203.0.113.9"].into_iter()), None);
     }

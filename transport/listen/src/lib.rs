@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Everything up to the end of `open` shares one deadline and counts against the connection limits.
-//! A [`Stream`] is a plain or a TLS socket, and the address that goes with it is the client's own,
+//! A [`ClientStream`] is a plain or a TLS socket, and the address that goes with it is the client's own,
 //! also behind a trusted proxy. This crate knows no frame, request or service.
 
 pub mod admission;
@@ -24,10 +24,10 @@ mod trusted;
 pub mod wrong_port;
 
 pub use entrance::{
-    AcceptLimits, Accepted, Entrance, Listen, Protocol, Shared, accept, accept_each, attend,
-    note_address,
+    AcceptLimits, AdmittedConnection, BoundListener, ConnectionProtocol, EntranceState,
+    ListenerEntrance, accept, accept_each, attend, note_address,
 };
 pub use refuse::{refuse, refuse_proxy};
-pub use stream::{CountedSocket, Stream};
-pub use tls::{Alpn, ListenerTls, ServerTls};
-pub use trusted::{Network, TrustedProxies};
+pub use stream::{ClientStream, CountedSocket};
+pub use tls::{AlpnProtocols, ListenerTls, ServerTls};
+pub use trusted::{TrustedNetwork, TrustedProxies};

@@ -138,31 +138,31 @@ fn unusable(file: &PemFile, error: &dyn fmt::Display) -> PemError {
 }
 
 /// Makes a thing of the texts of its files, in their order.
-type Build<T> = Box<dyn Fn(&[PemFile], &[Vec<u8>]) -> Result<T, PemError> + Send + Sync>;
+type BuildFn<T> = Box<dyn Fn(&[PemFile], &[Vec<u8>]) -> Result<T, PemError> + Send + Sync>;
 
 /// A thing made of PEM files.
-pub struct Reloadable<T> {
+pub struct ReloadablePem<T> {
     files: Vec<PemFile>,
-    build: Build<T>,
+    build: BuildFn<T>,
     current: RwLock<Arc<T>>,
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenFiles>,
     loads: AtomicU64,
 }
 
 /// Fingerprint of the files' contents, or why they cannot be read.
-type Contents = Result<u64, String>;
+type PemContents = Result<u64, String>;
 
 /// Findings of the looks at the files.
-struct Seen {
+struct SeenFiles {
     /// At the last look.
-    last: Contents,
+    last: PemContents,
     /// When they were last made use of, or refused.
-    handled: Contents,
+    handled: PemContents,
 }
 
 /// Outcome of a look at the files.
 #[derive(Debug)]
-pub enum Look {
+pub enum FileCheck {
     /// No change, or one that two looks do not agree on yet.
     Unchanged,
     /// The files have changed and are in use.
@@ -171,7 +171,7 @@ pub enum Look {
     Refused(PemError),
 }
 
-impl<T> Reloadable<T> {
+impl<T> ReloadablePem<T> {
     /// Reads the files and makes the thing.
     ///
     /// # Errors
@@ -187,7 +187,7 @@ impl<T> Reloadable<T> {
             files,
             build: Box::new(build),
             current: RwLock::new(Arc::new(current)),
-            seen: Mutex::new(Seen {
+            seen: Mutex::new(SeenFiles {
                 last: Ok(print),
                 handled: Ok(print),
             }),
@@ -208,7 +208,7 @@ impl<T> Reloadable<T> {
     }
 }
 
-impl<T> fmt::Debug for Reloadable<T> {
+impl<T> fmt::Debug for ReloadablePem<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What was made of them may have a private key in it.
         f.debug_struct("Reloadable")
@@ -218,7 +218,7 @@ impl<T> fmt::Debug for Reloadable<T> {
 }
 
 /// Something made of files that can be made again while it is in use.
-pub trait Reload: fmt::Debug + Send + Sync {
+pub trait ReloadFiles: fmt::Debug + Send + Sync {
     /// Reads the files again, changed or not.
     ///
     /// # Errors
@@ -227,7 +227,7 @@ pub trait Reload: fmt::Debug + Send + Sync {
 
     /// Looks whether the files have changed. They are used when two looks in a row find the same: a
     /// certificate and its key are rarely replaced at the same instant.
-    fn look(&self) -> Look;
+    fn look(&self) -> FileCheck;
 
     /// The files, for the log.
     fn files(&self) -> String;
@@ -236,7 +236,7 @@ pub trait Reload: fmt::Debug + Send + Sync {
     fn loads(&self) -> u64;
 }
 
-impl<T: Send + Sync> Reload for Reloadable<T> {
+impl<T: Send + Sync> ReloadFiles for ReloadablePem<T> {
     fn reload(&self) -> Result<(), PemError> {
         let texts = read(&self.files)?;
         let made = (self.build)(&self.files, &texts)?;
@@ -245,14 +245,14 @@ impl<T: Send + Sync> Reload for Reloadable<T> {
         // was just loaded for a change.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         self.replace(made);
-        *seen = Seen {
+        *seen = SeenFiles {
             last: contents.clone(),
             handled: contents,
         };
         Ok(())
     }
 
-    fn look(&self) -> Look {
+    fn look(&self) -> FileCheck {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let texts = read(&self.files);
         let contents = match &texts {
@@ -262,15 +262,15 @@ impl<T: Send + Sync> Reload for Reloadable<T> {
         let is_settled = contents == seen.last;
         seen.last.clone_from(&contents);
         if !is_settled || contents == seen.handled {
-            return Look::Unchanged;
+            return FileCheck::Unchanged;
         }
         seen.handled = contents;
         match texts.and_then(|texts| (self.build)(&self.files, &texts)) {
             Ok(made) => {
                 self.replace(made);
-                Look::Reloaded
+                FileCheck::Reloaded
             }
-            Err(error) => Look::Refused(error),
+            Err(error) => FileCheck::Refused(error),
         }
     }
 
@@ -321,25 +321,26 @@ mod tests {
             setting: "tls.key",
             path: path.clone(),
         };
-        let made = Reloadable::load(vec![file], |files, texts| text(&files[0], &texts[0])).unwrap();
-        assert!(matches!(made.look(), Look::Unchanged));
+        let made =
+            ReloadablePem::load(vec![file], |files, texts| text(&files[0], &texts[0])).unwrap();
+        assert!(matches!(made.look(), FileCheck::Unchanged));
         std::fs::write(&path, "two").unwrap();
         assert!(
-            matches!(made.look(), Look::Unchanged),
+            matches!(made.look(), FileCheck::Unchanged),
             "it may be half written"
         );
         assert_eq!(*made.current(), "one");
-        assert!(matches!(made.look(), Look::Reloaded));
+        assert!(matches!(made.look(), FileCheck::Reloaded));
         assert_eq!(*made.current(), "two");
-        assert!(matches!(made.look(), Look::Unchanged));
+        assert!(matches!(made.look(), FileCheck::Unchanged));
         std::fs::write(&path, "bad").unwrap();
-        assert!(matches!(made.look(), Look::Unchanged));
-        assert!(matches!(made.look(), Look::Refused(_)));
-        assert!(matches!(made.look(), Look::Unchanged), "said once");
+        assert!(matches!(made.look(), FileCheck::Unchanged));
+        assert!(matches!(made.look(), FileCheck::Refused(_)));
+        assert!(matches!(made.look(), FileCheck::Unchanged), "said once");
         assert!(made.reload().is_err());
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(made.look(), Look::Unchanged));
-        let Look::Refused(error) = made.look() else {
+        assert!(matches!(made.look(), FileCheck::Unchanged));
+        let FileCheck::Refused(error) = made.look() else {
             panic!("a file that is gone is said");
         };
         assert!(error.to_string().contains("tls.key = "), "{error}");
@@ -347,6 +348,6 @@ mod tests {
         std::fs::write(&path, "three").unwrap();
         made.reload().unwrap();
         assert_eq!(*made.current(), "three", "at once, when it is asked for");
-        assert!(matches!(made.look(), Look::Unchanged));
+        assert!(matches!(made.look(), FileCheck::Unchanged));
     }
 }

@@ -25,7 +25,7 @@ const V2_MAX: usize = 4_096;
 
 /// A whole header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct ProxyHeader {
     /// Its bytes.
     pub length: usize,
     /// The client's address; `None` if the connection is the proxy's own (a health check) or the
@@ -54,7 +54,7 @@ pub enum HeaderError {
 ///
 /// # Errors
 /// The bytes begin no header.
-pub fn parse(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
+pub fn parse(bytes: &[u8]) -> Result<Option<ProxyHeader>, HeaderError> {
     if begins(bytes, V2_SIGNATURE) {
         return parse_v2(bytes);
     }
@@ -69,7 +69,7 @@ fn begins(bytes: &[u8], prefix: &[u8]) -> bool {
     bytes.iter().zip(prefix).all(|(one, other)| one == other)
 }
 
-fn parse_v1(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
+fn parse_v1(bytes: &[u8]) -> Result<Option<ProxyHeader>, HeaderError> {
     let line = bytes.get(..V1_MAX).unwrap_or(bytes);
     let Some(end) = line.windows(2).position(|pair| pair == b"\r\n") else {
         return if bytes.len() < V1_MAX {
@@ -92,7 +92,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
         }
     };
     let length = end + 2;
-    Ok(Some(Header { length, client }))
+    Ok(Some(ProxyHeader { length, client }))
 }
 
 /// Reads `192.0.2.1 192.0.2.2 5000 443`.
@@ -124,7 +124,7 @@ fn v1_client<'a>(
     }
 }
 
-fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
+fn parse_v2(bytes: &[u8]) -> Result<Option<ProxyHeader>, HeaderError> {
     let Some([version_command, family, high, low]) = bytes.get(12..V2_HEAD) else {
         return Ok(None);
     };
@@ -148,7 +148,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
             ));
         }
     };
-    Ok(Some(Header { length, client }))
+    Ok(Some(ProxyHeader { length, client }))
 }
 
 fn v2_client(family: u8, body: &[u8]) -> Result<Option<SocketAddr>, HeaderError> {
@@ -274,7 +274,7 @@ mod tests {
                     "{header:?} cut at {cut}"
                 );
             }
-            let whole = Header {
+            let whole = ProxyHeader {
                 length: header.len(),
                 client,
             };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::development::PROXY_REFUSAL;
-use crate::wrong_port::Foreign;
+use crate::wrong_port::ForeignProtocol;
 
 /// Time that a refused client gets to read its answer.
 const REFUSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,5 +28,5 @@ pub async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[u
 
 /// Refuses a connection that begins with the PROXY protocol, in words that a proxy's log can show.
 pub async fn refuse_proxy(stream: impl AsyncRead + AsyncWrite + Unpin) {
-    refuse(stream, &Foreign::Http1.answer(PROXY_REFUSAL)).await;
+    refuse(stream, &ForeignProtocol::Http1.answer(PROXY_REFUSAL)).await;
 }

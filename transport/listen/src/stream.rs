@@ -11,14 +11,14 @@ use tokio_rustls::server::TlsStream;
 
 /// The socket of one connection.
 #[derive(Debug)]
-pub enum Stream {
+pub enum ClientStream {
     /// Without encryption.
     Plain(TcpStream),
     /// With TLS. Boxed, because a TLS session takes some KB that a plain connection must not carry.
     Tls(Box<TlsStream<CountedSocket>>),
 }
 
-impl Stream {
+impl ClientStream {
     /// Returns the TCP socket below.
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
@@ -102,7 +102,7 @@ fn end_of_stream(error: io::Error) -> io::Result<()> {
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -118,7 +118,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for ClientStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -234,6 +234,6 @@ mod tests {
     /// A hundred thousand idle connections hold a hundred thousand of these.
     #[test]
     fn a_plain_connection_is_no_larger_than_its_socket() {
-        assert_eq!(size_of::<Stream>(), size_of::<TcpStream>());
+        assert_eq!(size_of::<ClientStream>(), size_of::<TcpStream>());
     }
 }

@@ -9,8 +9,8 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::sign::SingleCertAndKey;
 
-use crate::pem::{self, PemError, PemFile, Reload, Reloadable};
-use crate::stream::{CountedSocket, Stream};
+use crate::pem::{self, PemError, PemFile, ReloadFiles, ReloadablePem};
+use crate::stream::{ClientStream, CountedSocket};
 
 /// The provider of all cryptography. It is named, because another library of the process may bring a
 /// second one, and rustls refuses to choose.
@@ -21,7 +21,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 
 /// The application protocols that a listener offers in the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alpn {
+pub enum AlpnProtocols {
     /// None: gim's frames have no registered name.
     Frames,
     /// HTTP/1.1.
@@ -30,7 +30,7 @@ pub enum Alpn {
     Http2,
 }
 
-impl Alpn {
+impl AlpnProtocols {
     fn protocols(self) -> Vec<Vec<u8>> {
         match self {
             Self::Frames => Vec::new(),
@@ -52,7 +52,7 @@ pub struct ServerFiles {
 }
 
 /// One configuration for each kind of listener.
-struct Configs {
+struct TlsConfigs {
     frames: Arc<ServerConfig>,
     http1: Arc<ServerConfig>,
     http2: Arc<ServerConfig>,
@@ -60,7 +60,7 @@ struct Configs {
 
 /// A server's certificate, for all listeners that use it. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct ServerTls(Arc<Reloadable<Configs>>);
+pub struct ServerTls(Arc<ReloadablePem<TlsConfigs>>);
 
 impl ServerTls {
     /// Loads certificate and key.
@@ -74,12 +74,12 @@ impl ServerTls {
             client_ca,
         } = files;
         let files = [cert, key].into_iter().chain(client_ca).collect();
-        Reloadable::load(files, build).map(Arc::new).map(Self)
+        ReloadablePem::load(files, build).map(Arc::new).map(Self)
     }
 
     /// Returns what a listener of this kind needs.
     #[must_use]
-    pub fn listener(&self, alpn: Alpn) -> ListenerTls {
+    pub fn listener(&self, alpn: AlpnProtocols) -> ListenerTls {
         ListenerTls {
             tls: self.clone(),
             alpn,
@@ -88,12 +88,12 @@ impl ServerTls {
 
     /// Returns the handle that loads the files again.
     #[must_use]
-    pub fn reload_handle(&self) -> Arc<dyn Reload> {
+    pub fn reload_handle(&self) -> Arc<dyn ReloadFiles> {
         Arc::clone(&self.0) as _
     }
 }
 
-fn build(files: &[PemFile], texts: &[Vec<u8>]) -> Result<Configs, PemError> {
+fn build(files: &[PemFile], texts: &[Vec<u8>]) -> Result<TlsConfigs, PemError> {
     let provider = provider();
     let ([cert, key, rest @ ..], [cert_text, key_text, rest_texts @ ..]) = (files, texts) else {
         unreachable!("certificate and key are always among the files");
@@ -113,7 +113,7 @@ fn build(files: &[PemFile], texts: &[Vec<u8>]) -> Result<Configs, PemError> {
         }
         _ => None,
     };
-    let config = |alpn: Alpn| {
+    let config = |alpn: AlpnProtocols| {
         let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .expect("aws-lc has the ciphers of TLS 1.2 and 1.3");
@@ -134,10 +134,10 @@ fn build(files: &[PemFile], texts: &[Vec<u8>]) -> Result<Configs, PemError> {
         }
         Arc::new(config)
     };
-    Ok(Configs {
-        frames: config(Alpn::Frames),
-        http1: config(Alpn::Http1),
-        http2: config(Alpn::Http2),
+    Ok(TlsConfigs {
+        frames: config(AlpnProtocols::Frames),
+        http1: config(AlpnProtocols::Http1),
+        http2: config(AlpnProtocols::Http2),
     })
 }
 
@@ -145,7 +145,7 @@ fn build(files: &[PemFile], texts: &[Vec<u8>]) -> Result<Configs, PemError> {
 #[derive(Clone, Debug)]
 pub struct ListenerTls {
     tls: ServerTls,
-    alpn: Alpn,
+    alpn: AlpnProtocols,
 }
 
 impl ListenerTls {
@@ -153,17 +153,17 @@ impl ListenerTls {
     ///
     /// # Errors
     /// The client does not finish it.
-    pub(crate) async fn accept(&self, socket: TcpStream) -> std::io::Result<Stream> {
+    pub(crate) async fn accept(&self, socket: TcpStream) -> std::io::Result<ClientStream> {
         let configs = self.tls.0.current();
         let config = match self.alpn {
-            Alpn::Frames => &configs.frames,
-            Alpn::Http1 => &configs.http1,
-            Alpn::Http2 => &configs.http2,
+            AlpnProtocols::Frames => &configs.frames,
+            AlpnProtocols::Http1 => &configs.http1,
+            AlpnProtocols::Http2 => &configs.http2,
         };
         let acceptor = TlsAcceptor::from(Arc::clone(config));
         // Connections of a former certificate live on; nothing of it is needed for them here.
         drop(configs);
         let tls = acceptor.accept(CountedSocket::new(socket)).await?;
-        Ok(Stream::Tls(Box::new(tls)))
+        Ok(ClientStream::Tls(Box::new(tls)))
     }
 }

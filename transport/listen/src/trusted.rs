@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 /// A network: `10.0.0.0/8`, `fd00::/8`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
+pub struct TrustedNetwork {
     base: IpAddr,
     prefix: u8,
 }
 
-impl Network {
+impl TrustedNetwork {
     /// Returns whether an address lies in it.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
@@ -38,7 +38,7 @@ fn mask_v6(prefix: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)
 }
 
-impl FromStr for Network {
+impl FromStr for TrustedNetwork {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -77,7 +77,7 @@ impl FromStr for Network {
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for TrustedNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.base, self.prefix)
     }
@@ -85,12 +85,12 @@ impl fmt::Display for Network {
 
 /// The networks of all trusted proxies. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedProxies(Arc<[Network]>);
+pub struct TrustedProxies(Arc<[TrustedNetwork]>);
 
 impl TrustedProxies {
     /// Trusts these networks.
     #[must_use]
-    pub fn new(networks: &[Network]) -> Self {
+    pub fn new(networks: &[TrustedNetwork]) -> Self {
         Self(networks.into())
     }
 
@@ -125,7 +125,7 @@ mod tests {
             ("::/0", "2001:db8::1", "127.0.0.1"),
             ("127.0.0.0/8", "::ffff:127.0.0.1", "::1"),
         ] {
-            let parsed: Network = network.parse().unwrap();
+            let parsed: TrustedNetwork = network.parse().unwrap();
             assert!(
                 parsed.contains(inside.parse().unwrap()),
                 "{network} {inside}"
@@ -148,7 +148,7 @@ mod tests {
             ("proxy.example", "10.0.0.0/8"),
             ("", "10.0.0.0/8"),
         ] {
-            let error = text.parse::<Network>().unwrap_err();
+            let error = text.parse::<TrustedNetwork>().unwrap_err();
             assert!(error.contains(right), "{text}: {error}");
         }
         assert!(!TrustedProxies::default().contains("127.0.0.1".parse().unwrap()));
@@ -160,7 +160,7 @@ mod tests {
             let base = Ipv6Addr::from(ip & mask_v6(prefix));
             prop_assume!(IpAddr::V6(base).to_canonical().is_ipv6());
             let text = format!("{base}/{prefix}");
-            let network: Network = text.parse().unwrap();
+            let network: TrustedNetwork = text.parse().unwrap();
             prop_assert_eq!(network.to_string(), text);
             prop_assert!(network.contains(base.into()));
         }

@@ -24,7 +24,7 @@ pub const LEAST: usize = 4;
 
 /// A protocol that belongs to another port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Foreign {
+pub enum ForeignProtocol {
     /// HTTP/1: a browser, curl, a probe, a WebSocket client.
     Http1,
     /// HTTP/2 without TLS: a gRPC client.
@@ -35,7 +35,7 @@ pub enum Foreign {
     Proxy,
 }
 
-impl Foreign {
+impl ForeignProtocol {
     /// Recognises a protocol by the first bytes of a connection; [`LEAST`] bytes are enough.
     #[must_use]
     pub fn of(first: &[u8]) -> Option<Self> {
@@ -122,16 +122,16 @@ mod tests {
     #[test]
     fn clients_of_other_ports_are_recognised() {
         for (first, foreign) in [
-            (&b"GET /ws HTTP/1.1\r\n"[..], Foreign::Http1),
-            (b"POST", Foreign::Http1),
-            (b"PRI * HTTP/2.0\r\n\r\nSM", Foreign::Http2),
-            (&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01], Foreign::Tls),
-            (b"PROXY TCP4 192.0.2.1", Foreign::Proxy),
-            (b"\r\n\r\n\0\r\nQUIT\n\x21", Foreign::Proxy),
+            (&b"GET /ws HTTP/1.1\r\n"[..], ForeignProtocol::Http1),
+            (b"POST", ForeignProtocol::Http1),
+            (b"PRI * HTTP/2.0\r\n\r\nSM", ForeignProtocol::Http2),
+            (&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01], ForeignProtocol::Tls),
+            (b"PROXY TCP4 192.0.2.1", ForeignProtocol::Proxy),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21", ForeignProtocol::Proxy),
         ] {
-            assert_eq!(Foreign::of(first), Some(foreign), "{first:?}");
+            assert_eq!(ForeignProtocol::of(first), Some(foreign), "{first:?}");
         }
-        assert_eq!(Foreign::of(b"GE"), None, "not enough to tell");
+        assert_eq!(ForeignProtocol::of(b"GE"), None, "not enough to tell");
     }
 
     /// A packet is never taken for another protocol, whatever its length.
@@ -148,7 +148,7 @@ mod tests {
                 for length in 0..=u16::MAX {
                     let mut first = length.to_be_bytes().to_vec();
                     first.extend(body.iter().take(LEAST));
-                    assert_eq!(Foreign::of(&first), None, "{first:?}");
+                    assert_eq!(ForeignProtocol::of(&first), None, "{first:?}");
                 }
             }
         }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_go_away_is_two_whole_frames() {
-        let answer = Foreign::Http2.answer("hello");
+        let answer = ForeignProtocol::Http2.answer("hello");
         assert_eq!(&answer[..9], [0, 0, 0, 4, 0, 0, 0, 0, 0]);
         assert_eq!(&answer[9..18], [0, 0, 13, 7, 0, 0, 0, 0, 0]);
         assert_eq!(answer.len(), 18 + 13);

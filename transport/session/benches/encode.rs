@@ -34,22 +34,24 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gimlet_bench::Bench;
+use gimlet_bench::BenchRunner;
 use gimlet_core::envelope::Envelope;
 use gimlet_core::gateway::SyncPage;
 use gimlet_core::id::{DeviceId, Epoch, MessageId, UserId};
-use gimlet_core::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::Head;
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::pb::{self, PackageType};
 use gimlet_transport::link;
 use prost::Message as _;
 
-use dispatch::Packet;
+use dispatch::ClientPacket;
 
 /// Entries of a page.
-const PAGE: u64 = 50;
+const PAGE_ENTRIES: u64 = 50;
 
 fn user(n: u64) -> UserId {
     UserId::new(n).expect("from one up")
@@ -58,18 +60,18 @@ fn user(n: u64) -> UserId {
 fn envelope() -> Envelope {
     let message = Message {
         id: MessageId::from_bytes([7; 16]),
-        sender: Sender::User {
+        sender: MessageSender::User {
             user: user(2),
             device: DeviceId::new(7),
         },
-        receiver: Receiver::User(user(3)),
+        receiver: MessageReceiver::User(user(3)),
         mentions: Vec::new(),
         kind: 1,
-        content: Content(vec![1; 100].into()),
-        sent_at: Timestamp(1_652_227_200_000),
+        content: MessageContent(vec![1; 100].into()),
+        sent_at: UnixTimestamp(1_652_227_200_000),
         unknown: UnknownFields::NONE,
     };
-    let profile = Profile {
+    let profile = UserProfile {
         nickname: "Alice".into(),
         avatar_url: "http://a/1.png".into(),
         extra: String::new(),
@@ -86,7 +88,7 @@ fn packet(kind: PackageType, data: &impl prost::Message) -> Bytes {
     input.encode_to_vec().into()
 }
 
-fn packets(bench: &mut Bench) {
+fn packets(bench: &mut BenchRunner) {
     let send = pb::SendMessageReq {
         receiver_type: pb::ReceiverType::RtUser.into(),
         receiver_id: 3,
@@ -106,12 +108,12 @@ fn packets(bench: &mut Bench) {
     let mut group = bench.group("packet", 1);
     for (name, frame) in [("send", send), ("ack", ack)] {
         group.case(name, || {
-            Packet::read(black_box(frame.clone())).map(|packet| packet.request())
+            ClientPacket::read(black_box(frame.clone())).map(|packet| packet.request())
         });
     }
 }
 
-fn pushes(bench: &mut Bench) {
+fn pushes(bench: &mut BenchRunner) {
     let shown = envelope();
     let mut group = bench.group("push", 1);
     group.fed("first of a message", envelope, |fresh| {
@@ -122,15 +124,15 @@ fn pushes(bench: &mut Bench) {
     });
 }
 
-fn pages(bench: &mut Bench) {
-    let items: Vec<_> = (1..=PAGE)
+fn pages(bench: &mut BenchRunner) {
+    let items: Vec<_> = (1..=PAGE_ENTRIES)
         .map(|n| (Seq::new(n), Arc::new(envelope())))
         .collect();
     let of = |items: Vec<_>| SyncPage {
         from: Seq::ZERO,
         items,
         more: true,
-        upto: Seq::new(PAGE),
+        upto: Seq::new(PAGE_ENTRIES),
         epoch: Epoch(7),
         head: Head {
             head: Seq::new(10_000),
@@ -139,11 +141,11 @@ fn pages(bench: &mut Bench) {
     };
     let warm = of(items);
     let fresh = || {
-        of((1..=PAGE)
+        of((1..=PAGE_ENTRIES)
             .map(|n| (Seq::new(n), Arc::new(envelope())))
             .collect())
     };
-    let mut group = bench.group("page", PAGE);
+    let mut group = bench.group("page", PAGE_ENTRIES);
     group.case("of 50, encoded before", || {
         page::answer(black_box(&warm), 9, true, false)
     });

@@ -6,23 +6,23 @@
 
 use bytes::{BufMut, BytesMut};
 use gimlet_core::id::{DeviceId, UserId};
-use gimlet_core::message::{Message, Profile, Receiver, Sender};
+use gimlet_core::message::{Message, MessageReceiver, MessageSender, UserProfile};
 use gimlet_core::seq::Seq;
 use gimlet_proto::pb;
 
 use crate::convert;
-use crate::encode::{TAG, delimited_len, int_len, put_int, put_len, put_varint, varint_len};
+use crate::encode::{TAG_LEN, delimited_len, int_len, put_int, put_len, put_varint, varint_len};
 
 /// Encoded size of `message_id`: field 20 (a two-byte tag), the length, 16 bytes. It is the last
 /// field.
-pub(crate) const MESSAGE_ID: usize = 2 + 1 + 16;
+pub(crate) const MESSAGE_ID_LEN: usize = 2 + 1 + 16;
 
 /// A message without its seq, ready to be encoded.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Body<'a> {
+pub(crate) struct MessageBody<'a> {
     message: &'a Message,
     /// The profile to show with the sender.
-    profile: Option<&'a Profile>,
+    profile: Option<&'a UserProfile>,
     kind: pb::SenderType,
     user: i64,
     device: i64,
@@ -33,9 +33,13 @@ pub(crate) struct Body<'a> {
     front: usize,
 }
 
-impl<'a> Body<'a> {
+impl<'a> MessageBody<'a> {
     /// Computes the sizes; `device` decides whether the sending device is named.
-    pub(crate) fn new(message: &'a Message, profile: Option<&'a Profile>, device: bool) -> Self {
+    pub(crate) fn new(
+        message: &'a Message,
+        profile: Option<&'a UserProfile>,
+        device: bool,
+    ) -> Self {
         // Without `..`: a field that is added to `Message` is written here, or left out here on purpose.
         // The time and the id are behind the seq: `put` writes them.
         let Message {
@@ -49,20 +53,20 @@ impl<'a> Body<'a> {
             unknown: _,
         } = message;
         let (kind, user, named) = match *sender {
-            Sender::System => (pb::SenderType::StSystem, None, None),
-            Sender::User { user, device } => (pb::SenderType::StUser, Some(user), device),
-            Sender::Business => (pb::SenderType::StBusiness, None, None),
+            MessageSender::System => (pb::SenderType::StSystem, None, None),
+            MessageSender::User { user, device } => (pb::SenderType::StUser, Some(user), device),
+            MessageSender::Business => (pb::SenderType::StBusiness, None, None),
         };
         let user = user.map_or(0, UserId::to_wire);
         let device = named.filter(|_| device).map_or(0, DeviceId::to_wire);
         let receiver = match *receiver {
-            Receiver::User(user) => (pb::ReceiverType::RtUser, user.to_wire()),
-            Receiver::Group(group) => (pb::ReceiverType::RtGroup, group.to_wire()),
-            Receiver::Room(room) => (pb::ReceiverType::RtRoom, room.to_wire()),
-            Receiver::Everyone => (pb::ReceiverType::RtRoom, 0),
+            MessageReceiver::User(user) => (pb::ReceiverType::RtUser, user.to_wire()),
+            MessageReceiver::Group(group) => (pb::ReceiverType::RtGroup, group.to_wire()),
+            MessageReceiver::Room(room) => (pb::ReceiverType::RtRoom, room.to_wire()),
+            MessageReceiver::Everyone => (pb::ReceiverType::RtRoom, 0),
         };
         let shown = profile.map_or(0, |profile| {
-            let Profile {
+            let UserProfile {
                 nickname,
                 avatar_url,
                 extra,
@@ -71,7 +75,7 @@ impl<'a> Body<'a> {
         });
         let sender = int_len(kind as i64) + int_len(user) + int_len(device) + shown;
         let mentions = mentions.iter().map(|it| varint_len(it.get())).sum();
-        let front = TAG
+        let front = TAG_LEN
             + delimited_len(sender)
             + int_len(receiver.0 as i64)
             + int_len(receiver.1)
@@ -93,7 +97,7 @@ impl<'a> Body<'a> {
 
     /// Returns the encoded size with this seq; our additive fields are for extension clients only.
     pub(crate) fn len(&self, seq: Seq, extended: bool) -> usize {
-        let ours = if extended { MESSAGE_ID } else { 0 };
+        let ours = if extended { MESSAGE_ID_LEN } else { 0 };
         self.front + int_len(seq.to_wire()) + tail_len(self.message) + ours
     }
 
@@ -145,7 +149,7 @@ const fn bytes_len(length: usize) -> usize {
     if length == 0 {
         0
     } else {
-        TAG + delimited_len(length)
+        TAG_LEN + delimited_len(length)
     }
 }
 

@@ -15,13 +15,13 @@ use crate::encode;
 
 /// The reason a connection is closed, and the earliest time its client may reconnect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Close {
+pub(crate) struct ConnectionClose {
     pub(crate) code: CloseCode,
     pub(crate) text: String,
     pub(crate) after: Duration,
 }
 
-impl Close {
+impl ConnectionClose {
     pub(crate) fn new(code: CloseCode, text: impl Into<String>) -> Self {
         Self {
             code,
@@ -53,7 +53,7 @@ impl Close {
     }
 }
 
-impl From<CloseReason> for Close {
+impl From<CloseReason> for ConnectionClose {
     fn from(reason: CloseReason) -> Self {
         match reason {
             CloseReason::Superseded => Self::new(
@@ -108,9 +108,9 @@ mod tests {
 
     #[test]
     fn a_close_is_the_golden_frame() {
-        let close = Close {
+        let close = ConnectionClose {
             after: Duration::from_millis(1500),
-            ..Close::new(CloseCode::ShuttingDown, "shutting down")
+            ..ConnectionClose::new(CloseCode::ShuttingDown, "shutting down")
         };
         let output = pb::Output::decode(close.frame()).unwrap();
         assert_eq!(output.r#type, 17);

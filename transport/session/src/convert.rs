@@ -6,27 +6,29 @@
 //! name, its value and the valid range.
 
 use bytes::Bytes;
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, GroupId, MAX_ID, RoomId, UserId};
-use gimlet_core::logic::Sent;
-use gimlet_core::message::{Content, Draft, Message, Profile, Receiver, Sender};
+use gimlet_core::logic::SendReceipt;
+use gimlet_core::message::{
+    Message, MessageContent, MessageDraft, MessageReceiver, MessageSender, UserProfile,
+};
 use gimlet_core::seq::Seq;
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::pb;
 
 use crate::link::UrlSignIn;
 
 /// The credentials of a sign-in.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Credentials {
+pub(crate) struct SignInCredentials {
     pub(crate) user: UserId,
     pub(crate) device: DeviceId,
     pub(crate) token: String,
     pub(crate) protocol: u32,
 }
 
-pub(crate) fn credentials(input: pb::SignInInput) -> Result<Credentials, Refusal> {
-    Ok(Credentials {
+pub(crate) fn credentials(input: pb::SignInInput) -> Result<SignInCredentials, RequestRefusal> {
+    Ok(SignInCredentials {
         user: id("user_id", input.user_id, UserId::from_wire)?,
         device: id("device_id", input.device_id, DeviceId::from_wire)?,
         token: input.token,
@@ -35,7 +37,7 @@ pub(crate) fn credentials(input: pb::SignInInput) -> Result<Credentials, Refusal
 }
 
 /// Returns the request id and the credentials of a URL sign-in.
-pub(crate) fn url_credentials(url: UrlSignIn) -> (i64, Result<Credentials, Refusal>) {
+pub(crate) fn url_credentials(url: UrlSignIn) -> (i64, Result<SignInCredentials, RequestRefusal>) {
     let request_id = url.request_id.and_then(|id| id.parse().ok()).unwrap_or(0);
     let credentials = number("user_id", &url.user_id).and_then(|user_id| {
         credentials(pb::SignInInput {
@@ -48,9 +50,9 @@ pub(crate) fn url_credentials(url: UrlSignIn) -> (i64, Result<Credentials, Refus
     (request_id, credentials)
 }
 
-fn number(field: &str, text: &str) -> Result<i64, Refusal> {
+fn number(field: &str, text: &str) -> Result<i64, RequestRefusal> {
     text.parse().map_err(|_| {
-        Refusal::bad(format!(
+        RequestRefusal::bad(format!(
             "{field} is not a number; it must be from 1 to {MAX_ID}"
         ))
     })
@@ -60,9 +62,9 @@ fn number(field: &str, text: &str) -> Result<i64, Refusal> {
 ///
 /// # Errors
 /// The number is negative.
-pub fn seq(field: &str, raw: i64) -> Result<Seq, Refusal> {
+pub fn seq(field: &str, raw: i64) -> Result<Seq, RequestRefusal> {
     Seq::from_wire(raw).ok_or_else(|| {
-        Refusal::bad(format!(
+        RequestRefusal::bad(format!(
             "{field} is {raw}; it is 0 or the number of a message"
         ))
     })
@@ -76,7 +78,7 @@ pub(crate) fn ack(input: &pb::MessageAck) -> Option<Seq> {
 /// Returns the room and the first seq of a subscription; no room ends the subscription.
 pub(crate) fn subscription(
     input: &pb::SubscribeRoomInput,
-) -> Result<(Option<RoomId>, Seq), Refusal> {
+) -> Result<(Option<RoomId>, Seq), RequestRefusal> {
     let room = match input.room_id {
         0 => None,
         raw => Some(id("room_id", raw, RoomId::from_wire)?),
@@ -88,16 +90,16 @@ pub(crate) fn subscription(
 ///
 /// # Errors
 /// The receiver or a mention is not a valid id.
-pub fn draft(request: pb::SendMessageReq) -> Result<Draft, Refusal> {
+pub fn draft(request: pb::SendMessageReq) -> Result<MessageDraft, RequestRefusal> {
     let mentions = request.to_user_ids.iter();
-    Ok(Draft {
+    Ok(MessageDraft {
         receiver: receiver(request.receiver_type, request.receiver_id)?,
         mentions: mentions
             .map(|&raw| id("to_user_ids", raw, UserId::from_wire))
             .collect::<Result<_, _>>()?,
         kind: request.message_type,
-        content: Content::copied_from(&request.message_content),
-        sent_at: Timestamp(request.send_time),
+        content: MessageContent::copied_from(&request.message_content),
+        sent_at: UnixTimestamp(request.send_time),
         persist: request.is_persist,
         client_id: client_id(request.client_message_id),
         request_id: None,
@@ -111,18 +113,18 @@ fn client_id(mut id: String) -> Option<String> {
     Some(id).filter(|id| !id.is_empty())
 }
 
-fn receiver(kind: i32, raw: i64) -> Result<Receiver, Refusal> {
+fn receiver(kind: i32, raw: i64) -> Result<MessageReceiver, RequestRefusal> {
     match pb::ReceiverType::try_from(kind) {
         Ok(pb::ReceiverType::RtUser) => {
-            id("receiver_id", raw, UserId::from_wire).map(Receiver::User)
+            id("receiver_id", raw, UserId::from_wire).map(MessageReceiver::User)
         }
         Ok(pb::ReceiverType::RtGroup) => {
-            id("receiver_id", raw, GroupId::from_wire).map(Receiver::Group)
+            id("receiver_id", raw, GroupId::from_wire).map(MessageReceiver::Group)
         }
-        Ok(pb::ReceiverType::RtRoom) => Err(Refusal::bad(
+        Ok(pb::ReceiverType::RtRoom) => Err(RequestRefusal::bad(
             "receiver_type is 3, a room: send to it with LogicExt.PushRoom",
         )),
-        Ok(pb::ReceiverType::RtUnknown) | Err(_) => Err(Refusal::bad(format!(
+        Ok(pb::ReceiverType::RtUnknown) | Err(_) => Err(RequestRefusal::bad(format!(
             "receiver_type is {kind}; it is 1 for a user or 2 for a group"
         ))),
     }
@@ -132,13 +134,19 @@ fn receiver(kind: i32, raw: i64) -> Result<Receiver, Refusal> {
 ///
 /// # Errors
 /// The number is not a valid id.
-pub fn id<T>(field: &str, raw: i64, make: impl FnOnce(i64) -> Option<T>) -> Result<T, Refusal> {
-    make(raw).ok_or_else(|| Refusal::bad(format!("{field} is {raw}; an id is from 1 to {MAX_ID}")))
+pub fn id<T>(
+    field: &str,
+    raw: i64,
+    make: impl FnOnce(i64) -> Option<T>,
+) -> Result<T, RequestRefusal> {
+    make(raw).ok_or_else(|| {
+        RequestRefusal::bad(format!("{field} is {raw}; an id is from 1 to {MAX_ID}"))
+    })
 }
 
 /// Returns the answer to a send.
 #[must_use]
-pub fn sent(sent: &Sent) -> pb::SendMessageResp {
+pub fn sent(sent: &SendReceipt) -> pb::SendMessageResp {
     pb::SendMessageResp {
         seq: sent.seq.to_wire(),
         message_id: Bytes::copy_from_slice(sent.message.as_bytes()),
@@ -148,7 +156,7 @@ pub fn sent(sent: &Sent) -> pb::SendMessageResp {
 
 /// Returns the message as a client sees it, with seq 0: the caller sets the seq.
 #[must_use]
-pub fn message(message: &Message, profile: &Profile) -> pb::Message {
+pub fn message(message: &Message, profile: &UserProfile) -> pb::Message {
     // Without `..`: a field that is added to `Message` is written here, or left out here on purpose.
     let Message {
         id,
@@ -161,10 +169,10 @@ pub fn message(message: &Message, profile: &Profile) -> pb::Message {
         unknown: _,
     } = message;
     let (receiver_type, receiver_id) = match *receiver {
-        Receiver::User(user) => (pb::ReceiverType::RtUser, user.to_wire()),
-        Receiver::Group(group) => (pb::ReceiverType::RtGroup, group.to_wire()),
-        Receiver::Room(room) => (pb::ReceiverType::RtRoom, room.to_wire()),
-        Receiver::Everyone => (pb::ReceiverType::RtRoom, 0),
+        MessageReceiver::User(user) => (pb::ReceiverType::RtUser, user.to_wire()),
+        MessageReceiver::Group(group) => (pb::ReceiverType::RtGroup, group.to_wire()),
+        MessageReceiver::Room(room) => (pb::ReceiverType::RtRoom, room.to_wire()),
+        MessageReceiver::Everyone => (pb::ReceiverType::RtRoom, 0),
     };
     pb::Message {
         sender: Some(sender(*from, profile)),
@@ -183,18 +191,18 @@ pub fn message(message: &Message, profile: &Profile) -> pb::Message {
 /// Returns the status of a message; gim does not set it for rooms and broadcasts.
 pub(crate) const fn status(message: &Message) -> pb::MessageStatus {
     match message.receiver {
-        Receiver::User(_) | Receiver::Group(_) => pb::MessageStatus::MsNormal,
-        Receiver::Room(_) | Receiver::Everyone => pb::MessageStatus::MsUnknown,
+        MessageReceiver::User(_) | MessageReceiver::Group(_) => pb::MessageStatus::MsNormal,
+        MessageReceiver::Room(_) | MessageReceiver::Everyone => pb::MessageStatus::MsUnknown,
     }
 }
 
-fn sender(sender: Sender, profile: &Profile) -> pb::Sender {
+fn sender(sender: MessageSender, profile: &UserProfile) -> pb::Sender {
     let (kind, user, device) = match sender {
-        Sender::System => (pb::SenderType::StSystem, None, None),
-        Sender::User { user, device } => (pb::SenderType::StUser, Some(user), device),
-        Sender::Business => (pb::SenderType::StBusiness, None, None),
+        MessageSender::System => (pb::SenderType::StSystem, None, None),
+        MessageSender::User { user, device } => (pb::SenderType::StUser, Some(user), device),
+        MessageSender::Business => (pb::SenderType::StBusiness, None, None),
     };
-    let Profile {
+    let UserProfile {
         nickname,
         avatar_url,
         extra,
@@ -213,7 +221,7 @@ fn sender(sender: Sender, profile: &Profile) -> pb::Sender {
 mod tests {
     use super::*;
 
-    fn text(refused: Result<impl Sized, Refusal>) -> String {
+    fn text(refused: Result<impl Sized, RequestRefusal>) -> String {
         let refusal = refused.err().expect("it is refused");
         assert_eq!(refusal.code(), 10001);
         refusal.to_string()
@@ -282,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_may_be_nonsense() {
+    fn a_url_with_an_invalid_number_is_refused() {
         let url = UrlSignIn {
             user_id: "two".into(),
             device_id: "7".into(),

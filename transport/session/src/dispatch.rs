@@ -2,13 +2,13 @@
 //! `convert`.
 
 use bytes::Bytes;
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use gimlet_proto::pb::{self, PackageType};
 use prost::Message;
 
 /// One packet from a client.
 #[derive(Debug)]
-pub(crate) struct Packet {
+pub(crate) struct ClientPacket {
     /// The package type as received; the answer repeats it.
     pub(crate) kind: i32,
     /// The client's request id; the answer repeats it.
@@ -18,7 +18,7 @@ pub(crate) struct Packet {
 
 /// A decoded request.
 #[derive(Debug)]
-pub(crate) enum Request {
+pub(crate) enum ClientRequest {
     SignIn(pb::SignInInput),
     Sync(pb::SyncInput),
     Heartbeat,
@@ -27,12 +27,12 @@ pub(crate) enum Request {
     Send(pb::SendMessageReq),
 }
 
-impl Packet {
+impl ClientPacket {
     /// Decodes a frame.
-    pub(crate) fn read(frame: Bytes) -> Result<Self, Refusal> {
+    pub(crate) fn read(frame: Bytes) -> Result<Self, RequestRefusal> {
         let first = frame.first().copied();
         let input = pb::Input::decode(frame).map_err(|error| {
-            Refusal::bad(match first {
+            RequestRefusal::bad(match first {
                 Some(b'{' | b'[' | b'"') => "the frame is JSON text, and gimlet speaks protobuf: \
                     send a pb.Input in a binary frame (docs/client.md has programs that do)"
                     .to_owned(),
@@ -54,19 +54,19 @@ impl Packet {
     }
 
     /// Decodes the data by the package type.
-    pub(crate) fn request(&self) -> Result<Request, Refusal> {
+    pub(crate) fn request(&self) -> Result<ClientRequest, RequestRefusal> {
         let data = self.data.clone();
         match self.package() {
-            Some(PackageType::PtSignIn) => read(data, "SignInInput").map(Request::SignIn),
-            Some(PackageType::PtSync) => read(data, "SyncInput").map(Request::Sync),
-            Some(PackageType::PtHeartbeat) => Ok(Request::Heartbeat),
-            Some(PackageType::PtMessage) => read(data, "MessageACK").map(Request::Ack),
+            Some(PackageType::PtSignIn) => read(data, "SignInInput").map(ClientRequest::SignIn),
+            Some(PackageType::PtSync) => read(data, "SyncInput").map(ClientRequest::Sync),
+            Some(PackageType::PtHeartbeat) => Ok(ClientRequest::Heartbeat),
+            Some(PackageType::PtMessage) => read(data, "MessageACK").map(ClientRequest::Ack),
             Some(PackageType::PtSubscribeRoom) => {
-                read(data, "SubscribeRoomInput").map(Request::Subscribe)
+                read(data, "SubscribeRoomInput").map(ClientRequest::Subscribe)
             }
-            Some(PackageType::PtSend) => read(data, "SendMessageReq").map(Request::Send),
+            Some(PackageType::PtSend) => read(data, "SendMessageReq").map(ClientRequest::Send),
             Some(PackageType::PtUnknown | PackageType::PtClose) | None => {
-                Err(Refusal::bad(format!(
+                Err(RequestRefusal::bad(format!(
                     "package type {} is unknown; clients send 1 (SIGN_IN), 2 (SYNC), 3 \
                      (HEARTBEAT), 4 (MESSAGE), 5 (SUBSCRIBE_ROOM) and 16 (SEND)",
                     self.kind
@@ -76,8 +76,9 @@ impl Packet {
     }
 }
 
-fn read<M: Message + Default>(data: Bytes, name: &str) -> Result<M, Refusal> {
-    M::decode(data).map_err(|error| Refusal::bad(format!("data is not a pb.{name}: {error}")))
+fn read<M: Message + Default>(data: Bytes, name: &str) -> Result<M, RequestRefusal> {
+    M::decode(data)
+        .map_err(|error| RequestRefusal::bad(format!("data is not a pb.{name}: {error}")))
 }
 
 #[cfg(test)]
@@ -85,9 +86,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_told_what_is_spoken_here() {
+    fn a_json_frame_is_refused_with_the_expected_format() {
         for json in [&br#"{"type":1,"request_id":1}"#[..], b"[1]", b"\"hello\""] {
-            let refusal = Packet::read(Bytes::from_static(json))
+            let refusal = ClientPacket::read(Bytes::from_static(json))
                 .unwrap_err()
                 .to_string();
             assert!(
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn an_empty_frame_is_a_packet_of_type_0_and_no_request() {
-        let packet = Packet::read(Bytes::new()).unwrap();
+        let packet = ClientPacket::read(Bytes::new()).unwrap();
         assert_eq!((packet.kind, packet.request_id), (0, 0));
         let refusal = packet.request().unwrap_err();
         assert_eq!(refusal.code(), 10001);
@@ -108,9 +109,9 @@ mod tests {
 
     #[test]
     fn rubbish_is_refused_and_says_what_was_expected() {
-        let refusal = Packet::read(Bytes::from_static(b"\xff\xff\xff")).unwrap_err();
+        let refusal = ClientPacket::read(Bytes::from_static(b"\xff\xff\xff")).unwrap_err();
         assert!(refusal.to_string().contains("not a packet"), "{refusal}");
-        let packet = Packet {
+        let packet = ClientPacket {
             kind: 1,
             request_id: 9,
             data: Bytes::from_static(b"\x0a\xff"),

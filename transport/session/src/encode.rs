@@ -7,20 +7,20 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use gimlet_core::envelope::Envelope;
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::message::Message;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::RoomItem;
 use gimlet_proto::pb;
 use prost::Message as _;
 
-use crate::body::{self, Body, MESSAGE_ID};
+use crate::body::{self, MESSAGE_ID_LEN, MessageBody};
 
 /// Encoded size of the tag of a field up to 15.
-pub(crate) const TAG: usize = 1;
+pub(crate) const TAG_LEN: usize = 1;
 
 /// The largest frame that is sent to a client: the maximum of a two-byte length.
-pub(crate) const LARGEST_FRAME: usize = u16::MAX as usize;
+pub(crate) const MAX_FRAME_LEN: usize = u16::MAX as usize;
 
 /// Encoded size of a varint.
 pub(crate) const fn varint_len(value: u64) -> usize {
@@ -46,7 +46,7 @@ pub(crate) const fn int_len(value: i64) -> usize {
     if value == 0 {
         0
     } else {
-        TAG + varint_len(value.cast_unsigned())
+        TAG_LEN + varint_len(value.cast_unsigned())
     }
 }
 
@@ -64,36 +64,36 @@ pub(crate) const fn delimited_len(length: usize) -> usize {
 
 /// A pushed message, ready to be written with any seq.
 #[derive(Debug)]
-struct Encoded {
+struct EncodedMessage {
     /// `pb.Message` without its seq.
     bytes: Bytes,
     /// Offset of the seq: after field 6.
     split: usize,
 }
 
-impl Encoded {
+impl EncodedMessage {
     /// Takes the encoding that is kept with the envelope, made on first use and shared by all
     /// receivers. Our additive fields are cut off for a client of gim.
     fn live(envelope: &Envelope, extended: bool) -> Self {
         let bytes = envelope.encoded(whole);
-        Self::cut(bytes.clone(), &envelope.message, extended)
+        Self::split_at_seq(bytes.clone(), &envelope.message, extended)
     }
 
     /// Encodes the message without keeping the encoding in the envelope.
     fn once(envelope: &Envelope, extended: bool) -> Self {
-        Self::cut(whole(envelope), &envelope.message, extended)
+        Self::split_at_seq(whole(envelope), &envelope.message, extended)
     }
 
     /// Encodes the message without the sender's profile, the only part without a size limit: a
     /// message that exceeds the frame limit with its profile is sent without it.
     fn bare(envelope: &Envelope, extended: bool) -> Self {
-        let body = Body::new(&envelope.message, None, extended);
-        Self::cut(written(&body), &envelope.message, extended)
+        let body = MessageBody::new(&envelope.message, None, extended);
+        Self::split_at_seq(written(&body), &envelope.message, extended)
     }
 
-    fn cut(mut bytes: Bytes, message: &Message, extended: bool) -> Self {
+    fn split_at_seq(mut bytes: Bytes, message: &Message, extended: bool) -> Self {
         let tail = body::tail_len(message);
-        let split = bytes.len() - tail - MESSAGE_ID;
+        let split = bytes.len() - tail - MESSAGE_ID_LEN;
         if !extended {
             bytes.truncate(split + tail);
         }
@@ -116,11 +116,11 @@ impl Encoded {
 
 fn whole(envelope: &Envelope) -> Bytes {
     let profile = Some(&*envelope.profile);
-    written(&Body::new(&envelope.message, profile, true))
+    written(&MessageBody::new(&envelope.message, profile, true))
 }
 
 /// Encodes a message without its seq, with our additive fields.
-fn written(body: &Body<'_>) -> Bytes {
+fn written(body: &MessageBody<'_>) -> Bytes {
     let mut buffer = BytesMut::with_capacity(body.len(Seq::ZERO, true));
     body.put(&mut buffer, Seq::ZERO, true);
     buffer.freeze()
@@ -133,15 +133,15 @@ pub(crate) fn push(
     request_id: i64,
     extended: bool,
 ) -> Option<Bytes> {
-    push_of(&Encoded::live(envelope, extended), seq, request_id)
-        .or_else(|| push_of(&Encoded::bare(envelope, extended), seq, request_id))
+    push_of(&EncodedMessage::live(envelope, extended), seq, request_id)
+        .or_else(|| push_of(&EncodedMessage::bare(envelope, extended), seq, request_id))
 }
 
 /// Encodes a room message as the one frame for all subscribers; the message's encoding is not kept.
 pub(crate) fn room_push(item: &RoomItem, extended: bool) -> Option<Bytes> {
     let RoomItem { seq, envelope, .. } = item;
-    let frame = push_of(&Encoded::once(envelope, extended), *seq, 0)
-        .or_else(|| push_of(&Encoded::bare(envelope, extended), *seq, 0));
+    let frame = push_of(&EncodedMessage::once(envelope, extended), *seq, 0)
+        .or_else(|| push_of(&EncodedMessage::bare(envelope, extended), *seq, 0));
     if frame.is_none() {
         gimlet_core::error_rated!(
             message = %envelope.message.id,
@@ -151,12 +151,12 @@ pub(crate) fn room_push(item: &RoomItem, extended: bool) -> Option<Bytes> {
     frame
 }
 
-fn push_of(message: &Encoded, seq: Seq, request_id: i64) -> Option<Bytes> {
+fn push_of(message: &EncodedMessage, seq: Seq, request_id: i64) -> Option<Bytes> {
     let length = message.len(seq);
     // MessageSend { message = 1 }, inside Output { data = 5 }.
-    let data = TAG + delimited_len(length);
-    let frame = 2 + int_len(request_id) + TAG + delimited_len(data);
-    if frame > LARGEST_FRAME {
+    let data = TAG_LEN + delimited_len(length);
+    let frame = 2 + int_len(request_id) + TAG_LEN + delimited_len(data);
+    if frame > MAX_FRAME_LEN {
         return None;
     }
     let mut buffer = BytesMut::with_capacity(frame);
@@ -196,13 +196,13 @@ pub(crate) const fn answer_len(request_id: i64, data: usize) -> usize {
     let data = if data == 0 {
         0
     } else {
-        TAG + delimited_len(data)
+        TAG_LEN + delimited_len(data)
     };
     2 + int_len(request_id) + data
 }
 
 /// Encodes a refusal.
-pub(crate) fn refusal(kind: i32, request_id: i64, refusal: &Refusal) -> Bytes {
+pub(crate) fn refusal(kind: i32, request_id: i64, refusal: &RequestRefusal) -> Bytes {
     let output = pb::Output {
         r#type: kind,
         request_id,

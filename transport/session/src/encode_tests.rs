@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::message::{Content, Profile, Receiver, Sender, UnknownFields};
+use gimlet_core::message::{
+    MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+};
 use gimlet_core::store::StreamId;
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 
 use super::*;
 use crate::convert;
@@ -14,21 +16,21 @@ fn user(raw: u64) -> UserId {
     UserId::new(raw).unwrap()
 }
 
-pub(crate) fn envelope(receiver: Receiver, sent_at: i64, content: usize) -> Envelope {
+pub(crate) fn envelope(receiver: MessageReceiver, sent_at: i64, content: usize) -> Envelope {
     let message = Message {
         id: MessageId::from_bytes([7; 16]),
-        sender: Sender::User {
+        sender: MessageSender::User {
             user: user(2),
             device: DeviceId::new(7),
         },
         receiver,
         mentions: vec![user(3), user(300)],
         kind: 1,
-        content: Content(vec![1; content].into()),
-        sent_at: Timestamp(sent_at),
+        content: MessageContent(vec![1; content].into()),
+        sent_at: UnixTimestamp(sent_at),
         unknown: UnknownFields::NONE,
     };
-    let profile = Profile {
+    let profile = UserProfile {
         nickname: "Alice".into(),
         avatar_url: "http://a/1.png".into(),
         extra: String::new(),
@@ -48,10 +50,10 @@ fn expected(envelope: &Envelope, seq: u64, extended: bool) -> pb::Message {
 #[test]
 fn pushes_are_what_prost_would_write() {
     let receivers = [
-        Receiver::User(user(3)),
-        Receiver::Group(GroupId::new(9).unwrap()),
-        Receiver::Room(RoomId::new(u64::from(u32::MAX)).unwrap()),
-        Receiver::Everyone,
+        MessageReceiver::User(user(3)),
+        MessageReceiver::Group(GroupId::new(9).unwrap()),
+        MessageReceiver::Room(RoomId::new(u64::from(u32::MAX)).unwrap()),
+        MessageReceiver::Everyone,
     ];
     for receiver in receivers {
         for (sent_at, content) in [(0, 0), (1_652_227_200_000, 100), (-1, 20_000)] {
@@ -77,18 +79,18 @@ fn pushes_are_what_prost_would_write() {
 
 #[test]
 fn a_body_is_what_prost_would_write() {
-    let someone = Sender::User {
+    let someone = MessageSender::User {
         user: user(u64::from(u32::MAX)),
         device: DeviceId::new(7),
     };
-    let nobody = Profile::default();
-    for sender in [someone, Sender::System, Sender::Business] {
+    let nobody = UserProfile::default();
+    for sender in [someone, MessageSender::System, MessageSender::Business] {
         for (kind, mentions) in [
             (0, vec![]),
             (1, vec![user(3), user(300)]),
             (-1, vec![user(1)]),
         ] {
-            let full = envelope(Receiver::User(user(3)), 5, 10);
+            let full = envelope(MessageReceiver::User(user(3)), 5, 10);
             let message = Message {
                 sender,
                 kind,
@@ -105,7 +107,7 @@ fn a_body_is_what_prost_would_write() {
                     if !extended {
                         want.message_id = Bytes::new();
                     }
-                    let body = Body::new(&message, profile, device);
+                    let body = MessageBody::new(&message, profile, device);
                     let mut buffer = BytesMut::new();
                     body.put(&mut buffer, Seq::new(9), extended);
                     assert_eq!(buffer, want.encode_to_vec());
@@ -130,16 +132,16 @@ fn varints_have_the_length_they_are_written_with() {
 
 #[test]
 fn what_fits_no_frame_goes_out_without_the_profile_or_not_at_all() {
-    let mut envelope = envelope(Receiver::User(user(3)), 5, 61_440);
-    assert!(push(&envelope, Seq::new(1), 0, true).unwrap().len() <= LARGEST_FRAME);
-    let profile = Profile {
+    let mut envelope = envelope(MessageReceiver::User(user(3)), 5, 61_440);
+    assert!(push(&envelope, Seq::new(1), 0, true).unwrap().len() <= MAX_FRAME_LEN);
+    let profile = UserProfile {
         extra: "x".repeat(10_000),
-        ..Profile::default()
+        ..UserProfile::default()
     };
     envelope = Envelope::new(Arc::clone(&envelope.message), Arc::new(profile), 0);
     let frame = push(&envelope, Seq::new(1), 0, true).unwrap();
-    assert!(frame.len() <= LARGEST_FRAME);
-    let large = self::envelope(Receiver::User(user(3)), 5, 66_000);
+    assert!(frame.len() <= MAX_FRAME_LEN);
+    let large = self::envelope(MessageReceiver::User(user(3)), 5, 66_000);
     assert_eq!(push(&large, Seq::new(1), 0, true), None);
 }
 
@@ -147,11 +149,11 @@ fn what_fits_no_frame_goes_out_without_the_profile_or_not_at_all() {
 fn all_members_of_a_room_are_pushed_the_same() {
     let room = RoomId::new(5).unwrap();
     for content in [100, 61_440, 66_000] {
-        let profile = Profile {
+        let profile = UserProfile {
             extra: "x".repeat(content / 10),
-            ..Profile::default()
+            ..UserProfile::default()
         };
-        let message = envelope(Receiver::Room(room), 5, content).message;
+        let message = envelope(MessageReceiver::Room(room), 5, content).message;
         let item = RoomItem {
             room,
             stream: StreamId(1),

@@ -16,30 +16,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
 use tokio::time::Instant;
 
 /// The period over which failures are counted.
-const WINDOW: Duration = Duration::from_mins(1);
+const FAILURE_WINDOW: Duration = Duration::from_mins(1);
 
 /// The limit of an address, over all users, as a multiple of the limit for one user: many people
 /// share an address.
-const PER_ADDRESS: u32 = 10;
+const ADDRESS_LIMIT_FACTOR: u32 = 10;
 
 /// Time between two checks for a user without a client address whose limit is reached.
-const TRICKLE: Duration = Duration::from_secs(1);
+const PROXIED_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Entries of a map at which expired ones are removed; when it is still full, new ones are not
 /// counted.
-const CROWD: usize = 10_000;
+const MAX_COUNTED_KEYS: usize = 10_000;
 
 /// Accepted tokens remembered per generation; two generations are kept, eight bytes per token.
-const REMEMBERED: usize = 32 * 1024;
+const TOKENS_PER_GENERATION: usize = 32 * 1024;
 
 /// One attempt to sign in, or to call with a token.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempt {
+pub struct SignInAttempt {
     address: Option<IpAddr>,
     user: UserId,
     token: u64,
@@ -47,24 +47,24 @@ pub struct Attempt {
 
 /// Failed sign-ins of the last minute.
 #[derive(Debug)]
-pub struct Failures {
+pub struct SignInFailures {
     most: u32,
     hasher: RandomState,
     failed: AtomicU64,
     /// A plain mutex: it is held for a few map operations and never over an await.
-    state: Mutex<State>,
+    state: Mutex<FailureState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    addresses: Counts<IpAddr>,
-    users: Counts<(Option<IpAddr>, UserId)>,
+struct FailureState {
+    addresses: FailureCounts<IpAddr>,
+    users: FailureCounts<(Option<IpAddr>, UserId)>,
     /// Time of the last check allowed for a user without a client address.
     trickle: HashMap<UserId, Instant>,
-    right: Remembered,
+    right: AcceptedTokens,
 }
 
-impl Failures {
+impl SignInFailures {
     /// Allows `most` failures in a minute for one user from one address, after which that user is
     /// refused from that address until the minute is over. An address is refused after ten times as
     /// many.
@@ -87,8 +87,8 @@ impl Failures {
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Attempt {
-        Attempt {
+    ) -> SignInAttempt {
+        SignInAttempt {
             address,
             user,
             // A hash is enough: a collision only makes a wrong token be checked, not accepted.
@@ -101,13 +101,13 @@ impl Failures {
     /// # Errors
     /// The address, or the user from this address, has reached its limit, and this process has
     /// never accepted the token.
-    pub fn check(&self, attempt: &Attempt) -> Result<(), Refusal> {
+    pub fn check(&self, attempt: &SignInAttempt) -> Result<(), RequestRefusal> {
         let mut state = self.lock();
         // First: a token that is checked anyway must not take the turn of the second.
         if state.right.has(attempt.token) {
             return Ok(());
         }
-        let most = self.most.saturating_mul(PER_ADDRESS);
+        let most = self.most.saturating_mul(ADDRESS_LIMIT_FACTOR);
         let by_address = attempt.address.map(|a| state.addresses.left(&a, most));
         let key = (attempt.address, attempt.user);
         let mut by_user = state.users.left(&key, self.most);
@@ -118,11 +118,11 @@ impl Failures {
         if left.is_zero() {
             return Ok(());
         }
-        Err(Refusal::RateLimited { retry_after: left })
+        Err(RequestRefusal::RateLimited { retry_after: left })
     }
 
     /// Records that the token was wrong.
-    pub fn wrong(&self, attempt: &Attempt) {
+    pub fn wrong(&self, attempt: &SignInAttempt) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
         // It may have been accepted before and revoked since.
@@ -134,7 +134,7 @@ impl Failures {
     }
 
     /// Records that the token was right.
-    pub fn right(&self, attempt: &Attempt) {
+    pub fn right(&self, attempt: &SignInAttempt) {
         self.lock().right.note(attempt.token);
     }
 
@@ -144,21 +144,22 @@ impl Failures {
         self.failed.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FailureState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// Allows one check per [`TRICKLE`] for a user; otherwise returns the time to wait.
+impl FailureState {
+    /// Allows one check per [`PROXIED_CHECK_INTERVAL`] for a user; otherwise returns the time to wait.
     fn trickle(&mut self, user: UserId) -> Duration {
-        if self.trickle.len() >= CROWD {
-            self.trickle.retain(|_, at| at.elapsed() < TRICKLE);
+        if self.trickle.len() >= MAX_COUNTED_KEYS {
+            self.trickle
+                .retain(|_, at| at.elapsed() < PROXIED_CHECK_INTERVAL);
         }
         let last = self.trickle.get(&user).map(Instant::elapsed);
-        match last.and_then(|since| TRICKLE.checked_sub(since)) {
+        match last.and_then(|since| PROXIED_CHECK_INTERVAL.checked_sub(since)) {
             Some(left) if !left.is_zero() => left,
-            _ if self.trickle.len() >= CROWD => TRICKLE,
+            _ if self.trickle.len() >= MAX_COUNTED_KEYS => PROXIED_CHECK_INTERVAL,
             _ => {
                 self.trickle.insert(user, Instant::now());
                 Duration::ZERO
@@ -169,32 +170,35 @@ impl State {
 
 /// Failures in the current minute, by key.
 #[derive(Debug)]
-struct Counts<K>(HashMap<K, (Instant, u32)>);
+struct FailureCounts<K>(HashMap<K, (Instant, u32)>);
 
-impl<K> Default for Counts<K> {
+impl<K> Default for FailureCounts<K> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<K: Eq + Hash> Counts<K> {
+impl<K: Eq + Hash> FailureCounts<K> {
     /// Returns how long the key is still refused; zero if it is not.
     fn left(&self, key: &K, most: u32) -> Duration {
         match self.0.get(key) {
-            Some((since, count)) if *count >= most => WINDOW.saturating_sub(since.elapsed()),
+            Some((since, count)) if *count >= most => {
+                FAILURE_WINDOW.saturating_sub(since.elapsed())
+            }
             _ => Duration::ZERO,
         }
     }
 
     fn note(&mut self, key: K) {
-        if self.0.len() >= CROWD && !self.0.contains_key(&key) {
-            self.0.retain(|_, (since, _)| since.elapsed() < WINDOW);
-            if self.0.len() >= CROWD {
+        if self.0.len() >= MAX_COUNTED_KEYS && !self.0.contains_key(&key) {
+            self.0
+                .retain(|_, (since, _)| since.elapsed() < FAILURE_WINDOW);
+            if self.0.len() >= MAX_COUNTED_KEYS {
                 return;
             }
         }
         let place = self.0.entry(key).or_insert((Instant::now(), 0));
-        if place.0.elapsed() >= WINDOW {
+        if place.0.elapsed() >= FAILURE_WINDOW {
             *place = (Instant::now(), 0);
         }
         place.1 = place.1.saturating_add(1);
@@ -203,18 +207,18 @@ impl<K: Eq + Hash> Counts<K> {
 
 /// Hashes of recently accepted tokens, in two generations, so that the oldest are dropped together.
 #[derive(Debug, Default)]
-struct Remembered {
+struct AcceptedTokens {
     young: HashSet<u64>,
     old: HashSet<u64>,
 }
 
-impl Remembered {
+impl AcceptedTokens {
     fn has(&self, token: u64) -> bool {
         self.young.contains(&token) || self.old.contains(&token)
     }
 
     fn note(&mut self, token: u64) {
-        if self.young.insert(token) && self.young.len() >= REMEMBERED {
+        if self.young.insert(token) && self.young.len() >= TOKENS_PER_GENERATION {
             self.old = std::mem::take(&mut self.young);
         }
     }
@@ -229,7 +233,7 @@ impl Remembered {
 mod tests {
     use super::*;
 
-    fn attempt(failures: &Failures, address: &str, user: u64, token: &str) -> Attempt {
+    fn attempt(failures: &SignInFailures, address: &str, user: u64, token: &str) -> SignInAttempt {
         let address = gimlet_listen::admission::client_address(address.parse().unwrap());
         let (user, device) = (UserId::new(user).unwrap(), DeviceId::new(7).unwrap());
         failures.attempt(address, user, device, token)
@@ -237,7 +241,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_address_is_refused_for_the_rest_of_a_minute() {
-        let failures = Failures::new(1);
+        let failures = SignInFailures::new(1);
         let guess = |user| attempt(&failures, "192.0.2.1", user, "x");
         for user in 1..=10 {
             failures.check(&guess(user)).unwrap();
@@ -247,15 +251,15 @@ mod tests {
         failures
             .check(&attempt(&failures, "192.0.2.2", 11, "x"))
             .unwrap();
-        tokio::time::advance(WINDOW).await;
+        tokio::time::advance(FAILURE_WINDOW).await;
         failures.check(&guess(11)).unwrap();
         failures.wrong(&guess(11));
         failures.check(&guess(12)).unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn guesses_in_a_users_name_shut_out_who_guesses_and_nobody_else() {
-        let failures = Failures::new(2);
+    async fn guesses_in_a_users_name_lock_out_only_the_guessing_address() {
+        let failures = SignInFailures::new(2);
         let known = attempt(&failures, "192.0.2.1", 1, "right");
         failures.right(&known);
         let guess = attempt(&failures, "192.0.2.1", 1, "guess");
@@ -276,13 +280,13 @@ mod tests {
         failures.wrong(&known);
         assert!(failures.check(&known).is_err());
         assert_eq!(failures.failed(), 3);
-        tokio::time::advance(WINDOW).await;
+        tokio::time::advance(FAILURE_WINDOW).await;
         failures.check(&guess).unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn behind_a_proxy_guesses_are_bounded_and_one_token_a_second_is_checked() {
-        let failures = Failures::new(2);
+        let failures = SignInFailures::new(2);
         let guess = attempt(&failures, "127.0.0.1", 1, "guess");
         let mut looked_at = 0;
         for _ in 0..1_000 {
@@ -294,8 +298,10 @@ mod tests {
         assert_eq!(looked_at, 3);
         let fresh = attempt(&failures, "::1", 1, "fresh");
         let refusal = failures.check(&fresh).unwrap_err();
-        assert!(matches!(refusal, Refusal::RateLimited { retry_after } if retry_after <= TRICKLE));
-        tokio::time::advance(TRICKLE).await;
+        assert!(
+            matches!(refusal, RequestRefusal::RateLimited { retry_after } if retry_after <= PROXIED_CHECK_INTERVAL)
+        );
+        tokio::time::advance(PROXIED_CHECK_INTERVAL).await;
         // A token that was accepted before does not take the turn.
         let known = attempt(&failures, "127.0.0.1", 1, "known");
         failures.right(&known);
@@ -309,11 +315,11 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut remembered = Remembered::default();
-        for token in 0..5 * REMEMBERED as u64 {
+        let mut remembered = AcceptedTokens::default();
+        for token in 0..5 * TOKENS_PER_GENERATION as u64 {
             remembered.note(token);
         }
-        assert!(remembered.young.len() + remembered.old.len() <= 2 * REMEMBERED);
-        assert!(remembered.has(5 * REMEMBERED as u64 - 1) && !remembered.has(0));
+        assert!(remembered.young.len() + remembered.old.len() <= 2 * TOKENS_PER_GENERATION);
+        assert!(remembered.has(5 * TOKENS_PER_GENERATION as u64 - 1) && !remembered.has(0));
     }
 }

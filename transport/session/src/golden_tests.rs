@@ -7,15 +7,17 @@ use bytes::Bytes;
 use gimlet_core::envelope::Envelope;
 use gimlet_core::gateway::SyncPage;
 use gimlet_core::id::{DeviceId, Epoch, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::logic::Sent;
-use gimlet_core::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
+use gimlet_core::logic::SendReceipt;
+use gimlet_core::message::{
+    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
+};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::Head;
-use gimlet_core::time::Timestamp;
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::pb::{self, CloseCode};
 use prost::Message as _;
 
-use crate::close::Close;
+use crate::close::ConnectionClose;
 use crate::{convert, encode, page};
 
 const REQUEST: i64 = 1_652_227_200_123_456_789;
@@ -40,15 +42,15 @@ fn user(raw: u64) -> UserId {
     UserId::new(raw).unwrap()
 }
 
-fn text(text: &str) -> Content {
+fn text(text: &str) -> MessageContent {
     let text = pb::Text { text: text.into() };
-    Content(text.encode_to_vec().into())
+    MessageContent(text.encode_to_vec().into())
 }
 
-fn alice(receiver: Receiver, extra: &str) -> Arc<Envelope> {
+fn alice(receiver: MessageReceiver, extra: &str) -> Arc<Envelope> {
     let message = Message {
         id: MessageId::from_bytes(ID),
-        sender: Sender::User {
+        sender: MessageSender::User {
             user: user(2),
             device: DeviceId::new(7),
         },
@@ -56,10 +58,10 @@ fn alice(receiver: Receiver, extra: &str) -> Arc<Envelope> {
         mentions: Vec::new(),
         kind: 1,
         content: text("hi"),
-        sent_at: Timestamp(SENT),
+        sent_at: UnixTimestamp(SENT),
         unknown: UnknownFields::NONE,
     };
-    let profile = Profile {
+    let profile = UserProfile {
         nickname: "Alice".into(),
         avatar_url: "http://a/1.png".into(),
         extra: extra.into(),
@@ -70,18 +72,18 @@ fn alice(receiver: Receiver, extra: &str) -> Arc<Envelope> {
 fn bob() -> Arc<Envelope> {
     let message = Message {
         id: MessageId::from_bytes(ID),
-        sender: Sender::User {
+        sender: MessageSender::User {
             user: user(3),
             device: DeviceId::new(8),
         },
-        receiver: Receiver::Group(GroupId::new(9).unwrap()),
+        receiver: MessageReceiver::Group(GroupId::new(9).unwrap()),
         mentions: vec![user(2), user(300)],
         kind: 1,
         content: text("hello 👋"),
-        sent_at: Timestamp(SENT + 1),
+        sent_at: UnixTimestamp(SENT + 1),
         unknown: UnknownFields::NONE,
     };
-    let profile = Profile {
+    let profile = UserProfile {
         nickname: "鲍勃".into(),
         avatar_url: "http://a/2.png".into(),
         extra: String::new(),
@@ -105,17 +107,17 @@ fn page_of(items: Vec<Arc<Envelope>>, more: bool) -> SyncPage {
 
 #[test]
 fn pushes() {
-    let envelope = alice(Receiver::User(user(3)), "x");
+    let envelope = alice(MessageReceiver::User(user(3)), "x");
     let frame = encode::push(&envelope, Seq::new(43), 0, false).unwrap();
     assert_eq!(frame, golden("push_text"));
-    let envelope = alice(Receiver::Room(RoomId::new(1).unwrap()), "x");
+    let envelope = alice(MessageReceiver::Room(RoomId::new(1).unwrap()), "x");
     let frame = encode::push(&envelope, Seq::new(5), 0, false).unwrap();
     assert_eq!(frame, golden("push_room"));
 }
 
 #[test]
 fn pages() {
-    let to_bob = || alice(Receiver::User(user(3)), "");
+    let to_bob = || alice(MessageReceiver::User(user(3)), "");
     let page = page_of(vec![to_bob(), bob()], true);
     let answer = page::answer(&page, REQUEST, false, true);
     assert_eq!(answer.frame, golden("sync_page"));
@@ -125,7 +127,7 @@ fn pages() {
 
 #[test]
 fn a_page_for_a_client_of_ours_names_the_device_and_the_message() {
-    let page = page_of(vec![alice(Receiver::User(user(3)), "")], false);
+    let page = page_of(vec![alice(MessageReceiver::User(user(3)), "")], false);
     let frame = page::answer(&page, 2, true, false).frame;
     // The golden page is of a message whose device is not known.
     let mut output = pb::Output::decode(frame).unwrap();
@@ -146,7 +148,7 @@ fn answers() {
         assert_eq!(encode::answer(kind, id, Bytes::new()), golden(name));
     }
     for (name, id, repeated) in [("send_ok", 8, false), ("send_repeated", 9, true)] {
-        let sent = Sent {
+        let sent = SendReceipt {
             seq: Seq::new(43),
             message: MessageId::from_bytes(ID),
             repeated,
@@ -158,11 +160,11 @@ fn answers() {
 
 #[test]
 fn closes() {
-    let close = Close {
+    let close = ConnectionClose {
         after: Duration::from_millis(1500),
-        ..Close::new(CloseCode::ShuttingDown, "shutting down")
+        ..ConnectionClose::new(CloseCode::ShuttingDown, "shutting down")
     };
     assert_eq!(close.frame(), golden("close_shutdown"));
-    let close = Close::new(CloseCode::Superseded, "signed in elsewhere");
+    let close = ConnectionClose::new(CloseCode::Superseded, "signed in elsewhere");
     assert_eq!(close.frame(), golden("close_superseded"));
 }

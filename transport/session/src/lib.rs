@@ -1,7 +1,7 @@
 //! The session layer shared by all wires: turns frames into requests to a gateway, and back.
 //!
 //! The accept loop of `gimlet-listen` accepts sockets; a wire (`gimlet-transport-tcp`,
-//! `gimlet-transport-ws`) turns them into links that carry frames ([`link`]), and a [`Sessions`] serves
+//! `gimlet-transport-ws`) turns them into links that carry frames ([`link`]), and a [`SessionServer`] serves
 //! those ([`serve`]):
 //!
 //! ```text
@@ -28,10 +28,12 @@ mod session;
 mod settings;
 mod stats;
 
-pub use failures::{Attempt, Failures};
-pub use link::{Connected, Framing, Greeting, Link, LinkError, Opened, UrlSignIn, Wire};
-pub use push_codec::WirePushes;
-pub use serve::{Serve, SessionProtocol};
-pub use session::Sessions;
+pub use failures::{SignInAttempt, SignInFailures};
+pub use link::{
+    ConnectedLink, FrameLink, LinkError, OpenedLink, SignInSource, UrlSignIn, WireFraming, WireKind,
+};
+pub use push_codec::WirePushCodec;
+pub use serve::{ServeLink, SessionProtocol};
+pub use session::SessionServer;
 pub use settings::SessionSettings;
-pub use stats::Stats;
+pub use stats::SessionStats;

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use gimlet_listen::Accepted;
+use gimlet_listen::AdmittedConnection;
 use gimlet_listen::admission::ConnectionPermit;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// A kind of wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
+pub enum WireKind {
     /// TCP with gim's framing.
     Tcp,
     /// WebSocket.
@@ -34,11 +34,11 @@ pub enum Wire {
 ///
 /// An idle link holds almost no buffer memory: read frames are handed out, and the write buffer is
 /// released once it is flushed.
-pub trait Link:
+pub trait FrameLink:
     Stream<Item = Result<Bytes, LinkError>> + Sink<Bytes, Error = LinkError> + Unpin + Send + 'static
 {
     /// Returns the wire of this link.
-    fn wire(&self) -> Wire;
+    fn wire(&self) -> WireKind;
 
     /// Queues frames that are shared with other connections; like `start_send`, it requires a
     /// preceding `poll_ready`.
@@ -67,15 +67,15 @@ pub trait Link:
 }
 
 /// A wire: turns accepted sockets into links.
-pub trait Framing: Send + Sync + 'static {
+pub trait WireFraming: Send + Sync + 'static {
     /// The link that a socket becomes.
-    type Link: Link;
+    type Link: FrameLink;
 
     /// Performs the handshake, in the connection's own task.
     fn open(
         &self,
-        accepted: Accepted,
-    ) -> impl Future<Output = Result<Connected<Self::Link>, LinkError>> + Send;
+        accepted: AdmittedConnection,
+    ) -> impl Future<Output = Result<ConnectedLink<Self::Link>, LinkError>> + Send;
 
     /// Rejects a client and tells it when to reconnect, if the wire can express that.
     fn refuse(&self, socket: TcpStream, after: Duration) -> impl Future<Output = ()> + Send;
@@ -83,9 +83,9 @@ pub trait Framing: Send + Sync + 'static {
 
 /// A connection that can carry frames, with all that belongs to it.
 #[derive(Debug)]
-pub struct Connected<L> {
+pub struct ConnectedLink<L> {
     /// The connection.
-    pub opened: Opened<L>,
+    pub opened: OpenedLink<L>,
     /// The client's address.
     pub addr: SocketAddr,
     /// The connection's place in the limits, until it is dropped.
@@ -94,16 +94,16 @@ pub struct Connected<L> {
 
 /// A connection that can carry frames.
 #[derive(Debug)]
-pub struct Opened<L> {
+pub struct OpenedLink<L> {
     /// The connection.
     pub link: L,
     /// The sign-in data that the client gave while connecting.
-    pub greeting: Greeting,
+    pub greeting: SignInSource,
 }
 
 /// The way a client signs in.
 #[derive(Debug, Default)]
-pub enum Greeting {
+pub enum SignInSource {
     /// With a `SIGN_IN` packet, which has not arrived yet.
     #[default]
     BySignIn,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// The origins of pages that may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origins {
+pub struct AllowedOrigins {
     any: bool,
     same: bool,
     /// Allow pages of this machine, for a development run.
@@ -15,7 +15,7 @@ pub struct Origins {
     listed: Arc<[String]>,
 }
 
-impl Origins {
+impl AllowedOrigins {
     /// Creates the set from the setting: `same`, `any`, and origins as browsers send them. In a
     /// development run `same` includes pages of this machine.
     #[must_use]
@@ -97,9 +97,9 @@ fn is_local(page: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn of(setting: &[&str], development: bool) -> Origins {
+    fn of(setting: &[&str], development: bool) -> AllowedOrigins {
         let setting: Vec<String> = setting.iter().map(|it| (*it).to_owned()).collect();
-        Origins::new(&setting, development)
+        AllowedOrigins::new(&setting, development)
     }
 
     #[test]
@@ -157,9 +157,9 @@ mod tests {
         assert!(listed.allow(Some("https://app.example"), Some("files.example")));
         assert!(listed.allow(Some("https://b.example:8443"), None));
         assert!(!listed.allow(Some("https://files.example"), Some("files.example")));
-        assert!(Origins::any().allow(Some("https://evil.example"), None));
+        assert!(AllowedOrigins::any().allow(Some("https://evil.example"), None));
         for wrong in ["chat.example", "https://", "ftp://x", "https://a/b"] {
-            assert!(Origins::check(wrong).is_err(), "{wrong}");
+            assert!(AllowedOrigins::check(wrong).is_err(), "{wrong}");
         }
     }
 }

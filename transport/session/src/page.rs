@@ -7,19 +7,19 @@ use gimlet_core::seq::Seq;
 use gimlet_proto::pb;
 use prost::Message as _;
 
-use crate::body::Body;
-use crate::encode::{self, LARGEST_FRAME, delimited_len};
+use crate::body::MessageBody;
+use crate::encode::{self, MAX_FRAME_LEN, delimited_len};
 
 /// Bytes that a legacy TCP client can read at once: its buffer holds 1,024 with the two-byte
 /// length.
-const LEGACY_BODY: usize = 1_022;
+const LEGACY_FRAME_LEN: usize = 1_022;
 
 /// Encoded size of `has_more` when it is set.
-const HAS_MORE: usize = 2;
+const HAS_MORE_LEN: usize = 2;
 
 /// The encoded frame and a summary of its content.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct SyncAnswer {
     pub(crate) frame: Bytes,
     /// Seq of the last message in the frame, if it has one.
     pub(crate) last: Option<Seq>,
@@ -30,12 +30,16 @@ pub(crate) struct Answer {
 }
 
 /// Cuts the page to what the frame can carry, but keeps at least one message, and encodes it.
-pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, legacy: bool) -> Answer {
-    let budget = if legacy { LEGACY_BODY } else { LARGEST_FRAME };
-    let ours = ours(page, extended);
+pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, legacy: bool) -> SyncAnswer {
+    let budget = if legacy {
+        LEGACY_FRAME_LEN
+    } else {
+        MAX_FRAME_LEN
+    };
+    let ours = extension_output(page, extended);
     let around = ours.encoded_len();
     let fits = |length: usize, more: bool, budget: usize| {
-        let data = length + around + if more { HAS_MORE } else { 0 };
+        let data = length + around + if more { HAS_MORE_LEN } else { 0 };
         encode::answer_len(request_id, data) <= budget
     };
     let mut bodies = Vec::with_capacity(page.items.len());
@@ -48,11 +52,11 @@ pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, legacy: b
         let mut body = body(envelope, true, extended);
         // The largest frame is what bounds a single message; `budget`, which is smaller for a
         // legacy client, bounds only what is added to a message that is already in the page.
-        if !fits(item_len(&body, *seq, extended), behind, LARGEST_FRAME) {
+        if !fits(item_len(&body, *seq, extended), behind, MAX_FRAME_LEN) {
             body = self::body(envelope, false, extended);
         }
         let item = item_len(&body, *seq, extended);
-        if !fits(item, behind, LARGEST_FRAME) {
+        if !fits(item, behind, MAX_FRAME_LEN) {
             gimlet_core::error_rated!(
                 message = %envelope.message.id,
                 "message exceeds the frame limit, skipped"
@@ -83,7 +87,7 @@ pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, legacy: b
         body.put(&mut frame, *seq, extended);
     }
     frame.put_slice(&rest.encode_to_vec());
-    Answer {
+    SyncAnswer {
         frame: frame.freeze(),
         last: bodies.last().map(|(seq, _)| *seq),
         upto,
@@ -93,13 +97,13 @@ pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, legacy: b
 
 /// Returns the message of an item. gim does not name the sending device in a page, and its clients
 /// do not get it from us either.
-fn body(envelope: &Envelope, profile: bool, extended: bool) -> Body<'_> {
+fn body(envelope: &Envelope, profile: bool, extended: bool) -> MessageBody<'_> {
     let profile = profile.then_some(&*envelope.profile);
-    Body::new(&envelope.message, profile, extended)
+    MessageBody::new(&envelope.message, profile, extended)
 }
 
 /// Returns our additive fields of the answer; empty for a client of gim.
-fn ours(page: &SyncPage, extended: bool) -> pb::SyncOutput {
+fn extension_output(page: &SyncPage, extended: bool) -> pb::SyncOutput {
     if !extended {
         return pb::SyncOutput::default();
     }
@@ -112,7 +116,7 @@ fn ours(page: &SyncPage, extended: bool) -> pb::SyncOutput {
 }
 
 /// Encoded size of a message as an item of the page.
-fn item_len(body: &Body<'_>, seq: Seq, extended: bool) -> usize {
+fn item_len(body: &MessageBody<'_>, seq: Seq, extended: bool) -> usize {
     1 + delimited_len(body.len(seq, extended))
 }
 
@@ -121,14 +125,14 @@ mod tests {
     use std::sync::Arc;
 
     use gimlet_core::id::{Epoch, UserId};
-    use gimlet_core::message::Receiver;
+    use gimlet_core::message::MessageReceiver;
     use gimlet_core::store::Head;
 
     use super::*;
     use crate::encode::tests::envelope;
 
     fn page(sizes: &[usize], more: bool) -> SyncPage {
-        let to = Receiver::User(UserId::new(3).unwrap());
+        let to = MessageReceiver::User(UserId::new(3).unwrap());
         let items: Vec<(Seq, Arc<Envelope>)> = (1..)
             .zip(sizes)
             .map(|(n, size)| {
@@ -151,7 +155,7 @@ mod tests {
         }
     }
 
-    fn read(answer: &Answer) -> pb::SyncOutput {
+    fn read(answer: &SyncAnswer) -> pb::SyncOutput {
         let output = pb::Output::decode(answer.frame.clone()).unwrap();
         assert_eq!((output.r#type, output.request_id, output.code), (2, 9, 0));
         pb::SyncOutput::decode(output.data).unwrap()

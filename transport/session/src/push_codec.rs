@@ -8,9 +8,9 @@ use prost::Message;
 
 /// Encodes system pushes as gim does: a `Command` with the push inside.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct WirePushes;
+pub struct WirePushCodec;
 
-impl PushCodec for WirePushes {
+impl PushCodec for WirePushCodec {
     fn encode(&self, push: &SystemPush) -> (i32, Bytes) {
         let command = pb::Command {
             code: push.code(),
@@ -112,7 +112,7 @@ mod tests {
             avatar_url: String::new(),
             description: "it is me".into(),
         };
-        let (kind, content) = WirePushes.encode(&push);
+        let (kind, content) = WirePushCodec.encode(&push);
         assert_eq!(kind, 7);
         let command = pb::Command::decode(content).unwrap();
         assert_eq!(command.code, 100);

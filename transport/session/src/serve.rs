@@ -1,6 +1,6 @@
 //! The protocol of the client listeners: the wire's handshake, then the session.
 //!
-//! Joins a [`Framing`] and a [`Serve`] to a protocol of the accept loop. It knows neither packets nor
+//! Joins a [`WireFraming`] and a [`ServeLink`] to a protocol of the accept loop. It knows neither packets nor
 //! sockets.
 
 use std::future::Future;
@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use gimlet_listen::admission::Full;
-use gimlet_listen::{Accepted, Protocol};
+use gimlet_listen::admission::LimitReached;
+use gimlet_listen::{AdmittedConnection, ConnectionProtocol};
 use tokio::net::TcpStream;
 
-use crate::link::{Connected, Framing, Opened};
+use crate::link::{ConnectedLink, OpenedLink, WireFraming};
 
 /// The service that runs on a connection after its handshake.
-pub trait Serve<L>: Send + Sync + 'static {
+pub trait ServeLink<L>: Send + Sync + 'static {
     /// Serves the connection until it ends.
-    fn serve(&self, opened: Opened<L>, addr: SocketAddr) -> impl Future<Output = ()> + Send;
+    fn serve(&self, opened: OpenedLink<L>, addr: SocketAddr) -> impl Future<Output = ()> + Send;
 }
 
 /// Sessions over a wire.
@@ -35,10 +35,10 @@ impl<F, S> SessionProtocol<F, S> {
     }
 }
 
-impl<F: Framing, S: Serve<F::Link>> Protocol for SessionProtocol<F, S> {
-    type Opened = Connected<F::Link>;
+impl<F: WireFraming, S: ServeLink<F::Link>> ConnectionProtocol for SessionProtocol<F, S> {
+    type Opened = ConnectedLink<F::Link>;
 
-    async fn open(&self, accepted: Accepted) -> Option<Self::Opened> {
+    async fn open(&self, accepted: AdmittedConnection) -> Option<Self::Opened> {
         let addr = accepted.addr;
         match self.framing.open(accepted).await {
             Ok(connected) => Some(connected),
@@ -50,7 +50,7 @@ impl<F: Framing, S: Serve<F::Link>> Protocol for SessionProtocol<F, S> {
     }
 
     fn serve(&self, connected: Self::Opened) -> impl Future<Output = ()> + Send {
-        let Connected {
+        let ConnectedLink {
             opened,
             addr,
             permit,
@@ -64,15 +64,15 @@ impl<F: Framing, S: Serve<F::Link>> Protocol for SessionProtocol<F, S> {
         self.framing.refuse(socket, after).await;
     }
 
-    fn note_full(&self, full: Full, addr: SocketAddr) {
+    fn note_full(&self, full: LimitReached, addr: SocketAddr) {
         match full {
-            Full::Node => {
+            LimitReached::Node => {
                 gimlet_core::warn_rated!(
                     %addr,
                     "connection rejected: node is at limits.max_connections"
                 );
             }
-            Full::Address => gimlet_listen::note_address(addr),
+            LimitReached::Address => gimlet_listen::note_address(addr),
         }
     }
 }

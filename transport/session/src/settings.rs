@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::link::Wire;
+use crate::link::WireKind;
 
 /// The settings of all sessions of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionSettings {
     /// Time after which a connection without a sign-in attempt is closed; also the time to finish
     /// after the client has ended its side. Default 10 s.
-    pub silent: Duration,
+    pub silent_before_sign_in: Duration,
     /// Time without input after which a TCP connection is closed. Default 11 min, as in gim.
     pub idle_tcp: Duration,
     /// Time without input after which a WebSocket connection is closed. Default 12 min, as in gim.
@@ -36,13 +36,13 @@ pub struct SessionSettings {
     /// Default 50 ms.
     pub pace_wait: Duration,
     /// Time that a connection may take to close. Default 1 s.
-    pub linger: Duration,
+    pub close_timeout: Duration,
 }
 
 impl Default for SessionSettings {
     fn default() -> Self {
         Self {
-            silent: Duration::from_secs(10),
+            silent_before_sign_in: Duration::from_secs(10),
             idle_tcp: Duration::from_mins(11),
             idle_ws: Duration::from_mins(12),
             ws_silence: Duration::from_secs(50),
@@ -52,16 +52,16 @@ impl Default for SessionSettings {
             failed_sign_ins: 10,
             pace: true,
             pace_wait: Duration::from_millis(50),
-            linger: Duration::from_secs(1),
+            close_timeout: Duration::from_secs(1),
         }
     }
 }
 
 impl SessionSettings {
-    pub(crate) const fn idle(&self, wire: Wire) -> Duration {
+    pub(crate) const fn idle(&self, wire: WireKind) -> Duration {
         match wire {
-            Wire::Tcp => self.idle_tcp,
-            Wire::WebSocket => self.idle_ws,
+            WireKind::Tcp => self.idle_tcp,
+            WireKind::WebSocket => self.idle_ws,
         }
     }
 }

@@ -2,16 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 
 /// The codes of refusals; an unknown code is counted as the last.
-const CODES: [i32; 15] = [
+const REFUSAL_CODES: [i32; 15] = [
     10_000, 10_001, 10_010, 10_011, 10_013, 10_014, 10_015, 10_016, 4, 6, 7, 8, 12, 14, 2,
 ];
 
 /// Counters of all sessions; they only grow.
 #[derive(Debug, Default)]
-pub struct Stats {
+pub struct SessionStats {
     /// Connections whose handshake succeeded.
     pub opened: AtomicU64,
     /// Connections that have ended; the difference is the number open now.
@@ -24,15 +24,17 @@ pub struct Stats {
     pub sends: AtomicU64,
     /// Frames that could not be decoded.
     pub undecodable: AtomicU64,
-    /// Packets answered with a refusal, in the order of `CODES`.
-    refused: [AtomicU64; CODES.len()],
+    /// Packets answered with a refusal, in the order of `REFUSAL_CODES`.
+    refused: [AtomicU64; REFUSAL_CODES.len()],
 }
 
-impl Stats {
+impl SessionStats {
     /// Counts a packet that was answered with this refusal.
-    pub(crate) fn refuse(&self, refusal: &Refusal) {
-        let at = CODES.iter().position(|code| *code == refusal.code());
-        let last = CODES.len() - 1;
+    pub(crate) fn refuse(&self, refusal: &RequestRefusal) {
+        let at = REFUSAL_CODES
+            .iter()
+            .position(|code| *code == refusal.code());
+        let last = REFUSAL_CODES.len() - 1;
         if let Some(count) = self.refused.get(at.unwrap_or(last)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -41,7 +43,7 @@ impl Stats {
     /// Returns the number of refused packets by code, without codes that never occurred.
     pub fn refusals(&self) -> impl Iterator<Item = (i32, u64)> {
         let counts = self.refused.iter().map(|n| n.load(Ordering::Relaxed));
-        CODES
+        REFUSAL_CODES
             .into_iter()
             .zip(counts)
             .filter(|(_, count)| *count > 0)
@@ -54,10 +56,10 @@ mod tests {
 
     #[test]
     fn refusals_are_counted_by_code() {
-        let stats = Stats::default();
-        stats.refuse(&Refusal::Conflict);
-        stats.refuse(&Refusal::Unavailable);
-        stats.refuse(&Refusal::Unavailable);
+        let stats = SessionStats::default();
+        stats.refuse(&RequestRefusal::Conflict);
+        stats.refuse(&RequestRefusal::Unavailable);
+        stats.refuse(&RequestRefusal::Unavailable);
         assert_eq!(stats.refusals().collect::<Vec<_>>(), [(6, 1), (14, 2)]);
     }
 }

@@ -10,23 +10,23 @@ mod frame;
 use std::hint::black_box;
 
 use bytes::BytesMut;
-use gimlet_bench::Bench;
+use gimlet_bench::BenchRunner;
 
 /// Frames of one read.
-const FRAMES: u64 = 16;
+const FRAMES_PER_READ: u64 = 16;
 
 fn stream() -> BytesMut {
     let mut buffer = BytesMut::new();
-    for _ in 0..FRAMES {
+    for _ in 0..FRAMES_PER_READ {
         frame::put(&mut buffer, &[7; 120]).expect("a frame that fits");
     }
     buffer
 }
 
-fn frames(bench: &mut Bench) {
-    let mut group = bench.group("frame", FRAMES);
+fn frames(bench: &mut BenchRunner) {
+    let mut group = bench.group("frame", FRAMES_PER_READ);
     group.fed("taken", stream, |mut buffer| {
-        while let Ok(Some(frame)) = frame::take(&mut buffer, frame::WIDEST) {
+        while let Ok(Some(frame)) = frame::take(&mut buffer, frame::MAX_FRAME_LEN) {
             black_box(frame);
         }
     });

@@ -6,27 +6,27 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use gimlet_transport::LinkError;
 
 /// Size of the length prefix in bytes.
-pub(crate) const PREFIX: usize = 2;
+pub(crate) const PREFIX_LEN: usize = 2;
 
 /// The largest length that two bytes can declare.
-pub(crate) const WIDEST: usize = u16::MAX as usize;
+pub(crate) const MAX_FRAME_LEN: usize = u16::MAX as usize;
 
 /// Takes the next whole frame off the front of `buffer`; returns `None` if more bytes are needed.
 ///
 /// The declared length is checked as soon as it is complete, before memory is reserved for it. When
 /// the last byte is taken, the buffer releases its memory, which the frames share.
 pub(crate) fn take(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, LinkError> {
-    let Some(prefix) = buffer.first_chunk::<PREFIX>() else {
+    let Some(prefix) = buffer.first_chunk::<PREFIX_LEN>() else {
         return Ok(None);
     };
     let declared = usize::from(u16::from_be_bytes(*prefix));
     if declared > limit {
         return Err(LinkError::TooLarge { declared, limit });
     }
-    if buffer.len() < PREFIX + declared {
+    if buffer.len() < PREFIX_LEN + declared {
         return Ok(None);
     }
-    buffer.advance(PREFIX);
+    buffer.advance(PREFIX_LEN);
     let frame = buffer.split_to(declared).freeze();
     if buffer.is_empty() {
         *buffer = BytesMut::new();
@@ -39,10 +39,10 @@ pub(crate) fn put(buffer: &mut BytesMut, frame: &[u8]) -> Result<(), LinkError> 
     let Ok(length) = u16::try_from(frame.len()) else {
         return Err(LinkError::TooLarge {
             declared: frame.len(),
-            limit: WIDEST,
+            limit: MAX_FRAME_LEN,
         });
     };
-    buffer.reserve(PREFIX + frame.len());
+    buffer.reserve(PREFIX_LEN + frame.len());
     buffer.put_u16(length);
     buffer.put_slice(frame);
     Ok(())
@@ -69,7 +69,7 @@ mod tests {
             let mut taken = Vec::new();
             for part in [&bytes[..cut], &bytes[cut..]] {
                 buffer.extend_from_slice(part);
-                while let Some(frame) = take(&mut buffer, WIDEST).unwrap() {
+                while let Some(frame) = take(&mut buffer, MAX_FRAME_LEN).unwrap() {
                     taken.push(frame);
                 }
             }
@@ -84,7 +84,7 @@ mod tests {
         let mut taken = Vec::new();
         for byte in stream(&[b"ab", b"", b"c"]) {
             buffer.put_u8(byte);
-            taken.extend(take(&mut buffer, WIDEST).unwrap());
+            taken.extend(take(&mut buffer, MAX_FRAME_LEN).unwrap());
         }
         assert_eq!(taken, [&b"ab"[..], b"", b"c"]);
     }
@@ -111,8 +111,11 @@ mod tests {
     #[test]
     fn the_widest_frame_fits_and_one_more_byte_does_not() {
         let mut buffer = BytesMut::new();
-        put(&mut buffer, &vec![1; WIDEST]).unwrap();
-        assert_eq!(take(&mut buffer, WIDEST).unwrap().unwrap().len(), WIDEST);
-        assert!(put(&mut buffer, &vec![1; WIDEST + 1]).is_err());
+        put(&mut buffer, &vec![1; MAX_FRAME_LEN]).unwrap();
+        assert_eq!(
+            take(&mut buffer, MAX_FRAME_LEN).unwrap().unwrap().len(),
+            MAX_FRAME_LEN
+        );
+        assert!(put(&mut buffer, &vec![1; MAX_FRAME_LEN + 1]).is_err());
     }
 }

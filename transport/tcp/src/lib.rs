@@ -8,4 +8,4 @@ mod link;
 mod listener;
 
 pub use link::TcpLink;
-pub use listener::TcpFrames;
+pub use listener::TcpFrameListener;

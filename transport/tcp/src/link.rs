@@ -12,19 +12,19 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
-use gimlet_listen::wrong_port::{self, Foreign};
-use gimlet_listen::{Stream as Socket, socket};
-use gimlet_transport::{Link, LinkError, Wire};
+use gimlet_listen::wrong_port::{self, ForeignProtocol};
+use gimlet_listen::{ClientStream as Socket, socket};
+use gimlet_transport::{FrameLink, LinkError, WireKind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::frame;
 
 /// Bytes read from a socket at a time.
-const SCRATCH: usize = 16 * 1024;
+const READ_BUFFER_LEN: usize = 16 * 1024;
 
 /// Pending bytes at which the link takes no more frames.
-const PENDING: usize = 64 * 1024;
+const MAX_PENDING_BYTES: usize = 64 * 1024;
 
 /// Text for clients of another protocol: names this port and the other ones.
 const WRONG_PORT: &str = "This is gimlet's TCP port: it takes gim's binary frames, not HTTP. WebSocket \
@@ -32,7 +32,7 @@ const WRONG_PORT: &str = "This is gimlet's TCP port: it takes gim's binary frame
     (8085), health and metrics on listen.ops (8086). TLS is set by tls.cert: docs/tls.md.";
 
 thread_local! {
-    static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+    static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER_LEN]);
 }
 
 /// One TCP connection of frames.
@@ -45,9 +45,9 @@ pub struct TcpLink {
     /// Bytes that the operating system has accepted, modulo 2^32.
     written: u32,
     /// The client has ended its side.
-    heard_end: bool,
+    input_ended: bool,
     /// Too few bytes have arrived to tell whether the client speaks gim's framing.
-    fresh: bool,
+    unrecognised: bool,
     /// The stream has returned its last item.
     ended: bool,
 }
@@ -60,24 +60,24 @@ impl TcpLink {
             stream,
             input: BytesMut::new(),
             output: BytesMut::new(),
-            limit: limit.min(frame::WIDEST),
+            limit: limit.min(frame::MAX_FRAME_LEN),
             written: 0,
-            heard_end: false,
-            fresh: true,
+            input_ended: false,
+            unrecognised: true,
             ended: false,
         }
     }
 
-    /// Reads once into `input`; sets `heard_end` at the end of the stream. Data that arrived
+    /// Reads once into `input`; sets `input_ended` at the end of the stream. Data that arrived
     /// together with the end is returned first.
     ///
     /// A read that does not fill the buffer has emptied the socket, and `poll_read` lets tokio
     /// remember that, which saves a second call; `try_read` does not.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        READ.with_borrow_mut(|scratch| {
+        READ_BUFFER.with_borrow_mut(|scratch| {
             let mut read = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
-            self.heard_end |= read.filled().is_empty();
+            self.input_ended |= read.filled().is_empty();
             self.input.extend_from_slice(read.filled());
             Poll::Ready(Ok(()))
         })
@@ -126,7 +126,7 @@ impl Stream for TcpLink {
         loop {
             match frame::take(&mut this.input, this.limit) {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
-                Ok(None) if this.heard_end => {
+                Ok(None) if this.input_ended => {
                     let truncated = !this.input.is_empty();
                     return this.end(truncated.then_some(LinkError::Truncated));
                 }
@@ -135,13 +135,13 @@ impl Stream for TcpLink {
                 Err(error) => return this.end(Some(error)),
             }
             if let Err(error) = ready!(this.poll_fill(cx)) {
-                this.heard_end = true;
+                this.input_ended = true;
                 return this.end(Some(error.into()));
             }
             // Checked before the first frame is parsed: "GE" would be a length of 18,245.
-            if this.fresh && this.input.len() >= wrong_port::LEAST {
-                this.fresh = false;
-                if let Some(foreign) = Foreign::of(&this.input) {
+            if this.unrecognised && this.input.len() >= wrong_port::LEAST {
+                this.unrecognised = false;
+                if let Some(foreign) = ForeignProtocol::of(&this.input) {
                     // The socket's send buffer is empty, so the answer is written as a whole or not
                     // at all.
                     this.stream
@@ -158,10 +158,10 @@ impl Sink<Bytes> for TcpLink {
     type Error = LinkError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
-        if self.output.len() < PENDING {
+        if self.output.len() < MAX_PENDING_BYTES {
             return Poll::Ready(Ok(()));
         }
-        self.poll_drain(cx, PENDING - 1)
+        self.poll_drain(cx, MAX_PENDING_BYTES - 1)
     }
 
     fn start_send(mut self: Pin<&mut Self>, frame: Bytes) -> Result<(), LinkError> {
@@ -177,7 +177,7 @@ impl Sink<Bytes> for TcpLink {
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         // Reads to the end of the stream: closing a socket with unread input sends a reset, which
         // can destroy the last frames in transit.
-        while !self.heard_end {
+        while !self.input_ended {
             if ready!(self.poll_fill(cx)).is_err() {
                 break;
             }
@@ -187,14 +187,14 @@ impl Sink<Bytes> for TcpLink {
     }
 }
 
-impl Link for TcpLink {
-    fn wire(&self) -> Wire {
-        Wire::Tcp
+impl FrameLink for TcpLink {
+    fn wire(&self) -> WireKind {
+        WireKind::Tcp
     }
 
     fn put_all(&mut self, frames: &[Bytes]) -> Result<(), LinkError> {
         self.output
-            .reserve(frames.iter().map(|it| frame::PREFIX + it.len()).sum());
+            .reserve(frames.iter().map(|it| frame::PREFIX_LEN + it.len()).sum());
         frames
             .iter()
             .try_for_each(|it| frame::put(&mut self.output, it))

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use gimlet_listen::{Accepted, socket};
-use gimlet_transport::{Connected, Framing, Greeting, LinkError, Opened};
+use gimlet_listen::{AdmittedConnection, socket};
+use gimlet_transport::{ConnectedLink, LinkError, OpenedLink, SignInSource, WireFraming};
 use tokio::net::TcpStream;
 
 use crate::frame;
@@ -11,36 +11,39 @@ use crate::link::TcpLink;
 
 /// gim's framing: two bytes of length in front of each frame.
 #[derive(Clone, Copy, Debug)]
-pub struct TcpFrames {
+pub struct TcpFrameListener {
     limit: usize,
 }
 
-impl TcpFrames {
+impl TcpFrameListener {
     /// Frames of clients may have `limit` bytes, at most 65,535.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
-            limit: limit.min(frame::WIDEST),
+            limit: limit.min(frame::MAX_FRAME_LEN),
         }
     }
 }
 
-impl Framing for TcpFrames {
+impl WireFraming for TcpFrameListener {
     type Link = TcpLink;
 
     /// There is no handshake: the client's first frame may take as long as a session allows.
-    async fn open(&self, accepted: Accepted) -> Result<Connected<TcpLink>, LinkError> {
-        let Accepted {
+    async fn open(
+        &self,
+        accepted: AdmittedConnection,
+    ) -> Result<ConnectedLink<TcpLink>, LinkError> {
+        let AdmittedConnection {
             stream,
             addr,
             permit,
         } = accepted;
         socket::prepare(stream.socket())?;
-        let opened = Opened {
+        let opened = OpenedLink {
             link: TcpLink::new(stream, self.limit),
-            greeting: Greeting::BySignIn,
+            greeting: SignInSource::BySignIn,
         };
-        Ok(Connected {
+        Ok(ConnectedLink {
             opened,
             addr,
             permit,

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use gimlet_listen::admission::Admission;
+use gimlet_listen::admission::ConnectionLimiter;
 use gimlet_listen::pem::PemFile;
 use gimlet_listen::tls::ServerFiles;
-use gimlet_listen::{Alpn, Entrance, ListenerTls, ServerTls, Stream, accept, socket};
-use gimlet_transport::serve::{Serve, SessionProtocol};
-use gimlet_transport::{Link, LinkError, Opened, Sessions, Wire};
-use gimlet_transport_tcp::{TcpFrames, TcpLink};
+use gimlet_listen::{
+    AlpnProtocols, ClientStream, ListenerEntrance, ListenerTls, ServerTls, accept, socket,
+};
+use gimlet_transport::serve::{ServeLink, SessionProtocol};
+use gimlet_transport::{FrameLink, LinkError, OpenedLink, SessionServer, WireKind};
+use gimlet_transport_tcp::{TcpFrameListener, TcpLink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -30,7 +32,7 @@ async fn pair(limit: usize) -> (TcpLink, TcpStream) {
         .await
         .unwrap();
     let (socket, _) = listener.accept().await.unwrap();
-    (TcpLink::new(Stream::Plain(socket), limit), client)
+    (TcpLink::new(ClientStream::Plain(socket), limit), client)
 }
 
 fn frame(body: &[u8]) -> Vec<u8> {
@@ -54,7 +56,7 @@ async fn frames_arrive_whole_wherever_the_network_cuts_them() {
 
 /// Browsers, gRPC clients and TLS get an answer in their own protocol instead of 10 s of silence.
 #[tokio::test]
-async fn clients_of_other_ports_are_told_where_to_go() {
+async fn clients_of_other_protocols_get_the_right_ports() {
     for (request, answer) in [
         (
             &b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
@@ -157,12 +159,12 @@ async fn a_slow_reader_gets_everything_and_little_is_held_for_it() {
 
 /// Sends every frame back.
 #[derive(Debug)]
-struct Echo;
+struct EchoService;
 
-impl<L: Link> Serve<L> for Echo {
-    async fn serve(&self, opened: Opened<L>, _addr: SocketAddr) {
+impl<L: FrameLink> ServeLink<L> for EchoService {
+    async fn serve(&self, opened: OpenedLink<L>, _addr: SocketAddr) {
         let mut link = opened.link;
-        assert_eq!(link.wire(), Wire::Tcp);
+        assert_eq!(link.wire(), WireKind::Tcp);
         while let Some(Ok(frame)) = link.next().await {
             if link.send(frame).await.is_err() {
                 return;
@@ -171,32 +173,32 @@ impl<L: Link> Serve<L> for Echo {
     }
 }
 
-struct Served {
+struct RunningServer {
     addr: SocketAddr,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
-async fn echo(connections: usize) -> Served {
+async fn echo(connections: usize) -> RunningServer {
     echo_with(connections, None).await
 }
 
-async fn echo_with(connections: usize, tls: Option<ListenerTls>) -> Served {
+async fn echo_with(connections: usize, tls: Option<ListenerTls>) -> RunningServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     socket::bound_buffers(&listener, 16 << 10).unwrap();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let entrance = Entrance {
+    let entrance = ListenerEntrance {
         tls,
-        ..Entrance::plain(listener, Admission::new(connections, 1000))
+        ..ListenerEntrance::plain(listener, ConnectionLimiter::new(connections, 1000))
     };
     tasks.spawn(accept(
         entrance,
-        SessionProtocol::new(TcpFrames::new(LIMIT), Arc::new(Echo)),
+        SessionProtocol::new(TcpFrameListener::new(LIMIT), Arc::new(EchoService)),
         tasks.clone(),
         stop.clone(),
     ));
-    Served { addr, stop, tasks }
+    RunningServer { addr, stop, tasks }
 }
 
 async fn echoes(client: &mut TcpStream) -> bool {
@@ -208,7 +210,7 @@ async fn echoes(client: &mut TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn who_finds_no_place_is_turned_away_and_a_place_comes_back() {
+async fn a_connection_over_the_limit_is_rejected_until_a_permit_is_free() {
     let served = echo(1).await;
     let mut first = TcpStream::connect(served.addr).await.unwrap();
     assert!(echoes(&mut first).await);
@@ -226,7 +228,7 @@ async fn who_finds_no_place_is_turned_away_and_a_place_comes_back() {
 }
 
 #[tokio::test]
-async fn who_lingers_when_turned_away_does_not_shut_others_out() {
+async fn rejected_clients_that_stay_connected_do_not_block_others() {
     let served = echo(1).await;
     let mut first = TcpStream::connect(served.addr).await.unwrap();
     assert!(echoes(&mut first).await);
@@ -285,7 +287,9 @@ async fn a_slow_reader_gets_everything_over_tls_too() {
         key: file("tls.key", "key.pem", made.signing_key.serialize_pem()),
         client_ca: None,
     };
-    let tls = ServerTls::load(files).unwrap().listener(Alpn::Frames);
+    let tls = ServerTls::load(files)
+        .unwrap()
+        .listener(AlpnProtocols::Frames);
     let served = echo_with(1, Some(tls)).await;
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
@@ -319,10 +323,10 @@ async fn a_slow_reader_gets_everything_over_tls_too() {
 
 #[test]
 fn an_idle_connections_task_is_small() {
-    fn size<'a, F>(_: impl Fn(&'a Sessions, Opened<TcpLink>, SocketAddr) -> F) -> usize {
+    fn size<'a, F>(_: impl Fn(&'a SessionServer, OpenedLink<TcpLink>, SocketAddr) -> F) -> usize {
         size_of::<F>()
     }
-    let size = size(<Sessions as Serve<TcpLink>>::serve);
+    let size = size(<SessionServer as ServeLink<TcpLink>>::serve);
     println!(
         "the task of a TCP session takes {size} bytes, its link {}",
         size_of::<TcpLink>()

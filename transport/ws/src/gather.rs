@@ -10,14 +10,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, BytesMut};
-use gimlet_listen::{Stream, socket};
+use gimlet_listen::{ClientStream, socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Pending bytes at which the link takes no more frames.
-const PENDING: usize = 64 * 1024;
+const MAX_PENDING_BYTES: usize = 64 * 1024;
 
 /// Pending bytes at which even control frames (answers to pings) have to wait.
-const FULL: usize = 2 * PENDING + 64 * 1024;
+const MAX_OUTPUT_BYTES: usize = 2 * MAX_PENDING_BYTES + 64 * 1024;
 
 /// Pending bytes of the library's own answers at which the socket is no longer read.
 pub(crate) const MAX_CONTROL_BYTES: usize = 4 * 1024;
@@ -30,8 +30,8 @@ const PING: [u8; 2] = [0x89, 0];
 
 /// A socket with gathered writes.
 #[derive(Debug)]
-pub(crate) struct Gather {
-    stream: Stream,
+pub(crate) struct GatheringSocket {
+    stream: ClientStream,
     output: BytesMut,
     /// Pending bytes of the library's own frames, and the end of the last of them in `output`.
     control: usize,
@@ -40,8 +40,8 @@ pub(crate) struct Gather {
     written: u32,
 }
 
-impl Gather {
-    pub(crate) fn new(stream: Stream) -> Self {
+impl GatheringSocket {
+    pub(crate) fn new(stream: ClientStream) -> Self {
         Self {
             stream,
             output: BytesMut::new(),
@@ -103,10 +103,10 @@ impl Gather {
 
     /// Waits until another frame may be appended.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.output.len() < PENDING {
+        if self.output.len() < MAX_PENDING_BYTES {
             return Poll::Ready(Ok(()));
         }
-        self.poll_drain(cx, PENDING - 1)
+        self.poll_drain(cx, MAX_PENDING_BYTES - 1)
     }
 
     /// Writes the pending output, shuts down the sending side, and reads until the client ends its
@@ -162,7 +162,7 @@ impl Gather {
     }
 }
 
-impl AsyncRead for Gather {
+impl AsyncRead for GatheringSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -172,14 +172,14 @@ impl AsyncRead for Gather {
     }
 }
 
-impl AsyncWrite for Gather {
+impl AsyncWrite for GatheringSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.output.len() >= FULL {
-            ready!(self.poll_drain(cx, FULL - 1))?;
+        if self.output.len() >= MAX_OUTPUT_BYTES {
+            ready!(self.poll_drain(cx, MAX_OUTPUT_BYTES - 1))?;
         }
         self.output.extend_from_slice(buf);
         self.control += buf.len();

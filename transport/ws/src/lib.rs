@@ -10,4 +10,4 @@ mod query;
 mod upgrade;
 
 pub use link::WsLink;
-pub use listener::WsFrames;
+pub use listener::WsFrameListener;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use gimlet_transport::{Link, LinkError, Wire};
+use gimlet_transport::{FrameLink, LinkError, WireKind};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -17,32 +17,32 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, Pro
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 
-use crate::gather::Gather;
+use crate::gather::GatheringSocket;
 
 /// Size up to which a received message is copied; a larger one keeps the buffer it was read into.
-const LARGE: usize = 1024;
+const MAX_COPIED_BYTES: usize = 1024;
 
 /// Bytes of a close frame's reason: a control frame holds 125 bytes, and the code takes two.
-const REASON: usize = 123;
+const MAX_REASON_BYTES: usize = 123;
 
 /// One WebSocket connection of frames.
 #[derive(Debug)]
 pub struct WsLink {
-    stream: WebSocketStream<Gather>,
+    stream: WebSocketStream<GatheringSocket>,
     /// The last large message. While this clone exists, the library cannot reuse the large buffer
     /// and takes a small one for its next read.
     large: Option<Bytes>,
     close: Option<Box<CloseFrame>>,
     closing: bool,
     ended: bool,
-    /// True if something was written since [`Link::keep_alive`] last checked, and the time of its
+    /// True if something was written since [`FrameLink::keep_alive`] last checked, and the time of its
     /// next check.
     wrote: bool,
     look_at: Option<Instant>,
 }
 
 impl WsLink {
-    pub(crate) fn new(stream: WebSocketStream<Gather>) -> Self {
+    pub(crate) fn new(stream: WebSocketStream<GatheringSocket>) -> Self {
         Self {
             stream,
             large: None,
@@ -55,7 +55,7 @@ impl WsLink {
     }
 
     fn take(&mut self, payload: Bytes) -> Bytes {
-        if payload.len() <= LARGE {
+        if payload.len() <= MAX_COPIED_BYTES {
             // Copied: a small message would otherwise keep the whole read buffer alive.
             return Bytes::copy_from_slice(&payload);
         }
@@ -151,9 +151,9 @@ impl Sink<Bytes> for WsLink {
     }
 }
 
-impl Link for WsLink {
-    fn wire(&self) -> Wire {
-        Wire::WebSocket
+impl FrameLink for WsLink {
+    fn wire(&self) -> WireKind {
+        WireKind::WebSocket
     }
 
     fn put_all(&mut self, frames: &[Bytes]) -> Result<(), LinkError> {
@@ -201,7 +201,7 @@ impl Link for WsLink {
     fn set_close(&mut self, code: u16, reason: &str) {
         self.close = Some(Box::new(CloseFrame {
             code: CloseCode::from(code),
-            reason: cut(reason).into(),
+            reason: truncate_reason(reason).into(),
         }));
     }
 }
@@ -219,13 +219,13 @@ fn violation(error: &WsError) -> Option<CloseFrame> {
     };
     Some(CloseFrame {
         code,
-        reason: cut(&reason).into(),
+        reason: truncate_reason(&reason).into(),
     })
 }
 
 /// Cuts a reason to the size of a close frame, between characters.
-fn cut(reason: &str) -> &str {
-    let mut end = reason.len().min(REASON);
+fn truncate_reason(reason: &str) -> &str {
+    let mut end = reason.len().min(MAX_REASON_BYTES);
     while !reason.is_char_boundary(end) {
         end -= 1;
     }
@@ -258,7 +258,7 @@ mod tests {
     use std::future::poll_fn;
 
     use futures_util::StreamExt as _;
-    use gimlet_listen::Stream;
+    use gimlet_listen::ClientStream;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
     use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -268,30 +268,30 @@ mod tests {
     use crate::gather::MAX_CONTROL_BYTES;
 
     /// A ping of 125 bytes, masked with zeros, and a message of one byte.
-    const PINGED: usize = 125;
-    const MESSAGE: [u8; 7] = [0x82, 0x81, 0, 0, 0, 0, b'x'];
+    const PING_PAYLOAD_LEN: usize = 125;
+    const MESSAGE_FRAME: [u8; 7] = [0x82, 0x81, 0, 0, 0, 0, b'x'];
 
     fn pings(count: usize) -> Vec<u8> {
         let mut ping = vec![0x89, 0x80 | 0x7d, 0, 0, 0, 0];
-        ping.resize(6 + PINGED, b'p');
+        ping.resize(6 + PING_PAYLOAD_LEN, b'p');
         ping.repeat(count)
     }
 
     #[tokio::test]
-    async fn p1_who_pings_and_reads_nothing_is_not_read_and_later_answered() {
-        const PINGS: usize = 100_000;
+    async fn p1_a_client_that_pings_and_does_not_read_is_not_read_until_it_does() {
+        const PING_COUNT: usize = 100_000;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await;
         let (mut reads, mut writes) = client.unwrap().into_split();
-        let gather = Gather::new(Stream::Plain(listener.accept().await.unwrap().0));
+        let gather = GatheringSocket::new(ClientStream::Plain(listener.accept().await.unwrap().0));
         let config = WebSocketConfig::default()
             .write_buffer_size(0)
             .max_write_buffer_size(512);
         let stream = WebSocketStream::from_raw_socket(gather, Role::Server, Some(config)).await;
         let mut link = WsLink::new(stream);
         let writing = TaskTracker::new().spawn(async move {
-            writes.write_all(&pings(PINGS)).await.unwrap();
-            writes.write_all(&MESSAGE).await.unwrap();
+            writes.write_all(&pings(PING_COUNT)).await.unwrap();
+            writes.write_all(&MESSAGE_FRAME).await.unwrap();
             writes
         });
         // The operating system takes some megabytes of answers before they become pending here.
@@ -300,13 +300,16 @@ mod tests {
             let polled = poll_fn(|cx| Poll::Ready(link.poll_next_unpin(cx))).await;
             assert!(polled.is_pending(), "{polled:?}");
             let held = link.stream.get_ref().waiting_control();
-            assert!(held <= MAX_CONTROL_BYTES + 2 + PINGED, "{held} bytes");
+            assert!(
+                held <= MAX_CONTROL_BYTES + 2 + PING_PAYLOAD_LEN,
+                "{held} bytes"
+            );
             refused += usize::from(held >= MAX_CONTROL_BYTES);
             tokio::task::yield_now().await;
         }
         assert!(!writing.is_finished(), "everything was read");
         let reading = TaskTracker::new().spawn(async move {
-            let mut pongs = vec![0; 1_000 * (2 + PINGED)];
+            let mut pongs = vec![0; 1_000 * (2 + PING_PAYLOAD_LEN)];
             reads.read_exact(&mut pongs).await.unwrap();
             tokio::io::copy(&mut reads, &mut tokio::io::sink())
                 .await

@@ -3,19 +3,19 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use gimlet_listen::forwarded::Forwarding;
-use gimlet_listen::{AcceptLimits, Accepted, Stream, socket};
-use gimlet_transport::origins::Origins;
-use gimlet_transport::{Connected, Framing, LinkError, Opened};
+use gimlet_listen::forwarded::ForwardedHeaders;
+use gimlet_listen::{AcceptLimits, AdmittedConnection, ClientStream, socket};
+use gimlet_transport::origins::AllowedOrigins;
+use gimlet_transport::{ConnectedLink, LinkError, OpenedLink, WireFraming};
 use http::StatusCode;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use crate::gather::Gather;
+use crate::gather::GatheringSocket;
 use crate::link::WsLink;
 use crate::query;
-use crate::upgrade::{self, Upgraded};
+use crate::upgrade::{self, UpgradedRequest};
 
 /// The library's read buffer, one per connection: an idle connection was measured at 3.9 KB with
 /// 1 KiB, and at 138 KB with the default.
@@ -31,22 +31,22 @@ const FULL: &str = "the server has as many connections as it may; come back late
 
 /// One binary WebSocket message is one frame.
 #[derive(Clone, Debug)]
-pub struct WsFrames {
+pub struct WsFrameListener {
     limit: usize,
-    pub(crate) origins: Origins,
+    pub(crate) origins: AllowedOrigins,
     pub(crate) development: bool,
-    pub(crate) forwarding: Forwarding,
+    pub(crate) forwarding: ForwardedHeaders,
 }
 
-impl WsFrames {
+impl WsFrameListener {
     /// Messages of clients may have `limit` bytes.
     #[must_use]
-    pub fn new(limit: usize, origins: Origins) -> Self {
+    pub fn new(limit: usize, origins: AllowedOrigins) -> Self {
         Self {
             limit,
             origins,
             development: false,
-            forwarding: Forwarding::default(),
+            forwarding: ForwardedHeaders::default(),
         }
     }
 
@@ -59,37 +59,40 @@ impl WsFrames {
 
     /// Believes these proxies when they name a client's address.
     #[must_use]
-    pub fn forwarding(mut self, forwarding: Forwarding) -> Self {
+    pub fn forwarding(mut self, forwarding: ForwardedHeaders) -> Self {
         self.forwarding = forwarding;
         self
     }
 }
 
-impl Framing for WsFrames {
+impl WireFraming for WsFrameListener {
     type Link = WsLink;
 
-    async fn open(&self, mut accepted: Accepted) -> Result<Connected<WsLink>, LinkError> {
+    async fn open(
+        &self,
+        mut accepted: AdmittedConnection,
+    ) -> Result<ConnectedLink<WsLink>, LinkError> {
         socket::prepare(accepted.stream.socket())?;
-        let Upgraded { query, tail } = upgrade::upgrade(&mut accepted, self).await?;
+        let UpgradedRequest { query, tail } = upgrade::upgrade(&mut accepted, self).await?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_write_buffer_size(MAX_WRITE_BUFFER)
             .max_message_size(Some(self.limit))
             .max_frame_size(Some(self.limit));
-        let Accepted {
+        let AdmittedConnection {
             stream,
             addr,
             permit,
         } = accepted;
-        let gather = Gather::new(stream);
+        let gather = GatheringSocket::new(stream);
         let stream =
             WebSocketStream::from_partially_read(gather, tail, Role::Server, Some(config)).await;
-        let opened = Opened {
+        let opened = OpenedLink {
             link: WsLink::new(stream),
             greeting: query::greeting(query.as_deref()),
         };
-        Ok(Connected {
+        Ok(ConnectedLink {
             opened,
             addr,
             permit,
@@ -98,19 +101,22 @@ impl Framing for WsFrames {
 
     async fn refuse(&self, socket: TcpStream, after: Duration) {
         // The client is being turned away: that it has left by itself is no news.
-        drop(reject(&mut Stream::Plain(socket), after).await);
+        drop(reject(&mut ClientStream::Plain(socket), after).await);
     }
 }
 
 /// Answers that there is no place.
-async fn reject(stream: &mut Stream, after: Duration) -> std::io::Result<()> {
+async fn reject(stream: &mut ClientStream, after: Duration) -> std::io::Result<()> {
     let retry = format!("Retry-After: {}\r\n", after.as_secs().max(1));
     upgrade::answer(stream, StatusCode::SERVICE_UNAVAILABLE, FULL, &retry).await
 }
 
 /// Counts the connection for the client that a trusted proxy has named, or answers that there is no
 /// place for it.
-pub(crate) async fn count_forwarded(accepted: &mut Accepted, ip: IpAddr) -> Result<(), LinkError> {
+pub(crate) async fn count_forwarded(
+    accepted: &mut AdmittedConnection,
+    ip: IpAddr,
+) -> Result<(), LinkError> {
     if accepted.forwarded(ip).is_ok() {
         return Ok(());
     }

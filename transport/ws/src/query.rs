@@ -1,10 +1,10 @@
 //! Reads the sign-in that some clients put into the WebSocket's URL.
 
-use gimlet_transport::{Greeting, UrlSignIn};
+use gimlet_transport::{SignInSource, UrlSignIn};
 
 /// Reads `user_id`, `device_id`, `token` and `request_id` from a URL's query. If one of the first
 /// three is missing, the client signs in with a packet. Other parameters are ignored.
-pub(crate) fn greeting(query: Option<&str>) -> Greeting {
+pub(crate) fn greeting(query: Option<&str>) -> SignInSource {
     let mut sign_in = UrlSignIn::default();
     for pair in query.unwrap_or_default().split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -20,9 +20,9 @@ pub(crate) fn greeting(query: Option<&str>) -> Greeting {
         .iter()
         .any(|v| v.is_empty())
     {
-        return Greeting::BySignIn;
+        return SignInSource::BySignIn;
     }
-    Greeting::FromUrl(Box::new(sign_in))
+    SignInSource::FromUrl(Box::new(sign_in))
 }
 
 /// Decodes percent-encoding and `+` for a space; invalid UTF-8 becomes U+FFFD.
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn all_three_sign_in_and_less_does_not() {
-        let Greeting::FromUrl(sign_in) = greeting(Some(
+        let SignInSource::FromUrl(sign_in) = greeting(Some(
             "user_id=2&device_id=7&token=a%2Bb+%zz%E4%BD%A0&request_id=9&x",
         )) else {
             panic!("all three are there");
@@ -78,7 +78,10 @@ mod tests {
             Some("user_id=2&device_id=7"),
             Some("token=&user_id=1&device_id=1"),
         ] {
-            assert!(matches!(greeting(query), Greeting::BySignIn), "{query:?}");
+            assert!(
+                matches!(greeting(query), SignInSource::BySignIn),
+                "{query:?}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Upgrades HTTP requests to WebSockets, and answers the requests that cannot be upgraded.
 
-use gimlet_listen::wrong_port::Foreign;
-use gimlet_listen::{Accepted, Stream, development};
+use gimlet_listen::wrong_port::ForeignProtocol;
+use gimlet_listen::{AdmittedConnection, ClientStream, development};
 use gimlet_transport::LinkError;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,13 +9,13 @@ use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 
-use crate::listener::{WsFrames, count_forwarded};
+use crate::listener::{WsFrameListener, count_forwarded};
 
 /// Bytes of a request's head.
-const HEAD: usize = 8 * 1024;
+const MAX_HEAD_BYTES: usize = 8 * 1024;
 
 /// The path of the WebSocket; a trailing slash is allowed.
-const PATH: &str = "/ws";
+const WS_PATH: &str = "/ws";
 
 /// Subprotocols that are confirmed to a client that offers them: a browser that offers some
 /// continues only if one is chosen. All mean the same; a client of gim offers none.
@@ -25,7 +25,7 @@ const WRONG_PORT: &str = "This is gimlet's WebSocket port (path /ws). gRPC is on
     50100). TLS is set by tls.cert: docs/tls.md.";
 
 /// A request that was answered with 101.
-pub(crate) struct Upgraded {
+pub(crate) struct UpgradedRequest {
     /// The query of the request's URL.
     pub(crate) query: Option<String>,
     /// Bytes that the client sent right after the request.
@@ -35,9 +35,9 @@ pub(crate) struct Upgraded {
 /// Reads the request and answers it. A request that cannot be upgraded gets an HTTP answer that
 /// says what would be right.
 pub(crate) async fn upgrade(
-    accepted: &mut Accepted,
-    frames: &WsFrames,
-) -> Result<Upgraded, LinkError> {
+    accepted: &mut AdmittedConnection,
+    frames: &WsFrameListener,
+) -> Result<UpgradedRequest, LinkError> {
     let stream = &mut accepted.stream;
     let mut head = Vec::with_capacity(1024);
     let (size, request) = loop {
@@ -47,7 +47,9 @@ pub(crate) async fn upgrade(
         if development::begins_with_proxy(&head) {
             return refuse(stream, StatusCode::BAD_REQUEST, development::PROXY_REFUSAL).await;
         }
-        if let Some(foreign @ (Foreign::Http2 | Foreign::Tls)) = Foreign::of(&head) {
+        if let Some(foreign @ (ForeignProtocol::Http2 | ForeignProtocol::Tls)) =
+            ForeignProtocol::of(&head)
+        {
             stream.write_all(&foreign.answer(WRONG_PORT)).await?;
             stream.flush().await?;
             let text = format!("{} on the WebSocket port", foreign.name());
@@ -55,7 +57,7 @@ pub(crate) async fn upgrade(
         }
         match Request::try_parse(&head) {
             Ok(Some(parsed)) => break parsed,
-            Ok(None) if head.len() < HEAD => {}
+            Ok(None) if head.len() < MAX_HEAD_BYTES => {}
             Err(WsError::Protocol(ProtocolError::WrongHttpMethod)) => {
                 let text = "connect with GET, as WebSocket clients do";
                 return refuse(stream, StatusCode::METHOD_NOT_ALLOWED, text).await;
@@ -65,7 +67,7 @@ pub(crate) async fn upgrade(
                 return refuse(stream, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text).await;
             }
             Err(error) => {
-                let text = format!("{error}: connect with a WebSocket client to {PATH}");
+                let text = format!("{error}: connect with a WebSocket client to {WS_PATH}");
                 return refuse(stream, StatusCode::BAD_REQUEST, &text).await;
             }
         }
@@ -85,7 +87,7 @@ pub(crate) async fn upgrade(
     }
     let stream = &mut accepted.stream;
     let path = request.uri().path();
-    if path.strip_suffix('/').unwrap_or(path) != PATH {
+    if path.strip_suffix('/').unwrap_or(path) != WS_PATH {
         let text = "unknown path: the WebSocket is at /ws";
         return refuse(stream, StatusCode::NOT_FOUND, text).await;
     }
@@ -119,7 +121,7 @@ pub(crate) async fn upgrade(
         .map_err(|error| LinkError::protocol(error.to_string()))?;
     stream.write_all(&answer).await?;
     stream.flush().await?;
-    Ok(Upgraded {
+    Ok(UpgradedRequest {
         query: request.uri().query().map(str::to_owned),
         tail: head.split_off(size),
     })
@@ -127,7 +129,7 @@ pub(crate) async fn upgrade(
 
 /// Answers with an error and ends the connection.
 pub(crate) async fn refuse<T>(
-    stream: &mut Stream,
+    stream: &mut ClientStream,
     status: StatusCode,
     text: &str,
 ) -> Result<T, LinkError> {
@@ -138,7 +140,7 @@ pub(crate) async fn refuse<T>(
 /// Writes a complete HTTP answer and reads until the client ends its side: closing with unread
 /// input would reset the connection and destroy the answer in transit.
 pub(crate) async fn answer(
-    stream: &mut Stream,
+    stream: &mut ClientStream,
     status: StatusCode,
     text: &str,
     headers: &str,
@@ -156,7 +158,7 @@ pub(crate) async fn answer(
     stream.write_all(body.as_bytes()).await?;
     stream.shutdown().await?;
     let mut rest = [0; 512];
-    let mut left = HEAD;
+    let mut left = MAX_HEAD_BYTES;
     while left > 0 {
         let read = stream.read(&mut rest).await?;
         if read == 0 {

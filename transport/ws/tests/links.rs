@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use gimlet_listen::admission::Admission;
-use gimlet_listen::{AcceptLimits, Accepted, Entrance, accept};
-use gimlet_transport::origins::Origins;
-use gimlet_transport::serve::{Serve, SessionProtocol};
-use gimlet_transport::{Framing, Greeting, Link, LinkError, Opened, Wire};
-use gimlet_transport_ws::{WsFrames, WsLink};
+use gimlet_listen::admission::ConnectionLimiter;
+use gimlet_listen::{AcceptLimits, AdmittedConnection, ListenerEntrance, accept};
+use gimlet_transport::origins::AllowedOrigins;
+use gimlet_transport::serve::{ServeLink, SessionProtocol};
+use gimlet_transport::{FrameLink, LinkError, OpenedLink, SignInSource, WireFraming, WireKind};
+use gimlet_transport_ws::{WsFrameListener, WsLink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type WebSocketClient = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 const LIMIT: usize = 65_535;
 
@@ -37,34 +37,42 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, addr)
 }
 
-async fn open(listener: TcpListener, frames: &WsFrames) -> Result<Opened<WsLink>, LinkError> {
+async fn open(
+    listener: TcpListener,
+    frames: &WsFrameListener,
+) -> Result<OpenedLink<WsLink>, LinkError> {
     let (socket, addr) = listener.accept().await.unwrap();
-    let permit = Admission::new(1, 1).enter(addr).unwrap();
-    let connected = frames.open(Accepted::plain(socket, addr, permit)).await;
+    let permit = ConnectionLimiter::new(1, 1).enter(addr).unwrap();
+    let connected = frames
+        .open(AdmittedConnection::plain(socket, addr, permit))
+        .await;
     connected.map(|it| it.opened)
 }
 
-async fn pair(limit: usize, query: &str) -> (Opened<WsLink>, Client) {
+async fn pair(limit: usize, query: &str) -> (OpenedLink<WsLink>, WebSocketClient) {
     let (listener, addr) = listen().await;
     let url = format!("ws://{addr}/ws{query}");
     let client = TaskTracker::new().spawn(async move { connect_async(url).await.unwrap().0 });
-    let frames = WsFrames::new(limit, Origins::any());
+    let frames = WsFrameListener::new(limit, AllowedOrigins::any());
     let opened = open(listener, &frames).await.unwrap();
     (opened, client.await.unwrap())
 }
 
 /// Sends a raw request; returns the answer, and the result on the server's side.
-async fn request(head: &str, origins: Origins) -> (String, Result<Opened<WsLink>, LinkError>) {
+async fn request(
+    head: &str,
+    origins: AllowedOrigins,
+) -> (String, Result<OpenedLink<WsLink>, LinkError>) {
     request_of(head, origins, false).await
 }
 
 async fn request_of(
     head: &str,
-    origins: Origins,
+    origins: AllowedOrigins,
     development: bool,
-) -> (String, Result<Opened<WsLink>, LinkError>) {
+) -> (String, Result<OpenedLink<WsLink>, LinkError>) {
     let (listener, addr) = listen().await;
-    let frames = WsFrames::new(LIMIT, origins).development(development);
+    let frames = WsFrameListener::new(LIMIT, origins).development(development);
     let mut client = TcpStream::connect(addr).await.unwrap();
     client.write_all(head.as_bytes()).await.unwrap();
     client.shutdown().await.unwrap();
@@ -94,11 +102,11 @@ fn upgrade(path: &str, more: &str) -> String {
 async fn a_development_run_refuses_what_came_through_a_proxy() {
     for header in ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"] {
         let head = upgrade("/ws", &format!("{header}: 192.0.2.1\r\n"));
-        let (answer, opened) = request_of(&head, Origins::any(), true).await;
+        let (answer, opened) = request_of(&head, AllowedOrigins::any(), true).await;
         assert!(opened.is_err());
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
         assert!(answer.contains("development run"), "{answer}");
-        let (answer, _) = request_of(&head, Origins::any(), false).await;
+        let (answer, _) = request_of(&head, AllowedOrigins::any(), false).await;
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     }
 }
@@ -109,21 +117,21 @@ async fn a_proxy_line_is_refused_with_the_reason() {
         "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n{}",
         upgrade("/ws", "")
     );
-    let (answer, _) = request(&head, Origins::any()).await;
+    let (answer, _) = request(&head, AllowedOrigins::any()).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(answer.contains("PROXY protocol"), "{answer}");
 }
 
 #[tokio::test]
 async fn the_upgrade_is_at_ws_and_nowhere_else() {
-    let (answer, opened) = request(&upgrade("/ws?a=b", ""), Origins::any()).await;
+    let (answer, opened) = request(&upgrade("/ws?a=b", ""), AllowedOrigins::any()).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
-    assert!(matches!(opened.unwrap().greeting, Greeting::BySignIn));
-    let (answer, _) = request(&upgrade("/ws/", ""), Origins::any()).await;
+    assert!(matches!(opened.unwrap().greeting, SignInSource::BySignIn));
+    let (answer, _) = request(&upgrade("/ws/", ""), AllowedOrigins::any()).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     for path in ["/", "/wss", "/ws//", "/WS", "/other?path=/ws"] {
-        let (answer, opened) = request(&upgrade(path, ""), Origins::any()).await;
+        let (answer, opened) = request(&upgrade(path, ""), AllowedOrigins::any()).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
         assert!(
             answer.ends_with("unknown path: the WebSocket is at /ws\n"),
@@ -134,9 +142,9 @@ async fn the_upgrade_is_at_ws_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_no_upgrade_is_told_what_would_be_right() {
+async fn a_request_without_an_upgrade_is_answered_with_the_right_form() {
     let plain = "GET /ws HTTP/1.1\r\nHost: x\r\n\r\n";
-    let (answer, _) = request(plain, Origins::any()).await;
+    let (answer, _) = request(plain, AllowedOrigins::any()).await;
     assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
     assert!(answer.contains("Upgrade: websocket\r\n"), "{answer}");
     assert!(answer.contains("Sec-WebSocket-Version: 13\r\n"), "{answer}");
@@ -144,22 +152,22 @@ async fn a_request_that_is_no_upgrade_is_told_what_would_be_right() {
         ("POST /ws HTTP/1.1\r\nHost: x\r\n\r\n", 405),
         ("\0\x01\x02\r\n\r\n", 400),
     ] {
-        let (answer, opened) = request(nonsense, Origins::any()).await;
+        let (answer, opened) = request(nonsense, AllowedOrigins::any()).await;
         let begins = format!("HTTP/1.1 {status} ");
         assert!(answer.starts_with(&begins), "{answer}");
         assert!(opened.is_err());
     }
     let long = upgrade("/ws", &format!("X: {}\r\n", "x".repeat(9000)));
-    let (answer, _) = request(&long, Origins::any()).await;
+    let (answer, _) = request(&long, AllowedOrigins::any()).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-    let (answer, opened) = request("GET /ws HT", Origins::any()).await;
+    let (answer, opened) = request("GET /ws HT", AllowedOrigins::any()).await;
     assert_eq!(answer, "");
     assert!(matches!(opened, Err(LinkError::Truncated)));
 }
 
 #[tokio::test]
 async fn a_list_of_origins_keeps_other_pages_out_and_lets_programs_in() {
-    let origins = || Origins::new(&["https://chat.example".to_owned()], false);
+    let origins = || AllowedOrigins::new(&["https://chat.example".to_owned()], false);
     for (header, status) in [
         ("Origin: https://chat.example\r\n", "101"),
         ("", "101"),
@@ -184,7 +192,7 @@ async fn a_known_subprotocol_is_chosen_and_an_unknown_one_is_not() {
         ("", None),
     ] {
         let header = format!("Sec-WebSocket-Protocol: {offered}\r\n");
-        let (answer, _) = request(&upgrade("/ws", &header), Origins::any()).await;
+        let (answer, _) = request(&upgrade("/ws", &header), AllowedOrigins::any()).await;
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
         let line = answer
             .lines()
@@ -195,7 +203,7 @@ async fn a_known_subprotocol_is_chosen_and_an_unknown_one_is_not() {
 
 /// RFC 6455, 7.4.1.
 #[tokio::test]
-async fn who_breaks_the_rules_is_told_which() {
+async fn a_protocol_violation_is_closed_with_its_reason() {
     let oversize = [0x82, 0xfe, 0x00, 0x65, 0, 0, 0, 0];
     for (frame, code) in [
         (&[0x83, 0x80, 0, 0, 0, 0][..], CloseCode::Protocol),
@@ -253,7 +261,7 @@ async fn a_ping_goes_out_only_if_nothing_else_did() {
 #[tokio::test]
 async fn a_url_may_bring_a_sign_in() {
     let (opened, _client) = pair(LIMIT, "?user_id=2&device_id=7&token=t").await;
-    let Greeting::FromUrl(sign_in) = opened.greeting else {
+    let SignInSource::FromUrl(sign_in) = opened.greeting else {
         panic!("all three are there");
     };
     assert_eq!(
@@ -266,7 +274,7 @@ async fn a_url_may_bring_a_sign_in() {
 async fn messages_are_frames_both_ways_in_every_size() {
     let (opened, mut client) = pair(LIMIT, "").await;
     let mut link = opened.link;
-    assert_eq!(link.wire(), Wire::WebSocket);
+    assert_eq!(link.wire(), WireKind::WebSocket);
     for size in [0, 1, 125, 126, 1000, 1024, 1025, 65_535] {
         let body = Bytes::from(vec![b'x'; size]);
         client.send(Message::Binary(body.clone())).await.unwrap();
@@ -377,10 +385,10 @@ async fn a_client_that_just_goes_is_a_plain_end() {
 
 /// Reads and drops every frame.
 #[derive(Debug)]
-struct Busy;
+struct DrainingService;
 
-impl<L: Link> Serve<L> for Busy {
-    async fn serve(&self, opened: Opened<L>, _addr: SocketAddr) {
+impl<L: FrameLink> ServeLink<L> for DrainingService {
+    async fn serve(&self, opened: OpenedLink<L>, _addr: SocketAddr) {
         let mut link = opened.link;
         while let Some(Ok(_)) = link.next().await {}
     }
@@ -393,14 +401,14 @@ async fn serve(connections: usize, handshake: Duration) -> SocketAddr {
         ..AcceptLimits::default()
     };
     let tasks = TaskTracker::new();
-    let admission = Admission::new(connections, 1000);
+    let admission = ConnectionLimiter::new(connections, 1000);
     let stop = CancellationToken::new();
-    let frames = WsFrames::new(LIMIT, Origins::any());
-    let entrance = Entrance {
+    let frames = WsFrameListener::new(LIMIT, AllowedOrigins::any());
+    let entrance = ListenerEntrance {
         limits,
-        ..Entrance::plain(listener, admission)
+        ..ListenerEntrance::plain(listener, admission)
     };
-    let protocol = SessionProtocol::new(frames, Arc::new(Busy));
+    let protocol = SessionProtocol::new(frames, Arc::new(DrainingService));
     tasks.spawn(accept(entrance, protocol, tasks.clone(), stop));
     addr
 }
@@ -416,7 +424,7 @@ async fn a_handshake_has_a_time_limit() {
 }
 
 #[tokio::test]
-async fn who_finds_no_place_is_told_when_to_come_back() {
+async fn a_connection_over_the_limit_gets_a_retry_time() {
     let addr = serve(1, Duration::from_secs(5)).await;
     let first = connect_async(format!("ws://{addr}/ws")).await.unwrap();
     let mut second = TcpStream::connect(addr).await.unwrap();

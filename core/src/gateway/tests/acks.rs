@@ -6,17 +6,17 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::logic::{Granted, InboxPage, Logic};
+use crate::logic::{InboxPage, LogicRole, SignInGrant};
 use crate::page::PageLimit;
-use crate::peer::Alone;
-use crate::sending::Sending;
-use crate::service::Service;
+use crate::peer::SingleNodePeer;
+use crate::send_future::SendFuture;
+use crate::service::LogicService;
 use crate::store::{AckMark, Head};
 
 /// The logic role with a gate in front of its acks.
 #[derive(Debug)]
 struct GatedAcks {
-    logic: Service,
+    logic: LogicService,
     reached: Semaphore,
     open: Semaphore,
     /// Writes that fail before the others succeed.
@@ -24,29 +24,34 @@ struct GatedAcks {
 }
 
 #[async_trait]
-impl Logic for GatedAcks {
+impl LogicRole for GatedAcks {
     async fn sign_in(
         &self,
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<Granted, Refusal> {
+    ) -> Result<SignInGrant, RequestRefusal> {
         self.logic.sign_in(user, device, token).await
     }
 
-    async fn epoch(&self) -> Result<Epoch, Refusal> {
+    async fn epoch(&self) -> Result<Epoch, RequestRefusal> {
         self.logic.epoch().await
     }
 
-    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal> {
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, RequestRefusal> {
         self.logic.heads(users).await
     }
 
-    async fn page(&self, user: UserId, after: Seq, limit: PageLimit) -> Result<InboxPage, Refusal> {
+    async fn page(
+        &self,
+        user: UserId,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<InboxPage, RequestRefusal> {
         self.logic.page(user, after, limit).await
     }
 
-    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, Refusal> {
+    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, RequestRefusal> {
         let acked = self.logic.acked(user).await?;
         // The write ends between the read of the stored marks and the caller's next step.
         self.open.add_permits(1);
@@ -54,41 +59,50 @@ impl Logic for GatedAcks {
         Ok(acked)
     }
 
-    async fn ack(&self, acks: &[AckMark]) -> Result<(), Refusal> {
+    async fn ack(&self, acks: &[AckMark]) -> Result<(), RequestRefusal> {
         self.reached.add_permits(1);
         self.open.acquire().await.unwrap().forget();
         let fails = |left: usize| left.checked_sub(1);
         let order = Ordering::SeqCst;
         if self.failing.fetch_update(order, order, fails).is_ok() {
-            return Err(Refusal::Unavailable);
+            return Err(RequestRefusal::Unavailable);
         }
         self.logic.ack(acks).await
     }
 
-    async fn went_back(&self, user: UserId, seen: Seq, known: Epoch) -> Result<Epoch, Refusal> {
+    async fn went_back(
+        &self,
+        user: UserId,
+        seen: Seq,
+        known: Epoch,
+    ) -> Result<Epoch, RequestRefusal> {
         self.logic.went_back(user, seen, known).await
     }
 
-    fn send(&self, sender: Sender, draft: Draft) -> Sending {
+    fn send(&self, sender: MessageSender, draft: MessageDraft) -> SendFuture {
         self.logic.send(sender, draft)
     }
 }
 
 /// Starts another gateway over the node's logic role, and returns the gate.
-fn gateway(node: &Node, stores: &Stores, from_zero: SyncFromZero) -> (Gateway, Arc<GatedAcks>) {
+fn gateway(
+    node: &RunningNode,
+    stores: &StoreSet,
+    from_zero: SyncFromZero,
+) -> (ConnectGateway, Arc<GatedAcks>) {
     let logic = Arc::new(GatedAcks {
         logic: node.service().clone(),
         reached: Semaphore::new(0),
         open: Semaphore::new(0),
         failing: AtomicUsize::new(0),
     });
-    let gateway = Gateway::start(
+    let gateway = ConnectGateway::start(
         NodeId::boot("gated"),
-        Arc::new(Hub::new(2)),
+        Arc::new(ConnectionHub::new(2)),
         Arc::clone(&logic) as _,
         Arc::clone(&stores.room),
         Arc::clone(&stores.route),
-        Arc::new(Alone),
+        Arc::new(SingleNodePeer),
         Limits::default(),
         from_zero,
         &TaskTracker::new(),
@@ -97,14 +111,14 @@ fn gateway(node: &Node, stores: &Stores, from_zero: SyncFromZero) -> (Gateway, A
     (gateway, logic)
 }
 
-async fn sign_in(gateway: &Gateway, on: u64, fragile: bool) -> Connection {
+async fn sign_in(gateway: &ConnectGateway, on: u64, fragile: bool) -> ClientConnection {
     let request = SignInRequest {
         user: user(2),
         device: DeviceId::new(on).unwrap(),
         token: "any".to_owned(),
         client: None,
         protocol: u32::from(!fragile),
-        fragile,
+        legacy: fragile,
     };
     gateway.sign_in(request).await.unwrap()
 }
@@ -161,7 +175,7 @@ async fn acks_beyond_a_failed_batch_are_written_without_another_ack() {
     let (gateway, gate) = gateway(&node, &stores, SyncFromZero::All);
     gate.failing.store(2, Ordering::SeqCst);
     gate.open.add_permits(100);
-    let devices = 2 * crate::gateway::acks::BATCH as u64 + 1;
+    let devices = 2 * crate::gateway::acks::ACKS_PER_CALL as u64 + 1;
     for n in 1..=devices {
         let device = DeviceId::new(n).unwrap();
         gateway.inner.acks.note(user(2), device, Seq::new(1));

@@ -5,17 +5,17 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use super::*;
-use crate::store::{Head, Scope, SeqStore, StoreError};
+use crate::store::{Head, IdScope, SeqStore, StoreError};
 
 /// A store whose heads can go back, like a replica that was promoted without the last commits.
 #[derive(Debug)]
-struct Rewound {
+struct RewindingSeqStore {
     inner: Arc<dyn SeqStore>,
     head: Mutex<Option<Seq>>,
 }
 
 #[async_trait]
-impl SeqStore for Rewound {
+impl SeqStore for RewindingSeqStore {
     async fn epoch(&self) -> Result<Epoch, StoreError> {
         self.inner.epoch().await
     }
@@ -34,19 +34,19 @@ impl SeqStore for Rewound {
         Ok(heads)
     }
 
-    async fn reserve(&self, scope: Scope, n: u64) -> Result<u64, StoreError> {
+    async fn reserve(&self, scope: IdScope, n: u64) -> Result<u64, StoreError> {
         self.inner.reserve(scope, n).await
     }
 }
 
-fn is_closed(work: &Work) -> bool {
-    matches!(work, Work::Close(CloseReason::Shutdown { .. }))
+fn is_closed(work: &ConnectionWork) -> bool {
+    matches!(work, ConnectionWork::Close(CloseReason::Shutdown { .. }))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_goes_back_ends_the_history_for_every_connection() {
     let mut stores = memory::stores();
-    let rewound = Arc::new(Rewound {
+    let rewound = Arc::new(RewindingSeqStore {
         inner: Arc::clone(&stores.seq),
         head: Mutex::default(),
     });
@@ -92,7 +92,7 @@ async fn readings_that_passed_each_other_end_nothing() {
     let node = node(&stores);
     send(&node, 2, 2, 1).await;
     let old = stores.seq.epoch().await.unwrap();
-    let logic: Arc<dyn Logic> = Arc::new(node.service().clone());
+    let logic: Arc<dyn LogicRole> = Arc::new(node.service().clone());
     let epoch = logic.went_back(user(1), Seq::new(1), old).await.unwrap();
     assert_eq!(epoch, old, "the inbox is not shorter");
     let epoch = logic.went_back(user(1), Seq::new(2), old).await.unwrap();

@@ -4,26 +4,26 @@ use bytes::Bytes;
 
 use super::*;
 use crate::id::MessageId;
-use crate::message::{Content, Message, Receiver, UnknownFields};
-use crate::store::Append;
-use crate::time::Timestamp;
+use crate::message::{Message, MessageContent, MessageReceiver, UnknownFields};
+use crate::store::AppendRequest;
+use crate::time::UnixTimestamp;
 
 /// Stores an entry without a push, like a push that was lost.
-async fn store_silently(stores: &Stores, from: u64, to: u64) {
+async fn store_silently(stores: &StoreSet, from: u64, to: u64) {
     let message = Message {
         id: MessageId::generate(),
-        sender: Sender::User {
+        sender: MessageSender::User {
             user: user(from),
             device: None,
         },
-        receiver: Receiver::User(user(to)),
+        receiver: MessageReceiver::User(user(to)),
         mentions: Vec::new(),
         kind: 1,
-        content: Content(Bytes::from_static(b"silent")),
-        sent_at: Timestamp(0),
+        content: MessageContent(Bytes::from_static(b"silent")),
+        sent_at: UnixTimestamp(0),
         unknown: UnknownFields::NONE,
     };
-    let append = Append {
+    let append = AppendRequest {
         message: Arc::new(message),
         recipients: Arc::from([user(to)]),
         key: None,

@@ -12,43 +12,49 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::*;
-use crate::business::Open;
-use crate::envelope::Delivery;
-use crate::hub::Work;
+use crate::business::OpenBusiness;
+use crate::envelope::ConnectionDelivery;
+use crate::hub::ConnectionWork;
 use crate::memory;
-use crate::message::{Draft, Sender};
-use crate::node::{Node, NodeBuilder};
+use crate::message::{MessageDraft, MessageSender};
+use crate::node::{NodeBuilder, RunningNode};
 use crate::seq::Seq;
-use crate::store::Stores;
+use crate::store::StoreSet;
 
 fn user(n: u64) -> UserId {
     UserId::new(n).unwrap()
 }
 
-fn node(stores: &Stores) -> Node {
-    NodeBuilder::new(stores.clone(), Arc::new(Open)).start()
+fn node(stores: &StoreSet) -> RunningNode {
+    NodeBuilder::new(stores.clone(), Arc::new(OpenBusiness)).start()
 }
 
-async fn sign_in(node: &Node, who: u64, on: u64, protocol: u32, fragile: bool) -> Connection {
+async fn sign_in(
+    node: &RunningNode,
+    who: u64,
+    on: u64,
+    protocol: u32,
+    fragile: bool,
+) -> ClientConnection {
     let request = SignInRequest {
         user: user(who),
         device: DeviceId::new(on).unwrap(),
         token: "any".to_owned(),
         client: None,
         protocol,
-        fragile,
+        legacy: fragile,
     };
     node.gateway().sign_in(request).await.unwrap()
 }
 
 /// Signs in, syncs from `seq`, and returns the seqs received.
-async fn live(node: &Node, who: u64, on: u64, seq: u64) -> (Connection, Vec<u64>) {
+async fn live(node: &RunningNode, who: u64, on: u64, seq: u64) -> (ClientConnection, Vec<u64>) {
     let connection = sign_in(node, who, on, 1, false).await;
     let got = sync(&connection, seq).await;
     (connection, got)
 }
 
-async fn sync(connection: &Connection, mut seq: u64) -> Vec<u64> {
+async fn sync(connection: &ClientConnection, mut seq: u64) -> Vec<u64> {
     let mut got = Vec::new();
     loop {
         let page = connection.sync(Seq::new(seq)).await.unwrap();
@@ -61,14 +67,14 @@ async fn sync(connection: &Connection, mut seq: u64) -> Vec<u64> {
     }
 }
 
-async fn work(connection: &Connection) -> Work {
+async fn work(connection: &ClientConnection) -> ConnectionWork {
     loop {
         // A wake may bring a new deadline instead of work, so the loop polls again soon.
         let soon = Instant::now() + Duration::from_millis(100);
         let deadline = connection.next_deadline().map_or(soon, |at| at.min(soon));
         tokio::select! {
             work = poll_fn(|cx| connection.poll_work(cx, Instant::now())) => match work {
-                Work::Read => connection.read().await.unwrap(),
+                ConnectionWork::Read => connection.read().await.unwrap(),
                 other => return other,
             },
             () = tokio::time::sleep_until(deadline) => {}
@@ -77,26 +83,31 @@ async fn work(connection: &Connection) -> Work {
 }
 
 /// Returns the seqs of the next `n` deliveries; reads the inbox as the session would.
-async fn next(connection: &Connection, n: usize) -> Vec<u64> {
+async fn next(connection: &ClientConnection, n: usize) -> Vec<u64> {
     let mut got = Vec::new();
     while got.len() < n {
-        let Work::Deliver(batch) = work(connection).await else {
+        let ConnectionWork::Deliver(batch) = work(connection).await else {
             panic!("closed")
         };
-        got.extend(batch.iter().flat_map(Delivery::seqs).map(Seq::get));
+        got.extend(
+            batch
+                .iter()
+                .flat_map(ConnectionDelivery::seqs)
+                .map(Seq::get),
+        );
     }
     got
 }
 
-async fn send(node: &Node, from: u64, on: u64, to: u64) -> u64 {
-    let sender = Sender::User {
+async fn send(node: &RunningNode, from: u64, on: u64, to: u64) -> u64 {
+    let sender = MessageSender::User {
         user: user(from),
         device: DeviceId::new(on),
     };
     // gim's clients send no message id and are recognized by content, so each text is unique.
     let text = format!("{}", rand::random::<u64>());
     node.service()
-        .send(sender, Draft::text(user(to), &text))
+        .send(sender, MessageDraft::text(user(to), &text))
         .await
         .unwrap()
         .seq

@@ -6,34 +6,34 @@ use bytes::Bytes;
 
 use super::*;
 use crate::envelope::Envelope;
-use crate::message::Content;
+use crate::message::MessageContent;
 use crate::page::PageLimit;
 use crate::service::RoomDraft;
-use crate::store::{Kind, RoomHistory, RoomItem, RoomSink, RoomStore, StoreError};
+use crate::store::{RoomHistory, RoomItem, RoomSink, RoomStore, StoreError, StoreErrorKind};
 
-async fn publish(node: &Node, room: u64, persist: bool) {
+async fn publish(node: &RunningNode, room: u64, persist: bool) {
     let draft = RoomDraft {
         room: RoomId::new(room).unwrap(),
         mentions: Vec::new(),
         kind: 1,
-        content: Content(Bytes::from_static(b"room")),
+        content: MessageContent(Bytes::from_static(b"room")),
         persist,
     };
     node.service()
-        .push_room(Sender::Business, draft)
+        .push_room(MessageSender::Business, draft)
         .await
         .unwrap();
 }
 
 /// A room store in which a subscription to room 1 waits for a permit.
 #[derive(Debug)]
-struct Hanging {
+struct BlockingRoomStore {
     inner: Arc<dyn RoomStore>,
     gate: Semaphore,
 }
 
 #[async_trait::async_trait]
-impl RoomStore for Hanging {
+impl RoomStore for BlockingRoomStore {
     async fn publish(
         &self,
         room: RoomId,
@@ -106,11 +106,11 @@ async fn a_history_larger_than_the_budget_comes_whole() {
             room: RoomId::new(1).unwrap(),
             mentions: Vec::new(),
             kind: 1,
-            content: Content(Bytes::from(vec![b'x'; 30_000])),
+            content: MessageContent(Bytes::from(vec![b'x'; 30_000])),
             persist: true,
         };
         node.service()
-            .push_room(Sender::Business, draft)
+            .push_room(MessageSender::Business, draft)
             .await
             .unwrap();
     }
@@ -120,7 +120,7 @@ async fn a_history_larger_than_the_budget_comes_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_in_a_lost_stream_of_a_room_starts_over() {
+async fn a_position_in_a_lost_stream_starts_over() {
     let stores = memory::stores();
     let node = node(&stores);
     publish(&node, 1, true).await;
@@ -157,7 +157,7 @@ async fn c16_c17_subscribing_races_with_pushing() {
 #[tokio::test(start_paused = true)]
 async fn a_room_that_cannot_be_opened_holds_up_no_other() {
     let mut stores = memory::stores();
-    let hanging = Arc::new(Hanging {
+    let hanging = Arc::new(BlockingRoomStore {
         inner: Arc::clone(&stores.room),
         gate: Semaphore::new(0),
     });
@@ -190,7 +190,7 @@ async fn a_room_that_cannot_be_opened_holds_up_no_other() {
 }
 
 /// Polls a subscription until it waits for something else, and drops it.
-async fn give_up(subscription: impl Future<Output = Result<(), Refusal>>) {
+async fn give_up(subscription: impl Future<Output = Result<(), RequestRefusal>>) {
     let mut subscription = std::pin::pin!(subscription);
     for _ in 0..10 {
         tokio::select! {
@@ -206,7 +206,7 @@ async fn give_up(subscription: impl Future<Output = Result<(), Refusal>>) {
 #[tokio::test(start_paused = true)]
 async fn a_subscription_that_is_given_up_leaves_the_next_member_its_messages() {
     let mut stores = memory::stores();
-    let hanging = Arc::new(Hanging {
+    let hanging = Arc::new(BlockingRoomStore {
         inner: Arc::clone(&stores.room),
         gate: Semaphore::new(0),
     });
@@ -255,19 +255,19 @@ async fn a_move_to_another_room_that_is_given_up_still_leaves_the_old_room() {
 
 /// A room store that counts the history it reads, and can block the reads or fail them.
 #[derive(Debug)]
-struct Watched {
+struct CountingRoomStore {
     inner: Arc<dyn RoomStore>,
     gate: Semaphore,
     fails: AtomicBool,
     reads: AtomicUsize,
     items: AtomicUsize,
-    under_way: AtomicUsize,
+    reads_in_progress: AtomicUsize,
     most: AtomicUsize,
 }
 
-impl Watched {
+impl CountingRoomStore {
     /// Returns stores with this room store; `permits` reads may run.
-    fn stores(permits: usize) -> (Stores, Arc<Self>) {
+    fn stores(permits: usize) -> (StoreSet, Arc<Self>) {
         let mut stores = memory::stores();
         let watched = Arc::new(Self {
             inner: Arc::clone(&stores.room),
@@ -275,7 +275,7 @@ impl Watched {
             fails: AtomicBool::new(false),
             reads: AtomicUsize::new(0),
             items: AtomicUsize::new(0),
-            under_way: AtomicUsize::new(0),
+            reads_in_progress: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
         });
         stores.room = Arc::clone(&watched) as _;
@@ -284,7 +284,7 @@ impl Watched {
 }
 
 #[async_trait::async_trait]
-impl RoomStore for Watched {
+impl RoomStore for CountingRoomStore {
     async fn publish(
         &self,
         room: RoomId,
@@ -301,13 +301,13 @@ impl RoomStore for Watched {
         limit: PageLimit,
     ) -> Result<RoomHistory, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
-        let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        let under_way = self.reads_in_progress.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(under_way, Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();
         self.gate.add_permits(1);
-        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        self.reads_in_progress.fetch_sub(1, Ordering::SeqCst);
         if self.fails.load(Ordering::SeqCst) {
-            return Err(StoreError::new("room.history", Kind::Unavailable));
+            return Err(StoreError::new("room.history", StoreErrorKind::Unavailable));
         }
         let page = self.inner.history(room, from, limit).await?;
         self.items.fetch_add(page.items.len(), Ordering::SeqCst);
@@ -323,22 +323,25 @@ impl RoomStore for Watched {
     }
 }
 
-async fn publish_large(node: &Node, room: u64, bytes: usize) {
+async fn publish_large(node: &RunningNode, room: u64, bytes: usize) {
     let draft = RoomDraft {
         room: RoomId::new(room).unwrap(),
         mentions: Vec::new(),
         kind: 1,
-        content: Content(Bytes::from(vec![b'x'; bytes])),
+        content: MessageContent(Bytes::from(vec![b'x'; bytes])),
         persist: true,
     };
-    let pushed = node.service().push_room(Sender::Business, draft).await;
+    let pushed = node
+        .service()
+        .push_room(MessageSender::Business, draft)
+        .await;
     pushed.unwrap();
 }
 
 /// D2: each of 60 subscribers read the whole history for itself.
 #[tokio::test(start_paused = true)]
 async fn d2_a_page_is_read_once_for_all_who_wait_for_it() {
-    let (stores, watched) = Watched::stores(1);
+    let (stores, watched) = CountingRoomStore::stores(1);
     let node = node(&stores);
     for _ in 0..64 {
         publish_large(&node, 1, 60 * 1024).await;
@@ -364,7 +367,7 @@ async fn d2_a_page_is_read_once_for_all_who_wait_for_it() {
 /// D2: reads of histories used all of Redis.
 #[tokio::test(start_paused = true)]
 async fn d2_a_few_histories_are_read_at_a_time() {
-    let (stores, watched) = Watched::stores(0);
+    let (stores, watched) = CountingRoomStore::stores(0);
     let node = node(&stores);
     let mut followers = Vec::new();
     for n in 1..=30 {
@@ -389,7 +392,7 @@ async fn d2_a_few_histories_are_read_at_a_time() {
 /// D2: a connection got nothing else while it waited for a history.
 #[tokio::test(start_paused = true)]
 async fn d2_a_history_that_hangs_holds_up_no_message() {
-    let (stores, watched) = Watched::stores(0);
+    let (stores, watched) = CountingRoomStore::stores(0);
     let node = node(&stores);
     publish(&node, 1, true).await;
     let (bob, _) = live(&node, 2, 21, 0).await;
@@ -410,7 +413,7 @@ async fn d2_a_history_that_hangs_holds_up_no_message() {
 /// D2: every subscriber repeated a read that had timed out twice a second.
 #[tokio::test(start_paused = true)]
 async fn d2_a_history_that_fails_is_requested_less_and_less() {
-    let (stores, watched) = Watched::stores(1);
+    let (stores, watched) = CountingRoomStore::stores(1);
     let node = node(&stores);
     publish(&node, 1, true).await;
     watched.fails.store(true, Ordering::SeqCst);
@@ -431,7 +434,7 @@ async fn d2_a_history_that_fails_is_requested_less_and_less() {
 #[tokio::test(start_paused = true)]
 async fn d2_requests_of_a_user_have_a_rate() {
     let stores = memory::stores();
-    let mut builder = NodeBuilder::new(stores, Arc::new(Open));
+    let mut builder = NodeBuilder::new(stores, Arc::new(OpenBusiness));
     builder.limits.request_rate = 1;
     builder.limits.request_burst = 4;
     let node = builder.start();
@@ -446,7 +449,7 @@ async fn d2_requests_of_a_user_have_a_rate() {
         bob.subscribe(None, Seq::ZERO).await,
     ];
     for refusal in refused {
-        let Err(Refusal::RateLimited { retry_after }) = refusal else {
+        let Err(RequestRefusal::RateLimited { retry_after }) = refusal else {
             panic!("{refusal:?}");
         };
         assert_eq!(retry_after, Duration::from_secs(1));

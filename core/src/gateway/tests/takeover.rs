@@ -6,7 +6,7 @@ use crate::id::Generation;
 use crate::store::Route;
 
 /// Signs the device in on another node.
-async fn sign_in_elsewhere(stores: &Stores, who: u64, on: u64) {
+async fn sign_in_elsewhere(stores: &StoreSet, who: u64, on: u64) {
     let elsewhere = Route {
         device: DeviceId::new(on).unwrap(),
         user: user(who),
@@ -26,7 +26,7 @@ async fn c4_a_superseded_connection_can_neither_send_nor_sync() {
     let (_new, _) = live(&node, 2, 21, 0).await;
     assert_eq!(old.sync(Seq::ZERO).await.unwrap_err().code(), 10000);
     assert_eq!(
-        old.send(Draft::text(user(1), "x"))
+        old.send(MessageDraft::text(user(1), "x"))
             .await
             .unwrap_err()
             .code(),
@@ -40,7 +40,7 @@ async fn the_node_going_away_tells_everyone_when_to_come_back() {
     let node = node(&stores);
     let (bob, _) = live(&node, 2, 21, 0).await;
     node.gateway().close_all(Duration::from_secs(5));
-    let Work::Close(CloseReason::Shutdown { after }) = work(&bob).await else {
+    let ConnectionWork::Close(CloseReason::Shutdown { after }) = work(&bob).await else {
         panic!("it should be closed")
     };
     assert!(after <= Duration::from_secs(5));
@@ -60,10 +60,10 @@ async fn after_a_pause_nothing_is_served_before_the_routes_are_compared() {
     }
     assert!(matches!(
         work(&moved).await,
-        Work::Close(CloseReason::Superseded)
+        ConnectionWork::Close(CloseReason::Superseded)
     ));
     assert_eq!(next(&stayed, 1).await, [1]);
-    assert!(moved.send(Draft::text(user(2), "x")).await.is_err());
+    assert!(moved.send(MessageDraft::text(user(2), "x")).await.is_err());
     drop((moved, stayed));
     node.stop().await;
 }
@@ -79,11 +79,13 @@ async fn a_sign_in_that_was_overtaken_is_no_wrong_token() {
         token: "any".to_owned(),
         client: None,
         protocol: 1,
-        fragile: false,
+        legacy: false,
     };
     let refusal = node.gateway().sign_in(request).await.unwrap_err();
     assert!(was_overtaken(&refusal), "{refusal}");
     assert_eq!(refusal.code(), 10_000);
-    assert!(!was_overtaken(&Refusal::Unauthorized("the token is wrong")));
+    assert!(!was_overtaken(&RequestRefusal::Unauthorized(
+        "the token is wrong"
+    )));
     node.stop().await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::RoomBounds;
 use crate::memory::page_while;
-use crate::page::{Page, PageLimit};
+use crate::page::{ListPage, PageLimit};
 use crate::seq::Seq;
 use crate::store::RoomItem;
 
@@ -14,12 +14,12 @@ use crate::store::RoomItem;
 /// time would put a message at the front that never expires, and nothing behind it would be
 /// dropped.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct KeptMessages {
     items: VecDeque<(Duration, Arc<RoomItem>)>,
     bytes: usize,
 }
 
-impl Kept {
+impl KeptMessages {
     /// Returns the bytes of the messages, each counted with its overhead.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
@@ -59,7 +59,7 @@ impl Kept {
     }
 
     /// Returns a page of the messages from `from` on.
-    pub(super) fn page(&self, from: Seq, limit: PageLimit) -> Page<Arc<RoomItem>> {
+    pub(super) fn page(&self, from: Seq, limit: PageLimit) -> ListPage<Arc<RoomItem>> {
         let start = self.items.partition_point(|(_, item)| item.seq < from);
         let items = self.items.range(start..).map(|(_, item)| Arc::clone(item));
         let mut bytes = 0_usize;

@@ -4,46 +4,54 @@
 use std::sync::Arc;
 
 use crate::business::UserInfo;
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::{GroupId, UserId};
-use crate::message::{Receiver, Sender};
+use crate::message::{MessageReceiver, MessageSender};
 use crate::service::push::{SystemPush, append};
-use crate::service::{Service, check};
-use crate::store::{Append, Changed, GroupChange, GroupEdit, MemberEdit, Roster};
+use crate::service::{LogicService, check};
+use crate::store::{AppendRequest, GroupChange, GroupChangeOutcome, GroupEdit, MemberEdit, Roster};
 
-use super::{Operator, plan};
+use super::{GroupOperator, plan};
 
 /// Attempts to apply a change while the group changes concurrently.
-const PLANS: usize = 16;
+const MAX_PLAN_ATTEMPTS: usize = 16;
 
 /// A planned change with its pushes and their recipients.
-type Step = (GroupChange, Vec<SystemPush>, Arc<[UserId]>);
+type PlannedChange = (GroupChange, Vec<SystemPush>, Arc<[UserId]>);
 
-impl Service {
+impl LogicService {
     /// Sets fields of the group and notifies its members; `None` leaves a field unchanged.
     pub async fn update_group(
         &self,
-        caller: impl Into<Operator>,
+        caller: impl Into<GroupOperator>,
         group: GroupId,
         edit: GroupEdit,
-    ) -> Result<(), Refusal> {
-        let Operator {
+    ) -> Result<(), RequestRefusal> {
+        let GroupOperator {
             user: caller,
             request_id,
         } = caller.into();
-        check::text_if("name", edit.name.as_deref(), check::NAME)?;
-        check::text_if("avatar_url", edit.avatar_url.as_deref(), check::URL)?;
-        check::text_if("introduction", edit.introduction.as_deref(), check::TEXT)?;
-        check::text_if("extra", edit.extra.as_deref(), check::TEXT)?;
+        check::text_if("name", edit.name.as_deref(), check::NAME_MAX_BYTES)?;
+        check::text_if(
+            "avatar_url",
+            edit.avatar_url.as_deref(),
+            check::URL_MAX_BYTES,
+        )?;
+        check::text_if(
+            "introduction",
+            edit.introduction.as_deref(),
+            check::TEXT_MAX_BYTES,
+        )?;
+        check::text_if("extra", edit.extra.as_deref(), check::TEXT_MAX_BYTES)?;
         self.take_rate(sender(caller))?;
         let operator_name = self.name_of(caller).await;
-        for _ in 0..PLANS {
+        for _ in 0..MAX_PLAN_ATTEMPTS {
             let roster = self.inner.rosters.now(group).await?;
             let Some(change) = plan::edit(&roster, group, caller, &edit)? else {
                 return Ok(());
             };
             let now = self.inner.stores.group.get(group).await?;
-            let now = now.ok_or(Refusal::NoSuchGroup(group))?;
+            let now = now.ok_or(RequestRefusal::NoSuchGroup(group))?;
             let push = SystemPush::UpdateGroup {
                 operator: caller,
                 operator_name: operator_name.clone(),
@@ -57,18 +65,18 @@ impl Service {
                 return Ok(());
             }
         }
-        Err(Refusal::Unavailable)
+        Err(RequestRefusal::Unavailable)
     }
 
     /// Adds members and notifies all members, including the new ones; returns the users that were
     /// members before.
     pub async fn add_members(
         &self,
-        caller: impl Into<Operator>,
+        caller: impl Into<GroupOperator>,
         group: GroupId,
         users: &[UserId],
-    ) -> Result<Vec<UserId>, Refusal> {
-        let Operator {
+    ) -> Result<Vec<UserId>, RequestRefusal> {
+        let GroupOperator {
             user: caller,
             request_id,
         } = caller.into();
@@ -77,7 +85,7 @@ impl Service {
         self.take_rate(sender(caller))?;
         let operator_name = self.name_of(caller).await;
         let mut counted = false;
-        for _ in 0..PLANS {
+        for _ in 0..MAX_PLAN_ATTEMPTS {
             let roster = self.inner.rosters.now(group).await?;
             let (new, already) = plan::add(&roster, group, caller, users, most)?;
             if new.is_empty() {
@@ -91,7 +99,7 @@ impl Service {
             let people = self.inner.directory.people(&new).await?;
             let mut members: Vec<UserInfo> = Vec::with_capacity(new.len());
             for user in &new {
-                let person = people.get(user).ok_or(Refusal::NoSuchUser(*user))?;
+                let person = people.get(user).ok_or(RequestRefusal::NoSuchUser(*user))?;
                 // The truncated profile: a push with one member always fits the content limit.
                 members.push(UserInfo {
                     profile: (*person.profile).clone(),
@@ -104,25 +112,25 @@ impl Service {
                 members: members.to_vec(),
             };
             let mut pushes = Vec::new();
-            self.cut(&members, &push, &mut pushes);
+            self.split_pushes(&members, &push, &mut pushes);
             let readers = everyone(&roster, &new);
             let step = (GroupChange::Add(new), pushes, readers);
             if self.change(group, &roster, step, request_id).await? {
                 return Ok(already);
             }
         }
-        Err(Refusal::Unavailable)
+        Err(RequestRefusal::Unavailable)
     }
 
     /// Removes a member and notifies all members and the removed one. Does nothing for a user that
     /// is not a member.
     pub async fn remove_member(
         &self,
-        caller: impl Into<Operator>,
+        caller: impl Into<GroupOperator>,
         group: GroupId,
         user: UserId,
-    ) -> Result<(), Refusal> {
-        let Operator {
+    ) -> Result<(), RequestRefusal> {
+        let GroupOperator {
             user: caller,
             request_id,
         } = caller.into();
@@ -132,7 +140,7 @@ impl Service {
             operator_name: self.name_of(caller).await,
             removed: user,
         };
-        for _ in 0..PLANS {
+        for _ in 0..MAX_PLAN_ATTEMPTS {
             let roster = self.inner.rosters.now(group).await?;
             let Some(change) = plan::remove(&roster, group, caller, user)? else {
                 return Ok(());
@@ -142,7 +150,7 @@ impl Service {
                 return Ok(());
             }
         }
-        Err(Refusal::Unavailable)
+        Err(RequestRefusal::Unavailable)
     }
 
     /// Sets fields of a member, without a push.
@@ -152,11 +160,11 @@ impl Service {
         group: GroupId,
         user: UserId,
         edit: MemberEdit,
-    ) -> Result<(), Refusal> {
-        check::text_if("remarks", edit.remarks.as_deref(), check::NAME)?;
-        check::text_if("extra", edit.extra.as_deref(), check::TEXT)?;
+    ) -> Result<(), RequestRefusal> {
+        check::text_if("remarks", edit.remarks.as_deref(), check::NAME_MAX_BYTES)?;
+        check::text_if("extra", edit.extra.as_deref(), check::TEXT_MAX_BYTES)?;
         self.take_rate(sender(caller))?;
-        for _ in 0..PLANS {
+        for _ in 0..MAX_PLAN_ATTEMPTS {
             let roster = self.inner.rosters.now(group).await?;
             let Some(change) = plan::edit_member(&roster, group, caller, user, &edit)? else {
                 return Ok(());
@@ -166,7 +174,7 @@ impl Service {
                 return Ok(());
             }
         }
-        Err(Refusal::Unavailable)
+        Err(RequestRefusal::Unavailable)
     }
 
     /// Makes one attempt, which is completed even if the caller goes away; returns `false` if the
@@ -175,14 +183,14 @@ impl Service {
         &self,
         group: GroupId,
         roster: &Roster,
-        step: Step,
+        step: PlannedChange,
         request_id: Option<i64>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, RequestRefusal> {
         let (this, expected, (change, told, to)) = (self.clone(), roster.version, step);
         self.complete(async move {
             let at = this.inner.clock.now();
-            let receiver = Receiver::Group(group);
-            let pushes: Vec<Append> = (told.iter())
+            let receiver = MessageReceiver::Group(group);
+            let pushes: Vec<AppendRequest> = (told.iter())
                 .map(|push| append(&*this.inner.codec, push, receiver, Arc::clone(&to), at))
                 .collect();
             let groups = &this.inner.stores.group;
@@ -197,11 +205,11 @@ impl Service {
                 this.inner.jobs.wake(group);
             }
             match changed? {
-                Changed::Done { pushes: done, .. } => {
+                GroupChangeOutcome::Done { pushes: done, .. } => {
                     this.deliver_pushes(&pushes, done, request_id).await;
                     Ok(true)
                 }
-                Changed::Stale => Ok(false),
+                GroupChangeOutcome::Stale => Ok(false),
             }
         })
         .await
@@ -209,7 +217,7 @@ impl Service {
 
     /// Makes pushes for these members, in order, each within the limit of a message's content.
     /// Splits the list in halves until each part fits.
-    fn cut(
+    fn split_pushes(
         &self,
         members: &[UserInfo],
         push: &impl Fn(&[UserInfo]) -> SystemPush,
@@ -222,8 +230,8 @@ impl Service {
             return;
         }
         let (first, rest) = members.split_at(members.len() / 2);
-        self.cut(first, push, to);
-        self.cut(rest, push, to);
+        self.split_pushes(first, push, to);
+        self.split_pushes(rest, push, to);
     }
 
     async fn name_of(&self, user: UserId) -> String {
@@ -232,8 +240,8 @@ impl Service {
     }
 }
 
-const fn sender(user: UserId) -> Sender {
-    Sender::User { user, device: None }
+const fn sender(user: UserId) -> MessageSender {
+    MessageSender::User { user, device: None }
 }
 
 /// Returns all members, followed by the new ones.

@@ -6,23 +6,23 @@ mod plan;
 use std::collections::BTreeMap;
 
 use crate::business::UserInfo;
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::{GroupId, UserId};
-use crate::message::Sender;
-use crate::page::Page;
-use crate::service::{GroupAdd, Service, check};
-use crate::store::{Group, Member, NewGroup, Role, Scope};
+use crate::message::MessageSender;
+use crate::page::ListPage;
+use crate::service::{GroupAdd, LogicService, check};
+use crate::store::{Group, IdScope, Member, MemberRole, NewGroup};
 
 /// The user that changes a group, with the request id of its call.
 #[derive(Clone, Copy, Debug)]
-pub struct Operator {
+pub struct GroupOperator {
     /// The user.
     pub user: UserId,
     /// gim's `request_id` metadata of the call, if present; the pushes of the change carry it.
     pub request_id: Option<i64>,
 }
 
-impl From<UserId> for Operator {
+impl From<UserId> for GroupOperator {
     fn from(user: UserId) -> Self {
         let request_id = None;
         Self { user, request_id }
@@ -44,41 +44,41 @@ pub struct GroupDraft {
     pub members: Vec<UserId>,
 }
 
-impl Service {
+impl LogicService {
     /// Creates a group with the creator as its admin, without a push.
     pub async fn create_group(
         &self,
         creator: UserId,
         draft: GroupDraft,
-    ) -> Result<GroupId, Refusal> {
+    ) -> Result<GroupId, RequestRefusal> {
         let fields = [
-            ("name", &draft.name, check::NAME),
-            ("avatar_url", &draft.avatar_url, check::URL),
-            ("introduction", &draft.introduction, check::TEXT),
-            ("extra", &draft.extra, check::TEXT),
+            ("name", &draft.name, check::NAME_MAX_BYTES),
+            ("avatar_url", &draft.avatar_url, check::URL_MAX_BYTES),
+            ("introduction", &draft.introduction, check::TEXT_MAX_BYTES),
+            ("extra", &draft.extra, check::TEXT_MAX_BYTES),
         ];
         for (field, value, most) in fields {
             check::text(field, value, most)?;
         }
-        let sender = Sender::User {
+        let sender = MessageSender::User {
             user: creator,
             device: None,
         };
         self.take_rate(sender)?;
-        let mut members: BTreeMap<UserId, Role> = draft
+        let mut members: BTreeMap<UserId, MemberRole> = draft
             .members
             .into_iter()
-            .map(|user| (user, Role::Member))
+            .map(|user| (user, MemberRole::Member))
             .collect();
         members.remove(&creator);
         plan::within(members.len() + 1, self.inner.limits.group_members)?;
         let others: Vec<UserId> = members.keys().copied().collect();
         self.may_add(creator, &others).await?;
         self.require_users(&others).await?;
-        members.insert(creator, Role::Admin);
+        members.insert(creator, MemberRole::Admin);
         let stores = &self.inner.stores;
-        let number = stores.seq.reserve(Scope::Group, 1).await?;
-        let id = GroupId::new(number).ok_or(Refusal::Internal)?;
+        let number = stores.seq.reserve(IdScope::Group, 1).await?;
+        let id = GroupId::new(number).ok_or(RequestRefusal::Internal)?;
         let group = NewGroup {
             id,
             name: draft.name,
@@ -93,9 +93,9 @@ impl Service {
     }
 
     /// Returns the group to one of its members.
-    pub async fn group(&self, caller: UserId, group: GroupId) -> Result<Group, Refusal> {
+    pub async fn group(&self, caller: UserId, group: GroupId) -> Result<Group, RequestRefusal> {
         let found = self.inner.stores.group.get(group).await?;
-        let found = found.ok_or(Refusal::NoSuchGroup(group))?;
+        let found = found.ok_or(RequestRefusal::NoSuchGroup(group))?;
         self.require_member(caller, group).await?;
         Ok(found)
     }
@@ -106,7 +106,7 @@ impl Service {
         user: UserId,
         after: Option<GroupId>,
         limit: usize,
-    ) -> Result<Page<Group>, Refusal> {
+    ) -> Result<ListPage<Group>, RequestRefusal> {
         let groups = &self.inner.stores.group;
         Ok(groups.groups_of(user, after, limit).await?)
     }
@@ -119,7 +119,7 @@ impl Service {
         group: GroupId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<(Member, Option<UserInfo>)>, Refusal> {
+    ) -> Result<ListPage<(Member, Option<UserInfo>)>, RequestRefusal> {
         self.require_member(caller, group).await?;
         let groups = &self.inner.stores.group;
         let page = groups.members(group, after, limit).await?;
@@ -129,25 +129,29 @@ impl Service {
             let info = people.get(&member.user).map(|person| person.info.clone());
             (member, info)
         });
-        Ok(Page {
+        Ok(ListPage {
             items: with_info.collect(),
             more: page.more,
         })
     }
 
-    async fn require_member(&self, caller: UserId, group: GroupId) -> Result<(), Refusal> {
+    async fn require_member(&self, caller: UserId, group: GroupId) -> Result<(), RequestRefusal> {
         let roster = self.inner.rosters.now(group).await?;
         plan::role(&roster, group, caller).map(|_| ())
     }
 
     /// Refuses if the caller may not add these users to a group. The daily limit keeps a user from
     /// reading all profiles through a group of all users.
-    pub(super) async fn may_add(&self, caller: UserId, users: &[UserId]) -> Result<(), Refusal> {
+    pub(super) async fn may_add(
+        &self,
+        caller: UserId,
+        users: &[UserId],
+    ) -> Result<(), RequestRefusal> {
         let inner = &self.inner;
         if inner.policy.group_add == GroupAdd::Friends {
             for &user in users {
                 if !inner.stores.friend.are_friends(caller, user).await? {
-                    return Err(Refusal::bad(format!(
+                    return Err(RequestRefusal::bad(format!(
                         "user {user} is not your friend, and this server lets a user be added to \
                          groups by friends only; call AddFriend first"
                     )));
@@ -156,14 +160,14 @@ impl Service {
         }
         let count = u32::try_from(users.len()).unwrap_or(u32::MAX);
         let taken = inner.group_adds.take_many(caller, count);
-        taken.map_err(|retry_after| Refusal::RateLimited { retry_after })
+        taken.map_err(|retry_after| RequestRefusal::RateLimited { retry_after })
     }
 
     /// Refuses with the first of these users that does not exist.
-    async fn require_users(&self, users: &[UserId]) -> Result<(), Refusal> {
+    async fn require_users(&self, users: &[UserId]) -> Result<(), RequestRefusal> {
         let people = self.inner.directory.people(users).await?;
         match users.iter().find(|user| !people.contains_key(user)) {
-            Some(missing) => Err(Refusal::NoSuchUser(*missing)),
+            Some(missing) => Err(RequestRefusal::NoSuchUser(*missing)),
             None => Ok(()),
         }
     }

@@ -5,29 +5,33 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::Refusal;
+use crate::error::RequestRefusal;
 use crate::id::{GroupId, UserId};
-use crate::store::{GroupChange, GroupEdit, MemberEdit, Role, Roster};
+use crate::store::{GroupChange, GroupEdit, MemberEdit, MemberRole, Roster};
 
 /// Returns the caller's role; a caller that is not a member is refused.
-pub(super) fn role(roster: &Roster, group: GroupId, caller: UserId) -> Result<Role, Refusal> {
-    roster.role(caller).ok_or(Refusal::NotInGroup(group))
+pub(super) fn role(
+    roster: &Roster,
+    group: GroupId,
+    caller: UserId,
+) -> Result<MemberRole, RequestRefusal> {
+    roster.role(caller).ok_or(RequestRefusal::NotInGroup(group))
 }
 
 /// Refuses more members than a group may have.
-pub(super) fn within(members: usize, most: usize) -> Result<(), Refusal> {
+pub(super) fn within(members: usize, most: usize) -> Result<(), RequestRefusal> {
     if members <= most {
         return Ok(());
     }
-    Err(Refusal::Exhausted(format!(
+    Err(RequestRefusal::Exhausted(format!(
         "the group would have {members} members; at most {most} are allowed"
     )))
 }
 
-fn admin(roster: &Roster, group: GroupId, caller: UserId) -> Result<(), Refusal> {
+fn admin(roster: &Roster, group: GroupId, caller: UserId) -> Result<(), RequestRefusal> {
     match role(roster, group, caller)? {
-        Role::Admin => Ok(()),
-        Role::Member => Err(Refusal::Forbidden(
+        MemberRole::Admin => Ok(()),
+        MemberRole::Member => Err(RequestRefusal::Forbidden(
             "only an admin of the group may do this; ask one",
         )),
     }
@@ -39,7 +43,7 @@ pub(super) fn edit(
     group: GroupId,
     caller: UserId,
     edit: &GroupEdit,
-) -> Result<Option<GroupChange>, Refusal> {
+) -> Result<Option<GroupChange>, RequestRefusal> {
     admin(roster, group, caller)?;
     let changes = *edit != GroupEdit::default();
     Ok(changes.then(|| GroupChange::Edit(edit.clone())))
@@ -52,7 +56,7 @@ pub(super) fn add(
     caller: UserId,
     users: &[UserId],
     most: usize,
-) -> Result<(Vec<UserId>, Vec<UserId>), Refusal> {
+) -> Result<(Vec<UserId>, Vec<UserId>), RequestRefusal> {
     role(roster, group, caller)?;
     let users: BTreeSet<UserId> = users.iter().copied().collect();
     let (already, new): (Vec<_>, Vec<_>) = users
@@ -71,7 +75,7 @@ pub(super) fn remove(
     group: GroupId,
     caller: UserId,
     user: UserId,
-) -> Result<Option<GroupChange>, Refusal> {
+) -> Result<Option<GroupChange>, RequestRefusal> {
     if caller == user {
         role(roster, group, caller)?;
     } else {
@@ -81,7 +85,7 @@ pub(super) fn remove(
         return Ok(None);
     }
     if roster.is_last_admin(user) && roster.members.len() > 1 {
-        return Err(Refusal::Forbidden(
+        return Err(RequestRefusal::Forbidden(
             "the last admin cannot leave while members remain; make another member admin first",
         ));
     }
@@ -96,21 +100,21 @@ pub(super) fn edit_member(
     caller: UserId,
     user: UserId,
     edit: &MemberEdit,
-) -> Result<Option<GroupChange>, Refusal> {
+) -> Result<Option<GroupChange>, RequestRefusal> {
     let present = role(roster, group, caller)?;
     let Some(before) = roster.role(user) else {
-        return Err(Refusal::bad(format!(
+        return Err(RequestRefusal::bad(format!(
             "{user} is not a member of {group}; add it first"
         )));
     };
     let mut edit = edit.clone();
     // The present role, stated again, is not a change: legacy clients always state it.
     edit.role = edit.role.filter(|role| *role != before);
-    if present != Role::Admin && (caller != user || edit.role.is_some()) {
+    if present != MemberRole::Admin && (caller != user || edit.role.is_some()) {
         admin(roster, group, caller)?;
     }
-    if edit.role == Some(Role::Member) && roster.is_last_admin(user) {
-        return Err(Refusal::Forbidden(
+    if edit.role == Some(MemberRole::Member) && roster.is_last_admin(user) {
+        return Err(RequestRefusal::Forbidden(
             "the last admin cannot become a member; make another member admin first",
         ));
     }
@@ -134,9 +138,9 @@ mod tests {
     /// A roster with the admin 1 and the members 2 and 3.
     fn roster() -> Roster {
         let members = [
-            (user(1), Role::Admin),
-            (user(2), Role::Member),
-            (user(3), Role::Member),
+            (user(1), MemberRole::Admin),
+            (user(2), MemberRole::Member),
+            (user(3), MemberRole::Member),
         ];
         Roster {
             version: RosterVersion(1),
@@ -144,7 +148,7 @@ mod tests {
         }
     }
 
-    fn code<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> i32 {
+    fn code<T: std::fmt::Debug>(answer: Result<T, RequestRefusal>) -> i32 {
         answer.unwrap_err().code()
     }
 
@@ -179,7 +183,7 @@ mod tests {
     fn a_member_names_itself_but_raises_nobody() {
         let (roster, group, who) = (roster(), group(), user(2));
         let named = MemberEdit {
-            role: Some(Role::Member),
+            role: Some(MemberRole::Member),
             remarks: Some("me".into()),
             extra: None,
         };
@@ -191,7 +195,7 @@ mod tests {
         assert_eq!(change, Some(GroupChange::EditMember(who, kept)));
         assert_eq!(code(edit_member(&roster, group, who, user(3), &named)), 7);
         let raised = MemberEdit {
-            role: Some(Role::Admin),
+            role: Some(MemberRole::Admin),
             ..named
         };
         assert_eq!(code(edit_member(&roster, group, who, who, &raised)), 7);
@@ -202,12 +206,12 @@ mod tests {
         let (full, group, who) = (roster(), group(), user(1));
         assert_eq!(code(remove(&full, group, who, who)), 7);
         let lowered = MemberEdit {
-            role: Some(Role::Member),
+            role: Some(MemberRole::Member),
             ..MemberEdit::default()
         };
         assert_eq!(code(edit_member(&full, group, who, who, &lowered)), 7);
         let alone = Roster {
-            members: [(who, Role::Admin)].into(),
+            members: [(who, MemberRole::Admin)].into(),
             ..full
         };
         assert!(remove(&alone, group, who, who).unwrap().is_some());

@@ -2,15 +2,15 @@
 
 use super::*;
 
-impl World {
-    pub(super) async fn ask(&self, by: u64, whom: u64) -> Result<(), Refusal> {
+impl ServiceFixture {
+    pub(super) async fn ask(&self, by: u64, whom: u64) -> Result<(), RequestRefusal> {
         let (remarks, text) = (format!("for {whom}"), "it is me".to_owned());
         self.service
             .add_friend(user(by), user(whom), remarks, text)
             .await
     }
 
-    pub(super) async fn agree(&self, by: u64, to: u64) -> Result<(), Refusal> {
+    pub(super) async fn agree(&self, by: u64, to: u64) -> Result<(), RequestRefusal> {
         self.service
             .agree_friend(user(by), user(to), String::new())
             .await
@@ -31,8 +31,8 @@ impl World {
 }
 
 #[tokio::test]
-async fn asking_is_heard_by_the_asked_and_agreeing_by_the_asker() {
-    let world = world();
+async fn a_request_is_pushed_to_the_friend_and_the_agreement_to_the_requester() {
+    let world = service_fixture();
     world.ask(1, 2).await.unwrap();
     world.ask(1, 2).await.unwrap();
     assert_eq!(world.pushes(2).await, ["100"]);
@@ -44,9 +44,15 @@ async fn asking_is_heard_by_the_asked_and_agreeing_by_the_asker() {
     assert_eq!(world.pushes(1).await, ["101"]);
     assert_eq!(world.friends_of(1).await, [2]);
     assert_eq!(world.friends_of(2).await, [1]);
-    assert_eq!(world.ask(1, 2).await, Err(Refusal::AlreadyFriends(user(2))));
-    assert_eq!(world.ask(2, 1).await, Err(Refusal::AlreadyFriends(user(1))));
-    assert_eq!(world.heard.entries(), [(2, 1), (1, 1)]);
+    assert_eq!(
+        world.ask(1, 2).await,
+        Err(RequestRefusal::AlreadyFriends(user(2)))
+    );
+    assert_eq!(
+        world.ask(2, 1).await,
+        Err(RequestRefusal::AlreadyFriends(user(1)))
+    );
+    assert_eq!(world.sink.entries(), [(2, 1), (1, 1)]);
     let friends = world
         .service
         .friends(user(1), None, 500)
@@ -59,29 +65,32 @@ async fn asking_is_heard_by_the_asked_and_agreeing_by_the_asker() {
 
 #[tokio::test]
 async fn x1_two_who_ask_each_other_become_friends() {
-    let world = world();
+    let world = service_fixture();
     world.ask(1, 2).await.unwrap();
     world.ask(2, 1).await.unwrap();
     world.agree(2, 1).await.unwrap();
     assert_eq!(world.friends_of(1).await, [2]);
     assert_eq!(world.friends_of(2).await, [1]);
     world.agree(1, 2).await.unwrap();
-    assert_eq!(world.ask(1, 2).await, Err(Refusal::AlreadyFriends(user(2))));
+    assert_eq!(
+        world.ask(1, 2).await,
+        Err(RequestRefusal::AlreadyFriends(user(2)))
+    );
 }
 
 #[tokio::test]
 async fn one_asks_others_that_exist() {
-    let world = world();
+    let world = service_fixture();
     assert_eq!(world.ask(1, 1).await.unwrap_err().code(), 10001);
     let unknown = world.ask(1, 9_999).await;
-    assert_eq!(unknown, Err(Refusal::NoSuchUser(user(9_999))));
+    assert_eq!(unknown, Err(RequestRefusal::NoSuchUser(user(9_999))));
     assert_eq!(world.agree(1, 2).await.unwrap_err().code(), 10001);
     assert_eq!(world.agree(1, 1).await.unwrap_err().code(), 10001);
 }
 
 #[tokio::test]
 async fn what_one_keeps_of_a_friend_is_set_field_by_field() {
-    let world = world();
+    let world = service_fixture();
     world.ask(1, 2).await.unwrap();
     world.agree(2, 1).await.unwrap();
     let service = &world.service;
@@ -112,7 +121,7 @@ async fn every_change_of_a_friendship_takes_from_the_users_rate() {
         send_burst: 1,
         ..Limits::default()
     };
-    let world = world_of(memory::stores(), limits, Policy::default());
+    let world = service_fixture_with(memory::stores(), limits, ServerPolicy::default());
     world.ask(1, 2).await.unwrap();
     world.agree(2, 1).await.unwrap();
     let set = world.service.set_friend(user(2), user(1), Some("x"), None);
@@ -122,7 +131,7 @@ async fn every_change_of_a_friendship_takes_from_the_users_rate() {
         set.await.map(drop),
     ];
     for refusal in refused {
-        let Err(Refusal::RateLimited { retry_after }) = refusal else {
+        let Err(RequestRefusal::RateLimited { retry_after }) = refusal else {
             panic!("{refusal:?}");
         };
         assert_eq!(retry_after, Duration::from_secs(1));

@@ -1,11 +1,11 @@
 //! Groups: their rules, their pushes, and the recipients around a change.
 
 use super::*;
-use crate::store::{GroupEdit, MemberEdit, Role};
+use crate::store::{GroupEdit, MemberEdit, MemberRole};
 
 #[tokio::test]
 async fn x3_repeats_and_the_creator_among_the_members_are_folded() {
-    let world = world();
+    let world = service_fixture();
     let draft = GroupDraft {
         name: "g".into(),
         members: vec![user(2), user(1), user(2)],
@@ -22,7 +22,7 @@ async fn x3_repeats_and_the_creator_among_the_members_are_folded() {
         .iter()
         .map(|(m, _)| (m.user.get(), m.role))
         .collect();
-    assert_eq!(roles, [(1, Role::Admin), (2, Role::Member)]);
+    assert_eq!(roles, [(1, MemberRole::Admin), (2, MemberRole::Member)]);
     let names: Vec<_> = members
         .iter()
         .map(|(_, info)| info.as_ref().unwrap().profile.nickname.clone())
@@ -41,7 +41,7 @@ async fn a_group_of_unknown_users_or_too_many_is_not_made() {
         group_members: 2,
         ..Limits::default()
     };
-    let world = world_of(memory::stores(), limits, Policy::default());
+    let world = service_fixture_with(memory::stores(), limits, ServerPolicy::default());
     let make = |members: Vec<UserId>| {
         let draft = GroupDraft {
             members,
@@ -50,7 +50,7 @@ async fn a_group_of_unknown_users_or_too_many_is_not_made() {
         world.service.create_group(user(1), draft)
     };
     let unknown = make(vec![user(9_999)]).await;
-    assert_eq!(unknown, Err(Refusal::NoSuchUser(user(9_999))));
+    assert_eq!(unknown, Err(RequestRefusal::NoSuchUser(user(9_999))));
     let refusal = make(vec![user(2), user(3)]).await.unwrap_err();
     assert_eq!(refusal.code(), 8);
     let long = GroupDraft {
@@ -64,15 +64,15 @@ async fn a_group_of_unknown_users_or_too_many_is_not_made() {
 
 #[tokio::test]
 async fn s7_only_members_read() {
-    let world = world();
+    let world = service_fixture();
     let group = world.group([1, 2]).await;
     let stranger = world.service.group(user(3), group).await;
-    assert_eq!(stranger, Err(Refusal::NotInGroup(group)));
+    assert_eq!(stranger, Err(RequestRefusal::NotInGroup(group)));
     let stranger = world.service.members(user(3), group, None, 500).await;
-    assert_eq!(stranger.unwrap_err(), Refusal::NotInGroup(group));
+    assert_eq!(stranger.unwrap_err(), RequestRefusal::NotInGroup(group));
     let nowhere = GroupId::new(99).unwrap();
     let missing = world.service.group(user(1), nowhere).await;
-    assert_eq!(missing, Err(Refusal::NoSuchGroup(nowhere)));
+    assert_eq!(missing, Err(RequestRefusal::NoSuchGroup(nowhere)));
     let other = world.group([2]).await;
     let mine = world
         .service
@@ -96,8 +96,8 @@ async fn s7_only_members_read() {
 }
 
 #[tokio::test]
-async fn everyone_hears_of_additions_and_who_was_there_is_told() {
-    let world = world();
+async fn additions_are_pushed_to_all_and_present_members_are_returned() {
+    let world = service_fixture();
     let group = world.group([1, 2]).await;
     let add = |by, users: &[u64]| {
         let users: Vec<UserId> = users.iter().copied().map(user).collect();
@@ -114,14 +114,14 @@ async fn everyone_hears_of_additions_and_who_was_there_is_told() {
     assert_eq!(add(1, &[1, 2, 3]).await.unwrap().len(), 3);
     assert_eq!(world.pushes(1).await, ["120"]);
     let unknown = add(1, &[9_999]).await;
-    assert_eq!(unknown, Err(Refusal::NoSuchUser(user(9_999))));
-    assert_eq!(add(8, &[8]).await, Err(Refusal::NotInGroup(group)));
-    assert_eq!(world.heard.entries(), [(1, 1), (2, 1), (3, 1)]);
+    assert_eq!(unknown, Err(RequestRefusal::NoSuchUser(user(9_999))));
+    assert_eq!(add(8, &[8]).await, Err(RequestRefusal::NotInGroup(group)));
+    assert_eq!(world.sink.entries(), [(1, 1), (2, 1), (3, 1)]);
 }
 
 #[tokio::test]
-async fn the_removed_one_hears_of_it_and_of_nothing_after() {
-    let world = world();
+async fn a_removed_member_gets_the_removal_and_no_later_message() {
+    let world = service_fixture();
     let group = world.group([1, 2, 3]).await;
     // This send caches the roster.
     world
@@ -141,19 +141,19 @@ async fn the_removed_one_hears_of_it_and_of_nothing_after() {
     assert_eq!(world.pushes(2).await, ["one", "121", "two"]);
     assert_eq!(world.pushes(3).await, ["one", "121"]);
     let out = world.service.send(from(3), to_group(group, "me")).await;
-    assert_eq!(out, Err(Refusal::NotInGroup(group)));
+    assert_eq!(out, Err(RequestRefusal::NotInGroup(group)));
     // Removing a user that is not a member changes nothing and pushes nothing.
     remove(1, 3).await.unwrap();
     assert_eq!(world.pushes(2).await.len(), 3);
     assert_eq!(remove(1, 1).await.unwrap_err().code(), 7);
     remove(2, 2).await.unwrap();
     remove(1, 1).await.unwrap();
-    assert_eq!(remove(1, 1).await, Err(Refusal::NotInGroup(group)));
+    assert_eq!(remove(1, 1).await, Err(RequestRefusal::NotInGroup(group)));
 }
 
 #[tokio::test]
 async fn x8_an_update_changes_what_it_names_and_tells_the_whole() {
-    let world = world();
+    let world = service_fixture();
     let group = world.group([1, 2]).await;
     let edit = |by, edit: GroupEdit| world.service.update_group(user(by), group, edit);
     let introduced = GroupEdit {
@@ -172,7 +172,7 @@ async fn x8_an_update_changes_what_it_names_and_tells_the_whole() {
 
 #[tokio::test]
 async fn roles_are_the_admins_and_names_also_ones_own() {
-    let world = world();
+    let world = service_fixture();
     let group = world.group([1, 2, 3]).await;
     let edit = |by, who, role, remarks: &str| {
         let edit = MemberEdit {
@@ -186,13 +186,13 @@ async fn roles_are_the_admins_and_names_also_ones_own() {
     };
     edit(2, 2, None, "me").await.unwrap();
     assert_eq!(edit(2, 3, None, "you").await.unwrap_err().code(), 7);
-    let raise = edit(2, 2, Some(Role::Admin), "me").await;
+    let raise = edit(2, 2, Some(MemberRole::Admin), "me").await;
     assert_eq!(raise.unwrap_err().code(), 7);
-    let lower = edit(1, 1, Some(Role::Member), "x").await;
+    let lower = edit(1, 1, Some(MemberRole::Member), "x").await;
     assert_eq!(lower.unwrap_err().code(), 7);
     assert_eq!(edit(1, 9, None, "x").await.unwrap_err().code(), 10001);
-    edit(1, 2, Some(Role::Admin), "boss").await.unwrap();
-    edit(1, 1, Some(Role::Member), "x").await.unwrap();
+    edit(1, 2, Some(MemberRole::Admin), "boss").await.unwrap();
+    edit(1, 1, Some(MemberRole::Member), "x").await.unwrap();
     let members = world
         .service
         .members(user(3), group, None, 500)
@@ -206,9 +206,9 @@ async fn roles_are_the_admins_and_names_also_ones_own() {
     assert_eq!(
         seen,
         [
-            (1, Role::Member, "x"),
-            (2, Role::Admin, "boss"),
-            (3, Role::Member, "")
+            (1, MemberRole::Member, "x"),
+            (2, MemberRole::Admin, "boss"),
+            (3, MemberRole::Member, "")
         ]
     );
     assert!(world.inbox(1).await.is_empty());
@@ -218,8 +218,8 @@ async fn roles_are_the_admins_and_names_also_ones_own() {
 async fn members_get_everything_between_their_addition_and_their_removal() {
     // Two nodes on one store: each caches rosters that the other changes.
     let stores = memory::stores();
-    let one = world_of(stores.clone(), Limits::default(), Policy::default());
-    let two = world_of(stores, Limits::default(), Policy::default());
+    let one = service_fixture_with(stores.clone(), Limits::default(), ServerPolicy::default());
+    let two = service_fixture_with(stores, Limits::default(), ServerPolicy::default());
     let group = one.group([1, 2]).await;
     for round in 0..20 {
         let newcomer = 10 + round;
@@ -227,8 +227,8 @@ async fn members_get_everything_between_their_addition_and_their_removal() {
             let service = two.service.clone();
             let text = format!("race {round} {n}");
             async move {
-                let draft = Draft {
-                    sent_at: Timestamp(n),
+                let draft = MessageDraft {
+                    sent_at: UnixTimestamp(n),
                     client_id: Some(text.clone()),
                     ..to_group(group, &text)
                 };
@@ -263,7 +263,7 @@ async fn members_get_everything_between_their_addition_and_their_removal() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn x4_concurrent_changes_all_take_place() {
-    let world = world();
+    let world = service_fixture();
     let group = world.group([1]).await;
     let adds = (2..12).map(|n| {
         let service = world.service.clone();
@@ -280,10 +280,10 @@ async fn x4_concurrent_changes_all_take_place() {
 #[tokio::test]
 async fn a_remembered_roster_opens_nothing_that_another_node_has_closed() {
     let stores = memory::stores();
-    let one = world_of(stores.clone(), Limits::default(), Policy::default());
-    let two = world_of(stores, Limits::default(), Policy::default());
+    let one = service_fixture_with(stores.clone(), Limits::default(), ServerPolicy::default());
+    let two = service_fixture_with(stores, Limits::default(), ServerPolicy::default());
     let group = one.group([1, 2, 3]).await;
-    let typing = || Draft {
+    let typing = || MessageDraft {
         persist: false,
         ..to_group(group, "typing")
     };
@@ -292,27 +292,27 @@ async fn a_remembered_roster_opens_nothing_that_another_node_has_closed() {
         .remove_member(user(1), group, user(3))
         .await
         .unwrap();
-    let out = Refusal::NotInGroup(group);
+    let out = RequestRefusal::NotInGroup(group);
     assert_eq!(two.service.send(from(3), typing()).await, Err(out.clone()));
     assert_eq!(
         two.service.members(user(3), group, None, 500).await,
         Err(out.clone())
     );
     two.service.send(from(1), typing()).await.unwrap();
-    let parcels = two.heard.parcels.lock().unwrap();
-    let Some(Parcel::Live { to, .. }) = parcels.last() else {
+    let parcels = two.sink.parcels.lock().unwrap();
+    let Some(DeliveryBatch::Live { to, .. }) = parcels.last() else {
         panic!("a live push, not {parcels:?}");
     };
     assert_eq!(*to, [user(1), user(2)]);
 }
 
 #[tokio::test]
-async fn an_addition_of_many_is_told_in_pushes_that_fit() {
+async fn an_addition_of_many_users_is_split_into_pushes_that_fit() {
     let limits = Limits {
         content: 2_000,
         ..Limits::default()
     };
-    let world = world_of(memory::stores(), limits, Policy::default());
+    let world = service_fixture_with(memory::stores(), limits, ServerPolicy::default());
     let group = world.group([1]).await;
     let new: Vec<UserId> = (2..=101).map(user).collect();
     let added = world.service.add_members(user(1), group, &new).await;
@@ -331,9 +331,9 @@ async fn an_addition_of_many_is_told_in_pushes_that_fit() {
 
 #[tokio::test]
 async fn m6_who_has_left_still_gets_the_first_answer_to_a_repeat() {
-    let world = world();
+    let world = service_fixture();
     let group = world.group([1, 2, 3]).await;
-    let draft = || Draft {
+    let draft = || MessageDraft {
         client_id: Some("once".to_owned()),
         ..to_group(group, "hi")
     };
@@ -349,14 +349,14 @@ async fn m6_who_has_left_still_gets_the_first_answer_to_a_repeat() {
         (sent.seq, sent.message, true)
     );
     let new = world.service.send(from(3), to_group(group, "me?")).await;
-    assert_eq!(new, Err(Refusal::NotInGroup(group)));
-    let other = Draft {
+    assert_eq!(new, Err(RequestRefusal::NotInGroup(group)));
+    let other = MessageDraft {
         client_id: Some("once".to_owned()),
         ..to_group(group, "other")
     };
     assert_eq!(
         world.service.send(from(3), other).await,
-        Err(Refusal::Conflict)
+        Err(RequestRefusal::Conflict)
     );
     assert_eq!(world.pushes(2).await, ["hi", "121"]);
 }
@@ -368,7 +368,7 @@ async fn a_user_adds_so_many_a_day() {
         group_adds: 3,
         ..Limits::default()
     };
-    let world = world_of(memory::stores(), limits, Policy::default());
+    let world = service_fixture_with(memory::stores(), limits, ServerPolicy::default());
     let make = |members: Vec<u64>| {
         let draft = GroupDraft {
             members: members.into_iter().map(user).collect(),
@@ -391,11 +391,11 @@ async fn a_user_adds_so_many_a_day() {
 
 #[tokio::test]
 async fn only_friends_are_added_where_the_policy_says_so() {
-    let policy = Policy {
+    let policy = ServerPolicy {
         group_add: GroupAdd::Friends,
-        ..Policy::default()
+        ..ServerPolicy::default()
     };
-    let world = world_of(memory::stores(), Limits::default(), policy);
+    let world = service_fixture_with(memory::stores(), Limits::default(), policy);
     let draft = |who: u64| GroupDraft {
         members: vec![user(who)],
         ..GroupDraft::default()

@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::limits::PART;
-use crate::store::{Append, Appended, InboxSlice, InboxStore, JobLease, JobPart, Kind, StoreError};
+use crate::limits::FANOUT_CHUNK;
+use crate::store::{
+    AppendOutcome, AppendRequest, InboxSlice, InboxStore, JobLease, JobStepOutcome, StoreError,
+    StoreErrorKind,
+};
 
 const LARGE: u64 = 2_500;
 
-impl World {
+impl ServiceFixture {
     async fn heads(&self, of: impl Iterator<Item = u64>) -> Vec<u64> {
         let users: Vec<UserId> = of.map(user).collect();
         let heads = self.service.heads(&users).await.unwrap();
@@ -33,9 +36,9 @@ impl World {
 
 #[tokio::test]
 async fn a_large_group_gets_all_in_one_order() {
-    let world = world();
+    let world = service_fixture();
     let group = world.group(1..=LARGE).await;
-    assert!(usize::try_from(LARGE).unwrap() > 2 * PART);
+    assert!(usize::try_from(LARGE).unwrap() > 2 * FANOUT_CHUNK);
     for n in 1..=3 {
         let text = format!("m{n}");
         let sent = world.service.send(from(n), to_group(group, &text)).await;
@@ -45,7 +48,7 @@ async fn a_large_group_gets_all_in_one_order() {
     for member in [4, 1_200, LARGE] {
         assert_eq!(world.texts(member).await, ["m1", "m2", "m3"]);
     }
-    let heard = Arc::clone(&world.heard);
+    let heard = Arc::clone(&world.sink);
     world.stop().await;
     let entries = heard.entries();
     assert_eq!(entries.len(), 3 * usize::try_from(LARGE).unwrap());
@@ -54,7 +57,7 @@ async fn a_large_group_gets_all_in_one_order() {
 
 #[tokio::test]
 async fn a_push_to_a_large_group_is_finished_as_well() {
-    let world = world();
+    let world = service_fixture();
     let group = world.group(1..=LARGE).await;
     let new = [user(2_600)];
     let added = world.service.add_members(user(7), group, &new);
@@ -65,19 +68,19 @@ async fn a_push_to_a_large_group_is_finished_as_well() {
 }
 
 /// Stores a large send, as a node does that dies before it works on the job.
-async fn leave(stores: &Stores, group: GroupId) {
+async fn leave(stores: &StoreSet, group: GroupId) {
     let roster = stores.group.roster(group).await.unwrap().unwrap();
     let message = crate::message::Message {
         id: crate::id::MessageId::generate(),
         sender: from(1),
-        receiver: Receiver::Group(group),
+        receiver: MessageReceiver::Group(group),
         mentions: Vec::new(),
         kind: 1,
-        content: Content("left".into()),
-        sent_at: Timestamp(1),
+        content: MessageContent("left".into()),
+        sent_at: UnixTimestamp(1),
         unknown: crate::message::UnknownFields::NONE,
     };
-    let append = crate::store::Append {
+    let append = crate::store::AppendRequest {
         message: Arc::new(message),
         recipients: roster.members.iter().map(|(user, _)| *user).collect(),
         key: None,
@@ -89,12 +92,12 @@ async fn leave(stores: &Stores, group: GroupId) {
 #[tokio::test]
 async fn what_a_node_leaves_behind_is_finished_by_the_next() {
     let stores = memory::stores();
-    let first = world_of(stores.clone(), Limits::default(), Policy::default());
+    let first = service_fixture_with(stores.clone(), Limits::default(), ServerPolicy::default());
     let group = first.group(1..=LARGE).await;
     first.stop().await;
     // The node dies before it works on the job.
     leave(&stores, group).await;
-    let second = world_of(stores, Limits::default(), Policy::default());
+    let second = service_fixture_with(stores, Limits::default(), ServerPolicy::default());
     second.settled(LARGE, 1).await;
     assert_eq!(second.texts(LARGE).await, ["left"]);
 }
@@ -102,7 +105,7 @@ async fn what_a_node_leaves_behind_is_finished_by_the_next() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_is_never_idle_finds_what_others_leave_behind() {
     let stores = memory::stores();
-    let world = world_of(stores.clone(), Limits::default(), Policy::default());
+    let world = service_fixture_with(stores.clone(), Limits::default(), ServerPolicy::default());
     let group = world.group(1..=LARGE).await;
     let busy = world.group(1..=3).await;
     // The runner has looked for jobs once.
@@ -139,7 +142,7 @@ struct HeldJobs {
 
 #[async_trait]
 impl InboxStore for HeldJobs {
-    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+    async fn append(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
         self.inner.append(batch).await
     }
 
@@ -160,11 +163,14 @@ impl InboxStore for HeldJobs {
         Ok(claimed)
     }
 
-    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobStepOutcome, StoreError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         self.steps.acquire().await.unwrap().forget();
         if *self.failing.lock().unwrap() == Some(lease.group) {
-            return Err(StoreError::new("inbox.advance_job", Kind::Contended));
+            return Err(StoreError::new(
+                "inbox.advance_job",
+                StoreErrorKind::Contended,
+            ));
         }
         self.made.lock().unwrap().push(lease.group);
         self.inner.advance_job(lease).await
@@ -175,7 +181,7 @@ impl InboxStore for HeldJobs {
     }
 }
 
-fn held_world(limits: Limits) -> (World, Arc<HeldJobs>) {
+fn held_jobs_fixture(limits: Limits) -> (ServiceFixture, Arc<HeldJobs>) {
     let mut stores = memory::stores();
     let held = Arc::new(HeldJobs {
         inner: Arc::clone(&stores.inbox),
@@ -188,7 +194,10 @@ fn held_world(limits: Limits) -> (World, Arc<HeldJobs>) {
         resume: Semaphore::new(0),
     });
     stores.inbox = Arc::clone(&held) as _;
-    (world_of(stores, limits, Policy::default()), held)
+    (
+        service_fixture_with(stores, limits, ServerPolicy::default()),
+        held,
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +206,7 @@ async fn a_group_that_has_too_much_to_deliver_is_refused_until_there_is_room() {
         group_backlog: 6_000,
         ..Limits::default()
     };
-    let (world, held) = held_world(limits);
+    let (world, held) = held_jobs_fixture(limits);
     let group = world.group(1..=LARGE).await;
     let small = world.group(1..=100).await;
     // Another text each time: the same text would be a repeat of the first send.
@@ -232,8 +241,8 @@ async fn a_group_that_has_too_much_to_deliver_is_refused_until_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_with_a_long_backlog_delays_another_by_a_part_at_a_time() {
-    let (world, held) = held_world(Limits::default());
+async fn a_long_backlog_delays_another_group_by_one_chunk_at_a_time() {
+    let (world, held) = held_jobs_fixture(Limits::default());
     let (long, short) = (world.group(1..=LARGE).await, world.group(1..=LARGE).await);
     for n in 0..20 {
         world
@@ -262,7 +271,7 @@ async fn a_group_with_a_long_backlog_delays_another_by_a_part_at_a_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_group_whose_parts_fail_delays_no_other() {
-    let (world, held) = held_world(Limits::default());
+    let (world, held) = held_jobs_fixture(Limits::default());
     let (failing, sound) = (world.group(1..=LARGE).await, world.group(1..=LARGE).await);
     *held.failing.lock().unwrap() = Some(failing);
     world
@@ -305,7 +314,7 @@ async fn a_group_whose_parts_fail_delays_no_other() {
 /// backlog, so more jobs than the limit were accepted.
 #[tokio::test(start_paused = true)]
 async fn a_job_that_is_opened_while_the_runner_finds_none_stays_in_the_backlog() {
-    let (world, held) = held_world(Limits::default());
+    let (world, held) = held_jobs_fixture(Limits::default());
     let group = world.group(1..=LARGE).await;
     held.holds_claims.store(true, Ordering::SeqCst);
     world.service.inner.jobs.wake(group);
@@ -328,7 +337,7 @@ async fn a_job_that_is_opened_while_the_runner_finds_none_stays_in_the_backlog()
 
 #[tokio::test(start_paused = true)]
 async fn a_push_to_a_large_group_counts_in_the_backlog() {
-    let (world, held) = held_world(Limits::default());
+    let (world, held) = held_jobs_fixture(Limits::default());
     let group = world.group(1..=LARGE).await;
     let new = [user(2_600)];
     let added = world.service.add_members(user(7), group, &new);

@@ -5,7 +5,7 @@ mod friend;
 mod group;
 mod job;
 mod order;
-mod rest;
+mod other_services;
 mod send;
 
 use std::collections::HashSet;
@@ -16,50 +16,50 @@ use bytes::Bytes;
 
 use super::*;
 use crate::business::UserInfo;
-use crate::envelope::Parcel;
+use crate::envelope::DeliveryBatch;
 use crate::fanout::LocalSink;
 use crate::id::{GroupId, UserId};
-use crate::logic::Logic as _;
+use crate::logic::LogicRole as _;
 use crate::memory;
-use crate::message::{Content, Draft, Profile, Receiver, Sender};
+use crate::message::{MessageContent, MessageDraft, MessageReceiver, MessageSender, UserProfile};
 use crate::page::PageLimit;
-use crate::peer::Alone;
+use crate::peer::SingleNodePeer;
 use crate::seq::Seq;
-use crate::time::{ManualClock, Timestamp};
+use crate::time::{ManualClock, UnixTimestamp};
 
 /// A backend with the users 1 … `users`, which may be down.
 #[derive(Debug)]
-struct Backend {
+struct FakeBusinessBackend {
     users: u64,
     down: Mutex<bool>,
-    asked: Mutex<usize>,
+    calls: Mutex<usize>,
 }
 
 #[async_trait]
-impl Business for Backend {
-    async fn auth(&self, user: UserId, _: DeviceId, token: &str) -> Result<(), Refusal> {
+impl BusinessBackend for FakeBusinessBackend {
+    async fn auth(&self, user: UserId, _: DeviceId, token: &str) -> Result<(), RequestRefusal> {
         if user.get() <= self.users && token == "right" {
             Ok(())
         } else {
-            Err(Refusal::Unauthorized("the token is wrong"))
+            Err(RequestRefusal::Unauthorized("the token is wrong"))
         }
     }
 
-    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
-        *self.asked.lock().unwrap() += 1;
+    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
+        *self.calls.lock().unwrap() += 1;
         if *self.down.lock().unwrap() {
-            return Err(Refusal::Unavailable);
+            return Err(RequestRefusal::Unavailable);
         }
         let known = users.iter().filter(|user| user.get() <= self.users);
         let infos = known.map(|user| UserInfo {
             user: *user,
-            profile: Profile {
+            profile: UserProfile {
                 nickname: format!("name{}", user.get()),
-                ..Profile::default()
+                ..UserProfile::default()
             },
             sex: 0,
-            created_at: Timestamp(0),
-            updated_at: Timestamp(0),
+            created_at: UnixTimestamp(0),
+            updated_at: UnixTimestamp(0),
         });
         Ok(infos.collect())
     }
@@ -67,13 +67,13 @@ impl Business for Backend {
 
 /// Records the calls to this node's connections.
 #[derive(Debug, Default)]
-struct Heard {
-    parcels: Mutex<Vec<Parcel>>,
+struct RecordingLocalSink {
+    parcels: Mutex<Vec<DeliveryBatch>>,
     closed: Mutex<Vec<(UserId, Option<DeviceId>)>>,
 }
 
-impl LocalSink for Heard {
-    fn deliver(&self, parcels: &[Parcel]) {
+impl LocalSink for RecordingLocalSink {
+    fn deliver(&self, parcels: &[DeliveryBatch]) {
         self.parcels.lock().unwrap().extend(parcels.iter().cloned());
     }
 
@@ -82,12 +82,12 @@ impl LocalSink for Heard {
     }
 }
 
-impl Heard {
+impl RecordingLocalSink {
     /// Returns the user and the seq of each pushed entry, in order.
     fn entries(&self) -> Vec<(u64, u64)> {
         let parcels = self.parcels.lock().unwrap();
         let entries = parcels.iter().filter_map(|parcel| match parcel {
-            Parcel::Entries { to, .. } => Some(to.clone()),
+            DeliveryBatch::Entries { to, .. } => Some(to.clone()),
             _ => None,
         });
         entries
@@ -99,57 +99,57 @@ impl Heard {
 
 /// Encodes pushes as text.
 #[derive(Debug)]
-struct InWords;
+struct CodedTextPushCodec;
 
-impl PushCodec for InWords {
+impl PushCodec for CodedTextPushCodec {
     fn encode(&self, push: &SystemPush) -> (i32, Bytes) {
         (7, format!("{} {push:?}", push.code()).into())
     }
 }
 
-struct World {
-    service: Service,
-    heard: Arc<Heard>,
-    backend: Arc<Backend>,
+struct ServiceFixture {
+    service: LogicService,
+    sink: Arc<RecordingLocalSink>,
+    backend: Arc<FakeBusinessBackend>,
     tracker: TaskTracker,
     token: CancellationToken,
 }
 
 /// Makes a fixture with 3,000 users.
-fn world() -> World {
-    world_of(memory::stores(), Limits::default(), Policy::default())
+fn service_fixture() -> ServiceFixture {
+    service_fixture_with(memory::stores(), Limits::default(), ServerPolicy::default())
 }
 
-fn world_of(stores: Stores, limits: Limits, policy: Policy) -> World {
-    let heard = Arc::new(Heard::default());
-    let backend = Arc::new(Backend {
+fn service_fixture_with(stores: StoreSet, limits: Limits, policy: ServerPolicy) -> ServiceFixture {
+    let heard = Arc::new(RecordingLocalSink::default());
+    let backend = Arc::new(FakeBusinessBackend {
         users: 3_000,
         down: Mutex::new(false),
-        asked: Mutex::new(0),
+        calls: Mutex::new(0),
     });
     let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
-    let parts = Parts {
+    let parts = ServiceParts {
         stores,
         limits,
-        clock: Arc::new(ManualClock::at(Timestamp(5_000))),
+        clock: Arc::new(ManualClock::at(UnixTimestamp(5_000))),
         business: Arc::clone(&backend) as _,
-        peer: Arc::new(Alone),
+        peer: Arc::new(SingleNodePeer),
         sink: Arc::clone(&heard) as _,
         node: NodeId::boot("here"),
         policy,
-        codec: Arc::new(InWords),
+        codec: Arc::new(CodedTextPushCodec),
     };
-    let service = Service::start(parts, &tracker, &token);
-    World {
+    let service = LogicService::start(parts, &tracker, &token);
+    ServiceFixture {
         service,
-        heard,
+        sink: heard,
         backend,
         tracker,
         token,
     }
 }
 
-impl World {
+impl ServiceFixture {
     /// Returns the seq and the text of each entry of a user's inbox.
     async fn inbox(&self, of: u64) -> Vec<(u64, String)> {
         let limit = PageLimit::items(10_000);
@@ -202,30 +202,30 @@ fn device(n: u64) -> DeviceId {
     DeviceId::new(n).unwrap()
 }
 
-fn from(n: u64) -> Sender {
-    Sender::User {
+fn from(n: u64) -> MessageSender {
+    MessageSender::User {
         user: user(n),
         device: DeviceId::new(n),
     }
 }
 
-fn says(receiver: Receiver, text: &str) -> Draft {
-    Draft {
+fn says(receiver: MessageReceiver, text: &str) -> MessageDraft {
+    MessageDraft {
         receiver,
         mentions: Vec::new(),
         kind: 1,
-        content: Content(text.to_owned().into()),
-        sent_at: Timestamp(1_700_000_000_001),
+        content: MessageContent(text.to_owned().into()),
+        sent_at: UnixTimestamp(1_700_000_000_001),
         persist: true,
         client_id: None,
         request_id: None,
     }
 }
 
-fn to_user(n: u64, text: &str) -> Draft {
-    says(Receiver::User(user(n)), text)
+fn to_user(n: u64, text: &str) -> MessageDraft {
+    says(MessageReceiver::User(user(n)), text)
 }
 
-fn to_group(group: GroupId, text: &str) -> Draft {
-    says(Receiver::Group(group), text)
+fn to_group(group: GroupId, text: &str) -> MessageDraft {
+    says(MessageReceiver::Group(group), text)
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::store::{
-    Append, Appended, Changed, Group, GroupChange, GroupStore, InboxSlice, InboxStore, JobLease,
-    JobPart, Member, NewGroup, Roster, RosterVersion, StoreError,
+    AppendOutcome, AppendRequest, Group, GroupChange, GroupChangeOutcome, GroupStore, InboxSlice,
+    InboxStore, JobLease, JobStepOutcome, Member, NewGroup, Roster, RosterVersion, StoreError,
 };
 
 /// A store with a delay for each batch.
@@ -18,7 +18,7 @@ struct SlowStore {
 
 #[async_trait]
 impl InboxStore for SlowStore {
-    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+    async fn append(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
         tokio::time::sleep(self.each).await;
         self.inner.append(batch).await
     }
@@ -35,7 +35,7 @@ impl InboxStore for SlowStore {
         self.inner.claim_job(group).await
     }
 
-    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobStepOutcome, StoreError> {
         self.inner.advance_job(lease).await
     }
 
@@ -71,7 +71,7 @@ impl GroupStore for CountingGroups {
         group: GroupId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<crate::page::Page<Member>, StoreError> {
+    ) -> Result<crate::page::ListPage<Member>, StoreError> {
         self.inner.members(group, after, limit).await
     }
 
@@ -80,7 +80,7 @@ impl GroupStore for CountingGroups {
         user: UserId,
         after: Option<GroupId>,
         limit: usize,
-    ) -> Result<crate::page::Page<Group>, StoreError> {
+    ) -> Result<crate::page::ListPage<Group>, StoreError> {
         self.inner.groups_of(user, after, limit).await
     }
 
@@ -89,9 +89,9 @@ impl GroupStore for CountingGroups {
         group: GroupId,
         expected: RosterVersion,
         change: &GroupChange,
-        pushes: &[Append],
-        at: Timestamp,
-    ) -> Result<Changed, StoreError> {
+        pushes: &[AppendRequest],
+        at: UnixTimestamp,
+    ) -> Result<GroupChangeOutcome, StoreError> {
         self.inner.update(group, expected, change, pushes, at).await
     }
 }
@@ -107,8 +107,8 @@ async fn settle() {
 async fn a_stale_send_stays_before_those_that_came_after_it() {
     // Two nodes on one store: the second caches rosters that the first changes.
     let stores = memory::stores();
-    let one = world_of(stores.clone(), Limits::default(), Policy::default());
-    let two = world_of(stores, Limits::default(), Policy::default());
+    let one = service_fixture_with(stores.clone(), Limits::default(), ServerPolicy::default());
+    let two = service_fixture_with(stores, Limits::default(), ServerPolicy::default());
     let group = one.group([1, 2]).await;
     let send = |by, text: &str| two.service.send(from(by), to_group(group, text));
     send(2, "0").await.unwrap();
@@ -137,7 +137,7 @@ async fn a_stale_send_stays_before_those_that_came_after_it() {
 #[tokio::test(start_paused = true)]
 async fn a_changed_roster_is_read_once_for_all_sends_that_wait() {
     let mut stores = memory::stores();
-    let one = world_of(stores.clone(), Limits::default(), Policy::default());
+    let one = service_fixture_with(stores.clone(), Limits::default(), ServerPolicy::default());
     let groups = Arc::new(CountingGroups {
         inner: Arc::clone(&stores.group),
         rosters: AtomicUsize::new(0),
@@ -152,7 +152,7 @@ async fn a_changed_roster_is_read_once_for_all_sends_that_wait() {
         batch_sends: 4,
         ..Limits::default()
     };
-    let two = world_of(stores, limits, Policy::default());
+    let two = service_fixture_with(stores, limits, ServerPolicy::default());
     let group = one.group([1, 2, 3]).await;
     let send = |by, text: &str| two.service.send(from(by), to_group(group, text));
     send(1, "warm").await.unwrap();
@@ -182,8 +182,8 @@ async fn a_changed_roster_is_read_once_for_all_sends_that_wait() {
 #[tokio::test(start_paused = true)]
 async fn one_that_left_meanwhile_is_refused_and_the_rest_goes_on() {
     let stores = memory::stores();
-    let one = world_of(stores.clone(), Limits::default(), Policy::default());
-    let two = world_of(stores, Limits::default(), Policy::default());
+    let one = service_fixture_with(stores.clone(), Limits::default(), ServerPolicy::default());
+    let two = service_fixture_with(stores, Limits::default(), ServerPolicy::default());
     let group = one.group([1, 2, 3]).await;
     let send = |by, text: &str| two.service.send(from(by), to_group(group, text));
     send(1, "warm").await.unwrap();
@@ -193,7 +193,7 @@ async fn one_that_left_meanwhile_is_refused_and_the_rest_goes_on() {
         .unwrap();
     let sends: Vec<_> = [3, 2, 3, 1].map(|by| send(by, "hi")).into_iter().collect();
     let answers = futures_util::future::join_all(sends).await;
-    let refused = Err(Refusal::NotInGroup(group));
+    let refused = Err(RequestRefusal::NotInGroup(group));
     assert_eq!(answers[0], refused);
     assert_eq!(answers[2], refused);
     assert!(answers[1].is_ok() && answers[3].is_ok(), "{answers:?}");
@@ -216,7 +216,7 @@ async fn a_polite_client_gets_its_sends_in_beside_greedy_ones() {
         send_burst: 1_000_000,
         ..Limits::default()
     };
-    let world = world_of(stores, limits, Policy::default());
+    let world = service_fixture_with(stores, limits, ServerPolicy::default());
     let (accepted, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut greedy = tokio::task::JoinSet::new();
     for by in 0..GREEDY {

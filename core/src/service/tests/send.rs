@@ -3,8 +3,8 @@
 use super::*;
 
 #[tokio::test]
-async fn both_ends_get_a_copy_and_the_sender_its_own_seq() {
-    let world = world();
+async fn both_users_get_a_copy_and_the_sender_its_own_seq() {
+    let world = service_fixture();
     world
         .service
         .send(from(2), to_user(3, "before"))
@@ -21,14 +21,14 @@ async fn both_ends_get_a_copy_and_the_sender_its_own_seq() {
         .unwrap();
     assert_eq!(own.seq, Seq::new(1));
     assert_eq!(world.texts(9).await, ["note"]);
-    let heard = Arc::clone(&world.heard);
+    let heard = Arc::clone(&world.sink);
     world.stop().await;
     assert_eq!(heard.entries(), [(2, 1), (3, 1), (1, 1), (2, 2), (9, 1)]);
 }
 
 #[tokio::test]
 async fn a_page_shows_present_profiles_and_a_head_that_is_not_behind() {
-    let world = world();
+    let world = service_fixture();
     world.service.send(from(1), to_user(2, "hi")).await.unwrap();
     let limit = PageLimit::items(10);
     let page = world.service.page(user(2), Seq::ZERO, limit).await.unwrap();
@@ -41,13 +41,13 @@ async fn a_page_shows_present_profiles_and_a_head_that_is_not_behind() {
 }
 
 #[tokio::test]
-async fn an_unknown_receiver_is_refused_and_a_silent_backend_says_nothing_of_it() {
-    let world = world();
+async fn an_unknown_receiver_is_refused_unless_the_backend_is_down() {
+    let world = service_fixture();
     let refusal = world.service.send(from(1), to_user(9_999, "hi")).await;
-    assert_eq!(refusal, Err(Refusal::NoSuchUser(user(9_999))));
+    assert_eq!(refusal, Err(RequestRefusal::NoSuchUser(user(9_999))));
     *world.backend.down.lock().unwrap() = true;
     let refusal = world.service.send(from(1), to_user(2, "hi")).await;
-    assert_eq!(refusal, Err(Refusal::Unavailable));
+    assert_eq!(refusal, Err(RequestRefusal::Unavailable));
     // The sender's own profile is optional.
     let own = world.service.send(from(1), to_user(1, "note")).await;
     assert!(own.is_ok());
@@ -57,8 +57,8 @@ async fn an_unknown_receiver_is_refused_and_a_silent_backend_says_nothing_of_it(
 
 #[tokio::test]
 async fn a_repeat_is_answered_like_the_first_and_another_content_is_a_conflict() {
-    let world = world();
-    let draft = |text: &str| Draft {
+    let world = service_fixture();
+    let draft = |text: &str| MessageDraft {
         client_id: Some("a-1".into()),
         ..to_user(2, text)
     };
@@ -72,13 +72,13 @@ async fn a_repeat_is_answered_like_the_first_and_another_content_is_a_conflict()
     assert!(again.repeated);
     assert_eq!((again.seq, again.message), (first.seq, first.message));
     let other = world.service.send(from(1), draft("ho")).await;
-    assert_eq!(other, Err(Refusal::Conflict));
+    assert_eq!(other, Err(RequestRefusal::Conflict));
     assert_eq!(world.texts(2).await, ["hi", "other"]);
     // gim's clients send no id, only the time.
     let legacy = world.service.send(from(1), to_user(2, "other")).await;
     assert!(legacy.unwrap().repeated);
-    let later = Draft {
-        sent_at: Timestamp(1_700_000_000_002),
+    let later = MessageDraft {
+        sent_at: UnixTimestamp(1_700_000_000_002),
         ..to_user(2, "other")
     };
     assert!(!world.service.send(from(1), later).await.unwrap().repeated);
@@ -86,9 +86,9 @@ async fn a_repeat_is_answered_like_the_first_and_another_content_is_a_conflict()
 
 #[tokio::test]
 async fn a_send_without_a_time_gets_the_servers() {
-    let world = world();
-    let timeless = || Draft {
-        sent_at: Timestamp(0),
+    let world = service_fixture();
+    let timeless = || MessageDraft {
+        sent_at: UnixTimestamp(0),
         ..to_user(2, "hi")
     };
     world.service.send(from(1), timeless()).await.unwrap();
@@ -100,13 +100,13 @@ async fn a_send_without_a_time_gets_the_servers() {
     let page = world.service.page(user(2), Seq::ZERO, PageLimit::items(9));
     let items = page.await.unwrap().items;
     let times: Vec<_> = items.iter().map(|(_, it)| it.message.sent_at).collect();
-    assert_eq!(times, [Timestamp(5_000); 2]);
+    assert_eq!(times, [UnixTimestamp(5_000); 2]);
 }
 
 #[tokio::test]
 async fn concurrent_repeats_store_once() {
-    let world = world();
-    let draft = Draft {
+    let world = service_fixture();
+    let draft = MessageDraft {
         client_id: Some("once".into()),
         ..to_user(2, "hi")
     };
@@ -124,24 +124,29 @@ async fn concurrent_repeats_store_once() {
 
 #[tokio::test]
 async fn what_is_not_persistent_is_pushed_and_forgotten() {
-    let world = world();
+    let world = service_fixture();
     let group = world.group([1, 2, 3]).await;
-    for receiver in [Receiver::User(user(2)), Receiver::Group(group)] {
-        let draft = Draft {
+    for receiver in [
+        MessageReceiver::User(user(2)),
+        MessageReceiver::Group(group),
+    ] {
+        let draft = MessageDraft {
             persist: false,
             ..says(receiver, "typing")
         };
         let sent = world.service.send(from(1), draft.clone()).await.unwrap();
         assert_eq!(sent.seq, Seq::ZERO);
         let stranger = world.service.send(from(8), draft).await;
-        let refused = matches!(receiver, Receiver::Group(_));
+        let refused = matches!(receiver, MessageReceiver::Group(_));
         assert_eq!(stranger.is_err(), refused);
     }
     assert!(world.inbox(1).await.is_empty());
     assert!(world.inbox(2).await.is_empty());
-    let parcels = world.heard.parcels.lock().unwrap();
+    let parcels = world.sink.parcels.lock().unwrap();
     let live = parcels.iter().filter_map(|parcel| match parcel {
-        Parcel::Live { to, .. } => Some(to.iter().map(|user| user.get()).collect::<Vec<_>>()),
+        DeliveryBatch::Live { to, .. } => {
+            Some(to.iter().map(|user| user.get()).collect::<Vec<_>>())
+        }
         _ => None,
     });
     assert_eq!(
@@ -152,9 +157,9 @@ async fn what_is_not_persistent_is_pushed_and_forgotten() {
 
 #[tokio::test]
 async fn a_group_send_reaches_all_members_and_only_members_send() {
-    let world = world();
+    let world = service_fixture();
     let group = world.group([1, 2, 3]).await;
-    let request = Draft {
+    let request = MessageDraft {
         request_id: Some(77),
         ..to_group(group, "hi")
     };
@@ -164,24 +169,26 @@ async fn a_group_send_reaches_all_members_and_only_members_send() {
         assert_eq!(world.texts(member).await, ["hi"]);
     }
     let stranger = world.service.send(from(4), to_group(group, "hi")).await;
-    assert_eq!(stranger, Err(Refusal::NotInGroup(group)));
+    assert_eq!(stranger, Err(RequestRefusal::NotInGroup(group)));
     let nowhere = GroupId::new(99).unwrap();
     let missing = world.service.send(from(1), to_group(nowhere, "hi")).await;
-    assert_eq!(missing, Err(Refusal::NoSuchGroup(nowhere)));
-    let parcels = world.heard.parcels.lock().unwrap();
+    assert_eq!(missing, Err(RequestRefusal::NoSuchGroup(nowhere)));
+    let parcels = world.sink.parcels.lock().unwrap();
     assert_eq!(parcels.len(), 1);
-    assert!(matches!(&parcels[0], Parcel::Entries { envelope, .. } if envelope.request_id == 77));
+    assert!(
+        matches!(&parcels[0], DeliveryBatch::Entries { envelope, .. } if envelope.request_id == 77)
+    );
 }
 
 #[tokio::test]
 async fn a_backend_sends_one_copy_and_is_answered_with_the_receivers_seq() {
-    let world = world();
+    let world = service_fixture();
     world
         .service
         .send(from(2), to_user(2, "note"))
         .await
         .unwrap();
-    let send = |draft| world.service.send(Sender::Business, draft);
+    let send = |draft| world.service.send(MessageSender::Business, draft);
     assert_eq!(send(to_user(2, "news")).await.unwrap().seq, Seq::new(2));
     assert!(send(to_user(9_999, "news")).await.is_err());
     let group = world.group([1, 2]).await;
@@ -192,11 +199,11 @@ async fn a_backend_sends_one_copy_and_is_answered_with_the_receivers_seq() {
 
 #[tokio::test]
 async fn between_friends_only_if_the_operator_says_so() {
-    let policy = Policy {
-        direct: Direct::Friends,
-        ..Policy::default()
+    let policy = ServerPolicy {
+        direct: DirectSend::Friends,
+        ..ServerPolicy::default()
     };
-    let world = world_of(memory::stores(), Limits::default(), policy);
+    let world = service_fixture_with(memory::stores(), Limits::default(), policy);
     let refusal = world.service.send(from(1), to_user(2, "hi")).await;
     assert_eq!(refusal.unwrap_err().code(), 10001);
     let (one, two) = (user(1), user(2));
@@ -215,41 +222,47 @@ async fn between_friends_only_if_the_operator_says_so() {
             .await
             .is_ok()
     );
-    let backend = world.service.send(Sender::Business, to_user(3, "hi")).await;
+    let backend = world
+        .service
+        .send(MessageSender::Business, to_user(3, "hi"))
+        .await;
     assert!(backend.is_ok());
 }
 
 #[tokio::test]
-async fn a_user_that_sends_too_fast_is_told_when_to_go_on() {
+async fn a_rate_limited_user_gets_a_retry_time() {
     let limits = Limits {
         send_rate: 1,
         send_burst: 2,
         ..Limits::default()
     };
-    let world = world_of(memory::stores(), limits, Policy::default());
+    let world = service_fixture_with(memory::stores(), limits, ServerPolicy::default());
     for _ in 0..2 {
         assert!(world.service.send(from(1), to_user(1, "a")).await.is_ok());
     }
     let refusal = world.service.send(from(1), to_user(1, "a")).await;
     assert!(matches!(
         refusal,
-        Err(Refusal::RateLimited { retry_after }) if !retry_after.is_zero()
+        Err(RequestRefusal::RateLimited { retry_after }) if !retry_after.is_zero()
     ));
     assert!(world.service.send(from(2), to_user(2, "a")).await.is_ok());
     for _ in 0..5 {
-        let backend = world.service.send(Sender::Business, to_user(1, "a")).await;
+        let backend = world
+            .service
+            .send(MessageSender::Business, to_user(1, "a"))
+            .await;
         assert!(backend.is_ok());
     }
 }
 
 #[tokio::test]
 async fn after_the_end_nothing_is_taken() {
-    let world = world();
+    let world = service_fixture();
     world.token.cancel();
     world.tracker.close();
     world.tracker.wait().await;
     let refusal = world.service.send(from(1), to_user(2, "hi")).await;
-    assert_eq!(refusal, Err(Refusal::Unavailable));
+    assert_eq!(refusal, Err(RequestRefusal::Unavailable));
     assert!(world.inbox(2).await.is_empty());
 }
 
@@ -260,7 +273,7 @@ async fn sends_keep_their_order_when_the_task_has_used_up_its_budget() {
 
     use tokio::task::coop::{consume_budget, has_budget_remaining};
 
-    let world = world();
+    let world = service_fixture();
     while has_budget_remaining() {
         let _ = pin!(consume_budget()).poll(&mut Context::from_waker(Waker::noop()));
     }

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use gimlet_core::envelope::Envelope;
-use gimlet_core::message::{Content, Message, Profile, UnknownFields};
-use gimlet_core::time::Timestamp;
+use gimlet_core::message::{Message, MessageContent, UnknownFields, UserProfile};
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::node;
 
 use super::{
-    Nonsense, mentions_out, message_id, receiver_in, receiver_out, sender_in, sender_out, users,
+    DecodeError, mentions_out, message_id, receiver_in, receiver_out, sender_in, sender_out, users,
 };
 
 pub(super) fn envelope_out(envelope: &Envelope) -> node::Envelope {
@@ -27,7 +27,7 @@ pub(super) fn envelope_out(envelope: &Envelope) -> node::Envelope {
         sent_at,
         unknown: _,
     } = message;
-    let Profile {
+    let UserProfile {
         nickname,
         avatar_url,
         extra,
@@ -51,20 +51,20 @@ pub(super) fn envelope_out(envelope: &Envelope) -> node::Envelope {
     }
 }
 
-pub(super) fn envelope_in(envelope: node::Envelope) -> Result<Envelope, Nonsense> {
-    let it = envelope.message.ok_or(Nonsense("message"))?;
+pub(super) fn envelope_in(envelope: node::Envelope) -> Result<Envelope, DecodeError> {
+    let it = envelope.message.ok_or(DecodeError("message"))?;
     let message = Message {
         id: message_id(&it.id)?,
         sender: sender_in(it.sender)?,
         receiver: receiver_in(it.receiver)?,
         mentions: users(&it.mentions)?,
         kind: it.kind,
-        content: Content::copied_from(&it.content),
-        sent_at: Timestamp(it.sent_at_ms),
+        content: MessageContent::copied_from(&it.content),
+        sent_at: UnixTimestamp(it.sent_at_ms),
         unknown: UnknownFields::NONE,
     };
     let profile = envelope.profile.unwrap_or_default();
-    let profile = Profile {
+    let profile = UserProfile {
         nickname: profile.nickname,
         avatar_url: profile.avatar_url,
         extra: profile.extra,

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, stream};
-use gimlet_core::error::Refusal;
-use gimlet_core::logic::Sent;
-use gimlet_core::message::{Draft, Sender};
+use gimlet_core::error::RequestRefusal;
+use gimlet_core::logic::SendReceipt;
+use gimlet_core::message::{MessageDraft, MessageSender};
 use gimlet_proto::node;
 use gimlet_proto::node::logic_node_client::LogicNodeClient;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -18,46 +18,46 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::super::call::{MESSAGE_MAX, NodeChannel};
+use super::super::call::{MESSAGE_MAX_BYTES, NodeChannel};
 use super::super::convert;
 use super::super::refusal::decode;
 
 /// Sends that may wait to be written; more are refused.
-const QUEUE: usize = 8_192;
+const SEND_QUEUE_LEN: usize = 8_192;
 /// Time limit for opening the stream.
-const OPEN: Duration = Duration::from_millis(1_500);
+const OPEN_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// First and longest pause after a failure.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// Time that a node that is shutting down has to answer the sends in flight.
-const LAST: Duration = Duration::from_secs(4);
+const SHUTDOWN_ANSWER_TIME: Duration = Duration::from_secs(4);
 
-pub(super) type Client = LogicNodeClient<NodeChannel>;
-type Outcome = Result<Sent, Refusal>;
+pub(super) type LogicClient = LogicNodeClient<NodeChannel>;
+type SendOutcome = Result<SendReceipt, RequestRefusal>;
 
 /// One logic node.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct LogicLink {
     address: String,
-    client: Client,
+    client: LogicClient,
     up: watch::Sender<bool>,
-    lane: Mutex<Option<Lane>>,
+    send_stream: Mutex<Option<OpenSendStream>>,
     doubted: Notify,
 }
 
 /// An open stream.
 #[derive(Debug)]
-struct Lane {
+struct OpenSendStream {
     queue: mpsc::Sender<node::SendRequest>,
     next: u64,
-    pending: Pending,
+    pending: PendingSends,
 }
 
 /// Waiting callers by the id of their send, each with the budget that its send holds until the
 /// answer.
-type Pending = Arc<Mutex<HashMap<u64, (oneshot::Sender<Outcome>, OwnedSemaphorePermit)>>>;
+type PendingSends = Arc<Mutex<HashMap<u64, (oneshot::Sender<SendOutcome>, OwnedSemaphorePermit)>>>;
 
 /// Reasons a stream ended.
-enum End {
+enum StreamEnd {
     /// The node said that it is shutting down.
     Going,
     /// This node is shutting down.
@@ -66,13 +66,13 @@ enum End {
     Broken(String),
 }
 
-impl Link {
+impl LogicLink {
     pub(super) fn new(address: &str, channel: NodeChannel) -> Self {
         Self {
             address: address.to_owned(),
-            client: LogicNodeClient::new(channel).max_decoding_message_size(MESSAGE_MAX),
+            client: LogicNodeClient::new(channel).max_decoding_message_size(MESSAGE_MAX_BYTES),
             up: watch::Sender::new(false),
-            lane: Mutex::new(None),
+            send_stream: Mutex::new(None),
             doubted: Notify::new(),
         }
     }
@@ -81,7 +81,7 @@ impl Link {
         &self.address
     }
 
-    pub(super) fn client(&self) -> Client {
+    pub(super) fn client(&self) -> LogicClient {
         self.client.clone()
     }
 
@@ -106,13 +106,13 @@ impl Link {
     /// breaks first. `None` if the send was not put on the stream.
     pub(super) fn send(
         &self,
-        sender: Sender,
-        draft: Draft,
+        sender: MessageSender,
+        draft: MessageDraft,
         room: OwnedSemaphorePermit,
-    ) -> Option<oneshot::Receiver<Outcome>> {
+    ) -> Option<oneshot::Receiver<SendOutcome>> {
         // The lane is locked until the send is queued: sends must be queued in the order of their
         // ids, which is the order in which callers started them.
-        let mut place = lock(&self.lane);
+        let mut place = lock(&self.send_stream);
         let lane = place.as_mut()?;
         lane.next += 1;
         let id = lane.next;
@@ -138,52 +138,54 @@ impl Link {
 
     /// Keeps the stream open until `stop`.
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut pause = PAUSE.0;
+        let mut pause = RETRY_PAUSE.0;
         let mut told = false;
         loop {
             let opened = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                opened = timeout(OPEN, self.open()) => opened,
+                opened = timeout(OPEN_TIMEOUT, self.open()) => opened,
             };
             let end = match opened {
                 Ok(Ok((replies, pending))) => {
                     gimlet_core::info_rated!(node = self.address, "logic node reached");
                     // A new outage starts with the short pause again, and its first failure is
                     // logged again.
-                    (pause, told) = (PAUSE.0, false);
+                    (pause, told) = (RETRY_PAUSE.0, false);
                     self.pump(replies, &pending, &stop).await
                 }
-                Ok(Err(status)) => End::Broken(status.message().to_owned()),
-                Err(_) => End::Broken("it did not answer in time".into()),
+                Ok(Err(status)) => StreamEnd::Broken(status.message().to_owned()),
+                Err(_) => StreamEnd::Broken("it did not answer in time".into()),
             };
             // Dropping the lane (and `pending`, when the arm above ended) fails the receivers of
             // all unanswered sends: their outcome is unknown.
             self.close();
             match end {
-                End::Stopped => return,
-                End::Going => gimlet_core::info_rated!(node = self.address, "logic node stopping"),
-                End::Broken(why) if !told => {
+                StreamEnd::Stopped => return,
+                StreamEnd::Going => {
+                    gimlet_core::info_rated!(node = self.address, "logic node stopping")
+                }
+                StreamEnd::Broken(why) if !told => {
                     told = true;
                     gimlet_core::warn_rated!(node = self.address, why, "logic node not reached");
                 }
-                End::Broken(_) => {}
+                StreamEnd::Broken(_) => {}
             }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)) => {}
             }
-            pause = (pause * 2).min(PAUSE.1);
+            pause = (pause * 2).min(RETRY_PAUSE.1);
         }
     }
 
-    async fn open(&self) -> Result<(Streaming<node::SendReply>, Pending), Status> {
-        let (queue, mut queued) = mpsc::channel(QUEUE);
+    async fn open(&self) -> Result<(Streaming<node::SendReply>, PendingSends), Status> {
+        let (queue, mut queued) = mpsc::channel(SEND_QUEUE_LEN);
         let requests = stream::poll_fn(move |cx| queued.poll_recv(cx));
         let replies = self.client().send(requests).await?.into_inner();
-        let pending = Pending::default();
+        let pending = PendingSends::default();
         // The lane exists before `up` is set: a caller that sees `up` must find a lane.
-        *lock(&self.lane) = Some(Lane {
+        *lock(&self.send_stream) = Some(OpenSendStream {
             queue,
             next: 0,
             pending: Arc::clone(&pending),
@@ -196,9 +198,9 @@ impl Link {
     async fn pump(
         &self,
         mut replies: Streaming<node::SendReply>,
-        pending: &Pending,
+        pending: &PendingSends,
         stop: &CancellationToken,
-    ) -> End {
+    ) -> StreamEnd {
         // Discards a doubt about an earlier stream: `Notify` stores one, and it would break this
         // stream.
         let _ = self.doubted.notified().now_or_never();
@@ -209,24 +211,24 @@ impl Link {
             // that is already here still counts.
             let next = tokio::select! {
                 biased;
-                () = stop.cancelled() => return End::Stopped,
+                () = stop.cancelled() => return StreamEnd::Stopped,
                 () = self.doubted.notified() => {
-                    return End::Broken("it did not answer a send in time".into());
+                    return StreamEnd::Broken("it did not answer a send in time".into());
                 }
                 next = replies.message() => next,
-                () = after(going) => return End::Going,
+                () = after(going) => return StreamEnd::Going,
             };
             match next {
                 Ok(Some(reply)) if reply.closing => {
-                    going = Some(Instant::now() + LAST);
+                    going = Some(Instant::now() + SHUTDOWN_ANSWER_TIME);
                     // Dropping the queue's sender ends the request stream after everything in it;
                     // answers still come.
                     self.close();
                 }
                 Ok(Some(reply)) => answer(pending, reply),
-                Ok(None) | Err(_) if going.is_some() => return End::Going,
-                Ok(None) => return End::Broken("it ended the stream".into()),
-                Err(status) => return End::Broken(status.message().to_owned()),
+                Ok(None) | Err(_) if going.is_some() => return StreamEnd::Going,
+                Ok(None) => return StreamEnd::Broken("it ended the stream".into()),
+                Err(status) => return StreamEnd::Broken(status.message().to_owned()),
             }
         }
     }
@@ -234,7 +236,7 @@ impl Link {
     fn close(&self) {
         // In the reverse order of `open`: callers stop choosing this node before its lane is gone.
         self.up.send_replace(false);
-        lock(&self.lane).take();
+        lock(&self.send_stream).take();
     }
 }
 
@@ -245,7 +247,7 @@ async fn after(at: Option<Instant>) {
     }
 }
 
-fn answer(pending: &Pending, reply: node::SendReply) {
+fn answer(pending: &PendingSends, reply: node::SendReply) {
     let Some((waiting, _room)) = lock(pending).remove(&reply.id) else {
         return;
     };
@@ -253,7 +255,7 @@ fn answer(pending: &Pending, reply: node::SendReply) {
         Some(refusal) => Err(decode(refusal)),
         None => convert::sent_in(reply.sent).map_err(|error| {
             gimlet_core::error_rated!(%error, "received an unreadable answer from a logic node");
-            Refusal::Unknown
+            RequestRefusal::Unknown
         }),
     };
     // The caller may be gone.

@@ -1,4 +1,4 @@
-//! `Logic` over the configured logic nodes: the client for a logic role in other processes.
+//! `LogicRole` over the configured logic nodes: the client for a logic role in other processes.
 //!
 //! A user's requests go to one node, chosen by the user's id among the nodes that are reached, so
 //! that every connect node chooses the same one. They move to another node only when the sends in
@@ -6,7 +6,7 @@
 //! client repeats it, with its id.
 
 mod link;
-mod place;
+mod placement;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, Epoch, Generation, UserId};
-use gimlet_core::logic::{Granted, InboxPage, Logic, Sent};
-use gimlet_core::message::{Draft, Sender};
+use gimlet_core::logic::{InboxPage, LogicRole, SendReceipt, SignInGrant};
+use gimlet_core::message::{MessageDraft, MessageSender};
 use gimlet_core::page::PageLimit;
-use gimlet_core::sending::Sending;
+use gimlet_core::send_future::SendFuture;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{AckMark, Head};
 use gimlet_proto::node;
@@ -28,47 +28,47 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::call::Caller;
-use super::convert::{self, Nonsense};
+use super::call::NodeCredentials;
+use super::convert::{self, DecodeError};
 use super::refusal::decode;
-use link::{Client, Link};
-use place::Places;
+use link::{LogicClient, LogicLink};
+use placement::UserPlacement;
 
 /// Time limit of a read before another node is asked: the time that a logic node allows its
 /// storage, and the round trip.
-const READ: Duration = Duration::from_millis(1_500);
+const READ_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Time limit of a sign-in, which waits for the business backend and for the storage.
-const SIGN_IN: Duration = Duration::from_secs(4);
+const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(4);
 /// Time for the round trip of a send, on top of the time that the logic node has.
-const WAY: Duration = Duration::from_millis(250);
+const ROUND_TRIP_ALLOWANCE: Duration = Duration::from_millis(250);
 /// Nodes that are asked before a read fails.
-const TRIES: usize = 2;
+const MAX_READ_ATTEMPTS: usize = 2;
 /// Bytes of all sends in flight.
-const SEND_BYTES: usize = 64 << 20;
+const MAX_SEND_BYTES: usize = 64 << 20;
 /// Bytes that a send counts for besides its content.
-const OVERHEAD: usize = 256;
+const SEND_OVERHEAD_BYTES: usize = 256;
 
-/// `Logic` over gRPC.
+/// `LogicRole` over gRPC.
 #[derive(Debug)]
 pub(crate) struct RemoteLogic {
-    links: Vec<Arc<Link>>,
-    places: Arc<Places>,
-    turn: AtomicUsize,
+    links: Vec<Arc<LogicLink>>,
+    placement: Arc<UserPlacement>,
+    next_node: AtomicUsize,
     bytes: Arc<Semaphore>,
     send_wait: Duration,
 }
 
 /// Reasons a call to a logic node failed.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum LogicCallError {
     #[error("{0}")]
     Status(#[from] tonic::Status),
     #[error("its answer cannot be decoded: {0}")]
-    Nonsense(#[from] Nonsense),
+    Undecodable(#[from] DecodeError),
 }
 
 /// The answer of a node, or the reason there is none.
-type Answer<T> = Result<Result<T, Refusal>, Trouble>;
+type CallAnswer<T> = Result<Result<T, RequestRefusal>, LogicCallError>;
 
 impl RemoteLogic {
     /// Starts a link to each address and keeps it until `stop`. `send_deadline` is the time that a
@@ -78,23 +78,23 @@ impl RemoteLogic {
     /// An address is not valid.
     pub(crate) fn start(
         addresses: &[String],
-        caller: &Caller,
+        caller: &NodeCredentials,
         send_deadline: Duration,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, tonic::transport::Error> {
         let links = addresses.iter().map(|address| {
-            let link = Arc::new(Link::new(address, caller.channel(address)?));
+            let link = Arc::new(LogicLink::new(address, caller.channel(address)?));
             tasks.spawn(Arc::clone(&link).run(stop.clone()));
             Ok(link)
         });
         let links: Vec<_> = links.collect::<Result<_, tonic::transport::Error>>()?;
         Ok(Self {
-            places: Arc::new(Places::new(addresses)),
+            placement: Arc::new(UserPlacement::new(addresses)),
             links,
-            turn: AtomicUsize::new(0),
-            bytes: Arc::new(Semaphore::new(SEND_BYTES)),
-            send_wait: send_deadline + WAY,
+            next_node: AtomicUsize::new(0),
+            bytes: Arc::new(Semaphore::new(MAX_SEND_BYTES)),
+            send_wait: send_deadline + ROUND_TRIP_ALLOWANCE,
         })
     }
 
@@ -129,13 +129,13 @@ impl RemoteLogic {
     }
 
     /// Returns the nodes that are reached: the user's node first, or in rotation without a user.
-    fn order(&self, user: Option<UserId>) -> Vec<&Arc<Link>> {
+    fn order(&self, user: Option<UserId>) -> Vec<&Arc<LogicLink>> {
         let in_turn = || {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            let turn = self.next_node.fetch_add(1, Ordering::Relaxed);
             let count = self.links.len().max(1);
             (0..count).map(|at| (at + turn) % count).collect()
         };
-        let order: Vec<usize> = user.map_or_else(in_turn, |user| self.places.order(user));
+        let order: Vec<usize> = user.map_or_else(in_turn, |user| self.placement.order(user));
         let links = order.into_iter().filter_map(|at| self.links.get(at));
         links.filter(|link| link.is_up()).collect()
     }
@@ -146,13 +146,13 @@ impl RemoteLogic {
         &self,
         user: Option<UserId>,
         within: Duration,
-        call: impl Fn(Client) -> F + Send + Sync,
-    ) -> Result<T, Refusal>
+        call: impl Fn(LogicClient) -> F + Send + Sync,
+    ) -> Result<T, RequestRefusal>
     where
-        F: Future<Output = Answer<T>> + Send,
+        F: Future<Output = CallAnswer<T>> + Send,
         T: Send,
     {
-        for link in self.order(user).into_iter().take(TRIES) {
+        for link in self.order(user).into_iter().take(MAX_READ_ATTEMPTS) {
             match timeout(within, call(link.client())).await {
                 Ok(Ok(answer)) => return answer,
                 Ok(Err(trouble)) => {
@@ -166,15 +166,15 @@ impl RemoteLogic {
                 }
             }
         }
-        Err(Refusal::Unavailable)
+        Err(RequestRefusal::Unavailable)
     }
 }
 
 /// Returns the value of an answer, or the refusal in it.
 fn value<T>(
     refusal: Option<node::Refusal>,
-    value: impl FnOnce() -> Result<T, Nonsense>,
-) -> Answer<T> {
+    value: impl FnOnce() -> Result<T, DecodeError>,
+) -> CallAnswer<T> {
     Ok(match refusal {
         Some(refusal) => Err(decode(refusal)),
         None => Ok(value()?),
@@ -182,14 +182,14 @@ fn value<T>(
 }
 
 #[async_trait]
-impl Logic for RemoteLogic {
+impl LogicRole for RemoteLogic {
     async fn sign_in(
         &self,
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<Granted, Refusal> {
-        self.ask(Some(user), SIGN_IN, |mut client| {
+    ) -> Result<SignInGrant, RequestRefusal> {
+        self.ask(Some(user), SIGN_IN_TIMEOUT, |mut client| {
             let request = node::SignInRequest {
                 user: user.get(),
                 device: device.get(),
@@ -198,8 +198,8 @@ impl Logic for RemoteLogic {
             async move {
                 let reply = client.sign_in(request).await?.into_inner();
                 value(reply.refusal, || match reply.generation {
-                    0 => Err(Nonsense("generation")),
-                    raised => Ok(Granted {
+                    0 => Err(DecodeError("generation")),
+                    raised => Ok(SignInGrant {
                         generation: Generation(raised),
                         token_left: match reply.token_left_ms {
                             0 => None,
@@ -212,19 +212,24 @@ impl Logic for RemoteLogic {
         .await
     }
 
-    async fn epoch(&self) -> Result<Epoch, Refusal> {
-        self.ask(None, READ, |mut client| async move {
+    async fn epoch(&self) -> Result<Epoch, RequestRefusal> {
+        self.ask(None, READ_TIMEOUT, |mut client| async move {
             let reply = client.epoch(node::EpochRequest {}).await?.into_inner();
             value(reply.refusal, || match reply.epoch {
-                0 => Err(Nonsense("epoch")),
+                0 => Err(DecodeError("epoch")),
                 epoch => Ok(Epoch(epoch)),
             })
         })
         .await
     }
 
-    async fn went_back(&self, user: UserId, seen: Seq, known: Epoch) -> Result<Epoch, Refusal> {
-        self.ask(Some(user), READ, |mut client| {
+    async fn went_back(
+        &self,
+        user: UserId,
+        seen: Seq,
+        known: Epoch,
+    ) -> Result<Epoch, RequestRefusal> {
+        self.ask(Some(user), READ_TIMEOUT, |mut client| {
             let request = node::WentBackRequest {
                 user: user.get(),
                 seen: seen.get(),
@@ -233,7 +238,7 @@ impl Logic for RemoteLogic {
             async move {
                 let reply = client.went_back(request).await?.into_inner();
                 value(reply.refusal, || match reply.epoch {
-                    0 => Err(Nonsense("epoch")),
+                    0 => Err(DecodeError("epoch")),
                     epoch => Ok(Epoch(epoch)),
                 })
             }
@@ -241,9 +246,9 @@ impl Logic for RemoteLogic {
         .await
     }
 
-    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal> {
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, RequestRefusal> {
         let only = users.first().copied().filter(|_| users.len() == 1);
-        self.ask(only, READ, |mut client| {
+        self.ask(only, READ_TIMEOUT, |mut client| {
             let users: Vec<u64> = users.iter().map(|user| user.get()).collect();
             async move {
                 let asked = users.len();
@@ -254,7 +259,7 @@ impl Logic for RemoteLogic {
                     if heads.len() == asked {
                         Ok(heads)
                     } else {
-                        Err(Nonsense("heads"))
+                        Err(DecodeError("heads"))
                     }
                 })
             }
@@ -262,8 +267,13 @@ impl Logic for RemoteLogic {
         .await
     }
 
-    async fn page(&self, user: UserId, after: Seq, limit: PageLimit) -> Result<InboxPage, Refusal> {
-        self.ask(Some(user), READ, |mut client| {
+    async fn page(
+        &self,
+        user: UserId,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<InboxPage, RequestRefusal> {
+        self.ask(Some(user), READ_TIMEOUT, |mut client| {
             let request = node::PageRequest {
                 user: user.get(),
                 after: after.get(),
@@ -279,8 +289,8 @@ impl Logic for RemoteLogic {
         .await
     }
 
-    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, Refusal> {
-        self.ask(Some(user), READ, |mut client| async move {
+    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, RequestRefusal> {
+        self.ask(Some(user), READ_TIMEOUT, |mut client| async move {
             let request = node::AckedRequest { user: user.get() };
             let reply = client.acked(request).await?.into_inner();
             value(reply.refusal, || {
@@ -292,8 +302,8 @@ impl Logic for RemoteLogic {
         .await
     }
 
-    async fn ack(&self, acks: &[AckMark]) -> Result<(), Refusal> {
-        self.ask(None, READ, |mut client| {
+    async fn ack(&self, acks: &[AckMark]) -> Result<(), RequestRefusal> {
+        self.ask(None, READ_TIMEOUT, |mut client| {
             let acks = acks.iter().map(convert::mark_out).collect();
             async move {
                 let reply = client.ack(node::AckRequest { acks }).await?.into_inner();
@@ -303,12 +313,12 @@ impl Logic for RemoteLogic {
         .await
     }
 
-    fn send(&self, sender: Sender, draft: Draft) -> Sending {
+    fn send(&self, sender: MessageSender, draft: MessageDraft) -> SendFuture {
         match self.begin(sender, draft) {
-            Some(answered) => Sending::asked(answered),
+            Some(answered) => SendFuture::started(answered),
             // The send has not left this node, so it can be refused with 14, which is safe to
             // retry.
-            None => Sending::done(Err(Refusal::Unavailable)),
+            None => SendFuture::done(Err(RequestRefusal::Unavailable)),
         }
     }
 }
@@ -318,19 +328,19 @@ impl RemoteLogic {
     /// more.
     fn begin(
         &self,
-        sender: Sender,
-        draft: Draft,
-    ) -> Option<impl Future<Output = Result<Sent, Refusal>> + use<>> {
+        sender: MessageSender,
+        draft: MessageDraft,
+    ) -> Option<impl Future<Output = Result<SendReceipt, RequestRefusal>> + use<>> {
         let deadline = Instant::now() + self.send_wait;
         // This part runs when the send is started, not when the future is polled: it fixes the
         // order of a user's sends. The order of the steps: choose the node, reserve the bytes,
         // queue the send. Each later step can fail, and then the earlier ones are given back on
         // return.
-        let place = self.places.take(sender.user(), |at| {
+        let place = self.placement.take(sender.user(), |at| {
             self.links.get(at).is_some_and(|link| link.is_up())
         })?;
         let link = Arc::clone(self.links.get(place.at())?);
-        let weight = u32::try_from(draft.content.len() + OVERHEAD).ok()?;
+        let weight = u32::try_from(draft.content.len() + SEND_OVERHEAD_BYTES).ok()?;
         let room = Arc::clone(&self.bytes)
             .try_acquire_many_owned(weight)
             .ok()?;
@@ -341,14 +351,14 @@ impl RemoteLogic {
             match timeout_at(deadline, answer).await {
                 Ok(Ok(answer)) => answer,
                 // The stream broke.
-                Ok(Err(_)) => Err(Refusal::Unknown),
+                Ok(Err(_)) => Err(RequestRefusal::Unknown),
                 Err(_) => {
                     gimlet_core::warn_rated!(
                         node = link.address(),
                         "a send was not answered in time"
                     );
                     link.doubt();
-                    Err(Refusal::Unknown)
+                    Err(RequestRefusal::Unknown)
                 }
             }
         })

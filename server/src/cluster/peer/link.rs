@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use gimlet_core::envelope::Parcel;
+use gimlet_core::envelope::DeliveryBatch;
 use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
 use gimlet_proto::node::connect_node_client::ConnectNodeClient;
 use gimlet_proto::node::deliver_request::What;
@@ -15,30 +15,30 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::super::call::{MESSAGE_MAX, NodeChannel};
+use super::super::call::{MESSAGE_MAX_BYTES, NodeChannel};
 use super::super::convert::{self, MessageForm};
 
 /// Items that may wait to be written.
-const QUEUE: usize = 4_096;
+const DELIVERY_QUEUE_LEN: usize = 4_096;
 /// Bytes of these items.
-const QUEUE_BYTES: usize = 16 << 20;
+const DELIVERY_QUEUE_BYTES: usize = 16 << 20;
 /// Bytes of one item: far below the most that a node accepts.
 const BATCH_BYTES: usize = 1 << 20;
 /// Time limit for opening the stream, and for each single call.
-const CALL: Duration = Duration::from_secs(1);
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// First and longest pause after a failure.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// An item of the stream, and the permit for its bytes in the queue.
-pub(super) type Item = (node::DeliverRequest, OwnedSemaphorePermit);
+pub(super) type QueuedDelivery = (node::DeliverRequest, OwnedSemaphorePermit);
 
 /// One connect node.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct ConnectLink {
     from: String,
     node: NodeId,
     client: ConnectNodeClient<NodeChannel>,
-    queue: Mutex<Option<mpsc::Sender<Item>>>,
+    queue: Mutex<Option<mpsc::Sender<QueuedDelivery>>>,
     room: Arc<Semaphore>,
     /// `true` if something was dropped and the node was not notified of it yet.
     missed: AtomicBool,
@@ -48,21 +48,21 @@ pub(super) struct Link {
     ended: CancellationToken,
 }
 
-impl Link {
+impl ConnectLink {
     /// Returns the link, and the queue that [`run`](Self::run) starts with: the first batches wait
     /// there while the stream is opened.
     pub(super) fn new(
         from: String,
         node: NodeId,
         channel: NodeChannel,
-    ) -> (Self, mpsc::Receiver<Item>) {
-        let (queue, queued) = mpsc::channel(QUEUE);
+    ) -> (Self, mpsc::Receiver<QueuedDelivery>) {
+        let (queue, queued) = mpsc::channel(DELIVERY_QUEUE_LEN);
         let link = Self {
             from,
             node,
-            client: ConnectNodeClient::new(channel).max_decoding_message_size(MESSAGE_MAX),
+            client: ConnectNodeClient::new(channel).max_decoding_message_size(MESSAGE_MAX_BYTES),
             queue: Mutex::new(Some(queue)),
-            room: Arc::new(Semaphore::new(QUEUE_BYTES)),
+            room: Arc::new(Semaphore::new(DELIVERY_QUEUE_BYTES)),
             missed: AtomicBool::new(false),
             accepts_record: AtomicBool::new(false),
             ended: CancellationToken::new(),
@@ -76,7 +76,7 @@ impl Link {
     }
 
     /// Puts the batches on the stream, in order; `false` if some were dropped.
-    pub(super) fn deliver(&self, parcels: &[Parcel]) -> bool {
+    pub(super) fn deliver(&self, parcels: &[DeliveryBatch]) -> bool {
         // Locked over all items: two callers must not interleave, and `run` must not swap the queue
         // in between.
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,8 +89,8 @@ impl Link {
         let mut batch = Vec::new();
         let mut weight = 0;
         for (at, parcel) in parcels.iter().enumerate() {
-            weight += convert::parcel_weight(parcel);
-            batch.push(convert::parcel_out(parcel, form));
+            weight += convert::batch_weight(parcel);
+            batch.push(convert::batch_out(parcel, form));
             if weight < BATCH_BYTES && at + 1 < parcels.len() {
                 continue;
             }
@@ -103,8 +103,13 @@ impl Link {
         true
     }
 
-    fn put(&self, queue: &mpsc::Sender<Item>, parcels: Vec<node::Parcel>, weight: usize) -> bool {
-        let weight = u32::try_from(weight.min(QUEUE_BYTES)).unwrap_or(u32::MAX);
+    fn put(
+        &self,
+        queue: &mpsc::Sender<QueuedDelivery>,
+        parcels: Vec<node::Parcel>,
+        weight: usize,
+    ) -> bool {
+        let weight = u32::try_from(weight.min(DELIVERY_QUEUE_BYTES)).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(weight) else {
             return false;
         };
@@ -131,7 +136,7 @@ impl Link {
     }
 
     /// Notifies the node at once if something was dropped.
-    pub(super) fn nudge(&self) {
+    pub(super) fn flush_missed(&self) {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(queue) = queue.as_ref()
             && self.missed.load(Ordering::Acquire)
@@ -174,7 +179,7 @@ impl Link {
     }
 
     async fn call<T>(&self, what: &str, call: impl Future<Output = Result<T, Status>>) -> bool {
-        match timeout(CALL, call).await {
+        match timeout(CALL_TIMEOUT, call).await {
             Ok(Ok(_)) => return true,
             Ok(Err(status)) => {
                 let why = status.message();
@@ -190,10 +195,10 @@ impl Link {
     /// Keeps the stream open until `stop` or the end of the node.
     pub(super) async fn run(
         self: Arc<Self>,
-        mut queued: mpsc::Receiver<Item>,
+        mut queued: mpsc::Receiver<QueuedDelivery>,
         stop: CancellationToken,
     ) {
-        let mut pause = PAUSE.0;
+        let mut pause = RETRY_PAUSE.0;
         loop {
             let why = {
                 let mut streaming = std::pin::pin!(self.stream(queued, &mut pause));
@@ -203,7 +208,7 @@ impl Link {
                         // Dropping the queue's sender lets the stream write what is queued and then
                         // end.
                         self.set(None);
-                        let _ = timeout(CALL, streaming).await;
+                        let _ = timeout(CALL_TIMEOUT, streaming).await;
                         return;
                     }
                     () = self.ended.cancelled() => break,
@@ -221,21 +226,21 @@ impl Link {
                 () = self.ended.cancelled() => break,
                 () = sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)) => {}
             }
-            pause = (pause * 2).min(PAUSE.1);
-            let (queue, again) = mpsc::channel(QUEUE);
+            pause = (pause * 2).min(RETRY_PAUSE.1);
+            let (queue, again) = mpsc::channel(DELIVERY_QUEUE_LEN);
             queued = again;
             self.set(Some(queue));
         }
         self.set(None);
     }
 
-    fn set(&self, queue: Option<mpsc::Sender<Item>>) {
+    fn set(&self, queue: Option<mpsc::Sender<QueuedDelivery>>) {
         *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = queue;
     }
 
     /// Opens the stream and waits for its end; returns the reason of the end.
-    async fn stream(&self, queued: mpsc::Receiver<Item>, pause: &mut Duration) -> String {
-        let mut replies = match timeout(CALL, self.open(queued)).await {
+    async fn stream(&self, queued: mpsc::Receiver<QueuedDelivery>, pause: &mut Duration) -> String {
+        let mut replies = match timeout(CALL_TIMEOUT, self.open(queued)).await {
             Ok(Ok(replies)) => replies,
             Ok(Err(status)) => return status.message().to_owned(),
             Err(_) => return "it did not answer in time".into(),
@@ -246,7 +251,7 @@ impl Link {
                 // Only an accepted stream resets the pause: a node that refuses every stream is
                 // tried less and less often.
                 Ok(Some(reply)) => {
-                    *pause = PAUSE.0;
+                    *pause = RETRY_PAUSE.0;
                     self.accepts_record
                         .store(reply.accepts_record, Ordering::Release);
                 }
@@ -258,7 +263,7 @@ impl Link {
 
     async fn open(
         &self,
-        mut queued: mpsc::Receiver<Item>,
+        mut queued: mpsc::Receiver<QueuedDelivery>,
     ) -> Result<Streaming<node::DeliverReply>, Status> {
         let hello = word(What::Hello(node::Hello {
             from: self.from.clone(),

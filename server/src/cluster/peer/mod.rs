@@ -1,11 +1,11 @@
-//! `Peer` over the other connect nodes: those that hold a lease.
+//! `PeerNodes` over the other connect nodes: those that hold a lease.
 //!
 //! Pushes are hints (law 6): they are handed on at once, or dropped and counted, and a node that
 //! missed some compares its heads when it is reachable again. A takeover is not a hint: it is
 //! repeated until the node acknowledges it, and until then the node gets no pushes.
 
 mod link;
-mod owed;
+mod pending_takeovers;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,44 +14,44 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use gimlet_core::envelope::Parcel;
+use gimlet_core::envelope::DeliveryBatch;
 use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
-use gimlet_core::peer::Peer;
+use gimlet_core::peer::PeerNodes;
 use gimlet_core::store::DeviceRoute;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::call::Caller;
-use link::Link;
-use owed::Owed;
+use super::call::NodeCredentials;
+use link::ConnectLink;
+use pending_takeovers::PendingTakeovers;
 
 /// Interval at which the list of nodes is read.
-const REFRESH: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// The interval after a node's start, when others often start with it, and how long it applies.
-const AT_START: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+const START_REFRESH: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 /// Time limit for reading the list.
-const READ: Duration = Duration::from_millis(800);
+const READ_TIMEOUT: Duration = Duration::from_millis(800);
 /// A node that is no longer listed still counts for this long, because the list may have been lost.
-const GRACE: Duration = Duration::from_secs(15);
+const UNLISTED_GRACE: Duration = Duration::from_secs(15);
 
 /// Interval at which pending takeovers are sent again.
-const AGAIN: Duration = Duration::from_millis(250);
+const TAKEOVER_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// `Peer` over gRPC. Cheap to clone.
+/// `PeerNodes` over gRPC. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct RemotePeer {
-    inner: Arc<Inner>,
+    inner: Arc<PeerState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct PeerState {
     here: NodeId,
-    caller: Caller,
+    caller: NodeCredentials,
     route: Arc<dyn DeviceRoute>,
     nodes: Mutex<HashMap<NodeId, Instant>>,
-    links: Mutex<HashMap<NodeId, Arc<Link>>>,
-    owed: Mutex<Owed>,
+    links: Mutex<HashMap<NodeId, Arc<ConnectLink>>>,
+    pending_takeovers: Mutex<PendingTakeovers>,
     dropped: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -62,17 +62,17 @@ impl RemotePeer {
     pub(crate) fn start(
         here: NodeId,
         route: Arc<dyn DeviceRoute>,
-        caller: Caller,
+        caller: NodeCredentials,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(PeerState {
             here,
             caller,
             route,
             nodes: Mutex::default(),
             links: Mutex::default(),
-            owed: Mutex::default(),
+            pending_takeovers: Mutex::default(),
             dropped: AtomicU64::new(0),
             tasks: tasks.clone(),
             stop: stop.clone(),
@@ -99,26 +99,26 @@ impl RemotePeer {
     }
 }
 
-impl Inner {
+impl PeerState {
     async fn follow(&self) {
         let started = Instant::now();
         loop {
-            match timeout(READ, self.route.nodes()).await {
+            match timeout(READ_TIMEOUT, self.route.nodes()).await {
                 Ok(Ok(nodes)) => self.listed(nodes),
                 Ok(Err(error)) => tracing::debug!(%error, "the list of nodes was not read"),
                 Err(_) => tracing::debug!("the list of nodes was not read in time"),
             }
-            let (often, young) = AT_START;
+            let (often, young) = START_REFRESH;
             let new = started.elapsed() < young;
-            sleep(if new { often } else { REFRESH }).await;
+            sleep(if new { often } else { REFRESH_INTERVAL }).await;
         }
     }
 
     /// Sends pending takeovers again, to the nodes that are listed.
     async fn repay(&self) {
         loop {
-            sleep(AGAIN).await;
-            let nodes = lock(&self.owed).nodes();
+            sleep(TAKEOVER_RETRY_INTERVAL).await;
+            let nodes = lock(&self.pending_takeovers).nodes();
             let listed = lock(&self.nodes).clone();
             let nodes = nodes.iter().filter(|node| listed.contains_key(node));
             join_all(nodes.map(|node| self.repay_to(node))).await;
@@ -127,36 +127,36 @@ impl Inner {
 
     async fn repay_to(&self, node: &NodeId) {
         let Some(link) = self.link(node) else { return };
-        let devices = lock(&self.owed).of(node);
+        let devices = lock(&self.pending_takeovers).of(node);
         for (seat @ (user, device), generation) in devices {
             if !link.supersede(user, device, generation).await {
                 return;
             }
-            if lock(&self.owed).heard(node, seat, generation) {
+            if lock(&self.pending_takeovers).acknowledge(node, seat, generation) {
                 gimlet_core::info_rated!(%node, "connect node acknowledged all takeovers");
                 // The pushes withheld meanwhile are reported as missed, so that the node compares
                 // heads.
-                link.nudge();
+                link.flush_missed();
             }
         }
     }
 
     fn owes(&self, node: &NodeId) -> bool {
-        lock(&self.owed).has(node)
+        lock(&self.pending_takeovers).has(node)
     }
 
     fn listed(&self, now: Vec<NodeId>) {
         let at = Instant::now();
         let mut nodes = lock(&self.nodes);
         // Every listed node gets the current time, also a known one: `retain` below drops those
-        // that were not listed for `GRACE`.
+        // that were not listed for `UNLISTED_GRACE`.
         for node in now.into_iter().filter(|node| *node != self.here) {
             if nodes.insert(node.clone(), at).is_none() {
                 tracing::info!(%node, "connect node found");
             }
         }
         nodes.retain(|node, seen| {
-            let known = at.duration_since(*seen) < GRACE;
+            let known = at.duration_since(*seen) < UNLISTED_GRACE;
             if !known {
                 tracing::info!(%node, "connect node gone");
             }
@@ -173,7 +173,7 @@ impl Inner {
     }
 
     /// Returns the link to this node, made at its first use. `None` if its address is not valid.
-    fn link(&self, node: &NodeId) -> Option<Arc<Link>> {
+    fn link(&self, node: &NodeId) -> Option<Arc<ConnectLink>> {
         let mut links = lock(&self.links);
         if let Some(link) = links.get(node) {
             return Some(Arc::clone(link));
@@ -182,7 +182,7 @@ impl Inner {
         let channel = channel.inspect_err(|error| {
             gimlet_core::warn_rated!(%node, %error, "a node advertises an invalid address");
         });
-        let (link, queued) = Link::new(self.here.name.clone(), node.clone(), channel.ok()?);
+        let (link, queued) = ConnectLink::new(self.here.name.clone(), node.clone(), channel.ok()?);
         let link = Arc::new(link);
         self.tasks
             .spawn(Arc::clone(&link).run(queued, self.stop.clone()));
@@ -192,12 +192,12 @@ impl Inner {
 }
 
 #[async_trait]
-impl Peer for RemotePeer {
+impl PeerNodes for RemotePeer {
     async fn nodes(&self) -> Vec<NodeId> {
         lock(&self.inner.nodes).keys().cloned().collect()
     }
 
-    async fn deliver(&self, node: &NodeId, parcels: Vec<Parcel>) -> bool {
+    async fn deliver(&self, node: &NodeId, parcels: Vec<DeliveryBatch>) -> bool {
         let count = parcels.len() as u64;
         let taken = self.inner.link(node).is_some_and(|link| {
             // A node with a pending takeover may still serve the superseded connection: a push
@@ -229,7 +229,7 @@ impl Peer for RemotePeer {
         if !self.inner.owes(node) && link.supersede(user, device, generation).await {
             return;
         }
-        if lock(&self.inner.owed).note(node, (user, device), generation) {
+        if lock(&self.inner.pending_takeovers).note(node, (user, device), generation) {
             gimlet_core::warn_rated!(%node, "takeover not acknowledged by connect node, retrying");
         }
     }

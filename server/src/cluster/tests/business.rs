@@ -3,19 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use gimlet_core::business::Business as _;
-use gimlet_core::error::Refusal;
+use gimlet_core::business::BusinessBackend as _;
+use gimlet_core::error::RequestRefusal;
 use gimlet_proto::pb;
 use gimlet_proto::pb::business_int_server::{BusinessInt, BusinessIntServer};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::*;
 use crate::cluster::RemoteBusiness;
-use crate::config::Secret;
+use crate::config::SecretString;
 
 /// Behaviour of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Mood {
+enum ServerBehaviour {
     #[default]
     Well,
     Slow,
@@ -24,22 +24,22 @@ enum Mood {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Foreign {
-    mood: Arc<Mutex<Mood>>,
-    asked: Arc<Mutex<Vec<String>>>,
+struct FakeBusinessServer {
+    mood: Arc<Mutex<ServerBehaviour>>,
+    calls: Arc<Mutex<Vec<String>>>,
 }
 
-impl Foreign {
-    async fn mood(&self, call: &str, secret: Option<&str>) -> Result<Mood, Status> {
-        self.asked
+impl FakeBusinessServer {
+    async fn mood(&self, call: &str, secret: Option<&str>) -> Result<ServerBehaviour, Status> {
+        self.calls
             .lock()
             .unwrap()
             .push(format!("{call} {}", secret.unwrap_or("-")));
         let mood = *self.mood.lock().unwrap();
         match mood {
-            Mood::Slow => std::future::pending().await,
-            Mood::Broken => Err(Status::internal("the database is on fire")),
-            Mood::Well | Mood::Raving => Ok(mood),
+            ServerBehaviour::Slow => std::future::pending().await,
+            ServerBehaviour::Broken => Err(Status::internal("the database is on fire")),
+            ServerBehaviour::Well | ServerBehaviour::Raving => Ok(mood),
         }
     }
 }
@@ -49,7 +49,7 @@ fn secret<T>(request: &Request<T>) -> Option<&str> {
 }
 
 #[async_trait]
-impl BusinessInt for Foreign {
+impl BusinessInt for FakeBusinessServer {
     async fn auth(&self, request: Request<pb::AuthReq>) -> Result<Response<pb::Empty>, Status> {
         self.mood("Auth", secret(&request)).await?;
         match request.into_inner().token.as_str() {
@@ -75,7 +75,7 @@ impl BusinessInt for Foreign {
             .user_ids
             .into_keys()
             .filter(|id| *id < 100);
-        let shift = i64::from(mood == Mood::Raving);
+        let shift = i64::from(mood == ServerBehaviour::Raving);
         let users: HashMap<i64, pb::User> = known
             .map(|id| {
                 let user = pb::User {
@@ -90,19 +90,19 @@ impl BusinessInt for Foreign {
     }
 }
 
-async fn foreign() -> (Served, Foreign) {
-    let foreign = Foreign::default();
+async fn foreign() -> (TestGrpcServer, FakeBusinessServer) {
+    let foreign = FakeBusinessServer::default();
     let service = foreign.clone();
-    let served = Served::routes(|_, _| Routes::new(BusinessIntServer::new(service))).await;
+    let served = TestGrpcServer::routes(|_, _| Routes::new(BusinessIntServer::new(service))).await;
     (served, foreign)
 }
 
-fn client(servers: &[&Served], secret: Option<&str>) -> RemoteBusiness {
+fn client(servers: &[&TestGrpcServer], secret: Option<&str>) -> RemoteBusiness {
     let addresses: Vec<String> = servers.iter().map(|it| it.address()).collect();
-    let secret = secret.map(Secret::new);
+    let secret = secret.map(SecretString::new);
     RemoteBusiness::new(
         &addresses,
-        &Caller::new(secret.as_ref(), ClusterId::default()).unwrap(),
+        &NodeCredentials::new(secret.as_ref(), ClusterId::default()).unwrap(),
     )
     .unwrap()
 }
@@ -127,7 +127,7 @@ async fn its_tokens_and_users_are_taken_at_their_word() {
         .map(|it| it.profile.nickname.as_str())
         .collect();
     assert_eq!(names, ["user 1", "user 2"]);
-    assert_eq!(foreign.asked.lock().unwrap()[0], "Auth Bearer s3cret");
+    assert_eq!(foreign.calls.lock().unwrap()[0], "Auth Bearer s3cret");
     drop(business);
     served.stop().await;
 }
@@ -136,24 +136,28 @@ async fn its_tokens_and_users_are_taken_at_their_word() {
 async fn a_server_that_is_unwell_is_unavailable() {
     let (served, foreign) = foreign().await;
     let business = client(&[&served], None);
-    for mood in [Mood::Broken, Mood::Slow, Mood::Raving] {
+    for mood in [
+        ServerBehaviour::Broken,
+        ServerBehaviour::Slow,
+        ServerBehaviour::Raving,
+    ] {
         *foreign.mood.lock().unwrap() = mood;
         assert_eq!(
             business.users(&[user(1)]).await,
-            Err(Refusal::Unavailable),
+            Err(RequestRefusal::Unavailable),
             "{mood:?}"
         );
     }
-    *foreign.mood.lock().unwrap() = Mood::Slow;
+    *foreign.mood.lock().unwrap() = ServerBehaviour::Slow;
     let late = business.auth(user(1), device(10), "right").await;
-    assert_eq!(late, Err(Refusal::Unavailable));
-    *foreign.mood.lock().unwrap() = Mood::Well;
+    assert_eq!(late, Err(RequestRefusal::Unavailable));
+    *foreign.mood.lock().unwrap() = ServerBehaviour::Well;
     assert_eq!(business.auth(user(1), device(10), "right").await, Ok(()));
     drop(business);
     served.stop().await;
     let down = RemoteBusiness::new(&["127.0.0.1:1".into()], &caller()).unwrap();
     let nobody = down.auth(user(1), device(10), "right").await;
-    assert_eq!(nobody, Err(Refusal::Unavailable));
+    assert_eq!(nobody, Err(RequestRefusal::Unavailable));
 }
 
 #[tokio::test]
@@ -161,13 +165,13 @@ async fn another_server_is_asked_when_one_fails() {
     let (one, first) = foreign().await;
     let (two, second) = foreign().await;
     let business = client(&[&one, &two], None);
-    *first.mood.lock().unwrap() = Mood::Broken;
+    *first.mood.lock().unwrap() = ServerBehaviour::Broken;
     for _ in 0..6 {
         assert_eq!(business.auth(user(1), device(10), "right").await, Ok(()));
     }
-    assert_eq!(second.asked.lock().unwrap().len(), 6);
+    assert_eq!(second.calls.lock().unwrap().len(), 6);
     assert!(
-        first.asked.lock().unwrap().len() <= 1,
+        first.calls.lock().unwrap().len() <= 1,
         "it rests after a failure"
     );
     drop(business);

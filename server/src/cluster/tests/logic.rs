@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{Epoch, Generation, GroupId};
-use gimlet_core::logic::{Granted, InboxPage, Logic, Sent};
+use gimlet_core::logic::{InboxPage, LogicRole, SendReceipt, SignInGrant};
 use gimlet_core::memory;
-use gimlet_core::message::{Draft, Receiver};
+use gimlet_core::message::{MessageDraft, MessageReceiver};
 use gimlet_core::page::PageLimit;
-use gimlet_core::sending::Sending;
+use gimlet_core::send_future::SendFuture;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{AckMark, Head};
 use tokio::sync::Semaphore;
@@ -22,13 +22,13 @@ const SOON: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// The remote half, and its tasks.
-struct Remote {
+struct RemoteLogicFixture {
     logic: Arc<RemoteLogic>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
-impl Remote {
+impl RemoteLogicFixture {
     async fn to(addresses: &[String]) -> Self {
         let remote = Self::unreached(addresses);
         assert!(remote.logic.reached(SOON).await);
@@ -55,15 +55,15 @@ impl Remote {
 /// Regression: without any address the wait ended at once, and its caller repeated it for ever.
 #[tokio::test(start_paused = true)]
 async fn without_an_address_the_wait_for_a_node_lasts_its_time() {
-    let remote = Remote::unreached(&[]);
+    let remote = RemoteLogicFixture::unreached(&[]);
     let begun = tokio::time::Instant::now();
     assert!(!remote.logic.reached(SOON).await);
     assert!(begun.elapsed() >= SOON);
     remote.stop().await;
 }
 
-fn with_id(draft: Draft, id: &str) -> Draft {
-    Draft {
+fn with_id(draft: MessageDraft, id: &str) -> MessageDraft {
+    MessageDraft {
         client_id: Some(id.into()),
         ..draft
     }
@@ -73,24 +73,24 @@ fn with_id(draft: Draft, id: &str) -> Draft {
 async fn nothing_changes_by_splitting() {
     let stores = memory::stores();
     let node = node(&stores);
-    let served = Served::logic(Arc::new(node.service().clone())).await;
-    let remote = Remote::to(&[served.address()]).await;
+    let served = TestGrpcServer::logic(Arc::new(node.service().clone())).await;
+    let remote = RemoteLogicFixture::to(&[served.address()]).await;
     let logic = &remote.logic;
 
     assert_eq!(logic.epoch().await, node.service().epoch().await);
     let first = logic.sign_in(user(1), device(10), "any").await;
-    let granted = Granted {
+    let granted = SignInGrant {
         generation: Generation(1),
         token_left: None,
     };
     assert_eq!(first, Ok(granted));
-    let draft = with_id(Draft::text(user(2), "hi"), "a");
+    let draft = with_id(MessageDraft::text(user(2), "hi"), "a");
     let sent = logic.send(phone(1), draft.clone()).await.unwrap();
     assert_eq!((sent.seq.get(), sent.repeated), (1, false));
     let again = logic.send(phone(1), draft.clone()).await.unwrap();
     assert_eq!(
         again,
-        Sent {
+        SendReceipt {
             repeated: true,
             ..sent
         }
@@ -132,16 +132,19 @@ async fn nothing_changes_by_splitting() {
     );
 
     // Refusals arrive with every detail.
-    let other = with_id(Draft::text(user(2), "other"), "a");
-    assert_eq!(logic.send(phone(1), other).await, Err(Refusal::Conflict));
+    let other = with_id(MessageDraft::text(user(2), "other"), "a");
+    assert_eq!(
+        logic.send(phone(1), other).await,
+        Err(RequestRefusal::Conflict)
+    );
     let group = GroupId::new(77).unwrap();
-    let to_group = Draft {
-        receiver: Receiver::Group(group),
+    let to_group = MessageDraft {
+        receiver: MessageReceiver::Group(group),
         ..with_id(draft, "b")
     };
     let refused = logic.send(phone(1), to_group.clone()).await;
     assert_eq!(refused, node.service().send(phone(1), to_group).await);
-    assert_eq!(refused, Err(Refusal::NoSuchGroup(group)));
+    assert_eq!(refused, Err(RequestRefusal::NoSuchGroup(group)));
 
     remote.stop().await;
     served.stop().await;
@@ -152,10 +155,10 @@ async fn nothing_changes_by_splitting() {
 async fn sends_of_a_user_keep_their_order() {
     let stores = memory::stores();
     let node = node(&stores);
-    let served = Served::logic(Arc::new(node.service().clone())).await;
-    let remote = Remote::to(&[served.address()]).await;
+    let served = TestGrpcServer::logic(Arc::new(node.service().clone())).await;
+    let remote = RemoteLogicFixture::to(&[served.address()]).await;
     let sends = (0..200).map(|n| {
-        let draft = with_id(Draft::text(user(2), "x"), &n.to_string());
+        let draft = with_id(MessageDraft::text(user(2), "x"), &n.to_string());
         remote.logic.send(phone(1), draft)
     });
     let sent = futures_util::future::join_all(sends).await;
@@ -170,14 +173,14 @@ async fn sends_of_a_user_keep_their_order() {
 async fn a_node_that_goes_answers_all_and_the_others_go_on() {
     let stores = memory::stores();
     let (one, two) = (node(&stores), node(&stores));
-    let first = Served::logic(Arc::new(one.service().clone())).await;
-    let second = Served::logic(Arc::new(two.service().clone())).await;
-    let remote = Remote::to(&[first.address(), second.address()]).await;
+    let first = TestGrpcServer::logic(Arc::new(one.service().clone())).await;
+    let second = TestGrpcServer::logic(Arc::new(two.service().clone())).await;
+    let remote = RemoteLogicFixture::to(&[first.address(), second.address()]).await;
     assert!(remote.logic.all_reached(SOON).await);
     let flow = async {
         let mut count = 0;
         for n in 0..400 {
-            let draft = with_id(Draft::text(user(2), "x"), &n.to_string());
+            let draft = with_id(MessageDraft::text(user(2), "x"), &n.to_string());
             let sent = remote.logic.send(phone(1 + n % 16 * 2), draft).await;
             assert!(sent.is_ok(), "send {n}: {sent:?}");
             count += 1;
@@ -199,13 +202,16 @@ async fn a_node_that_goes_answers_all_and_the_others_go_on() {
 
 #[tokio::test]
 async fn nobody_to_ask_is_said_at_once() {
-    let gone = Served::logic(Arc::new(Mute::default())).await;
+    let gone = TestGrpcServer::logic(Arc::new(SilentLogic::default())).await;
     let address = gone.address();
     gone.stop().await;
-    let remote = Remote::unreached(&[address]);
-    let sent = remote.logic.send(phone(1), Draft::text(user(2), "x")).await;
-    assert_eq!(sent, Err(Refusal::Unavailable));
-    assert_eq!(remote.logic.epoch().await, Err(Refusal::Unavailable));
+    let remote = RemoteLogicFixture::unreached(&[address]);
+    let sent = remote
+        .logic
+        .send(phone(1), MessageDraft::text(user(2), "x"))
+        .await;
+    assert_eq!(sent, Err(RequestRefusal::Unavailable));
+    assert_eq!(remote.logic.epoch().await, Err(RequestRefusal::Unavailable));
     remote.stop().await;
 }
 
@@ -213,16 +219,20 @@ async fn nobody_to_ask_is_said_at_once() {
 async fn a_node_that_does_not_answer_is_left_and_its_sends_are_unknown() {
     let stores = memory::stores();
     let node = node(&stores);
-    let mute = Served::logic(Arc::new(Mute::default())).await;
-    let remote = Remote::to(&[mute.address()]).await;
-    let sends = (1..=3).map(|n| remote.logic.send(phone(n), Draft::text(user(9), "x")));
+    let mute = TestGrpcServer::logic(Arc::new(SilentLogic::default())).await;
+    let remote = RemoteLogicFixture::to(&[mute.address()]).await;
+    let sends = (1..=3).map(|n| {
+        remote
+            .logic
+            .send(phone(n), MessageDraft::text(user(9), "x"))
+    });
     let sent = futures_util::future::join_all(sends).await;
     assert!(
-        sent.iter().all(|it| *it == Err(Refusal::Unknown)),
+        sent.iter().all(|it| *it == Err(RequestRefusal::Unknown)),
         "{sent:?}"
     );
     // Reads are tried, and fail within their time limit.
-    assert_eq!(remote.logic.epoch().await, Err(Refusal::Unavailable));
+    assert_eq!(remote.logic.epoch().await, Err(RequestRefusal::Unavailable));
     remote.stop().await;
     mute.stop.cancel();
     node.stop().await;
@@ -233,7 +243,7 @@ async fn another_version_is_refused() {
     use gimlet_proto::node::EpochRequest;
     use gimlet_proto::node::logic_node_client::LogicNodeClient;
 
-    let served = Served::logic(Arc::new(Mute::default())).await;
+    let served = TestGrpcServer::logic(Arc::new(SilentLogic::default())).await;
     let address = format!("http://{}", served.address());
     let mut client = LogicNodeClient::connect(address).await.unwrap();
     let status = client.epoch(EpochRequest {}).await.unwrap_err();
@@ -245,15 +255,15 @@ async fn another_version_is_refused() {
 
 /// A logic role that never answers.
 #[derive(Debug)]
-struct Mute(Semaphore);
+struct SilentLogic(Semaphore);
 
-impl Default for Mute {
+impl Default for SilentLogic {
     fn default() -> Self {
         Self(Semaphore::new(0))
     }
 }
 
-impl Mute {
+impl SilentLogic {
     async fn never<T>(&self) -> T {
         let _ = self.0.acquire().await;
         std::future::pending().await
@@ -261,36 +271,41 @@ impl Mute {
 }
 
 #[async_trait]
-impl Logic for Mute {
-    async fn sign_in(&self, _: UserId, _: DeviceId, _: &str) -> Result<Granted, Refusal> {
+impl LogicRole for SilentLogic {
+    async fn sign_in(
+        &self,
+        _: UserId,
+        _: DeviceId,
+        _: &str,
+    ) -> Result<SignInGrant, RequestRefusal> {
         self.never().await
     }
 
-    async fn epoch(&self) -> Result<Epoch, Refusal> {
+    async fn epoch(&self) -> Result<Epoch, RequestRefusal> {
         self.never().await
     }
 
-    async fn went_back(&self, _: UserId, _: Seq, _: Epoch) -> Result<Epoch, Refusal> {
+    async fn went_back(&self, _: UserId, _: Seq, _: Epoch) -> Result<Epoch, RequestRefusal> {
         self.never().await
     }
 
-    async fn heads(&self, _: &[UserId]) -> Result<Vec<Head>, Refusal> {
+    async fn heads(&self, _: &[UserId]) -> Result<Vec<Head>, RequestRefusal> {
         self.never().await
     }
 
-    async fn page(&self, _: UserId, _: Seq, _: PageLimit) -> Result<InboxPage, Refusal> {
+    async fn page(&self, _: UserId, _: Seq, _: PageLimit) -> Result<InboxPage, RequestRefusal> {
         self.never().await
     }
 
-    async fn acked(&self, _: UserId) -> Result<Vec<(DeviceId, Seq)>, Refusal> {
+    async fn acked(&self, _: UserId) -> Result<Vec<(DeviceId, Seq)>, RequestRefusal> {
         self.never().await
     }
 
-    async fn ack(&self, _: &[AckMark]) -> Result<(), Refusal> {
+    async fn ack(&self, _: &[AckMark]) -> Result<(), RequestRefusal> {
         self.never().await
     }
 
-    fn send(&self, _: Sender, _: Draft) -> Sending {
-        Sending::asked(std::future::pending())
+    fn send(&self, _: MessageSender, _: MessageDraft) -> SendFuture {
+        SendFuture::started(std::future::pending())
     }
 }

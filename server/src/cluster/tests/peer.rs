@@ -3,13 +3,13 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use gimlet_core::envelope::Delivery;
-use gimlet_core::gateway::{Connection, SignInRequest};
-use gimlet_core::hub::{CloseReason, Work};
+use gimlet_core::envelope::ConnectionDelivery;
+use gimlet_core::gateway::{ClientConnection, SignInRequest};
+use gimlet_core::hub::{CloseReason, ConnectionWork};
 use gimlet_core::id::{Generation, NodeId};
 use gimlet_core::memory;
-use gimlet_core::message::Draft;
-use gimlet_core::peer::Peer as _;
+use gimlet_core::message::MessageDraft;
+use gimlet_core::peer::PeerNodes as _;
 use gimlet_core::seq::Seq;
 use tokio::time::{Instant, timeout};
 
@@ -19,19 +19,19 @@ use crate::cluster::RemotePeer;
 const SOON: Duration = Duration::from_secs(10);
 
 /// Two whole nodes over the same stores, each the other's peer by gRPC.
-struct Pair {
-    nodes: [Node; 2],
+struct NodePair {
+    nodes: [RunningNode; 2],
     ids: [NodeId; 2],
     peers: [RemotePeer; 2],
-    served: Vec<Served>,
+    served: Vec<TestGrpcServer>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 /// Serves `ConnectNode` of this node, at the address that is its name.
-async fn serve(node: &Node, id: &NodeId) -> Served {
+async fn serve(node: &RunningNode, id: &NodeId) -> TestGrpcServer {
     let (gateway, id) = (node.gateway().clone(), id.clone());
-    Served::at(id.name.parse().unwrap(), |tasks, stop| {
+    TestGrpcServer::at(id.name.parse().unwrap(), |tasks, stop| {
         let server = ConnectServer::new(
             gateway,
             id.clone(),
@@ -44,7 +44,7 @@ async fn serve(node: &Node, id: &NodeId) -> Served {
     .await
 }
 
-impl Pair {
+impl NodePair {
     async fn start() -> Self {
         let stores = memory::stores();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -57,7 +57,7 @@ impl Pair {
             let id = NodeId::boot(addr.to_string());
             let route = Arc::clone(&stores.route);
             let peer = RemotePeer::start(id.clone(), route, caller(), &tasks, &stop);
-            let mut builder = NodeBuilder::new(stores.clone(), Arc::new(Open));
+            let mut builder = NodeBuilder::new(stores.clone(), Arc::new(OpenBusiness));
             (builder.peer, builder.id) = (Arc::new(peer.clone()), id.clone());
             let node = builder.start();
             let served = serve(&node, &id).await;
@@ -80,14 +80,14 @@ impl Pair {
         pair
     }
 
-    async fn sign_in(&self, at: usize, who: u64, on: u64) -> Connection {
+    async fn sign_in(&self, at: usize, who: u64, on: u64) -> ClientConnection {
         let request = SignInRequest {
             user: user(who),
             device: device(on),
             token: "any".into(),
             client: None,
             protocol: 1,
-            fragile: false,
+            legacy: false,
         };
         let connection = self.nodes[at].gateway().sign_in(request).await.unwrap();
         let page = connection.sync(Seq::ZERO).await.unwrap();
@@ -108,30 +108,35 @@ impl Pair {
     }
 }
 
-async fn work(connection: &Connection) -> Work {
+async fn work(connection: &ClientConnection) -> ConnectionWork {
     let next = poll_fn(|cx| connection.poll_work(cx, Instant::now()));
     timeout(SOON, next).await.expect("it comes")
 }
 
-async fn pushed(connection: &Connection, n: usize) -> Vec<u64> {
+async fn pushed(connection: &ClientConnection, n: usize) -> Vec<u64> {
     let mut got = Vec::new();
     while got.len() < n {
-        let Work::Deliver(batch) = work(connection).await else {
+        let ConnectionWork::Deliver(batch) = work(connection).await else {
             panic!("pushes, no reads: they came by the stream");
         };
-        got.extend(batch.iter().flat_map(Delivery::seqs).map(Seq::get));
+        got.extend(
+            batch
+                .iter()
+                .flat_map(ConnectionDelivery::seqs)
+                .map(Seq::get),
+        );
     }
     got
 }
 
 #[tokio::test]
 async fn what_is_sent_here_is_pushed_there_in_order() {
-    let pair = Pair::start().await;
+    let pair = NodePair::start().await;
     let bob = pair.sign_in(1, 2, 20).await;
     for n in 1..=300 {
-        let mut draft = Draft::text(user(2), "x");
+        let mut draft = MessageDraft::text(user(2), "x");
         draft.client_id = Some(format!("{n}"));
-        let sender = Sender::User {
+        let sender = MessageSender::User {
             user: user(1 + n % 7 * 3),
             device: None,
         };
@@ -145,7 +150,7 @@ async fn what_is_sent_here_is_pushed_there_in_order() {
 
 #[tokio::test]
 async fn a_device_that_signs_in_there_is_superseded_here() {
-    let pair = Pair::start().await;
+    let pair = NodePair::start().await;
     let old = pair.sign_in(0, 1, 10).await;
     let new = pair.sign_in(1, 1, 10).await;
     assert!(
@@ -154,12 +159,12 @@ async fn a_device_that_signs_in_there_is_superseded_here() {
     );
     assert!(matches!(
         work(&old).await,
-        Work::Close(CloseReason::Superseded)
+        ConnectionWork::Close(CloseReason::Superseded)
     ));
     drop(old);
     pair.nodes[0]
         .service()
-        .send(phone(2), Draft::text(user(1), "x"))
+        .send(phone(2), MessageDraft::text(user(1), "x"))
         .await
         .unwrap();
     assert_eq!(pushed(&new, 1).await, [1]);
@@ -168,7 +173,7 @@ async fn a_device_that_signs_in_there_is_superseded_here() {
         .disconnect(user(1), Some(device(10)), "revoked")
         .await
         .unwrap();
-    let Work::Close(CloseReason::Disconnected(why)) = work(&new).await else {
+    let ConnectionWork::Close(CloseReason::Disconnected(why)) = work(&new).await else {
         panic!("it is closed");
     };
     assert_eq!(why, "revoked");
@@ -177,8 +182,8 @@ async fn a_device_that_signs_in_there_is_superseded_here() {
 }
 
 #[tokio::test]
-async fn a_takeover_that_was_not_heard_is_told_again() {
-    let mut pair = Pair::start().await;
+async fn an_unacknowledged_takeover_is_sent_again() {
+    let mut pair = NodePair::start().await;
     let old = pair.sign_in(0, 1, 10).await;
     pair.served.remove(0).stop().await;
     let new = pair.sign_in(1, 1, 10).await;
@@ -190,7 +195,7 @@ async fn a_takeover_that_was_not_heard_is_told_again() {
     pair.served.insert(0, again);
     assert!(matches!(
         work(&old).await,
-        Work::Close(CloseReason::Superseded)
+        ConnectionWork::Close(CloseReason::Superseded)
     ));
     drop((old, new));
     pair.end().await;
@@ -198,14 +203,14 @@ async fn a_takeover_that_was_not_heard_is_told_again() {
 
 #[tokio::test]
 async fn a_node_that_is_gone_costs_nothing_but_a_count() {
-    let mut pair = Pair::start().await;
+    let mut pair = NodePair::start().await;
     let bob = pair.sign_in(1, 2, 20).await;
     pair.served.pop().unwrap().stop().await;
     // Its lease is still valid: pushes to it are dropped, sends are answered.
     let mut n = 0;
     while pair.peers[0].dropped() == 0 {
         n += 1;
-        let mut draft = Draft::text(user(2), "x");
+        let mut draft = MessageDraft::text(user(2), "x");
         draft.client_id = Some(format!("{n}"));
         pair.nodes[0].service().send(phone(1), draft).await.unwrap();
     }
@@ -216,21 +221,21 @@ async fn a_node_that_is_gone_costs_nothing_but_a_count() {
 
 #[tokio::test]
 async fn an_earlier_run_of_a_node_gets_nothing() {
-    let pair = Pair::start().await;
+    let pair = NodePair::start().await;
     let ghost = NodeId::boot(pair.ids[1].name.clone());
     let alive = &pair.peers[0];
     let everyone = || {
         let message = gimlet_core::message::Message {
             id: gimlet_core::id::MessageId::generate(),
-            sender: Sender::Business,
-            receiver: gimlet_core::message::Receiver::Everyone,
+            sender: MessageSender::Business,
+            receiver: gimlet_core::message::MessageReceiver::Everyone,
             mentions: Vec::new(),
             kind: 1,
-            content: gimlet_core::message::Content::default(),
-            sent_at: gimlet_core::time::Timestamp(0),
+            content: gimlet_core::message::MessageContent::default(),
+            sent_at: gimlet_core::time::UnixTimestamp(0),
             unknown: gimlet_core::message::UnknownFields::NONE,
         };
-        gimlet_core::envelope::Parcel::Everyone {
+        gimlet_core::envelope::DeliveryBatch::Everyone {
             envelope: Arc::new(gimlet_core::envelope::Envelope::new(
                 Arc::new(message),
                 Arc::default(),
@@ -249,7 +254,7 @@ async fn an_earlier_run_of_a_node_gets_nothing() {
 /// D4: `Disconnect(user, 0)` read the routes, and these were lost.
 #[tokio::test]
 async fn d4_all_devices_of_a_user_are_closed_on_the_other_node() {
-    let pair = Pair::start().await;
+    let pair = NodePair::start().await;
     let phone = pair.sign_in(1, 1, 10).await;
     let tablet = pair.sign_in(1, 1, 11).await;
     let gone = pair.sign_in(1, 2, 20).await;
@@ -265,7 +270,7 @@ async fn d4_all_devices_of_a_user_are_closed_on_the_other_node() {
     let service = pair.nodes[0].service();
     service.disconnect(user(1), None, "banned").await.unwrap();
     for closed in [phone, tablet] {
-        let Work::Close(CloseReason::Disconnected(why)) = work(&closed).await else {
+        let ConnectionWork::Close(CloseReason::Disconnected(why)) = work(&closed).await else {
             panic!("it is closed");
         };
         assert_eq!(why, "banned");

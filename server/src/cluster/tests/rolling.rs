@@ -4,12 +4,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, stream};
-use gimlet_core::envelope::{Envelope, Parcel};
+use gimlet_core::envelope::{DeliveryBatch, Envelope};
 use gimlet_core::id::{MessageId, NodeId};
 use gimlet_core::memory;
-use gimlet_core::message::{Content, Draft, Message, Receiver, UnknownFields};
-use gimlet_core::peer::Peer as _;
-use gimlet_core::time::Timestamp;
+use gimlet_core::message::{Message, MessageContent, MessageDraft, MessageReceiver, UnknownFields};
+use gimlet_core::peer::PeerNodes as _;
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::node;
 use gimlet_proto::node::connect_node_server::ConnectNode;
 use gimlet_proto::node::deliver_request::What;
@@ -24,13 +24,13 @@ use crate::cluster::RemotePeer;
 const SOON: Duration = Duration::from_secs(10);
 
 /// A connect node that says whether it reads records, and shows the parcels that it gets.
-struct Recorder {
+struct RecordingPeer {
     accepts_record: bool,
     parcels: mpsc::Sender<node::Parcel>,
 }
 
 #[async_trait]
-impl ConnectNode for Recorder {
+impl ConnectNode for RecordingPeer {
     type DeliverStream = Pin<Box<dyn Stream<Item = Result<node::DeliverReply, Status>> + Send>>;
 
     async fn deliver(
@@ -73,12 +73,12 @@ impl ConnectNode for Recorder {
 fn envelope() -> Arc<Envelope> {
     let message = Message {
         id: MessageId::generate(),
-        sender: Sender::Business,
-        receiver: Receiver::Everyone,
+        sender: MessageSender::Business,
+        receiver: MessageReceiver::Everyone,
         mentions: Vec::new(),
         kind: 1,
-        content: Content::copied_from(b"hi"),
-        sent_at: Timestamp(5),
+        content: MessageContent::copied_from(b"hi"),
+        sent_at: UnixTimestamp(5),
         unknown: UnknownFields::copied_from(b"\x58\x01"),
     };
     Arc::new(Envelope::new(Arc::new(message), Arc::default(), 7))
@@ -88,8 +88,8 @@ fn envelope() -> Arc<Envelope> {
 /// legacy form before, and the record.
 async fn deliver_to(accepts_record: bool, most: usize) -> (usize, Option<node::Parcel>) {
     let (parcels, mut came) = mpsc::channel(8);
-    let served = Served::routes(|_, _| {
-        Routes::new(ConnectNodeServer::new(Recorder {
+    let served = TestGrpcServer::routes(|_, _| {
+        Routes::new(ConnectNodeServer::new(RecordingPeer {
             accepts_record,
             parcels,
         }))
@@ -104,7 +104,7 @@ async fn deliver_to(accepts_record: bool, most: usize) -> (usize, Option<node::P
     while before < most && record.is_none() {
         let envelope = envelope();
         assert!(
-            peer.deliver(&there, vec![Parcel::Everyone { envelope }])
+            peer.deliver(&there, vec![DeliveryBatch::Everyone { envelope }])
                 .await
         );
         let parcel = timeout(SOON, came.recv()).await.unwrap().unwrap();
@@ -140,9 +140,9 @@ async fn a_node_that_does_not_read_records_gets_the_legacy_form() {
 async fn a_page_comes_in_the_form_that_the_caller_reads() {
     let stores = memory::stores();
     let node = node(&stores);
-    let draft = Draft::text(user(2), "hi");
+    let draft = MessageDraft::text(user(2), "hi");
     node.service().send(phone(1), draft).await.unwrap();
-    let served = Served::logic(Arc::new(node.service().clone())).await;
+    let served = TestGrpcServer::logic(Arc::new(node.service().clone())).await;
     let channel = caller().channel(&served.address()).unwrap();
     let mut client = LogicNodeClient::new(channel);
     for accepts_record in [false, true] {

@@ -1,9 +1,9 @@
 //! Uploads and downloads through the router, in gim's shape.
 
 use axum::http::Request;
-use gimlet_core::business::{Business, UserInfo};
-use gimlet_listen::forwarded::Forwarding;
-use gimlet_transport::Failures;
+use gimlet_core::business::{BusinessBackend, UserInfo};
+use gimlet_listen::forwarded::ForwardedHeaders;
+use gimlet_transport::SignInFailures;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
@@ -14,15 +14,20 @@ use super::*;
 struct OneUser;
 
 #[async_trait::async_trait]
-impl Business for OneUser {
-    async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal> {
+impl BusinessBackend for OneUser {
+    async fn auth(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<(), RequestRefusal> {
         if (user.get(), device.get(), token) == (1, 2, "t") {
             return Ok(());
         }
-        Err(Refusal::Unauthorized("the token is wrong"))
+        Err(RequestRefusal::Unauthorized("the token is wrong"))
     }
 
-    async fn users(&self, _users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+    async fn users(&self, _users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
         Ok(Vec::new())
     }
 }
@@ -31,16 +36,16 @@ fn service(anonymous: bool) -> Router {
     router(files(anonymous))
 }
 
-fn files(anonymous: bool) -> Files {
-    Files {
-        forwarding: Forwarding::default(),
-        folder: Arc::new(Folder::temporary()),
-        tokens: Tokens::new(Arc::new(OneUser), Arc::new(Failures::new(10))),
+fn files(anonymous: bool) -> FileService {
+    FileService {
+        forwarding: ForwardedHeaders::default(),
+        folder: Arc::new(UploadFolder::temporary()),
+        tokens: TokenChecker::new(Arc::new(OneUser), Arc::new(SignInFailures::new(10))),
         base: "http://files.example".into(),
         max: 1_000,
         anonymous,
-        origins: Origins::new(&["same".to_owned()], false),
-        bounds: Bounds {
+        origins: AllowedOrigins::new(&["same".to_owned()], false),
+        bounds: UploadBounds {
             min_free: 0,
             each: 0,
         },
@@ -270,7 +275,7 @@ async fn a_part_of_a_file_is_sent() {
 async fn what_has_no_room_is_refused_with_words() {
     let each = |min_free, each| {
         let mut files = files(true);
-        files.bounds = Bounds { min_free, each };
+        files.bounds = UploadBounds { min_free, each };
         router(files)
     };
     let full = each(u64::MAX / 2, 0);

@@ -7,8 +7,8 @@ fn with(pairs: &[(&str, &str)]) -> HashMap<String, String> {
     pairs.map(|(k, v)| ((*k).into(), (*v).into())).collect()
 }
 
-fn judged(pairs: &[(&str, &str)], relaxed: bool) -> Result<ServerFacts, UnfitServer> {
-    judge(&with(pairs), Purpose::Work, relaxed)
+fn judged(pairs: &[(&str, &str)], relaxed: bool) -> Result<ServerProperties, UnfitServer> {
+    judge(&with(pairs), ConnectionPurpose::Work, relaxed)
 }
 
 #[test]

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::time::interval;
 
-use super::tally::Tally;
-use super::target::Squad;
-use super::wire::Socket;
-use crate::account::Account;
+use super::tally::AttackTally;
+use super::target::AttackerAccounts;
+use super::wire::AttackSocket;
+use crate::account::TestAccount;
 
 /// Signs in with the attacker's own phone number on other users' devices.
-pub(super) async fn devices(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn devices(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let mut tick = interval(Duration::from_millis(20));
     for &(_, device) in squad.field.victims.iter().cycle() {
         tick.tick().await;
@@ -24,15 +24,15 @@ pub(super) async fn devices(squad: Squad, tally: Arc<Tally>) {
 }
 
 /// Signs in as other users with wrong tokens.
-pub(super) async fn tokens(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn tokens(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let mut tick = interval(Duration::from_millis(50));
     for &(user, device) in squad.field.victims.iter().cycle() {
         tick.tick().await;
-        let account = Account {
+        let account = TestAccount {
             user,
             device,
             token: "0123456789abcdef0123456789abcdef".to_owned(),
         };
-        tally.counts(Socket::sign_in(squad.field.tcp, &account, 1).await);
+        tally.counts(AttackSocket::sign_in(squad.field.tcp, &account, 1).await);
     }
 }

@@ -14,10 +14,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
-use super::tally::Tally;
-use super::target::Squad;
+use super::tally::AttackTally;
+use super::target::AttackerAccounts;
 use super::wire::PATIENCE;
-use crate::account::Account;
+use crate::account::TestAccount;
 
 /// Answers that are requested and never read.
 pub(super) const HOARDED: usize = 256;
@@ -30,17 +30,17 @@ pub(super) const CANCELLED: usize = 20;
 /// Bytes of padding around a room message of one byte.
 const PADDING: usize = 250_000;
 
-type Failed = Box<dyn Error + Send + Sync>;
+type AttackError = Box<dyn Error + Send + Sync>;
 
 /// Bare HTTP/2 connection. Dropping it ends the task that drives it.
-struct Calls {
+struct RawGrpcConnection {
     send: SendRequest<Bytes>,
     authority: String,
     _driver: JoinSet<()>,
 }
 
-impl Calls {
-    async fn connect(squad: &Squad, window: u32) -> Result<Self, Failed> {
+impl RawGrpcConnection {
+    async fn connect(squad: &AttackerAccounts, window: u32) -> Result<Self, AttackError> {
         let authority = squad.field.grpc.trim_start_matches("http://").to_owned();
         let stream = timeout(PATIENCE, TcpStream::connect(&authority)).await??;
         let mut builder = Builder::new();
@@ -61,9 +61,9 @@ impl Calls {
     async fn call(
         &mut self,
         path: &str,
-        who: Option<&Account>,
+        who: Option<&TestAccount>,
         message: Vec<u8>,
-    ) -> Result<ResponseFuture, Failed> {
+    ) -> Result<ResponseFuture, AttackError> {
         let mut request = Request::builder()
             .method("POST")
             .uri(format!("http://{}{path}", self.authority))
@@ -87,8 +87,8 @@ impl Calls {
 }
 
 /// Repeats an attack over one connection.
-async fn again<F: Future<Output = Result<(), Failed>>>(
-    tally: &Tally,
+async fn again<F: Future<Output = Result<(), AttackError>>>(
+    tally: &AttackTally,
     mut attack: impl FnMut() -> F,
 ) {
     loop {
@@ -100,7 +100,7 @@ async fn again<F: Future<Output = Result<(), Failed>>>(
 }
 
 /// Requests large answers with a flow-control window of 0, and holds them unread.
-pub(super) async fn hoard(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn hoard(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let account = squad.spare(5);
     let api = squad.as_account(&account);
     for n in 0..GROUPS {
@@ -110,7 +110,7 @@ pub(super) async fn hoard(squad: Squad, tally: Arc<Tally>) {
         );
     }
     again(&tally, || async {
-        let mut calls = Calls::connect(&squad, 0).await?;
+        let mut calls = RawGrpcConnection::connect(&squad, 0).await?;
         let mut held = Vec::new();
         for _ in 0..HOARDED {
             tally.tries();
@@ -124,9 +124,9 @@ pub(super) async fn hoard(squad: Squad, tally: Arc<Tally>) {
 }
 
 /// Holds many health watches open.
-pub(super) async fn watches(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn watches(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     again(&tally, || async {
-        let mut calls = Calls::connect(&squad, 65_535).await?;
+        let mut calls = RawGrpcConnection::connect(&squad, 65_535).await?;
         let mut held = Vec::new();
         for _ in 0..WATCHES {
             tally.tries();
@@ -140,10 +140,10 @@ pub(super) async fn watches(squad: Squad, tally: Arc<Tally>) {
 }
 
 /// Cancels calls as soon as they are made.
-pub(super) async fn cancels(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn cancels(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let account = squad.spare(6);
     again(&tally, || async {
-        let mut calls = Calls::connect(&squad, 65_535).await?;
+        let mut calls = RawGrpcConnection::connect(&squad, 65_535).await?;
         let mut tick = interval(Duration::from_millis(200));
         loop {
             tick.tick().await;
@@ -158,7 +158,7 @@ pub(super) async fn cancels(squad: Squad, tally: Arc<Tally>) {
 }
 
 /// Publishes room messages of one byte in requests that are mostly padding, an unknown field.
-pub(super) async fn padded(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn padded(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let account = squad.spare(7);
     let mut message = pb::PushRoomReq {
         room_id: 8_000_000,
@@ -176,7 +176,7 @@ pub(super) async fn padded(squad: Squad, tally: Arc<Tally>) {
     prost::encoding::encode_varint(PADDING as u64, &mut message);
     message.resize(message.len() + PADDING, 0);
     again(&tally, || async {
-        let mut calls = Calls::connect(&squad, 65_535).await?;
+        let mut calls = RawGrpcConnection::connect(&squad, 65_535).await?;
         let mut tick = interval(Duration::from_millis(50));
         loop {
             tick.tick().await;

@@ -9,16 +9,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
-use super::tally::Tally;
-use super::target::Squad;
+use super::tally::AttackTally;
+use super::target::AttackerAccounts;
 use super::wire::PATIENCE;
-use crate::account::Account;
+use crate::account::TestAccount;
 
 /// Bytes of an upload.
 pub(super) const UPLOAD: usize = 5 << 20;
 
 /// Uploads one file after another.
-pub(super) async fn uploads(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn uploads(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let Some(to) = squad.field.http else { return };
     let account = squad.spare(4);
     let mut tick = interval(Duration::from_millis(500));
@@ -28,7 +28,7 @@ pub(super) async fn uploads(squad: Squad, tally: Arc<Tally>) {
     }
 }
 
-async fn upload(to: SocketAddr, account: &Account) -> io::Result<()> {
+async fn upload(to: SocketAddr, account: &TestAccount) -> io::Result<()> {
     let boundary = "gimlet-abuse";
     let mut body = format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\n"

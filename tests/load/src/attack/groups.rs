@@ -6,9 +6,9 @@ use std::time::Duration;
 use gimlet_proto::pb::{PackageType, ReceiverType};
 use tokio::time::sleep;
 
-use super::tally::Tally;
-use super::target::Squad;
-use super::wire::{Socket, send_body};
+use super::tally::AttackTally;
+use super::target::AttackerAccounts;
+use super::wire::{AttackSocket, send_body};
 
 /// Bytes of a message.
 const SIZE: usize = 100;
@@ -16,7 +16,7 @@ const SIZE: usize = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Sends to a group of a thousand from one account, each send as soon as the last is answered.
-pub(super) async fn sends(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn sends(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let Some((admin, others)) = squad.members.split_first() else {
         return;
     };
@@ -27,7 +27,8 @@ pub(super) async fn sends(squad: Squad, tally: Arc<Tally>) {
             sleep(PAUSE).await;
             continue;
         };
-        while let Some(mut socket) = tally.counts(Socket::sign_in(squad.field.tcp, admin, 1).await)
+        while let Some(mut socket) =
+            tally.counts(AttackSocket::sign_in(squad.field.tcp, admin, 1).await)
         {
             loop {
                 let body = send_body(ReceiverType::RtGroup, group, SIZE);

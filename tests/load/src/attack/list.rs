@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::tally::Tally;
-use super::target::{GREEDY, GROUP, Squad};
+use super::tally::AttackTally;
+use super::target::{AttackerAccounts, GREEDY, GROUP};
 use super::{accounts, calls, files, groups, rooms, sockets, websocket};
 
 /// Returns the names and sizes of the attacks, for the report.
@@ -22,9 +22,15 @@ pub fn sizes() -> Vec<(&'static str, String)> {
         ),
         (
             "silent",
-            format!("{} connections that never send", sockets::SILENT),
+            format!(
+                "{} connections that never send",
+                sockets::SILENT_CONNECTIONS
+            ),
         ),
-        ("deaf", format!("{} devices that never read", sockets::DEAF)),
+        (
+            "deaf",
+            format!("{} devices that never read", sockets::UNREADING_DEVICES),
+        ),
         ("tiny", "messages of 2 bytes, 64 in one write".to_owned()),
         (
             "own-entries",
@@ -74,12 +80,16 @@ pub fn sizes() -> Vec<(&'static str, String)> {
 }
 
 /// Starts the attacks with these names, or all attacks if none are named.
-pub(super) fn start(squad: &Squad, only: &[String], tasks: &mut JoinSet<()>) -> Vec<Arc<Tally>> {
+pub(super) fn start(
+    squad: &AttackerAccounts,
+    only: &[String],
+    tasks: &mut JoinSet<()>,
+) -> Vec<Arc<AttackTally>> {
     let mut tallies = Vec::new();
     macro_rules! attack {
         ($name:literal, $attack:path) => {
             if only.is_empty() || only.iter().any(|it| it == $name) {
-                let tally = Tally::new($name);
+                let tally = AttackTally::new($name);
                 tasks.spawn($attack(squad.clone(), Arc::clone(&tally)));
                 tallies.push(tally);
             }
@@ -88,7 +98,7 @@ pub(super) fn start(squad: &Squad, only: &[String], tasks: &mut JoinSet<()>) -> 
     attack!("devices", accounts::devices);
     attack!("tokens", accounts::tokens);
     attack!("silent", sockets::silent);
-    attack!("deaf", sockets::deaf);
+    attack!("deaf", sockets::unreading_devices);
     attack!("tiny", sockets::tiny);
     attack!("own-entries", sockets::own_entries);
     attack!("greedy", sockets::greedy);

@@ -23,16 +23,16 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::task::JoinSet;
 
-use crate::Fault;
+use crate::LoadError;
 
 pub use list::sizes;
-pub use tally::Tried;
-pub use target::Field;
+pub use tally::AttackTotals;
+pub use target::AttackTarget;
 
 /// Arguments of the hidden subcommand `attack`.
 #[derive(Args, Clone, Debug)]
-pub struct Attack {
-    /// File with the [`Field`] as JSON
+pub struct AttackArgs {
+    /// File with the [`AttackTarget`] as JSON
     #[arg(long)]
     pub field: PathBuf,
     /// Run only these attacks, by name, separated by commas
@@ -45,10 +45,11 @@ pub struct Attack {
 ///
 /// # Errors
 /// The field cannot be read, or the accounts cannot be created.
-pub async fn run(args: &Attack) -> Result<(), Fault> {
+pub async fn run(args: &AttackArgs) -> Result<(), LoadError> {
     let text = std::fs::read(&args.field)?;
-    let field: Field = serde_json::from_slice(&text).map_err(|it| Fault::new("--field", it))?;
-    let squad = target::Squad::enlist(&field).await?;
+    let field: AttackTarget =
+        serde_json::from_slice(&text).map_err(|it| LoadError::new("--field", it))?;
+    let squad = target::AttackerAccounts::enlist(&field).await?;
     // The parent waits for this line before it measures: creating the accounts is not part of the
     // attack.
     println!("ready");
@@ -57,8 +58,8 @@ pub async fn run(args: &Attack) -> Result<(), Fault> {
     let tallies = list::start(&squad, &args.only, &mut tasks);
     let ended = next_line().await;
     tasks.shutdown().await;
-    let tried: Vec<Tried> = tallies.iter().map(|it| it.total()).collect();
-    let line = serde_json::to_string(&tried).map_err(|it| Fault::new("the tallies", it))?;
+    let tried: Vec<AttackTotals> = tallies.iter().map(|it| it.total()).collect();
+    let line = serde_json::to_string(&tried).map_err(|it| LoadError::new("the tallies", it))?;
     println!("{line}");
     Ok(ended?)
 }

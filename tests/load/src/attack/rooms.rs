@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_client::Content;
+use gimlet_client::MessageContent;
 use gimlet_proto::pb::{self, PackageType};
 use prost::Message as _;
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
-use super::tally::Tally;
-use super::target::Squad;
-use super::wire::{Socket, frame};
+use super::tally::AttackTally;
+use super::target::AttackerAccounts;
+use super::wire::{AttackSocket, frame};
 
 /// Room with a large history.
 const BUSY_ROOM: i64 = 9_000_000;
@@ -25,7 +25,7 @@ pub(super) const SUBSCRIBERS: usize = 60;
 const MANY: i64 = 1_000;
 
 /// Subscribes many members at once to a room with a large history.
-pub(super) async fn history(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn history(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let api = squad.as_account(&squad.spare(2));
     let mut round = interval(Duration::from_secs(3));
     loop {
@@ -40,7 +40,7 @@ pub(super) async fn history(squad: Squad, tally: Arc<Tally>) {
             let account = account.clone();
             tasks.spawn(async move {
                 let subscribed = async {
-                    let mut socket = Socket::sign_in(to, &account, 1).await?;
+                    let mut socket = AttackSocket::sign_in(to, &account, 1).await?;
                     let body = pb::SubscribeRoomInput {
                         room_id: BUSY_ROOM,
                         seq: 0,
@@ -62,7 +62,7 @@ pub(super) async fn history(squad: Squad, tally: Arc<Tally>) {
 }
 
 /// Publishes one large kept message to each of many rooms.
-pub(super) async fn many(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn many(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let api = squad.as_account(&squad.spare(3));
     let content = large();
     let mut tick = interval(Duration::from_millis(50));
@@ -72,6 +72,6 @@ pub(super) async fn many(squad: Squad, tally: Arc<Tally>) {
     }
 }
 
-fn large() -> Content {
-    Content::text("r".repeat(LARGE))
+fn large() -> MessageContent {
+    MessageContent::text("r".repeat(LARGE))
 }

@@ -9,15 +9,15 @@ use prost::Message as _;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
-use super::tally::Tally;
-use super::target::Squad;
-use super::wire::{PATIENCE, Socket, frame, send_body};
-use crate::account::Account;
+use super::tally::AttackTally;
+use super::target::AttackerAccounts;
+use super::wire::{AttackSocket, PATIENCE, frame, send_body};
+use crate::account::TestAccount;
 
 /// Connections that never send anything.
-pub(super) const SILENT: usize = 2_000;
+pub(super) const SILENT_CONNECTIONS: usize = 2_000;
 /// Devices that sign in, receive a large group's messages, and never read.
-pub(super) const DEAF: usize = 200;
+pub(super) const UNREADING_DEVICES: usize = 200;
 /// Bytes of a message that would pin the buffer that it was read into.
 const TINY: usize = 2;
 /// Tiny messages in one write, so that one read of the server takes them all.
@@ -30,16 +30,16 @@ const OWN_ENTRIES: i64 = 1_000;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Holds connections that never send anything, and opens new ones for those that close.
-pub(super) async fn silent(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn silent(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let mut held = JoinSet::new();
     let mut tick = interval(Duration::from_millis(5));
     loop {
         tick.tick().await;
         while held.try_join_next().is_some() {}
-        if held.len() >= SILENT {
+        if held.len() >= SILENT_CONNECTIONS {
             continue;
         }
-        if let Some(mut socket) = tally.counts(Socket::connect(squad.field.tcp).await) {
+        if let Some(mut socket) = tally.counts(AttackSocket::connect(squad.field.tcp).await) {
             // Ends when the server closes the connection or sends anything.
             held.spawn(async move {
                 while socket
@@ -57,21 +57,21 @@ fn ran_out_of_patience(error: &io::Error) -> bool {
 }
 
 /// Signs in devices of the large group that never read their pushes.
-pub(super) async fn deaf(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn unreading_devices(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let mut tasks = JoinSet::new();
-    for account in squad.members.iter().skip(1).take(DEAF) {
+    for account in squad.members.iter().skip(1).take(UNREADING_DEVICES) {
         let (to, tally) = (squad.field.tcp, Arc::clone(&tally));
         let account = account.clone();
         tasks.spawn(async move {
             loop {
-                let signed_in = Socket::sign_in(to, &account, 1).await;
+                let signed_in = AttackSocket::sign_in(to, &account, 1).await;
                 if let Some(mut socket) = tally.counts(signed_in) {
                     let sync = pb::SyncInput { seq: 0 }.encode_to_vec();
                     let synced = socket.ask(PackageType::PtSync, 2, sync).await;
                     if synced.is_ok() {
                         // A heartbeat that cannot be written shows that the server closed the
                         // connection.
-                        while beat(&mut socket).await.is_ok() {}
+                        while send_heartbeat(&mut socket).await.is_ok() {}
                     }
                     tally.refused(&"a connection that never reads was closed");
                 }
@@ -82,7 +82,7 @@ pub(super) async fn deaf(squad: Squad, tally: Arc<Tally>) {
     tasks.join_all().await;
 }
 
-async fn beat(socket: &mut Socket) -> io::Result<()> {
+async fn send_heartbeat(socket: &mut AttackSocket) -> io::Result<()> {
     sleep(PATIENCE).await;
     socket
         .write(&frame(PackageType::PtHeartbeat, 0, Vec::new())?)
@@ -90,7 +90,7 @@ async fn beat(socket: &mut Socket) -> io::Result<()> {
 }
 
 /// Sends two-byte messages to itself, many in one write.
-pub(super) async fn tiny(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn tiny(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let account = squad.spare(0);
     loop {
         let sent = pipelined(&squad, &account, &tally).await;
@@ -101,8 +101,12 @@ pub(super) async fn tiny(squad: Squad, tally: Arc<Tally>) {
     }
 }
 
-async fn pipelined(squad: &Squad, account: &Account, tally: &Tally) -> io::Result<()> {
-    let mut socket = Socket::sign_in(squad.field.tcp, account, 1).await?;
+async fn pipelined(
+    squad: &AttackerAccounts,
+    account: &TestAccount,
+    tally: &AttackTally,
+) -> io::Result<()> {
+    let mut socket = AttackSocket::sign_in(squad.field.tcp, account, 1).await?;
     loop {
         let mut frames = Vec::new();
         for id in 0..PIPELINED {
@@ -122,7 +126,7 @@ async fn pipelined(squad: &Squad, account: &Account, tally: &Tally) -> io::Resul
 }
 
 /// Requests, as an old client, its inbox full of its own sends, repeatedly.
-pub(super) async fn own_entries(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn own_entries(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let account = squad.spare(1);
     loop {
         let asked = ask_for_own(&squad, &account, &tally).await;
@@ -133,14 +137,18 @@ pub(super) async fn own_entries(squad: Squad, tally: Arc<Tally>) {
     }
 }
 
-async fn ask_for_own(squad: &Squad, account: &Account, tally: &Tally) -> io::Result<()> {
-    let mut sender = Socket::sign_in(squad.field.tcp, account, 1).await?;
+async fn ask_for_own(
+    squad: &AttackerAccounts,
+    account: &TestAccount,
+    tally: &AttackTally,
+) -> io::Result<()> {
+    let mut sender = AttackSocket::sign_in(squad.field.tcp, account, 1).await?;
     for id in 0..OWN_ENTRIES {
         let body = send_body(ReceiverType::RtUser, account.user, 100);
         sender.ask(PackageType::PtSend, id, body).await?;
     }
     drop(sender);
-    let mut old = Socket::sign_in(squad.field.tcp, account, 0).await?;
+    let mut old = AttackSocket::sign_in(squad.field.tcp, account, 0).await?;
     loop {
         let sync = pb::SyncInput { seq: 0 }.encode_to_vec();
         let page = old.ask(PackageType::PtSync, 2, sync).await;
@@ -151,7 +159,7 @@ async fn ask_for_own(squad: &Squad, account: &Account, tally: &Tally) -> io::Res
 }
 
 /// Sends from many accounts, each as fast as it is answered.
-pub(super) async fn greedy(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn greedy(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let mut tasks = JoinSet::new();
     for account in squad.greedy.iter() {
         let (squad, tally) = (squad.clone(), Arc::clone(&tally));
@@ -168,8 +176,12 @@ pub(super) async fn greedy(squad: Squad, tally: Arc<Tally>) {
     tasks.join_all().await;
 }
 
-async fn greedily(squad: &Squad, account: &Account, tally: &Tally) -> io::Result<()> {
-    let mut socket = Socket::sign_in(squad.field.tcp, account, 1).await?;
+async fn greedily(
+    squad: &AttackerAccounts,
+    account: &TestAccount,
+    tally: &AttackTally,
+) -> io::Result<()> {
+    let mut socket = AttackSocket::sign_in(squad.field.tcp, account, 1).await?;
     let next = |id| {
         let body = send_body(ReceiverType::RtUser, account.user, 100);
         frame(PackageType::PtSend, id, body)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Totals of one attack.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Tried {
+pub struct AttackTotals {
     /// Name of the attack.
     pub name: String,
     /// Attempted requests, packets or connections.
@@ -20,14 +20,14 @@ pub struct Tried {
 
 /// Counters of a running attack. Cheap to share.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct AttackTally {
     name: &'static str,
     tried: AtomicU64,
     refused: AtomicU64,
     first: Mutex<String>,
 }
 
-impl Tally {
+impl AttackTally {
     pub(super) fn new(name: &'static str) -> Arc<Self> {
         Arc::new(Self {
             name,
@@ -55,8 +55,8 @@ impl Tally {
         outcome.map_err(|why| self.refused(&why)).ok()
     }
 
-    pub(super) fn total(&self) -> Tried {
-        Tried {
+    pub(super) fn total(&self) -> AttackTotals {
+        AttackTotals {
             name: self.name.to_owned(),
             tried: self.tried.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),

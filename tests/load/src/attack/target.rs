@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use gimlet_client::Api;
+use gimlet_client::ApiClient;
 use serde::{Deserialize, Serialize};
 
-use crate::Fault;
-use crate::account::{Account, Accounts};
-use crate::target::Services;
+use crate::LoadError;
+use crate::account::{AccountCreator, TestAccount};
+use crate::target::ServiceUrls;
 
 /// Addresses of the server and the victims, which the parent process passes as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Field {
+pub struct AttackTarget {
     /// Address for clients over TCP.
     pub tcp: SocketAddr,
     /// Address for clients over WebSocket.
@@ -36,31 +36,31 @@ const SPARE: usize = 16;
 
 /// Accounts and API clients of the attackers.
 #[derive(Clone, Debug)]
-pub(super) struct Squad {
-    pub(super) field: Arc<Field>,
+pub(super) struct AttackerAccounts {
+    pub(super) field: Arc<AttackTarget>,
     /// gRPC client without an account.
-    pub(super) api: Api,
+    pub(super) api: ApiClient,
     /// Members of the large group; the first is its admin.
-    pub(super) members: Arc<[Account]>,
+    pub(super) members: Arc<[TestAccount]>,
     /// Accounts that send as fast as they are answered.
-    pub(super) greedy: Arc<[Account]>,
-    spare: Arc<[Account]>,
+    pub(super) greedy: Arc<[TestAccount]>,
+    spare: Arc<[TestAccount]>,
 }
 
-impl Squad {
+impl AttackerAccounts {
     /// Creates the accounts.
-    pub(super) async fn enlist(field: &Field) -> Result<Self, Fault> {
-        let services = [Services {
+    pub(super) async fn enlist(field: &AttackTarget) -> Result<Self, LoadError> {
+        let services = [ServiceUrls {
             grpc: field.grpc.clone(),
             business: field.grpc.clone(),
         }];
-        let accounts = Accounts::new(&services, &field.code)?;
+        let accounts = AccountCreator::new(&services, &field.code)?;
         let (mut all, _) = accounts.make(GROUP + GREEDY + SPARE).await?;
         let spare = all.split_off(GROUP + GREEDY);
         let greedy = all.split_off(GROUP);
         Ok(Self {
             field: Arc::new(field.clone()),
-            api: Api::new(&field.grpc).map_err(|it| Fault::new("gRPC", it))?,
+            api: ApiClient::new(&field.grpc).map_err(|it| LoadError::new("gRPC", it))?,
             members: all.into(),
             greedy: greedy.into(),
             spare: spare.into(),
@@ -68,13 +68,13 @@ impl Squad {
     }
 
     /// Returns the account that only attack `number` uses.
-    pub(super) fn spare(&self, number: usize) -> Account {
+    pub(super) fn spare(&self, number: usize) -> TestAccount {
         let account = self.spare.get(number % self.spare.len());
         account.expect("an index below the length").clone()
     }
 
     /// Returns a gRPC client that acts as this account.
-    pub(super) fn as_account(&self, account: &Account) -> Api {
+    pub(super) fn as_account(&self, account: &TestAccount) -> ApiClient {
         self.api.signed_in(account.credentials())
     }
 }

@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::tally::Tally;
-use super::target::Squad;
+use super::tally::AttackTally;
+use super::target::AttackerAccounts;
 use super::wire::PATIENCE;
 
 /// Connections that ping without reading.
@@ -21,7 +21,7 @@ const PAYLOAD: u8 = 125;
 const PINGS: usize = 64;
 
 /// Pings as fast as the server takes them, and never reads a pong.
-pub(super) async fn pings(squad: Squad, tally: Arc<Tally>) {
+pub(super) async fn pings(squad: AttackerAccounts, tally: Arc<AttackTally>) {
     let mut tasks = JoinSet::new();
     for _ in 0..PINGERS {
         let (to, tally) = (squad.field.ws, Arc::clone(&tally));
@@ -37,7 +37,7 @@ pub(super) async fn pings(squad: Squad, tally: Arc<Tally>) {
     tasks.join_all().await;
 }
 
-async fn ping(to: std::net::SocketAddr, tally: &Tally) -> io::Result<()> {
+async fn ping(to: std::net::SocketAddr, tally: &AttackTally) -> io::Result<()> {
     let mut stream = timeout(PATIENCE, TcpStream::connect(to)).await??;
     let request = format!(
         "GET /ws HTTP/1.1\r\nHost: {to}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

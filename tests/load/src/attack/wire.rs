@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::account::Account;
+use crate::account::TestAccount;
 use crate::net::sign_in_body;
 
 /// Timeout of each step of an attack.
@@ -19,9 +19,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connection of an attacker.
 #[derive(Debug)]
-pub(super) struct Socket(BufReader<TcpStream>);
+pub(super) struct AttackSocket(BufReader<TcpStream>);
 
-impl Socket {
+impl AttackSocket {
     pub(super) async fn connect(to: SocketAddr) -> io::Result<Self> {
         let stream = timeout(PATIENCE, TcpStream::connect(to)).await??;
         stream.set_nodelay(true)?;
@@ -31,7 +31,7 @@ impl Socket {
     /// Connects and signs in; protocol 0 is a client of gim.
     pub(super) async fn sign_in(
         to: SocketAddr,
-        account: &Account,
+        account: &TestAccount,
         protocol: u32,
     ) -> io::Result<Self> {
         let mut socket = Self::connect(to).await?;

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Fault;
+use crate::LoadError;
 use crate::clock;
-use crate::report::plot::{Plot, picture};
-use crate::report::{Machine, number};
+use crate::report::plot::{LinePlot, picture};
+use crate::report::{MachineInfo, number};
 
 /// Measured quantity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Column {
+pub struct CurveColumn {
     /// Name of the quantity.
     pub name: String,
     /// Unit of the quantity.
@@ -22,7 +22,7 @@ pub struct Column {
     pub plot: String,
 }
 
-impl Column {
+impl CurveColumn {
     /// Creates a quantity. Quantities with the same plot name share that plot.
     pub(super) fn new(name: &str, unit: &str, plot: &str) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Column {
 
 /// Point of a curve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Point {
+pub struct CurvePoint {
     /// Series that the point belongs to.
     pub series: String,
     /// Position on the x axis.
@@ -49,7 +49,7 @@ pub struct Point {
 /// All data of a curve. Every message of every point was checked; a loss would have ended the
 /// curve.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Data {
+pub struct CurveData {
     /// Title of the curve.
     pub title: String,
     /// Quantity on the x axis.
@@ -59,28 +59,28 @@ pub struct Data {
     /// Time of the end, milliseconds since 1970 UTC.
     pub ended_ms: i64,
     /// Machine of the run, and its commit.
-    pub machine: Machine,
+    pub machine: MachineInfo,
     /// Measured quantities.
-    pub columns: Vec<Column>,
+    pub columns: Vec<CurveColumn>,
     /// The points.
-    pub points: Vec<Point>,
+    pub points: Vec<CurvePoint>,
 }
 
-impl Data {
-    pub(super) fn new(title: &str, x: &str, columns: Vec<Column>) -> Self {
+impl CurveData {
+    pub(super) fn new(title: &str, x: &str, columns: Vec<CurveColumn>) -> Self {
         Self {
             title: title.to_owned(),
             x: x.to_owned(),
             command: crate::report::command(),
             ended_ms: clock::today(),
-            machine: Machine::here(),
+            machine: MachineInfo::here(),
             columns,
             points: Vec::new(),
         }
     }
 
     /// Adds a point and prints it.
-    pub(super) fn add(&mut self, point: Point) {
+    pub(super) fn add(&mut self, point: CurvePoint) {
         if self.points.is_empty() {
             println!("{}", self.head());
         }
@@ -97,7 +97,7 @@ impl Data {
         out
     }
 
-    fn line(&self, point: &Point) -> String {
+    fn line(&self, point: &CurvePoint) -> String {
         let mut out = format!("{:<18} {:>10}", point.series, number(point.x));
         for (column, value) in self.columns.iter().zip(&point.values) {
             let wide = column.name.chars().count() + column.unit.chars().count() + 3;
@@ -136,12 +136,12 @@ impl Data {
             .iter()
             .map(|title| (*title, self.named(title)))
             .collect();
-        let plots: Vec<Plot<'_>> = named
+        let plots: Vec<LinePlot<'_>> = named
             .iter()
             .filter(|(_, lines)| !lines.is_empty())
             .map(|(title, lines)| {
                 let unit = self.columns.iter().find(|it| it.plot == *title);
-                Plot {
+                LinePlot {
                     title,
                     x: &self.x,
                     y: unit.map_or("", |it| &it.unit),
@@ -186,14 +186,14 @@ impl Data {
     }
 
     /// Writes the data and the picture.
-    pub(super) fn write(&self, folder: &Path, name: &str) -> Result<(), Fault> {
+    pub(super) fn write(&self, folder: &Path, name: &str) -> Result<(), LoadError> {
         fs::create_dir_all(folder)?;
         let json = serde_json::to_string_pretty(self);
-        let json = json.map_err(|error| Fault::new("JSON", error))?;
+        let json = json.map_err(|error| LoadError::new("JSON", error))?;
         for (ending, text) in [("json", json + "\n"), ("svg", self.svg())] {
             let path = folder.join(format!("{name}.{ending}"));
             let written = fs::write(&path, text);
-            written.map_err(|error| Fault::new(path.display().to_string(), error))?;
+            written.map_err(|error| LoadError::new(path.display().to_string(), error))?;
             println!("{}", path.display());
         }
         Ok(())
@@ -207,13 +207,13 @@ mod tests {
     #[test]
     fn a_picture_stands_alone_and_shows_every_line() {
         let columns = vec![
-            Column::new("sends", "1/s", "rate"),
-            Column::new("pages", "1/s", "rate"),
-            Column::new("memory", "MiB", "memory"),
+            CurveColumn::new("sends", "1/s", "rate"),
+            CurveColumn::new("pages", "1/s", "rate"),
+            CurveColumn::new("memory", "MiB", "memory"),
         ];
-        let mut data = Data::new("<inbox>", "entries", columns);
+        let mut data = CurveData::new("<inbox>", "entries", columns);
         for (series, x) in [("memory", 1e5), ("memory", 1e6), ("sled", 1e5)] {
-            data.add(Point {
+            data.add(CurvePoint {
                 series: series.to_owned(),
                 x,
                 command: "sync".to_owned(),
@@ -228,7 +228,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         data.write(folder.path(), "inbox").unwrap();
         let json = fs::read_to_string(folder.path().join("inbox.json")).unwrap();
-        let back: Data = serde_json::from_str(&json).unwrap();
+        let back: CurveData = serde_json::from_str(&json).unwrap();
         assert_eq!(back.points, data.points);
     }
 }

@@ -4,17 +4,19 @@
 
 use std::path::Path;
 
-use super::{Column, Curve, Data, Point, check};
-use crate::Fault;
-use crate::args::{Common, Store};
+use super::{CurveArgs, CurveColumn, CurveData, CurvePoint, check};
+use crate::LoadError;
+use crate::args::{CommonArgs, StoreKind};
 use crate::clock::{self, SECOND};
-use crate::scenario::{AT_ONCE, Crews, Goal, Scenario, Stage, size_of_folder, with_target};
+use crate::scenario::{
+    AT_ONCE, ScenarioCommand, ScenarioContext, UserGoal, UserProcesses, size_of_folder, with_target,
+};
 
 /// Users who write: enough that none comes near the 10,000 entries that an inbox in memory keeps.
 const WRITERS: usize = 1_000;
 
 /// Minimum number of users who are written to in a step.
-const READERS: usize = 100;
+const MIN_RECEIVERS: usize = 100;
 
 /// Maximum number of messages to each of them.
 const EACH: usize = 4_000;
@@ -26,20 +28,20 @@ const TIMED: u64 = 200;
 const WINDOW: usize = 32;
 
 /// Measures the curve.
-pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
+pub(super) async fn run(args: &CurveArgs) -> Result<CurveData, LoadError> {
     let columns = vec![
-        Column::new("sends", "1/s", "sends answered, messages read"),
-        Column::new("messages read", "1/s", "sends answered, messages read"),
-        Column::new("memory", "MiB", "memory and disk of the server"),
-        Column::new("disk", "MiB", "memory and disk of the server"),
-        Column::new("start", "s", "until it is ready again"),
+        CurveColumn::new("sends", "1/s", "sends answered, messages read"),
+        CurveColumn::new("messages read", "1/s", "sends answered, messages read"),
+        CurveColumn::new("memory", "MiB", "memory and disk of the server"),
+        CurveColumn::new("disk", "MiB", "memory and disk of the server"),
+        CurveColumn::new("start", "s", "until it is ready again"),
     ];
-    let mut data = Data::new("inbox", "entries", columns);
+    let mut data = CurveData::new("inbox", "entries", columns);
     let points = args.points(&[100_000, 300_000, 1_000_000, 3_000_000, 10_000_000]);
     for &store in &args.stores {
         let (_, scenario) = args.scenario(&format!("sync --store {store}"))?;
-        let Scenario::Sync(sync) = &scenario else {
-            return Err(Fault::new("inbox", "the command is not a sync run"));
+        let ScenarioCommand::Sync(sync) = &scenario else {
+            return Err(LoadError::new("inbox", "the command is not a sync run"));
         };
         line(&sync.common, store, &points, &mut data).await?;
     }
@@ -48,29 +50,29 @@ pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
 
 /// Measures one store.
 async fn line(
-    common: &Common,
-    store: Store,
+    common: &CommonArgs,
+    store: StoreKind,
     points: &[usize],
-    data: &mut Data,
-) -> Result<(), Fault> {
+    data: &mut CurveData,
+) -> Result<(), LoadError> {
     with_target(common, async |target| {
-        let mut stage = Stage::new("inbox", common, target)?;
+        let mut stage = ScenarioContext::new("inbox", common, target)?;
         let mut before = 0;
         let readers = points.iter().map(|&point| {
-            let readers = readers(point.saturating_sub(before));
+            let readers = receivers_for(point.saturating_sub(before));
             before = point;
             readers
         });
         let connections = WRITERS + readers.sum::<usize>();
-        let place = stage.target.place(common.wire, 2 * connections);
-        let mut crews = Crews::start(place, common.wire.protocol(), 1).await?;
+        let place = stage.target.connect_target(common.wire, 2 * connections);
+        let mut crews = UserProcesses::start(place, common.wire.protocol(), 1).await?;
         stage.target.clients(crews.ids());
         crews.gather(stage.users(WRITERS).await?).await?;
         crews.come(WRITERS).await?;
         let mut entries = 0;
         for &point in points {
             let values = step(&mut stage, &mut crews, store, &mut entries, point).await?;
-            data.add(Point {
+            data.add(CurvePoint {
                 series: store.to_string(),
                 #[expect(clippy::cast_precision_loss, reason = "millions of entries")]
                 x: entries as f64,
@@ -84,21 +86,21 @@ async fn line(
 }
 
 /// Returns the number of users to write to for `entries` more entries.
-fn readers(entries: usize) -> usize {
-    entries.div_ceil(2 * EACH).max(READERS)
+fn receivers_for(entries: usize) -> usize {
+    entries.div_ceil(2 * EACH).max(MIN_RECEIVERS)
 }
 
 /// Adds entries up to a point; returns the values measured there.
 #[expect(clippy::cast_precision_loss, reason = "bytes and counts of a run")]
 async fn step(
-    stage: &mut Stage<'_>,
-    crews: &mut Crews,
-    store: Store,
+    stage: &mut ScenarioContext<'_>,
+    crews: &mut UserProcesses,
+    store: StoreKind,
     entries: &mut usize,
     point: usize,
-) -> Result<Vec<Option<f64>>, Fault> {
+) -> Result<Vec<Option<f64>>, LoadError> {
     let more = point.saturating_sub(*entries);
-    let readers = readers(more);
+    let readers = receivers_for(more);
     let each = (more / 2 / readers).max(2) as u64;
     let timed = TIMED.min(each / 2);
     crews.backlog(WRITERS, stage.users(readers).await?).await?;
@@ -115,9 +117,9 @@ async fn step(
     let came = crews.come(AT_ONCE).await?;
     let read = per_second(crews.synced(), came.took);
     let mut start = None;
-    if store != Store::Memory {
+    if store != StoreKind::Memory {
         stage.target.halt().await?;
-        crews.reach(Goal::Gone).await?;
+        crews.reach(UserGoal::Gone).await?;
         let begun = clock::now();
         stage.target.resume().await?;
         start = Some(clock::seconds(clock::now() - begun));
@@ -127,18 +129,18 @@ async fn step(
         Some(per_second(timed * readers as u64, took)),
         Some(read),
         Some(mib(memory)),
-        (store == Store::Sled).then_some(mib(disk)),
+        (store == StoreKind::Sled).then_some(mib(disk)),
         start,
     ])
 }
 
 /// Writes `each` messages to each user; returns the nanoseconds it took.
-async fn write(crews: &mut Crews, each: u64) -> Result<u64, Fault> {
+async fn write(crews: &mut UserProcesses, each: u64) -> Result<u64, LoadError> {
     let begun = clock::now();
-    let goal = Goal::Written {
+    let goal = UserGoal::Written {
         each,
         window: WINDOW,
-        heard: false,
+        delivered: false,
     };
     crews.reach(goal).await?;
     Ok(clock::now() - begun)

@@ -3,31 +3,31 @@
 
 use std::time::Duration;
 
-use super::{Column, Curve, Data, Point, check};
-use crate::Fault;
+use super::{CurveArgs, CurveColumn, CurveData, CurvePoint, check};
+use crate::LoadError;
 use crate::clock;
-use crate::scenario::{Sampler, Scenario, Stage, group, with_target};
+use crate::scenario::{ScenarioCommand, ScenarioContext, ServerSampler, group, with_target};
 
 /// Samples of the server in a run.
 const SAMPLES: u32 = 60;
 
 /// Measures the curve.
 #[expect(clippy::cast_precision_loss, reason = "bytes of a run")]
-pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
+pub(super) async fn run(args: &CurveArgs) -> Result<CurveData, LoadError> {
     let columns = vec![
-        Column::new("memory", "MiB", "memory and disk of the server"),
-        Column::new("disk", "MiB", "memory and disk of the server"),
+        CurveColumn::new("memory", "MiB", "memory and disk of the server"),
+        CurveColumn::new("disk", "MiB", "memory and disk of the server"),
     ];
-    let mut data = Data::new("memory", "seconds", columns);
+    let mut data = CurveData::new("memory", "seconds", columns);
     let (command, scenario) = args.scenario("group --store sled --members 1000")?;
-    let Scenario::Group(group) = &scenario else {
-        return Err(Fault::new("memory", "the command is not a group run"));
+    let ScenarioCommand::Group(group) = &scenario else {
+        return Err(LoadError::new("memory", "the command is not a group run"));
     };
     let every = Duration::from_secs_f64(args.seconds) / SAMPLES;
     with_target(&group.common, async |target| {
         let (usage, folder) = (target.usage_of(), target.data());
-        let sampler = Sampler::start(usage, folder, every);
-        let stage = Stage::new("memory", &group.common, target)?;
+        let sampler = ServerSampler::start(usage, folder, every);
+        let stage = ScenarioContext::new("memory", &group.common, target)?;
         let ran = group::run(group, stage).await;
         let looks = sampler.end();
         let report = ran?;
@@ -35,7 +35,7 @@ pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
         let began = looks.first().map_or(0, |it| it.usage.at);
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         for look in looks.iter().skip(1) {
-            data.add(Point {
+            data.add(CurvePoint {
                 series: "sled".to_owned(),
                 x: clock::seconds(look.usage.at - began),
                 command: command.clone(),

@@ -13,16 +13,16 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::Fault;
-use crate::args::Store;
-use crate::judge::Findings;
-use crate::scenario::Scenario;
+use crate::LoadError;
+use crate::args::StoreKind;
+use crate::judge::JudgeFindings;
+use crate::scenario::ScenarioCommand;
 
-pub use data::{Column, Data, Point};
+pub use data::{CurveColumn, CurveData, CurvePoint};
 
 /// Curves by their growing quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Name {
+pub enum CurveName {
     /// Connections, on one node in memory and on --nodes nodes: memory of each, connects, CPU
     Connections,
     /// Entries in the store: sends, page reads, memory, disk, start
@@ -39,15 +39,15 @@ pub enum Name {
 
 /// Arguments of `curve`.
 #[derive(Args, Clone, Debug)]
-pub struct Curve {
+pub struct CurveArgs {
     /// Curve to measure
-    pub name: Name,
+    pub name: CurveName,
     /// Points to measure, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub points: Vec<usize>,
     /// Stores of `inbox` and `group`, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', default_value = "memory,sled")]
-    pub stores: Vec<Store>,
+    pub stores: Vec<StoreKind>,
     /// Connect nodes of `connections`
     #[arg(long, default_value_t = 11)]
     pub nodes: usize,
@@ -65,7 +65,7 @@ pub struct Curve {
     pub more: Vec<String>,
 }
 
-impl Curve {
+impl CurveArgs {
     /// Returns the points given as arguments, or the usual ones.
     fn points(&self, usual: &[usize]) -> Vec<usize> {
         let asked = (!self.points.is_empty()).then(|| self.points.clone());
@@ -74,38 +74,38 @@ impl Curve {
 
     /// Parses a scenario from these words and the arguments that all points share; returns its
     /// command line, too.
-    fn scenario(&self, words: &str) -> Result<(String, Scenario), Fault> {
+    fn scenario(&self, words: &str) -> Result<(String, ScenarioCommand), LoadError> {
         let given = format!("--seconds {} --warm-up 1", self.seconds);
         let words = words.split_whitespace().chain(given.split_whitespace());
         let words = words.map(str::to_owned).chain(self.more.iter().cloned());
         let line: Vec<String> = words.collect();
-        let scenario = Scenario::parse(&line)?;
+        let scenario = ScenarioCommand::parse(&line)?;
         Ok((format!("gimlet-load {}", line.join(" ")), scenario))
     }
 }
 
 /// Fails the curve if a point has findings.
-fn check(point: &str, findings: &Findings) -> Result<(), Fault> {
+fn check(point: &str, findings: &JudgeFindings) -> Result<(), LoadError> {
     if findings.is_empty() {
         return Ok(());
     }
-    Err(Fault::new(point, findings.lines().join("; ")))
+    Err(LoadError::new(point, findings.lines().join("; ")))
 }
 
 /// Runs a curve and writes its results.
 ///
 /// # Errors
 /// A point cannot be run, or has a finding.
-pub async fn run(args: &Curve) -> Result<(), Fault> {
+pub async fn run(args: &CurveArgs) -> Result<(), LoadError> {
     let data = match args.name {
-        Name::Connections => connections::run(args).await?,
-        Name::Inbox => inbox::run(args).await?,
-        Name::Group => runs::group(args).await?,
-        Name::Rooms => runs::rooms(args).await?,
-        Name::Nodes => runs::nodes(args).await?,
-        Name::Memory => memory::run(args).await?,
+        CurveName::Connections => connections::run(args).await?,
+        CurveName::Inbox => inbox::run(args).await?,
+        CurveName::Group => runs::group(args).await?,
+        CurveName::Rooms => runs::rooms(args).await?,
+        CurveName::Nodes => runs::nodes(args).await?,
+        CurveName::Memory => memory::run(args).await?,
     };
     let name = args.name.to_possible_value();
-    let name = name.ok_or_else(|| Fault::new("curve", "the curve has no name"))?;
+    let name = name.ok_or_else(|| LoadError::new("curve", "the curve has no name"))?;
     data.write(&args.dir, name.get_name())
 }

@@ -9,7 +9,7 @@ const OPENING: [u8; 4] = *b"glod";
 
 /// Identity of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct MessageMark {
     /// Run that the message belongs to.
     pub run: u32,
     /// Stream that it belongs to.
@@ -25,7 +25,7 @@ fn padding(stream: u32, number: u32) -> u8 {
     low
 }
 
-impl Mark {
+impl MessageMark {
     /// Writes a content of `size` bytes, at least [`MARK`], over the bytes in `out`.
     pub fn write(&self, out: &mut Vec<u8>, size: usize) {
         out.clear();
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_mark_survives_and_damage_is_seen() {
-        let mark = Mark {
+        let mark = MessageMark {
             run: 1,
             stream: 2,
             number: 3,
@@ -103,10 +103,10 @@ mod tests {
             let mut content = Vec::new();
             mark.write(&mut content, size);
             assert_eq!(content.len(), size.max(MARK));
-            assert_eq!(Mark::read(&content), Ok(mark));
+            assert_eq!(MessageMark::read(&content), Ok(mark));
             for at in 0..content.len() {
                 content[at] ^= 1;
-                assert!(Mark::read(&content).is_err(), "byte {at} of {size}");
+                assert!(MessageMark::read(&content).is_err(), "byte {at} of {size}");
                 content[at] ^= 1;
             }
         }
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_key_names_run_stream_and_number() {
-        let mark = Mark {
+        let mark = MessageMark {
             run: 0xdead_beef,
             stream: 1,
             number: 0x10,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Kind of defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Finding {
+pub enum FindingKind {
     /// Answered, but never delivered.
     Dropped,
     /// Delivered twice to one connection.
@@ -34,7 +34,7 @@ pub enum Finding {
     Connection,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for FindingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Dropped => "dropped",
@@ -57,13 +57,13 @@ const EXAMPLES: usize = 3;
 
 /// All findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Findings {
-    kinds: BTreeMap<Finding, (u64, Vec<String>)>,
+pub struct JudgeFindings {
+    kinds: BTreeMap<FindingKind, (u64, Vec<String>)>,
 }
 
-impl Findings {
+impl JudgeFindings {
     /// Adds a finding; `text` is called only while examples are kept.
-    pub fn add(&mut self, finding: Finding, text: impl FnOnce() -> String) {
+    pub fn add(&mut self, finding: FindingKind, text: impl FnOnce() -> String) {
         let (count, examples) = self.kinds.entry(finding).or_default();
         *count += 1;
         if examples.len() < EXAMPLES {
@@ -85,7 +85,7 @@ impl Findings {
 
     /// Returns the number of findings of a kind.
     #[must_use]
-    pub fn count(&self, finding: Finding) -> u64 {
+    pub fn count(&self, finding: FindingKind) -> u64 {
         self.kinds.get(&finding).map_or(0, |kind| kind.0)
     }
 
@@ -102,7 +102,7 @@ impl Findings {
     /// Formats one line for each kind.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let line = |(kind, (count, examples)): (&Finding, &(u64, Vec<String>))| {
+        let line = |(kind, (count, examples)): (&FindingKind, &(u64, Vec<String>))| {
             format!("{count} {kind}: {}", examples.join("; "))
         };
         self.kinds.iter().map(line).collect()

@@ -14,20 +14,20 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 
-pub use content::{MARK, Mark};
-pub use findings::{Finding, Findings};
+pub use content::{MARK, MessageMark};
+pub use findings::{FindingKind, JudgeFindings};
 
-use crate::net::Pushed;
+use crate::net::PushedMessage;
 
 /// Number of a stream within its judge.
 pub type StreamId = u32;
 
 /// Number of a receiver within its judge.
-pub type EarId = u32;
+pub type ReceiverId = u32;
 
 /// Destination of messages, by gim's receiver types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
+pub enum StreamDestination {
     /// A user.
     User(i64),
     /// The members of a group.
@@ -36,7 +36,7 @@ pub enum To {
     Room(i64),
 }
 
-impl To {
+impl StreamDestination {
     /// Returns the receiver type's number on the wire.
     #[must_use]
     pub const fn kind(self) -> u8 {
@@ -58,7 +58,7 @@ impl To {
 
 /// Outcome of a send that was not answered with success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failed {
+pub enum SendFailure {
     /// Refused as not stored: it must not be delivered.
     Refused,
     /// Unknown: it may have been stored.
@@ -66,18 +66,18 @@ pub enum Failed {
 }
 
 #[derive(Debug)]
-struct Stream {
+struct StreamState {
     sender: i64,
-    to: To,
+    to: StreamDestination,
     sent: u32,
     answered: u32,
     failed: u32,
 }
 
 #[derive(Debug)]
-struct Ear {
+struct ReceiverState {
     /// Streams of the receiver, ascending, each with the next number it waits for.
-    hears: Vec<(StreamId, u32)>,
+    next_numbers: Vec<(StreamId, u32)>,
     /// Seq before its first push.
     base: i64,
     /// Highest seq pushed to it.
@@ -90,7 +90,7 @@ struct Ear {
 
 /// Push that passed the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct ObservedPush {
     /// Stream of the message.
     pub stream: StreamId,
     /// Number of the message in its stream.
@@ -101,41 +101,41 @@ pub struct Heard {
 
 /// Counters and findings of one run.
 #[derive(Debug)]
-pub struct Judge {
+pub struct DeliveryJudge {
     run: u32,
-    streams: Vec<Stream>,
-    ears: Vec<Ear>,
-    missing: HashMap<(EarId, StreamId), BTreeSet<u32>>,
-    failed: HashMap<(StreamId, u32), Failed>,
+    streams: Vec<StreamState>,
+    receivers: Vec<ReceiverState>,
+    missing: HashMap<(ReceiverId, StreamId), BTreeSet<u32>>,
+    failed: HashMap<(StreamId, u32), SendFailure>,
     /// Deliveries still expected, without those of failed sends.
-    owed: i64,
+    expected_deliveries: i64,
     /// Sends that are neither answered nor failed.
     open: i64,
     /// Receivers of each stream.
-    listeners: Vec<Vec<EarId>>,
-    findings: Findings,
+    listeners: Vec<Vec<ReceiverId>>,
+    findings: JudgeFindings,
 }
 
-impl Judge {
+impl DeliveryJudge {
     /// Creates a judge for messages with this run's number; messages of other runs are foreign.
     #[must_use]
     pub fn new(run: u32) -> Self {
         Self {
             run,
             streams: Vec::new(),
-            ears: Vec::new(),
+            receivers: Vec::new(),
             missing: HashMap::new(),
             failed: HashMap::new(),
-            owed: 0,
+            expected_deliveries: 0,
             open: 0,
             listeners: Vec::new(),
-            findings: Findings::default(),
+            findings: JudgeFindings::default(),
         }
     }
 
     /// Adds a stream from a user.
-    pub fn stream(&mut self, sender: i64, to: To) -> StreamId {
-        self.streams.push(Stream {
+    pub fn stream(&mut self, sender: i64, to: StreamDestination) -> StreamId {
+        self.streams.push(StreamState {
             sender,
             to,
             sent: 0,
@@ -147,26 +147,26 @@ impl Judge {
     }
 
     /// Adds a receiver whose inbox stands at `base`.
-    pub fn ear(&mut self, base: i64) -> EarId {
-        self.ears.push(Ear {
-            hears: Vec::new(),
+    pub fn ear(&mut self, base: i64) -> ReceiverId {
+        self.receivers.push(ReceiverState {
+            next_numbers: Vec::new(),
             base,
             pushed: base,
             own: base,
             entries: 0,
         });
-        EarId::try_from(self.ears.len() - 1).unwrap_or(EarId::MAX)
+        ReceiverId::try_from(self.receivers.len() - 1).unwrap_or(ReceiverId::MAX)
     }
 
     /// Makes the receiver get the stream, from its next message on.
-    pub fn listen(&mut self, ear: EarId, stream: StreamId) {
+    pub fn listen(&mut self, ear: ReceiverId, stream: StreamId) {
         let Some(next) = self.streams.get(stream as usize).map(|it| it.sent) else {
             return;
         };
-        if let Some(it) = self.ears.get_mut(ear as usize)
-            && let Err(at) = it.hears.binary_search_by_key(&stream, |hear| hear.0)
+        if let Some(it) = self.receivers.get_mut(ear as usize)
+            && let Err(at) = it.next_numbers.binary_search_by_key(&stream, |hear| hear.0)
         {
-            it.hears.insert(at, (stream, next));
+            it.next_numbers.insert(at, (stream, next));
             if let Some(listeners) = self.listeners.get_mut(stream as usize) {
                 listeners.push(ear);
             }
@@ -174,15 +174,15 @@ impl Judge {
     }
 
     /// Returns the mark of the stream's next message, to be put into its content.
-    pub fn send(&mut self, stream: StreamId, at: u64) -> Mark {
+    pub fn send(&mut self, stream: StreamId, at: u64) -> MessageMark {
         let mut number = 0;
         if let Some(it) = self.streams.get_mut(stream as usize) {
             number = it.sent;
             it.sent += 1;
         }
-        self.owed += i64::from(self.listeners(stream));
+        self.expected_deliveries += i64::from(self.listeners(stream));
         self.open += 1;
-        Mark {
+        MessageMark {
             run: self.run,
             stream,
             number,
@@ -198,19 +198,19 @@ impl Judge {
     }
 
     /// Returns true if the receiver has got this number of the stream.
-    fn has_heard(&self, ear: EarId, stream: StreamId, number: u32) -> bool {
-        let Some(it) = self.ears.get(ear as usize) else {
+    fn has_observed(&self, ear: ReceiverId, stream: StreamId, number: u32) -> bool {
+        let Some(it) = self.receivers.get(ear as usize) else {
             return false;
         };
-        let at = it.hears.binary_search_by_key(&stream, |hear| hear.0);
-        let next = at.ok().and_then(|at| it.hears.get(at));
+        let at = it.next_numbers.binary_search_by_key(&stream, |hear| hear.0);
+        let next = at.ok().and_then(|at| it.next_numbers.get(at));
         let gap = self.missing.get(&(ear, stream));
         next.is_some_and(|hear| number < hear.1) && !gap.is_some_and(|gap| gap.contains(&number))
     }
 
     /// Returns a stream's destination.
     #[must_use]
-    pub fn to(&self, stream: StreamId) -> Option<To> {
+    pub fn to(&self, stream: StreamId) -> Option<StreamDestination> {
         self.streams.get(stream as usize).map(|it| it.to)
     }
 
@@ -223,11 +223,11 @@ impl Judge {
     }
 
     /// Records that a send of the receiver's user was answered with this seq of its inbox.
-    pub fn own(&mut self, ear: EarId, seq: i64) {
-        if let Some(ear) = self.ears.get_mut(ear as usize) {
+    pub fn own(&mut self, ear: ReceiverId, seq: i64) {
+        if let Some(ear) = self.receivers.get_mut(ear as usize) {
             if seq <= ear.own && seq != 0 {
                 let text = format!("an answer with seq {seq} came after one with {}", ear.own);
-                self.findings.add(Finding::Seq, || text);
+                self.findings.add(FindingKind::Seq, || text);
             }
             ear.own = ear.own.max(seq);
             ear.entries += 1;
@@ -235,7 +235,7 @@ impl Judge {
     }
 
     /// Records that a send was not answered with success.
-    pub fn failed(&mut self, stream: StreamId, number: u32, how: Failed) {
+    pub fn failed(&mut self, stream: StreamId, number: u32, how: SendFailure) {
         if self.failed.insert((stream, number), how).is_none() {
             if let Some(it) = self.streams.get_mut(stream as usize) {
                 it.failed += 1;
@@ -245,43 +245,50 @@ impl Judge {
             // nothing now.
             let ears = self.listeners.get(stream as usize);
             let ears = ears.into_iter().flatten();
-            let waiting = ears.filter(|&&ear| !self.has_heard(ear, stream, number));
-            self.owed -= i64::try_from(waiting.count()).unwrap_or(i64::MAX);
+            let waiting = ears.filter(|&&ear| !self.has_observed(ear, stream, number));
+            self.expected_deliveries -= i64::try_from(waiting.count()).unwrap_or(i64::MAX);
         }
     }
 
     /// Checks a push to a connection. Returns `None` if it is not a message of this run, or is
     /// wrong.
-    pub fn heard(&mut self, ear: EarId, pushed: &Pushed<'_>) -> Option<Heard> {
+    pub fn observe_push(
+        &mut self,
+        ear: ReceiverId,
+        pushed: &PushedMessage<'_>,
+    ) -> Option<ObservedPush> {
         self.seq(ear, pushed.seq, pushed.receiver_type);
         if pushed.sender == 0 {
             return None;
         }
-        let mark = match Mark::read(pushed.content) {
+        let mark = match MessageMark::read(pushed.content) {
             Ok(mark) if mark.run == self.run => mark,
             Ok(mark) => {
                 let text = format!("a message of another run ({}) came", mark.run);
-                self.findings.add(Finding::Foreign, || text);
+                self.findings.add(FindingKind::Foreign, || text);
                 return None;
             }
             Err(why) => {
-                self.findings.add(Finding::Damaged, || why.to_owned());
+                self.findings.add(FindingKind::Damaged, || why.to_owned());
                 return None;
             }
         };
-        let Mark { stream, number, .. } = mark;
+        let MessageMark { stream, number, .. } = mark;
         let addressed = self.streams.get(stream as usize).is_some_and(|it| {
             it.sender == pushed.sender
                 && it.to.id() == pushed.receiver
                 && i32::from(it.to.kind()) == pushed.receiver_type
                 && number < it.sent
         });
-        let next = self.ears.get_mut(ear as usize).and_then(|it| {
-            let at = it.hears.binary_search_by_key(&stream, |hear| hear.0).ok()?;
-            it.hears.get_mut(at).map(|hear| &mut hear.1)
+        let next = self.receivers.get_mut(ear as usize).and_then(|it| {
+            let at = it
+                .next_numbers
+                .binary_search_by_key(&stream, |hear| hear.0)
+                .ok()?;
+            it.next_numbers.get_mut(at).map(|hear| &mut hear.1)
         });
         let (true, Some(next)) = (addressed, next) else {
-            self.findings.add(Finding::Misdirected, || {
+            self.findings.add(FindingKind::Misdirected, || {
                 format!("number {number} of stream {stream} came to connection {ear}")
             });
             return None;
@@ -296,8 +303,8 @@ impl Judge {
             self.missing.entry((ear, stream)).or_default().extend(gap);
         }
         // A failed send is not in `owed` any more.
-        self.owed -= i64::from(!self.is_failed(stream, number));
-        Some(Heard {
+        self.expected_deliveries -= i64::from(!self.is_failed(stream, number));
+        Some(ObservedPush {
             stream,
             number,
             at: mark.at,
@@ -305,29 +312,29 @@ impl Judge {
     }
 
     /// Handles a number below the expected one: it was overtaken, or it came before.
-    fn late(&mut self, ear: EarId, stream: StreamId, number: u32) {
+    fn late(&mut self, ear: ReceiverId, stream: StreamId, number: u32) {
         let missing = self.missing.get_mut(&(ear, stream));
         if missing.is_some_and(|missing| missing.remove(&number)) {
-            self.owed -= i64::from(!self.is_failed(stream, number));
-            self.findings.add(Finding::Swapped, || {
+            self.expected_deliveries -= i64::from(!self.is_failed(stream, number));
+            self.findings.add(FindingKind::Swapped, || {
                 format!("number {number} of stream {stream} came to {ear} after a later one")
             });
         } else {
-            self.findings.add(Finding::Doubled, || {
+            self.findings.add(FindingKind::Doubled, || {
                 format!("number {number} of stream {stream} came to {ear} again")
             });
         }
     }
 
     /// Checks that the entries of an inbox come in the order of their seqs.
-    fn seq(&mut self, ear: EarId, seq: i64, receiver_type: i32) {
+    fn seq(&mut self, ear: ReceiverId, seq: i64, receiver_type: i32) {
         if seq == 0 || receiver_type == 3 {
             return;
         }
-        if let Some(ear) = self.ears.get_mut(ear as usize) {
+        if let Some(ear) = self.receivers.get_mut(ear as usize) {
             if seq <= ear.pushed {
                 let text = format!("a push with seq {seq} came after one with {}", ear.pushed);
-                self.findings.add(Finding::Seq, || text);
+                self.findings.add(FindingKind::Seq, || text);
             }
             ear.pushed = ear.pushed.max(seq);
             ear.entries += 1;
@@ -341,7 +348,7 @@ impl Judge {
     /// Returns true if every send is answered or failed, and every expected delivery has come.
     #[must_use]
     pub fn complete(&self) -> bool {
-        self.owed <= 0 && self.open <= 0
+        self.expected_deliveries <= 0 && self.open <= 0
     }
 
     /// Returns the number of sends answered with success.
@@ -353,35 +360,35 @@ impl Judge {
     /// Returns the numbers of refused sends and of sends with an unknown outcome.
     #[must_use]
     pub fn failures(&self) -> (u64, u64) {
-        let refused = |how: &&Failed| **how == Failed::Refused;
+        let refused = |how: &&SendFailure| **how == SendFailure::Refused;
         let refused = self.failed.values().filter(refused).count() as u64;
         (refused, self.failed.len() as u64 - refused)
     }
 
     /// Adds a finding that the scenario made itself, for example a closed connection.
-    pub fn note(&mut self, finding: Finding, text: impl FnOnce() -> String) {
+    pub fn note(&mut self, finding: FindingKind, text: impl FnOnce() -> String) {
         self.findings.add(finding, text);
     }
 
     /// Ends the run: messages that have not come are lost, and refused messages must not have come.
     #[must_use]
-    pub fn verdict(mut self) -> Findings {
+    pub fn verdict(mut self) -> JudgeFindings {
         for (id, it) in self.streams.iter().enumerate() {
             let open = it.sent.saturating_sub(it.answered + it.failed);
             for _ in 0..open {
-                self.findings.add(Finding::Unanswered, || {
+                self.findings.add(FindingKind::Unanswered, || {
                     format!("{open} sends of stream {id} got no answer")
                 });
             }
         }
-        for (ear, it) in self.ears.iter().enumerate() {
-            let ear = EarId::try_from(ear).unwrap_or(EarId::MAX);
-            for &(stream, next) in &it.hears {
+        for (ear, it) in self.receivers.iter().enumerate() {
+            let ear = ReceiverId::try_from(ear).unwrap_or(ReceiverId::MAX);
+            for &(stream, next) in &it.next_numbers {
                 let sent = self.streams.get(stream as usize).map_or(0, |it| it.sent);
                 let gaps = self.missing.get(&(ear, stream));
                 for number in gaps.into_iter().flatten().copied().chain(next..sent) {
                     if !self.failed.contains_key(&(stream, number)) {
-                        self.findings.add(Finding::Dropped, || {
+                        self.findings.add(FindingKind::Dropped, || {
                             format!("number {number} of stream {stream} never came to {ear}")
                         });
                     }
@@ -390,7 +397,7 @@ impl Judge {
         }
         self.refused_but_delivered();
         // A send with an unknown outcome may have stored an entry that was not counted.
-        if self.failed.values().all(|how| *how == Failed::Refused) {
+        if self.failed.values().all(|how| *how == SendFailure::Refused) {
             self.holes();
         }
         self.findings
@@ -398,12 +405,12 @@ impl Judge {
 
     fn refused_but_delivered(&mut self) {
         let refused = self.failed.iter();
-        let refused = refused.filter(|(_, how)| **how == Failed::Refused);
+        let refused = refused.filter(|(_, how)| **how == SendFailure::Refused);
         for (&(stream, number), _) in refused {
             let ears = self.listeners.get(stream as usize);
             for &ear in ears.into_iter().flatten() {
-                if self.has_heard(ear, stream, number) {
-                    self.findings.add(Finding::Refused, || {
+                if self.has_observed(ear, stream, number) {
+                    self.findings.add(FindingKind::Refused, || {
                         format!("number {number} of stream {stream} was refused and came to {ear}")
                     });
                 }
@@ -413,10 +420,10 @@ impl Judge {
 
     /// Checks that no inbox has a hole: its head is its base plus the number of its entries.
     fn holes(&mut self) {
-        for (id, it) in self.ears.iter().enumerate() {
+        for (id, it) in self.receivers.iter().enumerate() {
             let head = it.pushed.max(it.own);
             if it.entries > 0 && head > it.base && head != it.base + it.entries {
-                self.findings.add(Finding::Hole, || {
+                self.findings.add(FindingKind::Hole, || {
                     let (base, entries) = (it.base, it.entries);
                     format!("connection {id} went from seq {base} to {head} by {entries} entries")
                 });

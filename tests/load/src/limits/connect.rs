@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::bare::{Bare, Kind};
-use super::{Limit, Outcome, Pass, Shape, cpu};
-use crate::net::{Framing, Place, Sources};
+use super::bare::{BareServer, BareServerKind};
+use super::{MeasuredLimit, ProbeOutcome, ProbePass, ProbeShape, cpu};
+use crate::net::{ConnectTarget, SourceAddresses, WireFraming};
 use crate::scenario::{bare_connects, processes};
 
 /// Number of connections above which one pass is made only: it takes long enough to be steady.
@@ -16,29 +16,32 @@ const LARGE: usize = 30_000;
 /// # Errors
 /// A connection fails.
 pub async fn connect(
-    shape: Shape,
+    shape: ProbeShape,
     connections: usize,
     nodes: usize,
     sources: Option<u32>,
-) -> Outcome<Limit> {
+) -> ProbeOutcome<MeasuredLimit> {
     let nodes = nodes.max(processes(connections)?);
     let passes = if connections > LARGE { 1 } else { shape.passes };
     let mut done = Vec::new();
     for _ in 0..passes.max(1) {
-        let servers: Vec<Bare> = (0..nodes)
-            .map(|_| Bare::start(Kind::Echo))
-            .collect::<Outcome<_>>()?;
+        let servers: Vec<BareServer> = (0..nodes)
+            .map(|_| BareServer::start(BareServerKind::Echo))
+            .collect::<ProbeOutcome<_>>()?;
         let to: Vec<_> = servers.iter().map(|it| it.addr).collect();
         let first = to
             .first()
-            .map(|addr| Sources::enough(connections, addr.ip()));
-        let place = Place {
+            .map(|addr| SourceAddresses::enough(connections, addr.ip()));
+        let place = ConnectTarget {
             to,
-            framing: Framing::Tcp,
-            from: sources.map(Sources::of).or(first).unwrap_or_default(),
+            framing: WireFraming::Tcp,
+            from: sources
+                .map(SourceAddresses::of)
+                .or(first)
+                .unwrap_or_default(),
         };
         let took = bare_connects(&place, connections).await?;
-        done.push(Pass {
+        done.push(ProbePass {
             count: connections as u64,
             span: Duration::from_nanos(took),
             cpu: servers.iter().map(|it| cpu::used(it.id())).sum(),
@@ -49,5 +52,5 @@ pub async fn connect(
         1 => format!("connect {connections}"),
         _ => format!("connect {connections} to {nodes}"),
     };
-    Ok(Limit::of(name, "connections/s", &done, what))
+    Ok(MeasuredLimit::of(name, "connections/s", &done, what))
 }

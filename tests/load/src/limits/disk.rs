@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Limit, Pass};
-use super::{Outcome, Shape, group};
+use super::{MeasuredLimit, ProbePass};
+use super::{ProbeOutcome, ProbeShape, group};
 
 /// Bytes of a record.
 const RECORD: usize = 120;
@@ -20,24 +20,24 @@ const BATCH: u64 = 512;
 const AHEAD: u64 = 64 << 20;
 
 /// Runs every disk probe.
-pub fn all(dir: &Path, shape: Shape) -> Outcome<Vec<Limit>> {
+pub fn all(dir: &Path, shape: ProbeShape) -> ProbeOutcome<Vec<MeasuredLimit>> {
     let one = shape.passes(|span| append(dir, span, 1))?;
     let ahead = shape.passes(|span| overwrite(dir, span))?;
     let batched = shape.passes(|span| append(dir, span, BATCH))?;
     Ok(vec![
-        Limit::of(
+        MeasuredLimit::of(
             "disk append",
             "records/s",
             &one,
             "120 B + fdatasync, one thread",
         ),
-        Limit::of(
+        MeasuredLimit::of(
             "disk overwrite",
             "records/s",
             &ahead,
             "120 B in a preallocated file, fdatasync",
         ),
-        Limit::of(
+        MeasuredLimit::of(
             "disk append x512",
             "records/s",
             &batched,
@@ -49,7 +49,7 @@ pub fn all(dir: &Path, shape: Shape) -> Outcome<Vec<Limit>> {
 }
 
 /// Measures group commit for `senders` senders.
-pub fn commits(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
+pub fn commits(dir: &Path, shape: ProbeShape, senders: u64) -> ProbeOutcome<MeasuredLimit> {
     let passes = shape.passes(|span| {
         let mut file = tempfile::tempfile_in(dir)?;
         let mut bytes = Vec::new();
@@ -65,7 +65,7 @@ pub fn commits(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
         )
     })?;
     let name = format!("disk group commit {senders}");
-    Ok(Limit::of(
+    Ok(MeasuredLimit::of(
         name,
         "acks/s",
         &passes,
@@ -73,12 +73,12 @@ pub fn commits(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
     ))
 }
 
-fn append(dir: &Path, span: Duration, records: u64) -> Outcome<Pass> {
+fn append(dir: &Path, span: Duration, records: u64) -> ProbeOutcome<ProbePass> {
     let file = tempfile::tempfile_in(dir)?;
     sync_loop(file, span, records, |_| Ok(()))
 }
 
-fn overwrite(dir: &Path, span: Duration) -> Outcome<Pass> {
+fn overwrite(dir: &Path, span: Duration) -> ProbeOutcome<ProbePass> {
     let mut file = tempfile::tempfile_in(dir)?;
     let block = vec![0; 1 << 20];
     for _ in 0..AHEAD >> 20 {
@@ -98,8 +98,8 @@ fn sync_loop(
     mut file: File,
     span: Duration,
     records: u64,
-    mut before: impl FnMut(&mut File) -> Outcome<()>,
-) -> Outcome<Pass> {
+    mut before: impl FnMut(&mut File) -> ProbeOutcome<()>,
+) -> ProbeOutcome<ProbePass> {
     let bytes = vec![7; RECORD * usize::try_from(records)?];
     let (start, mut count) = (Instant::now(), 0);
     while start.elapsed() < span {
@@ -108,7 +108,7 @@ fn sync_loop(
         file.sync_data()?;
         count += records;
     }
-    Ok(Pass {
+    Ok(ProbePass {
         count,
         span: start.elapsed(),
         cpu: None,
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn every_probe_counts_something() {
         let dir = tempfile::tempdir().unwrap();
-        let shape = Shape {
+        let shape = ProbeShape {
             span: Duration::from_millis(5),
             passes: 1,
         };

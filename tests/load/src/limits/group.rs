@@ -9,13 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Outcome;
-use super::Pass;
+use super::ProbeOutcome;
+use super::ProbePass;
 
 /// Maximum number of items in one commit.
 const BATCH: usize = 1_024;
 
-type Waiting<T> = (T, oneshot::Sender<()>);
+type WaitingItem<T> = (T, oneshot::Sender<()>);
 
 /// Runs `senders` tasks that each send one item after another, each when the last one is durable.
 pub(super) fn commit<T, C>(
@@ -23,12 +23,12 @@ pub(super) fn commit<T, C>(
     span: Duration,
     make: impl Fn(u64) -> T + Clone + Send + 'static,
     mut commit: C,
-) -> Outcome<Pass>
+) -> ProbeOutcome<ProbePass>
 where
     T: Send + 'static,
-    C: FnMut(&[T]) -> Outcome<()> + Send + 'static,
+    C: FnMut(&[T]) -> ProbeOutcome<()> + Send + 'static,
 {
-    let (queue, mut waiting) = mpsc::channel::<Waiting<T>>(BATCH);
+    let (queue, mut waiting) = mpsc::channel::<WaitingItem<T>>(BATCH);
     let writer = std::thread::spawn(move || {
         while let Some(first) = waiting.blocking_recv() {
             let mut batch = vec![first];
@@ -44,7 +44,7 @@ where
                 let _ = answer.send(());
             }
         }
-        Outcome::Ok(())
+        ProbeOutcome::Ok(())
     });
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
@@ -63,7 +63,7 @@ where
     writer
         .join()
         .map_err(|_| "the committing thread panicked")??;
-    Ok(Pass {
+    Ok(ProbePass {
         count,
         span,
         cpu: None,
@@ -71,7 +71,7 @@ where
 }
 
 async fn send<T: Send>(
-    queue: mpsc::Sender<Waiting<T>>,
+    queue: mpsc::Sender<WaitingItem<T>>,
     sender: u64,
     end: Instant,
     make: impl Fn(u64) -> T + Send,

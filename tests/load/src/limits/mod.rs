@@ -6,10 +6,10 @@
 //! its two cores are shared, so an absolute number from another hour says little.
 
 pub mod bare;
-pub mod beside;
 pub mod connect;
 pub mod cpu;
 pub mod disk;
+pub mod disk_probe;
 mod group;
 pub mod mysql;
 pub mod once;
@@ -25,23 +25,23 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::runtime::Builder;
 
-use page::Inboxes;
+use page::InboxSet;
 
-pub use rate::{Limit, Pass, short};
+pub use rate::{MeasuredLimit, ProbePass, short};
 
 /// Result of a probe. Its errors are only shown to a person.
-pub type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+pub type ProbeOutcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Duration and number of the passes of a probe.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub struct ProbeShape {
     /// Duration of one pass.
     pub span: Duration,
     /// Number of passes; the median counts.
     pub passes: u32,
 }
 
-impl Default for Shape {
+impl Default for ProbeShape {
     fn default() -> Self {
         Self {
             span: Duration::from_secs(2),
@@ -50,9 +50,12 @@ impl Default for Shape {
     }
 }
 
-impl Shape {
+impl ProbeShape {
     /// Runs the passes.
-    fn passes(self, mut pass: impl FnMut(Duration) -> Outcome<Pass>) -> Outcome<Vec<Pass>> {
+    fn passes(
+        self,
+        mut pass: impl FnMut(Duration) -> ProbeOutcome<ProbePass>,
+    ) -> ProbeOutcome<Vec<ProbePass>> {
         (0..self.passes.max(1)).map(|_| pass(self.span)).collect()
     }
 }
@@ -62,7 +65,7 @@ const RATE: f64 = 200.0;
 
 /// A family of probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Family {
+pub enum ProbeFamily {
     /// Appends made durable, one by one and together.
     Disk,
     /// Durable sends of the embedded engine.
@@ -83,10 +86,10 @@ pub enum Family {
 
 /// Arguments of `limits`.
 #[derive(Clone, Debug, Args)]
-pub struct Limits {
+pub struct LimitsArgs {
     /// Run only these families of probes, separated by commas
     #[arg(long, value_delimiter = ',')]
-    pub only: Vec<Family>,
+    pub only: Vec<ProbeFamily>,
     /// Seconds of one pass
     #[arg(long, default_value_t = 2.0)]
     pub seconds: f64,
@@ -110,8 +113,8 @@ pub struct Limits {
     pub json: Option<PathBuf>,
 }
 
-impl Limits {
-    fn wants(&self, family: Family) -> bool {
+impl LimitsArgs {
+    fn wants(&self, family: ProbeFamily) -> bool {
         self.only.is_empty() || self.only.contains(&family)
     }
 }
@@ -120,42 +123,42 @@ impl Limits {
 ///
 /// # Errors
 /// A probe cannot be run.
-pub fn run(args: &Limits, mut found: impl FnMut(Limit)) -> Outcome<()> {
+pub fn run(args: &LimitsArgs, mut found: impl FnMut(MeasuredLimit)) -> ProbeOutcome<()> {
     let dir = args.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let shape = Shape {
+    let shape = ProbeShape {
         span: Duration::try_from_secs_f64(args.seconds)?,
         passes: args.passes,
     };
-    if args.wants(Family::Disk) {
+    if args.wants(ProbeFamily::Disk) {
         disk::all(&dir, shape)?.into_iter().for_each(&mut found);
     }
-    if args.wants(Family::Sled) {
+    if args.wants(ProbeFamily::Sled) {
         for senders in [1, 64, 512] {
             found(sled::sends(&dir, shape, senders)?);
         }
     }
-    if args.wants(Family::Page) {
-        found(page::memory(shape, Inboxes::default())?);
-        found(sled::pages(&dir, shape, Inboxes::default())?);
+    if args.wants(ProbeFamily::Page) {
+        found(page::memory(shape, InboxSet::default())?);
+        found(sled::pages(&dir, shape, InboxSet::default())?);
     }
     wires(args, shape, &mut found)?;
-    if args.wants(Family::Once) {
+    if args.wants(ProbeFamily::Once) {
         found(once::echo(shape, RATE)?);
         found(once::sled_commit(&dir, shape, RATE)?);
     }
     match &args.mysql {
         Some(url) => {
-            if args.wants(Family::Mysql) {
-                for which in mysql::Which::ALL {
+            if args.wants(ProbeFamily::Mysql) {
+                for which in mysql::DatabaseProbe::ALL {
                     found(mysql::probe(url, shape, which)?);
                 }
-                found(mysql::pages(url, shape, Inboxes::default())?);
+                found(mysql::pages(url, shape, InboxSet::default())?);
             }
-            if args.wants(Family::Once) {
+            if args.wants(ProbeFamily::Once) {
                 found(once::mysql_commit(url, shape, RATE)?);
             }
         }
-        None if args.only.contains(&Family::Mysql) => {
+        None if args.only.contains(&ProbeFamily::Mysql) => {
             return Err("the mysql probes need --mysql mysql://user:password@host:port/db".into());
         }
         _ => {}
@@ -163,20 +166,24 @@ pub fn run(args: &Limits, mut found: impl FnMut(Limit)) -> Outcome<()> {
     Ok(())
 }
 
-fn wires(args: &Limits, shape: Shape, found: &mut impl FnMut(Limit)) -> Outcome<()> {
-    if args.wants(Family::Echo) {
+fn wires(
+    args: &LimitsArgs,
+    shape: ProbeShape,
+    found: &mut impl FnMut(MeasuredLimit),
+) -> ProbeOutcome<()> {
+    if args.wants(ProbeFamily::Echo) {
         for (connections, outstanding) in [(100, 1), (1_000, 1), (100, 16), (1_000, 16)] {
             found(wire::echo(shape, connections, outstanding)?);
         }
     }
-    if args.wants(Family::Room) {
+    if args.wants(ProbeFamily::Room) {
         for (members, burst) in [(1_000, 1), (1_000, 16), (10_000, 1), (10_000, 16)] {
-            for kind in [bare::Kind::Queue, bare::Kind::Direct] {
+            for kind in [bare::BareServerKind::Queue, bare::BareServerKind::Direct] {
                 found(wire::room_by(kind, shape, members, burst)?);
             }
         }
     }
-    if args.wants(Family::Connect) {
+    if args.wants(ProbeFamily::Connect) {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let connect = connect::connect(shape, args.connections, args.nodes, None);
         found(runtime.block_on(connect)?);

@@ -8,23 +8,26 @@ use std::time::Duration;
 use gimlet_proto::pb::PackageType;
 use tokio::time::{Instant, sleep_until};
 
-use super::bare::{Bare, Kind};
+use super::bare::{BareServer, BareServerKind};
 use super::wire::DATA;
-use super::{Limit, Outcome, Shape, mysql, sled};
+use super::{MeasuredLimit, ProbeOutcome, ProbeShape, mysql, sled};
 use crate::clock;
-use crate::latency::Latency;
-use crate::net::{Actor, ConnId, Framing, Net, Packet, Place, Raw, Sources, drive};
-use crate::pace::Schedule;
+use crate::latency::LatencyRecorder;
+use crate::net::{
+    ClientNet, ConnId, ConnectTarget, ConnectionActor, RawBody, ServerPacket, SourceAddresses,
+    WireFraming, drive,
+};
+use crate::pace::SendSchedule;
 
 /// Makes a limit of the passes' medians.
-fn told(name: &str, mut middles: Vec<f64>, what: &str) -> Limit {
+fn limit_of_medians(name: &str, mut middles: Vec<f64>, what: &str) -> MeasuredLimit {
     middles.sort_by(f64::total_cmp);
     let at = |at: usize| middles.get(at).copied().unwrap_or_default();
-    Limit {
+    MeasuredLimit {
         low: at(0),
         high: at(middles.len().saturating_sub(1)),
         what: what.to_owned(),
-        ..Limit::new(name, at(middles.len() / 2), "ms")
+        ..MeasuredLimit::new(name, at(middles.len() / 2), "ms")
     }
 }
 
@@ -32,23 +35,23 @@ fn told(name: &str, mut middles: Vec<f64>, what: &str) -> Limit {
 ///
 /// # Errors
 /// The bare server cannot be reached.
-pub fn echo(shape: Shape, rate: f64) -> Outcome<Limit> {
-    let server = Bare::start(Kind::Echo)?;
+pub fn echo(shape: ProbeShape, rate: f64) -> ProbeOutcome<MeasuredLimit> {
+    let server = BareServer::start(BareServerKind::Echo)?;
     let mut middles = Vec::new();
     for _ in 0..shape.passes.max(1) {
-        let mut net = Net::new(Place {
+        let mut net = ClientNet::new(ConnectTarget {
             to: vec![server.addr],
-            framing: Framing::Tcp,
-            from: Sources::default(),
+            framing: WireFraming::Tcp,
+            from: SourceAddresses::default(),
         })?;
         let now = clock::now();
-        let mut one = One {
+        let mut one = SingleEcho {
             conn: net.connect()?,
             open: false,
-            schedule: Schedule::new(now, rate),
+            schedule: SendSchedule::new(now, rate),
             sent: None,
             until: now + clock::nanos(shape.span),
-            latency: Latency::new(now),
+            latency: LatencyRecorder::new(now),
             failed: None,
         };
         drive(&mut net, &mut one)?;
@@ -58,36 +61,36 @@ pub fn echo(shape: Shape, rate: f64) -> Outcome<Limit> {
         middles.push(one.latency.summary().p50_ms);
     }
     let what = "p50 of one frame there and back at the rate of the run";
-    Ok(told("one echo", middles, what))
+    Ok(limit_of_medians("one echo", middles, what))
 }
 
 /// Actor with one frame in flight at a time.
-struct One {
+struct SingleEcho {
     conn: ConnId,
     open: bool,
-    schedule: Schedule,
+    schedule: SendSchedule,
     sent: Option<u64>,
     until: u64,
-    latency: Latency,
+    latency: LatencyRecorder,
     failed: Option<String>,
 }
 
-impl Actor for One {
-    fn opened(&mut self, _net: &mut Net, _id: ConnId) {
+impl ConnectionActor for SingleEcho {
+    fn opened(&mut self, _net: &mut ClientNet, _id: ConnId) {
         self.open = true;
     }
 
-    fn packet(&mut self, _net: &mut Net, _id: ConnId, _packet: &Packet<'_>) {
+    fn packet(&mut self, _net: &mut ClientNet, _id: ConnId, _packet: &ServerPacket<'_>) {
         if let Some(sent) = self.sent.take() {
             self.latency.record(sent, clock::now());
         }
     }
 
-    fn closed(&mut self, _net: &mut Net, _id: ConnId, why: &str) {
+    fn closed(&mut self, _net: &mut ClientNet, _id: ConnId, why: &str) {
         self.failed = Some(why.to_owned());
     }
 
-    fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64> {
+    fn tick(&mut self, net: &mut ClientNet, now: u64) -> Option<u64> {
         if self.failed.is_some() || now >= self.until {
             return None;
         }
@@ -96,7 +99,7 @@ impl Actor for One {
             && let Some(due) = self.schedule.due(now)
         {
             self.sent = Some(due);
-            net.send(self.conn, PackageType::PtHeartbeat, 0, &Raw(&[7; DATA]));
+            net.send(self.conn, PackageType::PtHeartbeat, 0, &RawBody(&[7; DATA]));
         }
         Some(match (self.open, self.sent) {
             (false, _) => now + clock::SECOND / 100,
@@ -111,13 +114,14 @@ impl Actor for One {
 ///
 /// # Errors
 /// The engine cannot be opened or written.
-pub fn sled_commit(dir: &Path, shape: Shape, rate: f64) -> Outcome<Limit> {
+pub fn sled_commit(dir: &Path, shape: ProbeShape, rate: f64) -> ProbeOutcome<MeasuredLimit> {
     let mut middles = Vec::new();
     for _ in 0..shape.passes.max(1) {
         let dir = tempfile::tempdir_in(dir)?;
         let mut commit = sled::one_by_one(dir.path())?;
         let begun = clock::now();
-        let (mut schedule, mut latency) = (Schedule::new(begun, rate), Latency::new(begun));
+        let (mut schedule, mut latency) =
+            (SendSchedule::new(begun, rate), LatencyRecorder::new(begun));
         while clock::now() < begun + clock::nanos(shape.span) {
             let wait = schedule.next().saturating_sub(clock::now());
             std::thread::sleep(Duration::from_nanos(wait));
@@ -130,21 +134,21 @@ pub fn sled_commit(dir: &Path, shape: Shape, rate: f64) -> Outcome<Limit> {
         middles.push(latency.summary().p50_ms);
     }
     let what = "p50 of one batch of one send and its flush at the rate of the run";
-    Ok(told("one sled commit", middles, what))
+    Ok(limit_of_medians("one sled commit", middles, what))
 }
 
 /// Measures a transaction of one send, `rate` times a second.
 ///
 /// # Errors
 /// The database cannot be reached.
-pub fn mysql_commit(url: &str, shape: Shape, rate: f64) -> Outcome<Limit> {
+pub fn mysql_commit(url: &str, shape: ProbeShape, rate: f64) -> ProbeOutcome<MeasuredLimit> {
     let what = "p50 of one transaction of one send at the rate of the run";
     mysql::with(url, 1, async |pool| {
         let mut middles = Vec::new();
         for _ in 0..shape.passes.max(1) {
-            mysql::fresh(&pool).await?;
+            mysql::recreate_tables(&pool).await?;
             let begun = clock::now();
-            let (mut latency, mut number) = (Latency::new(begun), 0);
+            let (mut latency, mut number) = (LatencyRecorder::new(begun), 0);
             let gap = Duration::from_secs_f64(1.0 / rate.max(0.1));
             let (mut due, end) = (Instant::now(), Instant::now() + shape.span);
             while due < end {
@@ -156,7 +160,7 @@ pub fn mysql_commit(url: &str, shape: Shape, rate: f64) -> Outcome<Limit> {
             }
             middles.push(latency.summary().p50_ms);
         }
-        Ok(told("one mysql commit", middles, what))
+        Ok(limit_of_medians("one mysql commit", middles, what))
     })
 }
 
@@ -167,7 +171,7 @@ mod tests {
     #[test]
     fn a_commit_takes_time() {
         let dir = tempfile::tempdir().unwrap();
-        let shape = Shape {
+        let shape = ProbeShape {
             span: Duration::from_millis(50),
             passes: 1,
         };

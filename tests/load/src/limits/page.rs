@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Limit, Pass};
-use super::{Outcome, Shape};
+use super::{MeasuredLimit, ProbePass};
+use super::{ProbeOutcome, ProbeShape};
 
 /// Entries of one page, as on gim's wire.
 pub(super) const PAGE: u64 = 50;
 
 /// Inboxes to read, each from its beginning to its end. The defaults are those of `sync`.
 #[derive(Clone, Copy, Debug)]
-pub struct Inboxes {
+pub struct InboxSet {
     /// Number of inboxes.
     pub inboxes: u64,
     /// Entries of each inbox.
     pub entries: u64,
 }
 
-impl Default for Inboxes {
+impl Default for InboxSet {
     fn default() -> Self {
         Self {
             inboxes: 200,
@@ -30,7 +30,7 @@ impl Default for Inboxes {
     }
 }
 
-impl Inboxes {
+impl InboxSet {
     /// Returns all pages in an endless loop, from inbox `first` on: an inbox and the first seq of
     /// each.
     pub(super) fn pages(self, first: u64) -> impl Iterator<Item = (u64, u64)> {
@@ -43,7 +43,7 @@ impl Inboxes {
 }
 
 /// Measures range reads of fifty entries, with each entry's body shared.
-pub fn memory(shape: Shape, of: Inboxes) -> Outcome<Limit> {
+pub fn memory(shape: ProbeShape, of: InboxSet) -> ProbeOutcome<MeasuredLimit> {
     let mut map = BTreeMap::new();
     for inbox in 0..of.inboxes {
         for seq in 1..=of.entries {
@@ -52,10 +52,10 @@ pub fn memory(shape: Shape, of: Inboxes) -> Outcome<Limit> {
     }
     let passes = shape.passes(|span| Ok(scan(&map, span, of)))?;
     let what = "50 entries of an ordered map, bodies shared, one thread";
-    Ok(Limit::of("memory page", "entries/s", &passes, what))
+    Ok(MeasuredLimit::of("memory page", "entries/s", &passes, what))
 }
 
-fn scan(map: &BTreeMap<(u64, u64), Arc<[u8]>>, span: Duration, of: Inboxes) -> Pass {
+fn scan(map: &BTreeMap<(u64, u64), Arc<[u8]>>, span: Duration, of: InboxSet) -> ProbePass {
     let (start, mut count) = (Instant::now(), 0);
     for (at, from) in of.pages(0) {
         if start.elapsed() >= span {
@@ -67,7 +67,7 @@ fn scan(map: &BTreeMap<(u64, u64), Arc<[u8]>>, span: Duration, of: Inboxes) -> P
             .collect();
         count += page.len() as u64;
     }
-    Pass {
+    ProbePass {
         count,
         span: start.elapsed(),
         cpu: None,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Result of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Limit {
+pub struct MeasuredLimit {
     /// Name of the probe, for example `echo 100x16`.
     pub name: String,
     /// Unit, for example `messages/s`.
@@ -24,7 +24,7 @@ pub struct Limit {
     pub what: String,
 }
 
-impl Limit {
+impl MeasuredLimit {
     /// Creates a limit from a single number.
     #[must_use]
     pub fn new(name: &str, value: f64, unit: &str) -> Self {
@@ -41,10 +41,10 @@ impl Limit {
 
     /// Computes the limit that these passes show.
     #[must_use]
-    pub fn of(name: impl Into<String>, unit: &str, passes: &[Pass], what: &str) -> Self {
-        let mut rates: Vec<f64> = passes.iter().map(Pass::rate).collect();
+    pub fn of(name: impl Into<String>, unit: &str, passes: &[ProbePass], what: &str) -> Self {
+        let mut rates: Vec<f64> = passes.iter().map(ProbePass::rate).collect();
         rates.sort_by(f64::total_cmp);
-        let mut cpus: Vec<f64> = passes.iter().filter_map(Pass::cpu_us).collect();
+        let mut cpus: Vec<f64> = passes.iter().filter_map(ProbePass::cpu_us).collect();
         cpus.sort_by(f64::total_cmp);
         Self {
             name: name.into(),
@@ -68,7 +68,7 @@ impl Limit {
     }
 }
 
-impl fmt::Display for Limit {
+impl fmt::Display for MeasuredLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rate, low, high) = (short(self.value), short(self.low), short(self.high));
         write!(
@@ -85,7 +85,7 @@ impl fmt::Display for Limit {
 
 /// One pass of a probe.
 #[derive(Clone, Copy, Debug)]
-pub struct Pass {
+pub struct ProbePass {
     /// Operations done.
     pub count: u64,
     /// Duration of the pass.
@@ -94,7 +94,7 @@ pub struct Pass {
     pub cpu: Option<Duration>,
 }
 
-impl Pass {
+impl ProbePass {
     /// Returns the operations per second.
     #[must_use]
     pub fn rate(&self) -> f64 {
@@ -141,8 +141,8 @@ fn middle(sorted: &[f64]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn pass(count: u64) -> Pass {
-        Pass {
+    fn sample_pass(count: u64) -> ProbePass {
+        ProbePass {
             count,
             span: Duration::from_secs(2),
             cpu: Some(Duration::from_millis(count)),
@@ -150,8 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_pass_counts_and_the_others_are_told() {
-        let limit = Limit::of("x", "acks/s", &[pass(40), pass(10), pass(20)], "");
+    fn the_median_pass_counts_and_the_range_is_shown() {
+        let limit = MeasuredLimit::of(
+            "x",
+            "acks/s",
+            &[sample_pass(40), sample_pass(10), sample_pass(20)],
+            "",
+        );
         assert_eq!(
             limit.to_string(),
             "x                                       10.0 (5.0–20.0) acks/s, \

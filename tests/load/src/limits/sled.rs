@@ -8,9 +8,9 @@ use std::time::Duration;
 use sled::{Batch, Tree};
 use tokio::time::Instant;
 
-use super::page::{Inboxes, PAGE};
-use super::{Limit, Pass};
-use super::{Outcome, Shape, group};
+use super::page::{InboxSet, PAGE};
+use super::{MeasuredLimit, ProbePass};
+use super::{ProbeOutcome, ProbeShape, group};
 
 /// Users that the sends go to.
 const USERS: u64 = 10_000;
@@ -19,7 +19,7 @@ const USERS: u64 = 10_000;
 const BODY: usize = 100;
 
 /// Measures durable sends: a message, two raised heads, two entries.
-pub fn sends(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
+pub fn sends(dir: &Path, shape: ProbeShape, senders: u64) -> ProbeOutcome<MeasuredLimit> {
     let passes = shape.passes(|span| {
         let dir = tempfile::tempdir_in(dir)?;
         let db = open(dir.path())?;
@@ -37,7 +37,7 @@ pub fn sends(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
         )
     })?;
     let what = "one writer, one tree, one batch, blocking flush";
-    Ok(Limit::of(
+    Ok(MeasuredLimit::of(
         format!("sled sends {senders}"),
         "sends/s",
         &passes,
@@ -47,7 +47,7 @@ pub fn sends(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
 
 /// Returns a function that commits one send at a time, each on the disk when it returns. The extra
 /// sync is needed: sled's flush hands its pages to the drive but does not sync the file.
-pub(super) fn one_by_one(dir: &Path) -> Outcome<impl FnMut() -> Outcome<()>> {
+pub(super) fn one_by_one(dir: &Path) -> ProbeOutcome<impl FnMut() -> ProbeOutcome<()>> {
     let tree = open(dir)?.open_tree("all")?;
     let file = File::open(dir.join("db").join("db"))?;
     let (mut send, mut next) = (0, 0);
@@ -62,7 +62,7 @@ pub(super) fn one_by_one(dir: &Path) -> Outcome<impl FnMut() -> Outcome<()>> {
 
 /// Reads inboxes from their beginning to their end, fifty entries (a SYNC page) by one range scan,
 /// with the bodies in the entries and one reader.
-pub fn pages(dir: &Path, shape: Shape, of: Inboxes) -> Outcome<Limit> {
+pub fn pages(dir: &Path, shape: ProbeShape, of: InboxSet) -> ProbeOutcome<MeasuredLimit> {
     let dir = tempfile::tempdir_in(dir)?;
     let db = open(dir.path())?;
     let tree = db.open_tree("all")?;
@@ -77,10 +77,10 @@ pub fn pages(dir: &Path, shape: Shape, of: Inboxes) -> Outcome<Limit> {
     tree.flush()?;
     let passes = shape.passes(|span| scan(&tree, span, of))?;
     let what = "range scans of 50 entries of 100 B, one thread";
-    Ok(Limit::of("sled page", "entries/s", &passes, what))
+    Ok(MeasuredLimit::of("sled page", "entries/s", &passes, what))
 }
 
-fn scan(tree: &Tree, span: Duration, of: Inboxes) -> Outcome<Pass> {
+fn scan(tree: &Tree, span: Duration, of: InboxSet) -> ProbeOutcome<ProbePass> {
     let (start, mut count) = (Instant::now(), 0);
     for (inbox, from) in of.pages(0) {
         if start.elapsed() >= span {
@@ -93,14 +93,14 @@ fn scan(tree: &Tree, span: Duration, of: Inboxes) -> Outcome<Pass> {
         }
         assert!(bytes > 0, "the inboxes were filled");
     }
-    Ok(Pass {
+    Ok(ProbePass {
         count,
         span: start.elapsed(),
         cpu: None,
     })
 }
 
-fn open(dir: &Path) -> Outcome<sled::Db> {
+fn open(dir: &Path) -> ProbeOutcome<sled::Db> {
     // The flusher is off, as in gimlet: the writer flushes its own writes.
     Ok(sled::Config::default()
         .path(dir.join("db"))
@@ -108,7 +108,7 @@ fn open(dir: &Path) -> Outcome<sled::Db> {
         .open()?)
 }
 
-fn batch(tree: &Tree, sends: &[u64], next: &mut u64) -> Outcome<Batch> {
+fn batch(tree: &Tree, sends: &[u64], next: &mut u64) -> ProbeOutcome<Batch> {
     let mut batch = Batch::default();
     let mut heads: HashMap<u64, u64> = HashMap::new();
     for send in sends {
@@ -129,7 +129,7 @@ fn batch(tree: &Tree, sends: &[u64], next: &mut u64) -> Outcome<Batch> {
     Ok(batch)
 }
 
-fn head(tree: &Tree, user: u64) -> Outcome<u64> {
+fn head(tree: &Tree, user: u64) -> ProbeOutcome<u64> {
     let found = tree.get(key(b'h', user, None))?;
     let bytes = found.as_deref().and_then(|it| it.first_chunk());
     Ok(bytes.map_or(0, |it| u64::from_be_bytes(*it)))
@@ -181,12 +181,12 @@ mod tests {
     #[test]
     fn both_probes_count_something() {
         let dir = tempfile::tempdir().unwrap();
-        let shape = Shape {
+        let shape = ProbeShape {
             span: Duration::from_millis(5),
             passes: 1,
         };
         assert!(sends(dir.path(), shape, 8).unwrap().value > 0.0);
-        let few = Inboxes {
+        let few = InboxSet {
             inboxes: 10,
             entries: 200,
         };

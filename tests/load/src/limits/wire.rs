@@ -8,12 +8,15 @@ use std::time::Duration;
 use gimlet_proto::pb::{self, PackageType};
 use prost::Message as _;
 
-use super::bare::{Bare, Kind};
-use super::{Limit, Pass};
-use super::{Outcome, Shape, cpu};
+use super::bare::{BareServer, BareServerKind};
+use super::{MeasuredLimit, ProbePass};
+use super::{ProbeOutcome, ProbeShape, cpu};
 use crate::clock::{self, SECOND};
-use crate::crowd::{Pace, Section, Seen, gather, threads};
-use crate::net::{Actor, ConnId, Framing, Net, Packet, Place, Raw, Sources, drive};
+use crate::net::{
+    ClientNet, ConnId, ConnectTarget, ConnectionActor, RawBody, ServerPacket, SourceAddresses,
+    WireFraming, drive,
+};
+use crate::room_subscribers::{MemberSection, RoomPace, RoomResults, gather, threads};
 use crate::scenario::{AT_ONCE, split};
 
 /// Bytes of the data of an echoed packet; its frame has about 120 bytes.
@@ -23,22 +26,30 @@ pub(super) const DATA: usize = 110;
 const ROOM: i64 = 1;
 
 /// Measures echoes on `connections` connections with `outstanding` frames of each in flight.
-pub fn echo(shape: Shape, connections: usize, outstanding: usize) -> Outcome<Limit> {
-    let server = Bare::start(Kind::Echo)?;
+pub fn echo(
+    shape: ProbeShape,
+    connections: usize,
+    outstanding: usize,
+) -> ProbeOutcome<MeasuredLimit> {
+    let server = BareServer::start(BareServerKind::Echo)?;
     let mut net = net(&server)?;
-    let mut echo = Echo::new(Some(&server), connections, outstanding);
+    let mut echo = EchoClient::new(Some(&server), connections, outstanding);
     echo.spans = (0..shape.passes.max(1)).map(|_| shape.span).collect();
     drive(&mut net, &mut echo)?;
     let passes = echo.passes()?;
     let name = format!("echo {connections}x{outstanding}");
     let what = "bare tokio over loopback, all complete frames in one write";
-    Ok(Limit::of(name, "frames/s", &passes, what))
+    Ok(MeasuredLimit::of(name, "frames/s", &passes, what))
 }
 
 /// Opens connections, with a frame there and back on each, and keeps them open.
-pub(crate) fn open(place: Place, connections: usize, at_once: usize) -> Outcome<Net> {
-    let mut net = Net::new(place)?;
-    let mut echo = Echo::new(None, connections, 1);
+pub(crate) fn open(
+    place: ConnectTarget,
+    connections: usize,
+    at_once: usize,
+) -> ProbeOutcome<ClientNet> {
+    let mut net = ClientNet::new(place)?;
+    let mut echo = EchoClient::new(None, connections, 1);
     echo.at_once = at_once;
     drive(&mut net, &mut echo)?;
     echo.passes()?;
@@ -47,9 +58,9 @@ pub(crate) fn open(place: Place, connections: usize, at_once: usize) -> Outcome<
 
 /// Measures one room of `members` members, `burst` messages at a time: the faster of two ways of
 /// writing.
-pub fn room(shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
-    let queue = room_by(Kind::Queue, shape, members, burst)?;
-    let direct = room_by(Kind::Direct, shape, members, burst)?;
+pub fn room(shape: ProbeShape, members: usize, burst: u64) -> ProbeOutcome<MeasuredLimit> {
+    let queue = room_by(BareServerKind::Queue, shape, members, burst)?;
+    let direct = room_by(BareServerKind::Direct, shape, members, burst)?;
     Ok(if queue.value > direct.value {
         queue
     } else {
@@ -58,16 +69,21 @@ pub fn room(shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
 }
 
 /// Measures the same with one way of writing.
-pub fn room_by(kind: Kind, shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
-    let server = Bare::start(kind)?;
+pub fn room_by(
+    kind: BareServerKind,
+    shape: ProbeShape,
+    members: usize,
+    burst: u64,
+) -> ProbeOutcome<MeasuredLimit> {
+    let server = BareServer::start(kind)?;
     let mut sections = Vec::new();
     for share in split(members, threads()) {
         let mut net = net(&server)?;
-        let mut hello = Echo::new(Some(&server), share, 1);
+        let mut hello = EchoClient::new(Some(&server), share, 1);
         drive(&mut net, &mut hello)?;
         hello.passes()?;
         let members = hello.open.iter().map(|conn| (*conn, 0)).collect();
-        sections.push(Section { net, members });
+        sections.push(MemberSection { net, members });
     }
     let mut publisher = TcpStream::connect(server.addr)?;
     publisher.set_nodelay(true)?;
@@ -85,22 +101,22 @@ pub fn room_by(kind: Kind, shape: Shape, members: usize, burst: u64) -> Outcome<
         passes.push(seen);
     }
     let (way, what) = match kind {
-        Kind::Queue => ("queue", "bare tokio, a task and a queue per member"),
+        BareServerKind::Queue => ("queue", "bare tokio, a task and a queue per member"),
         _ => ("direct", "bare tokio, written by the publisher's task"),
     };
     let name = format!("room {members}, {burst} at a time, {way}");
-    Ok(Limit::of(name, "deliveries/s", &passes, what))
+    Ok(MeasuredLimit::of(name, "deliveries/s", &passes, what))
 }
 
 fn room_pass(
-    server: &Bare,
-    sections: &mut [Section],
+    server: &BareServer,
+    sections: &mut [MemberSection],
     publisher: &mut TcpStream,
     seq: &mut i64,
-    shape: Shape,
+    shape: ProbeShape,
     burst: u64,
-) -> Outcome<Pass> {
-    let pace = Pace {
+) -> ProbeOutcome<ProbePass> {
+    let pace = RoomPace {
         burst,
         rate: None,
         warm_up: shape.span / 10,
@@ -120,7 +136,7 @@ fn room_pass(
         }
         Ok(publisher.write_all(&bytes)?)
     });
-    let Seen {
+    let RoomResults {
         deliveries,
         span,
         findings,
@@ -133,7 +149,7 @@ fn room_pass(
     let cpu = before
         .zip(after)
         .map(|(before, after)| after.saturating_sub(before));
-    Ok(Pass {
+    Ok(ProbePass {
         count: deliveries,
         span,
         cpu,
@@ -141,7 +157,7 @@ fn room_pass(
 }
 
 /// Appends a room's message as gimlet encodes it.
-fn frame(bytes: &mut Vec<u8>, seq: i64, content: Vec<u8>) -> Outcome<()> {
+fn frame(bytes: &mut Vec<u8>, seq: i64, content: Vec<u8>) -> ProbeOutcome<()> {
     let sender = pb::Sender {
         sender_type: 3,
         ..pb::Sender::default()
@@ -170,18 +186,18 @@ fn frame(bytes: &mut Vec<u8>, seq: i64, content: Vec<u8>) -> Outcome<()> {
     Ok(output.encode(bytes)?)
 }
 
-fn net(server: &Bare) -> Outcome<Net> {
-    let place = Place {
+fn net(server: &BareServer) -> ProbeOutcome<ClientNet> {
+    let place = ConnectTarget {
         to: vec![server.addr],
-        framing: Framing::Tcp,
-        from: Sources::default(),
+        framing: WireFraming::Tcp,
+        from: SourceAddresses::default(),
     };
-    Ok(Net::new(place)?)
+    Ok(ClientNet::new(place)?)
 }
 
 /// Actor that connects, keeps frames in flight on each connection, and counts those that come back.
 /// Without a span to count in, it ends when one has come back on each.
-struct Echo {
+struct EchoClient {
     pid: Option<u32>,
     connections: usize,
     outstanding: usize,
@@ -193,14 +209,14 @@ struct Echo {
     back: u64,
     /// Start of the current pass, with the frames and the CPU time by then.
     since: Option<(u64, u64, Option<Duration>)>,
-    done: Vec<Pass>,
+    done: Vec<ProbePass>,
     failed: Option<String>,
 }
 
-impl Echo {
-    fn new(server: Option<&Bare>, connections: usize, outstanding: usize) -> Self {
+impl EchoClient {
+    fn new(server: Option<&BareServer>, connections: usize, outstanding: usize) -> Self {
         Self {
-            pid: server.map(Bare::id),
+            pid: server.map(BareServer::id),
             connections,
             outstanding,
             at_once: AT_ONCE,
@@ -214,15 +230,15 @@ impl Echo {
         }
     }
 
-    fn passes(&self) -> Outcome<Vec<Pass>> {
+    fn passes(&self) -> ProbeOutcome<Vec<ProbePass>> {
         match &self.failed {
             Some(why) => Err(format!("the bare server: {why}").into()),
             None => Ok(self.done.clone()),
         }
     }
 
-    fn say(net: &mut Net, id: ConnId) {
-        net.send(id, PackageType::PtHeartbeat, 0, &Raw(&[7; DATA]));
+    fn say(net: &mut ClientNet, id: ConnId) {
+        net.send(id, PackageType::PtHeartbeat, 0, &RawBody(&[7; DATA]));
     }
 
     /// Ends a pass that is over and begins the next; returns `false` after the last.
@@ -240,31 +256,31 @@ impl Echo {
                 .zip(cpu)
                 .map(|(used, before)| used.saturating_sub(before));
             let (count, span) = (self.back - back, Duration::from_nanos(now - since));
-            self.done.push(Pass { count, span, cpu });
+            self.done.push(ProbePass { count, span, cpu });
             self.since = Some((now, self.back, used));
         }
         self.done.len() < self.spans.len()
     }
 }
 
-impl Actor for Echo {
-    fn opened(&mut self, net: &mut Net, id: ConnId) {
+impl ConnectionActor for EchoClient {
+    fn opened(&mut self, net: &mut ClientNet, id: ConnId) {
         self.open.push(id);
         (0..self.outstanding).for_each(|_| Self::say(net, id));
     }
 
-    fn packet(&mut self, net: &mut Net, id: ConnId, _packet: &Packet<'_>) {
+    fn packet(&mut self, net: &mut ClientNet, id: ConnId, _packet: &ServerPacket<'_>) {
         self.back += 1;
         if !self.spans.is_empty() {
             Self::say(net, id);
         }
     }
 
-    fn closed(&mut self, _net: &mut Net, _id: ConnId, why: &str) {
+    fn closed(&mut self, _net: &mut ClientNet, _id: ConnId, why: &str) {
         self.failed = Some(why.to_owned());
     }
 
-    fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64> {
+    fn tick(&mut self, net: &mut ClientNet, now: u64) -> Option<u64> {
         let came = usize::try_from(self.back).unwrap_or(usize::MAX);
         while self.begun < self.connections && self.begun < came.saturating_add(self.at_once) {
             match net.connect() {

@@ -1,11 +1,11 @@
 //! Encodes packets of the client: whole frames appended to a connection's buffer. Serves
-//! [`super::Net`].
+//! [`super::ClientNet`].
 //!
 //! A frame's length stands before its body, so all lengths are computed before anything is written.
 
 use gimlet_proto::pb::PackageType;
 
-use super::Framing;
+use super::WireFraming;
 
 /// Returns the number of bytes of a varint.
 const fn width(value: u64) -> usize {
@@ -24,7 +24,7 @@ pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Packet body whose length is known before it is written.
-pub trait Body {
+pub trait PacketBody {
     /// Returns the length in bytes.
     fn length(&self) -> usize;
     /// Appends the encoded body.
@@ -33,9 +33,9 @@ pub trait Body {
 
 /// Body of given bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Raw<'a>(pub &'a [u8]);
+pub struct RawBody<'a>(pub &'a [u8]);
 
-impl Body for Raw<'_> {
+impl PacketBody for RawBody<'_> {
     fn length(&self) -> usize {
         self.0.len()
     }
@@ -47,7 +47,7 @@ impl Body for Raw<'_> {
 
 /// `pb.MessageACK`: received up to `seq`.
 #[derive(Clone, Copy, Debug)]
-pub struct Ack {
+pub struct AckBody {
     /// Seq of the message.
     pub seq: i64,
     /// Time of receipt, milliseconds since 1970 UTC.
@@ -55,7 +55,7 @@ pub struct Ack {
 }
 
 #[expect(clippy::cast_sign_loss, reason = "protobuf's own writing")]
-impl Body for Ack {
+impl PacketBody for AckBody {
     fn length(&self) -> usize {
         2 + width(self.seq as u64) + width(self.at as u64)
     }
@@ -70,7 +70,7 @@ impl Body for Ack {
 
 /// `pb.SendMessageReq`, persistent, of type `MT_TEXT`.
 #[derive(Clone, Copy, Debug)]
-pub struct Send<'a> {
+pub struct SendBody<'a> {
     /// Receiver type, a `ReceiverType`.
     pub receiver_type: u8,
     /// Id of the user or group.
@@ -84,7 +84,7 @@ pub struct Send<'a> {
 }
 
 #[expect(clippy::cast_sign_loss, reason = "protobuf's own writing")]
-impl Body for Send<'_> {
+impl PacketBody for SendBody<'_> {
     fn length(&self) -> usize {
         let content = 1 + width(self.content.len() as u64) + self.content.len();
         let key = match self.key.len() {
@@ -115,10 +115,10 @@ impl Body for Send<'_> {
 #[expect(clippy::cast_sign_loss, reason = "protobuf's own writing")]
 pub(super) fn frame(
     out: &mut Vec<u8>,
-    framing: Framing,
+    framing: WireFraming,
     kind: PackageType,
     request_id: i64,
-    body: &impl Body,
+    body: &impl PacketBody,
 ) {
     let (kind, request, data) = (kind as u64, request_id as u64, body.length());
     let mut length = 1 + width(kind);
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn writes_what_the_generated_types_read() {
-        let send = Send {
+        let send = SendBody {
             receiver_type: 1,
             receiver: i64::MAX,
             at: 1_700_000_000_000,
@@ -160,7 +160,7 @@ mod tests {
             key: b"key",
         };
         let mut out = Vec::new();
-        frame(&mut out, Framing::Tcp, PackageType::PtSend, -5, &send);
+        frame(&mut out, WireFraming::Tcp, PackageType::PtSend, -5, &send);
         let length = usize::from(u16::from_be_bytes([out[0], out[1]]));
         assert_eq!(out.len(), 2 + length);
         let input = pb::Input::decode(Bytes::from(out.split_off(2))).unwrap();
@@ -173,8 +173,8 @@ mod tests {
         assert!(send.is_persist);
 
         let mut out = Vec::new();
-        let ack = Ack { seq: 300, at: 0 };
-        frame(&mut out, Framing::Tcp, PackageType::PtMessage, 0, &ack);
+        let ack = AckBody { seq: 300, at: 0 };
+        frame(&mut out, WireFraming::Tcp, PackageType::PtMessage, 0, &ack);
         let input = pb::Input::decode(Bytes::from(out.split_off(2))).unwrap();
         let ack = pb::MessageAck::decode(input.data).unwrap();
         assert_eq!((ack.device_ack, ack.receive_time), (300, 0));
@@ -182,10 +182,10 @@ mod tests {
         let mut out = Vec::new();
         frame(
             &mut out,
-            Framing::Tcp,
+            WireFraming::Tcp,
             PackageType::PtHeartbeat,
             1,
-            &Raw(&[]),
+            &RawBody(&[]),
         );
         assert_eq!(out, [0, 4, 8, 3, 16, 1]);
     }

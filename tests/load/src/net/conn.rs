@@ -6,15 +6,15 @@ use std::net::{SocketAddr, TcpStream};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::framing::{Framing, UPGRADE};
-use super::{Place, Traffic};
+use super::framing::{UPGRADE, WireFraming};
+use super::{ConnectTarget, TrafficCounts};
 
 /// Largest capacity that an empty buffer keeps, in bytes.
 const KEPT: usize = 4096;
 
 /// Stage in the setup of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum ConnectionStage {
     /// The system connects.
     Connecting,
     /// The upgrade to WebSocket was requested.
@@ -25,9 +25,9 @@ pub(super) enum Stage {
 
 /// Client connection.
 #[derive(Debug)]
-pub(super) struct Conn {
+pub(super) struct ClientConnection {
     stream: TcpStream,
-    pub(super) stage: Stage,
+    pub(super) stage: ConnectionStage,
     /// True while it is in the list of connections to flush.
     pub(super) dirty: bool,
     pub(super) partial: Vec<u8>,
@@ -36,9 +36,9 @@ pub(super) struct Conn {
     pub(super) written: usize,
 }
 
-impl Conn {
+impl ClientConnection {
     /// Begins to connect; `number` chooses the server and the source address.
-    pub(super) fn begin(place: &Place, number: u64) -> io::Result<Self> {
+    pub(super) fn begin(place: &ConnectTarget, number: u64) -> io::Result<Self> {
         let servers = place.to.len().max(1) as u64;
         let turn = usize::try_from(number % servers).unwrap_or(0);
         let to = place.to.get(turn).copied();
@@ -56,7 +56,7 @@ impl Conn {
         }
         Ok(Self {
             stream: socket.into(),
-            stage: Stage::Connecting,
+            stage: ConnectionStage::Connecting,
             dirty: false,
             partial: Vec::new(),
             out: Vec::new(),
@@ -69,14 +69,14 @@ impl Conn {
     }
 
     /// Handles the end of connecting and enters the next stage.
-    pub(super) fn arrived(&mut self, framing: Framing) -> io::Result<()> {
+    pub(super) fn arrived(&mut self, framing: WireFraming) -> io::Result<()> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
         }
         match framing {
-            Framing::Tcp => self.stage = Stage::Open,
-            Framing::Ws => {
-                self.stage = Stage::Upgrading;
+            WireFraming::Tcp => self.stage = ConnectionStage::Open,
+            WireFraming::Ws => {
+                self.stage = ConnectionStage::Upgrading;
                 self.out.extend_from_slice(UPGRADE);
             }
         }
@@ -93,7 +93,7 @@ impl Conn {
     }
 
     /// Writes the waiting bytes, as far as the socket takes them.
-    pub(super) fn flush(&mut self, traffic: &mut Traffic) -> io::Result<()> {
+    pub(super) fn flush(&mut self, traffic: &mut TrafficCounts) -> io::Result<()> {
         while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
             match self.stream.write(rest) {
                 Ok(n) => {

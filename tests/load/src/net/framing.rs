@@ -1,11 +1,11 @@
 //! Frames in a byte stream: the client's half of gim's TCP framing and of WebSocket. Serves
-//! [`super::Net`]; knows nothing of packets.
+//! [`super::ClientNet`]; knows nothing of packets.
 
 use serde::{Deserialize, Serialize};
 
 /// Framing of a byte stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Framing {
+pub enum WireFraming {
     /// Two bytes of length, big-endian.
     Tcp,
     /// One binary WebSocket message each.
@@ -14,7 +14,7 @@ pub enum Framing {
 
 /// Item at the beginning of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found<'a> {
+pub(super) enum ParsedItem<'a> {
     /// Body of a frame, and the length of the whole frame.
     Frame(&'a [u8], usize),
     /// Payload of a ping, to be sent back, and the length of the frame.
@@ -29,7 +29,7 @@ pub(super) enum Found<'a> {
     Broken(&'static str),
 }
 
-impl Framing {
+impl WireFraming {
     /// Appends the head of a frame whose body has `length` bytes. A client's WebSocket frames are
     /// masked; the mask is zero, which leaves the body as it is.
     #[expect(
@@ -49,22 +49,23 @@ impl Framing {
     }
 
     /// Parses the item at the beginning of `bytes`.
-    pub(super) fn find(self, bytes: &[u8]) -> Found<'_> {
+    pub(super) fn find(self, bytes: &[u8]) -> ParsedItem<'_> {
         match self {
             Self::Tcp => {
                 let Some((head, rest)) = bytes.split_first_chunk::<2>() else {
-                    return Found::Partial;
+                    return ParsedItem::Partial;
                 };
                 let length = usize::from(u16::from_be_bytes(*head));
-                rest.get(..length)
-                    .map_or(Found::Partial, |body| Found::Frame(body, 2 + length))
+                rest.get(..length).map_or(ParsedItem::Partial, |body| {
+                    ParsedItem::Frame(body, 2 + length)
+                })
             }
-            Self::Ws => websocket(bytes).unwrap_or(Found::Partial),
+            Self::Ws => websocket(bytes).unwrap_or(ParsedItem::Partial),
         }
     }
 }
 
-fn websocket(bytes: &[u8]) -> Option<Found<'_>> {
+fn websocket(bytes: &[u8]) -> Option<ParsedItem<'_>> {
     let [first, second] = *bytes.first_chunk::<2>()?;
     let (head, length) = match second {
         0..=125 => (2, usize::from(second)),
@@ -76,22 +77,22 @@ fn websocket(bytes: &[u8]) -> Option<Found<'_>> {
             let long: [u8; 8] = bytes.get(2..10)?.try_into().ok()?;
             match usize::try_from(u64::from_be_bytes(long)) {
                 Ok(length) if length <= 1 << 20 => (10, length),
-                _ => return Some(Found::Broken("a WebSocket frame of more than 1 MiB")),
+                _ => return Some(ParsedItem::Broken("a WebSocket frame of more than 1 MiB")),
             }
         }
-        128.. => return Some(Found::Broken("a masked WebSocket frame from a server")),
+        128.. => return Some(ParsedItem::Broken("a masked WebSocket frame from a server")),
     };
     let body = bytes.get(head..head + length)?;
     let whole = head + length;
     Some(match first {
-        0x82 => Found::Frame(body, whole),
-        0x88 => Found::Close(
+        0x82 => ParsedItem::Frame(body, whole),
+        0x88 => ParsedItem::Close(
             body.first_chunk::<2>()
                 .map_or(1005, |code| u16::from_be_bytes(*code)),
         ),
-        0x89 => Found::Ping(body, whole),
-        0x8a => Found::Skip(whole),
-        _ => Found::Broken("a WebSocket frame that is neither binary nor whole"),
+        0x89 => ParsedItem::Ping(body, whole),
+        0x8a => ParsedItem::Skip(whole),
+        _ => ParsedItem::Broken("a WebSocket frame that is neither binary nor whole"),
     })
 }
 
@@ -121,20 +122,32 @@ mod tests {
     #[test]
     fn finds_whole_frames_only() {
         let tcp = [0, 3, 1, 2, 3, 0];
-        assert_eq!(Framing::Tcp.find(&tcp), Found::Frame(&[1, 2, 3], 5));
+        assert_eq!(
+            WireFraming::Tcp.find(&tcp),
+            ParsedItem::Frame(&[1, 2, 3], 5)
+        );
         for cut in 0..5 {
-            assert_eq!(Framing::Tcp.find(&tcp[..cut]), Found::Partial);
+            assert_eq!(WireFraming::Tcp.find(&tcp[..cut]), ParsedItem::Partial);
         }
         let ws = [0x82, 3, 1, 2, 3, 0];
-        assert_eq!(Framing::Ws.find(&ws), Found::Frame(&[1, 2, 3], 5));
+        assert_eq!(WireFraming::Ws.find(&ws), ParsedItem::Frame(&[1, 2, 3], 5));
         for cut in 0..5 {
-            assert_eq!(Framing::Ws.find(&ws[..cut]), Found::Partial);
+            assert_eq!(WireFraming::Ws.find(&ws[..cut]), ParsedItem::Partial);
         }
         let mut long = vec![0x82, 126, 1, 0];
         long.resize(4 + 256, 7);
-        assert_eq!(Framing::Ws.find(&long), Found::Frame(&[7; 256], 260));
-        assert_eq!(Framing::Ws.find(&[0x88, 2, 0x10, 0x04]), Found::Close(4100));
-        assert!(matches!(Framing::Ws.find(&[0x82, 0x83]), Found::Broken(_)));
+        assert_eq!(
+            WireFraming::Ws.find(&long),
+            ParsedItem::Frame(&[7; 256], 260)
+        );
+        assert_eq!(
+            WireFraming::Ws.find(&[0x88, 2, 0x10, 0x04]),
+            ParsedItem::Close(4100)
+        );
+        assert!(matches!(
+            WireFraming::Ws.find(&[0x82, 0x83]),
+            ParsedItem::Broken(_)
+        ));
     }
 
     #[test]

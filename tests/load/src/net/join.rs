@@ -5,8 +5,10 @@ use std::io;
 use gimlet_proto::pb::{self, PackageType};
 use prost::Message as _;
 
-use super::{Actor, ConnId, Net, Packet, Raw, drive, epoch_and_head, page};
-use crate::account::Account;
+use super::{
+    ClientNet, ConnId, ConnectionActor, RawBody, ServerPacket, drive, epoch_and_head, page,
+};
+use crate::account::TestAccount;
 use crate::clock::{self, SECOND};
 
 /// Connections that are joining at a time.
@@ -17,7 +19,7 @@ const STUCK: u64 = 30 * SECOND;
 
 /// Live connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Joined {
+pub struct JoinedConnection {
     /// Id of the connection.
     pub conn: ConnId,
     /// Highest seq of its inbox that the connection has received or learned.
@@ -26,7 +28,7 @@ pub struct Joined {
 
 /// Encodes the body of a `SIGN_IN`; `protocol` 0 is a client of gim.
 #[must_use]
-pub fn sign_in_body(account: &Account, protocol: u32) -> Vec<u8> {
+pub fn sign_in_body(account: &TestAccount, protocol: u32) -> Vec<u8> {
     pb::SignInInput {
         device_id: account.device,
         user_id: account.user,
@@ -41,12 +43,16 @@ pub fn sign_in_body(account: &Account, protocol: u32) -> Vec<u8> {
 ///
 /// # Errors
 /// A connection was refused or closed, or there was no progress for half a minute.
-pub fn join(net: &mut Net, accounts: &[Account], protocol: u32) -> io::Result<Vec<Joined>> {
-    let nobody = Joined {
+pub fn join(
+    net: &mut ClientNet,
+    accounts: &[TestAccount],
+    protocol: u32,
+) -> io::Result<Vec<JoinedConnection>> {
+    let nobody = JoinedConnection {
         conn: ConnId::MAX,
         head: 0,
     };
-    let mut joiner = Joiner {
+    let mut joiner = JoinActor {
         accounts,
         protocol,
         next: 0,
@@ -63,20 +69,20 @@ pub fn join(net: &mut Net, accounts: &[Account], protocol: u32) -> io::Result<Ve
     }
 }
 
-struct Joiner<'a> {
-    accounts: &'a [Account],
+struct JoinActor<'a> {
+    accounts: &'a [TestAccount],
     protocol: u32,
     next: usize,
     /// Index of the account, by connection.
     who: Vec<usize>,
-    joined: Vec<Joined>,
+    joined: Vec<JoinedConnection>,
     live: usize,
     moved: u64,
     failed: Option<String>,
 }
 
-impl Joiner<'_> {
-    fn begin(&mut self, net: &mut Net, who: usize) {
+impl JoinActor<'_> {
+    fn begin(&mut self, net: &mut ClientNet, who: usize) {
         match net.connect() {
             Ok(conn) => {
                 let slot = conn as usize;
@@ -105,12 +111,12 @@ impl Joiner<'_> {
             .filter(|&who| who != usize::MAX)
     }
 
-    fn sync(net: &mut Net, conn: ConnId, seq: i64) {
+    fn sync(net: &mut ClientNet, conn: ConnId, seq: i64) {
         let body = pb::SyncInput { seq }.encode_to_vec();
-        net.send(conn, PackageType::PtSync, 2, &Raw(&body));
+        net.send(conn, PackageType::PtSync, 2, &RawBody(&body));
     }
 
-    fn answer(&mut self, net: &mut Net, conn: ConnId, packet: &Packet<'_>) {
+    fn answer(&mut self, net: &mut ClientNet, conn: ConnId, packet: &ServerPacket<'_>) {
         let Some(joined) = self.of(conn).and_then(|who| self.joined.get_mut(who)) else {
             return;
         };
@@ -133,20 +139,20 @@ impl Joiner<'_> {
     }
 }
 
-impl Actor for Joiner<'_> {
-    fn opened(&mut self, net: &mut Net, id: ConnId) {
+impl ConnectionActor for JoinActor<'_> {
+    fn opened(&mut self, net: &mut ClientNet, id: ConnId) {
         if let Some(account) = self.of(id).and_then(|who| self.accounts.get(who)) {
             let body = sign_in_body(account, self.protocol);
-            net.send(id, PackageType::PtSignIn, 1, &Raw(&body));
+            net.send(id, PackageType::PtSignIn, 1, &RawBody(&body));
         }
     }
 
-    fn packet(&mut self, net: &mut Net, id: ConnId, packet: &Packet<'_>) {
+    fn packet(&mut self, net: &mut ClientNet, id: ConnId, packet: &ServerPacket<'_>) {
         if packet.code != 0 || packet.is(PackageType::PtClose) {
             self.fail(|| format!("joining was refused: {}", packet.refusal()));
         } else if packet.is(PackageType::PtMessage) {
             // A push of the preparation, for example about a joined group, raises the head.
-            if let Some(pushed) = super::Pushed::read(packet.data)
+            if let Some(pushed) = super::PushedMessage::read(packet.data)
                 && let Some(joined) = self.of(id).and_then(|who| self.joined.get_mut(who))
             {
                 joined.head = joined.head.max(pushed.seq);
@@ -156,11 +162,11 @@ impl Actor for Joiner<'_> {
         }
     }
 
-    fn closed(&mut self, _net: &mut Net, _id: ConnId, why: &str) {
+    fn closed(&mut self, _net: &mut ClientNet, _id: ConnId, why: &str) {
         self.fail(|| format!("a connection was lost while joining: {why}"));
     }
 
-    fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64> {
+    fn tick(&mut self, net: &mut ClientNet, now: u64) -> Option<u64> {
         if self.failed.is_some() || self.live == self.accounts.len() {
             return None;
         }

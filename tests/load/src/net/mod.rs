@@ -3,7 +3,7 @@
 //!
 //! One thread, one epoll, no task and no timer per connection: the load generator shares the
 //! machine with the server, so a message must cost it little more than its system calls. A scenario
-//! is an [`Actor`]: [`drive`] calls it for each packet and asks it when it wants to act next. Its
+//! is an [`ConnectionActor`]: [`drive`] calls it for each packet and asks it when it wants to act next. Its
 //! packets are collected and written once per turn and connection.
 //!
 //! The order of a turn in [`drive`] is fixed: the actor acts, all collected packets are written,
@@ -30,20 +30,20 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use conn::{Conn, Stage};
-use framing::Found;
+use conn::{ClientConnection, ConnectionStage};
+use framing::ParsedItem;
 
-pub use compose::{Ack, Body, Raw, Send};
-pub use framing::Framing;
-pub use join::{Joined, join, sign_in_body};
-pub use packet::{Packet, Pushed, answered_seq, epoch_and_head, page};
-pub use sources::Sources;
+pub use compose::{AckBody, PacketBody, RawBody, SendBody};
+pub use framing::WireFraming;
+pub use join::{JoinedConnection, join, sign_in_body};
+pub use packet::{PushedMessage, ServerPacket, answered_seq, epoch_and_head, page};
+pub use sources::SourceAddresses;
 
-/// Number of a connection within its [`Net`]; reused after the connection is closed.
+/// Number of a connection within its [`ClientNet`]; reused after the connection is closed.
 pub type ConnId = u32;
 
 /// Event data of the waker, which is not a connection.
-const WAKE: u64 = u64::MAX;
+const WAKE_EVENT: u64 = u64::MAX;
 
 /// Bytes read at a time.
 const SCRATCH: usize = 256 * 1024;
@@ -56,36 +56,36 @@ const NAP: u64 = 100_000_000;
 
 /// Addresses of the servers, and of the connections to them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Place {
+pub struct ConnectTarget {
     /// Addresses of the servers, used in turn.
     pub to: Vec<SocketAddr>,
     /// Framing of the connections.
-    pub framing: Framing,
+    pub framing: WireFraming,
     /// Source addresses of the connections.
-    pub from: Sources,
+    pub from: SourceAddresses,
 }
 
 /// Callbacks of a scenario on its connections.
-pub trait Actor {
+pub trait ConnectionActor {
     /// Called when the connection may be used.
-    fn opened(&mut self, _net: &mut Net, _id: ConnId) {}
+    fn opened(&mut self, _net: &mut ClientNet, _id: ConnId) {}
 
     /// Called for each packet.
-    fn packet(&mut self, net: &mut Net, id: ConnId, packet: &Packet<'_>);
+    fn packet(&mut self, net: &mut ClientNet, id: ConnId, packet: &ServerPacket<'_>);
 
     /// Called after all packets of one read.
-    fn read(&mut self, _net: &mut Net, _id: ConnId) {}
+    fn read(&mut self, _net: &mut ClientNet, _id: ConnId) {}
 
     /// Called when the connection is gone; its number may be reused.
-    fn closed(&mut self, net: &mut Net, id: ConnId, why: &str);
+    fn closed(&mut self, net: &mut ClientNet, id: ConnId, why: &str);
 
     /// Called once per turn. Returns the latest time of the next turn, or `None` when all is done.
-    fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64>;
+    fn tick(&mut self, net: &mut ClientNet, now: u64) -> Option<u64>;
 }
 
 /// Counts of system calls and bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Traffic {
+pub struct TrafficCounts {
     /// Reads that gave something.
     pub reads: u64,
     /// Writes.
@@ -100,9 +100,9 @@ pub struct Traffic {
 
 /// Wakes a sleeping [`drive`] from another thread.
 #[derive(Clone, Debug)]
-pub struct Waker(Arc<OwnedFd>);
+pub struct DriveWaker(Arc<OwnedFd>);
 
-impl Waker {
+impl DriveWaker {
     /// Gives the actor a turn soon.
     pub fn wake(&self) {
         // A full counter wakes the thread as well.
@@ -112,50 +112,50 @@ impl Waker {
 
 /// The connections of one thread.
 #[derive(Debug)]
-pub struct Net {
+pub struct ClientNet {
     epoll: OwnedFd,
-    waker: Waker,
-    place: Place,
-    conns: Vec<Option<Conn>>,
+    waker: DriveWaker,
+    target: ConnectTarget,
+    conns: Vec<Option<ClientConnection>>,
     free: Vec<ConnId>,
     open: usize,
     made: u64,
     dirty: Vec<ConnId>,
     scratch: Vec<u8>,
-    traffic: Traffic,
+    traffic: TrafficCounts,
 }
 
-impl Net {
+impl ClientNet {
     /// Creates a set without connections.
     ///
     /// # Errors
     /// The system has no descriptor left.
-    pub fn new(place: Place) -> io::Result<Self> {
+    pub fn new(place: ConnectTarget) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(
             &epoll,
             &wake,
-            EventData::new_u64(WAKE),
+            EventData::new_u64(WAKE_EVENT),
             EventFlags::IN | EventFlags::ET,
         )?;
         Ok(Self {
             epoll,
-            waker: Waker(Arc::new(wake)),
-            place,
+            waker: DriveWaker(Arc::new(wake)),
+            target: place,
             conns: Vec::new(),
             free: Vec::new(),
             open: 0,
             made: 0,
             dirty: Vec::new(),
             scratch: vec![0; SCRATCH],
-            traffic: Traffic::default(),
+            traffic: TrafficCounts::default(),
         })
     }
 
     /// Returns a handle that wakes the thread.
     #[must_use]
-    pub fn waker(&self) -> Waker {
+    pub fn waker(&self) -> DriveWaker {
         self.waker.clone()
     }
 
@@ -173,11 +173,11 @@ impl Net {
 
     /// Returns the system calls and bytes so far.
     #[must_use]
-    pub fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> TrafficCounts {
         self.traffic
     }
 
-    /// Begins a connection; [`Actor::opened`] or [`Actor::closed`] follows.
+    /// Begins a connection; [`ConnectionActor::opened`] or [`ConnectionActor::closed`] follows.
     ///
     /// # Errors
     /// The system refuses at once, for example without descriptors or ports.
@@ -186,7 +186,7 @@ impl Net {
             self.conns.push(None);
             ConnId::try_from(self.conns.len() - 1).unwrap_or(ConnId::MAX)
         });
-        let conn = Conn::begin(&self.place, self.made).and_then(|conn| {
+        let conn = ClientConnection::begin(&self.target, self.made).and_then(|conn| {
             epoll::add(
                 &self.epoll,
                 conn.stream(),
@@ -209,7 +209,7 @@ impl Net {
         }
     }
 
-    /// Closes a connection without notice; [`Actor::closed`] is not called.
+    /// Closes a connection without notice; [`ConnectionActor::closed`] is not called.
     pub fn close(&mut self, id: ConnId) {
         if let Some(slot) = self.conns.get_mut(id as usize)
             && slot.take().is_some()
@@ -220,8 +220,8 @@ impl Net {
     }
 
     /// Adds a packet to those of this turn; does nothing if the connection is gone.
-    pub fn send(&mut self, id: ConnId, kind: PackageType, request_id: i64, body: &impl Body) {
-        let framing = self.place.framing;
+    pub fn send(&mut self, id: ConnId, kind: PackageType, request_id: i64, body: &impl PacketBody) {
+        let framing = self.target.framing;
         if let Some(conn) = self.conn(id) {
             compose::frame(&mut conn.out, framing, kind, request_id, body);
             if !mem::replace(&mut conn.dirty, true) {
@@ -237,11 +237,11 @@ impl Net {
         conn.map_or(0, |conn| conn.out.len() - conn.written)
     }
 
-    fn conn(&mut self, id: ConnId) -> Option<&mut Conn> {
+    fn conn(&mut self, id: ConnId) -> Option<&mut ClientConnection> {
         self.conns.get_mut(id as usize)?.as_mut()
     }
 
-    fn fail(&mut self, actor: &mut impl Actor, id: ConnId, why: &str) {
+    fn fail(&mut self, actor: &mut impl ConnectionActor, id: ConnId, why: &str) {
         if self.conn(id).is_some() {
             self.close(id);
             actor.closed(self, id, why);
@@ -249,7 +249,7 @@ impl Net {
     }
 
     /// Writes the packets of the turn.
-    fn flush(&mut self, actor: &mut impl Actor) {
+    fn flush(&mut self, actor: &mut impl ConnectionActor) {
         // A connection that fails calls the actor, which may send: those packets go to the new,
         // empty list, and the next flush writes them.
         let mut dirty = mem::take(&mut self.dirty);
@@ -280,13 +280,13 @@ impl Net {
         }
     }
 
-    fn event(&mut self, actor: &mut impl Actor, id: ConnId, flags: EventFlags) {
-        let framing = self.place.framing;
+    fn event(&mut self, actor: &mut impl ConnectionActor, id: ConnId, flags: EventFlags) {
+        let framing = self.target.framing;
         let Some(conn) = self.conn(id) else { return };
-        if conn.stage == Stage::Connecting {
+        if conn.stage == ConnectionStage::Connecting {
             match conn.arrived(framing) {
                 Err(error) => return self.fail(actor, id, &error.to_string()),
-                Ok(()) if conn.stage == Stage::Open => actor.opened(self, id),
+                Ok(()) if conn.stage == ConnectionStage::Open => actor.opened(self, id),
                 Ok(()) => {}
             }
         }
@@ -307,7 +307,7 @@ impl Net {
     /// Reads until the socket is empty, because events are edge-triggered. A read that does not
     /// fill the buffer took the last bytes, unless the peer closed behind them: then a further read
     /// must report the end.
-    fn read(&mut self, actor: &mut impl Actor, id: ConnId, closing: bool) {
+    fn read(&mut self, actor: &mut impl ConnectionActor, id: ConnId, closing: bool) {
         let mut scratch = mem::take(&mut self.scratch);
         while let Some(conn) = self.conn(id) {
             match conn.stream().read(&mut scratch) {
@@ -328,7 +328,7 @@ impl Net {
         self.scratch = scratch;
     }
 
-    fn feed(&mut self, actor: &mut impl Actor, id: ConnId, bytes: &[u8]) {
+    fn feed(&mut self, actor: &mut impl ConnectionActor, id: ConnId, bytes: &[u8]) {
         let Some(conn) = self.conn(id) else { return };
         // The unfinished frame is taken out, because the actor may close the connection meanwhile.
         let mut before = mem::take(&mut conn.partial);
@@ -348,11 +348,11 @@ impl Net {
     }
 
     /// Handles all complete frames; returns the number of bytes left over.
-    fn frames(&mut self, actor: &mut impl Actor, id: ConnId, all: &[u8]) -> usize {
-        let framing = self.place.framing;
+    fn frames(&mut self, actor: &mut impl ConnectionActor, id: ConnId, all: &[u8]) -> usize {
+        let framing = self.target.framing;
         let mut rest = all;
         while let Some(conn) = self.conn(id) {
-            if conn.stage == Stage::Upgrading {
+            if conn.stage == ConnectionStage::Upgrading {
                 match framing::upgraded(rest) {
                     None => break,
                     Some(Err(why)) => {
@@ -360,7 +360,7 @@ impl Net {
                         break;
                     }
                     Some(Ok(end)) => {
-                        conn.stage = Stage::Open;
+                        conn.stage = ConnectionStage::Open;
                         rest = rest.get(end..).unwrap_or_default();
                         actor.opened(self, id);
                         continue;
@@ -368,24 +368,24 @@ impl Net {
                 }
             }
             let took = match framing.find(rest) {
-                Found::Partial => break,
-                Found::Frame(body, took) => {
-                    match Packet::read(body) {
+                ParsedItem::Partial => break,
+                ParsedItem::Frame(body, took) => {
+                    match ServerPacket::read(body) {
                         Some(packet) => actor.packet(self, id, &packet),
                         None => self.fail(actor, id, "a frame that is not a packet"),
                     }
                     took
                 }
-                Found::Ping(payload, took) => {
+                ParsedItem::Ping(payload, took) => {
                     conn.pong(payload);
                     took
                 }
-                Found::Skip(took) => took,
-                Found::Close(code) => {
+                ParsedItem::Skip(took) => took,
+                ParsedItem::Close(code) => {
                     self.fail(actor, id, &format!("closed by the server with {code}"));
                     break;
                 }
-                Found::Broken(why) => {
+                ParsedItem::Broken(why) => {
                     self.fail(actor, id, why);
                     break;
                 }
@@ -400,11 +400,11 @@ impl Net {
 ///
 /// # Errors
 /// The system cannot wait for events.
-pub fn drive(net: &mut Net, actor: &mut impl Actor) -> io::Result<()> {
+pub fn drive(net: &mut ClientNet, actor: &mut impl ConnectionActor) -> io::Result<()> {
     let mut events = Vec::with_capacity(EVENTS);
     loop {
         let now = clock::now();
-        let Some(until) = actor.turn(net, now) else {
+        let Some(until) = actor.tick(net, now) else {
             net.flush(actor);
             return Ok(());
         };

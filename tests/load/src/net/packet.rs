@@ -1,4 +1,4 @@
-//! Packet decoding without copies, for the client's hot path. Serves [`super::Net`] and the
+//! Packet decoding without copies, for the client's hot path. Serves [`super::ClientNet`] and the
 //! scenarios; knows gim's wire and nothing of sockets.
 //!
 //! The load generator shares the machine with the server it measures, so its own cost per message
@@ -10,7 +10,7 @@ use prost::Message as _;
 
 /// One packet from the server (`pb.Output`), borrowed from the read buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Packet<'a> {
+pub struct ServerPacket<'a> {
     /// Type of the packet, a `PackageType`.
     pub kind: i32,
     /// Id of the request that it answers; 0 in most pushes.
@@ -25,7 +25,7 @@ pub struct Packet<'a> {
 
 /// Pushed message (`pb.MessageSend`), with the fields that are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pushed<'a> {
+pub struct PushedMessage<'a> {
     /// Id of the sender.
     pub sender: i64,
     /// Receiver type, a `ReceiverType`.
@@ -39,18 +39,18 @@ pub struct Pushed<'a> {
 }
 
 /// Value of one field of a message.
-enum Value<'a> {
+enum FieldValue<'a> {
     Number(u64),
     Bytes(&'a [u8]),
 }
 
 /// Iterator over the fields of an encoded message; ends at the first field that cannot be read.
-struct Fields<'a> {
+struct FieldReader<'a> {
     rest: &'a [u8],
     whole: bool,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     fn of(bytes: &'a [u8]) -> Self {
         Self {
             rest: bytes,
@@ -76,24 +76,24 @@ impl<'a> Fields<'a> {
         Some(taken)
     }
 
-    fn field(&mut self) -> Option<(u64, Value<'a>)> {
+    fn field(&mut self) -> Option<(u64, FieldValue<'a>)> {
         let key = self.number()?;
         let value = match key & 7 {
-            0 => Value::Number(self.number()?),
-            1 => Value::Bytes(self.take(8)?),
+            0 => FieldValue::Number(self.number()?),
+            1 => FieldValue::Bytes(self.take(8)?),
             2 => {
                 let length = self.number()?;
-                Value::Bytes(self.take(length)?)
+                FieldValue::Bytes(self.take(length)?)
             }
-            5 => Value::Bytes(self.take(4)?),
+            5 => FieldValue::Bytes(self.take(4)?),
             _ => return None,
         };
         Some((key >> 3, value))
     }
 }
 
-impl<'a> Iterator for Fields<'a> {
-    type Item = (u64, Value<'a>);
+impl<'a> Iterator for FieldReader<'a> {
+    type Item = (u64, FieldValue<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
@@ -120,19 +120,19 @@ const fn small(value: u64) -> i32 {
     signed(value) as i32
 }
 
-impl<'a> Packet<'a> {
+impl<'a> ServerPacket<'a> {
     /// Reads a frame's body; returns `None` if it is not a packet.
     #[must_use]
     pub fn read(body: &'a [u8]) -> Option<Self> {
         let mut packet = Self::default();
-        let mut fields = Fields::of(body);
+        let mut fields = FieldReader::of(body);
         for field in fields.by_ref() {
             match field {
-                (1, Value::Number(n)) => packet.kind = small(n),
-                (2, Value::Number(n)) => packet.request_id = signed(n),
-                (3, Value::Number(n)) => packet.code = small(n),
-                (4, Value::Bytes(b)) => packet.message = b,
-                (5, Value::Bytes(b)) => packet.data = b,
+                (1, FieldValue::Number(n)) => packet.kind = small(n),
+                (2, FieldValue::Number(n)) => packet.request_id = signed(n),
+                (3, FieldValue::Number(n)) => packet.code = small(n),
+                (4, FieldValue::Bytes(b)) => packet.message = b,
+                (5, FieldValue::Bytes(b)) => packet.data = b,
                 _ => {}
             }
         }
@@ -156,13 +156,13 @@ impl<'a> Packet<'a> {
     }
 }
 
-impl<'a> Pushed<'a> {
+impl<'a> PushedMessage<'a> {
     /// Reads the data of a push; returns `None` if it is not a push.
     #[must_use]
     pub fn read(data: &'a [u8]) -> Option<Self> {
-        let mut fields = Fields::of(data);
+        let mut fields = FieldReader::of(data);
         let message = fields.find_map(|field| match field {
-            (1, Value::Bytes(bytes)) => Some(bytes),
+            (1, FieldValue::Bytes(bytes)) => Some(bytes),
             _ => None,
         })?;
         Self::read_message(message)
@@ -172,14 +172,14 @@ impl<'a> Pushed<'a> {
     #[must_use]
     pub fn read_message(message: &'a [u8]) -> Option<Self> {
         let mut pushed = Self::default();
-        let mut fields = Fields::of(message);
+        let mut fields = FieldReader::of(message);
         for field in fields.by_ref() {
             match field {
-                (1, Value::Bytes(sender)) => pushed.sender = sender_id(sender)?,
-                (2, Value::Number(n)) => pushed.receiver_type = small(n),
-                (3, Value::Number(n)) => pushed.receiver = signed(n),
-                (6, Value::Bytes(b)) => pushed.content = b,
-                (7, Value::Number(n)) => pushed.seq = signed(n),
+                (1, FieldValue::Bytes(sender)) => pushed.sender = sender_id(sender)?,
+                (2, FieldValue::Number(n)) => pushed.receiver_type = small(n),
+                (3, FieldValue::Number(n)) => pushed.receiver = signed(n),
+                (6, FieldValue::Bytes(b)) => pushed.content = b,
+                (7, FieldValue::Number(n)) => pushed.seq = signed(n),
                 _ => {}
             }
         }
@@ -189,9 +189,9 @@ impl<'a> Pushed<'a> {
 
 fn sender_id(sender: &[u8]) -> Option<i64> {
     let mut id = 0;
-    let mut fields = Fields::of(sender);
+    let mut fields = FieldReader::of(sender);
     for field in fields.by_ref() {
-        if let (2, Value::Number(n)) = field {
+        if let (2, FieldValue::Number(n)) = field {
             id = signed(n);
         }
     }
@@ -201,13 +201,13 @@ fn sender_id(sender: &[u8]) -> Option<i64> {
 /// Reads the messages of a SYNC page (`pb.SyncOutput`), and whether there are more. Returns `None`
 /// if the data is not a page.
 #[must_use]
-pub fn page(data: &[u8]) -> Option<(Vec<Pushed<'_>>, bool)> {
+pub fn page(data: &[u8]) -> Option<(Vec<PushedMessage<'_>>, bool)> {
     let (mut messages, mut more) = (Vec::new(), false);
-    let mut fields = Fields::of(data);
+    let mut fields = FieldReader::of(data);
     for field in fields.by_ref() {
         match field {
-            (1, Value::Bytes(message)) => messages.push(Pushed::read_message(message)?),
-            (2, Value::Number(n)) => more = n != 0,
+            (1, FieldValue::Bytes(message)) => messages.push(PushedMessage::read_message(message)?),
+            (2, FieldValue::Number(n)) => more = n != 0,
             _ => {}
         }
     }
@@ -217,9 +217,9 @@ pub fn page(data: &[u8]) -> Option<(Vec<Pushed<'_>>, bool)> {
 /// Reads the seq in the answer to a send (`pb.SendMessageResp`); 0 if it has no seq.
 #[must_use]
 pub fn answered_seq(data: &[u8]) -> i64 {
-    Fields::of(data)
+    FieldReader::of(data)
         .find_map(|field| match field {
-            (1, Value::Number(n)) => Some(signed(n)),
+            (1, FieldValue::Number(n)) => Some(signed(n)),
             _ => None,
         })
         .unwrap_or(0)
@@ -230,10 +230,10 @@ pub fn answered_seq(data: &[u8]) -> i64 {
 #[must_use]
 pub fn epoch_and_head(data: &[u8]) -> (u64, i64) {
     let mut answer = (0, 0);
-    for field in Fields::of(data) {
+    for field in FieldReader::of(data) {
         match field {
-            (1, Value::Number(n)) => answer.0 = n,
-            (2, Value::Number(n)) => answer.1 = signed(n),
+            (1, FieldValue::Number(n)) => answer.0 = n,
+            (2, FieldValue::Number(n)) => answer.1 = signed(n),
             _ => {}
         }
     }
@@ -275,18 +275,18 @@ mod tests {
             retry_after_ms: 7,
         };
         let bytes = output.encode_to_vec();
-        let packet = Packet::read(&bytes).unwrap();
+        let packet = ServerPacket::read(&bytes).unwrap();
         assert!(packet.is(PackageType::PtMessage));
         assert_eq!(packet.request_id, -3);
         assert_eq!(packet.refusal(), "10001 why");
-        let expected = Pushed {
+        let expected = PushedMessage {
             sender: 77,
             receiver_type: 1,
             receiver: i64::MAX,
             seq: 12_345,
             content: b"body",
         };
-        assert_eq!(Pushed::read(packet.data), Some(expected));
+        assert_eq!(PushedMessage::read(packet.data), Some(expected));
 
         let output = pb::SyncOutput {
             messages: vec![message.clone(), message],
@@ -307,8 +307,8 @@ mod tests {
         };
         let bytes = output.encode_to_vec();
         for cut in 3..bytes.len() {
-            assert_eq!(Packet::read(&bytes[..cut]), None, "cut at {cut}");
+            assert_eq!(ServerPacket::read(&bytes[..cut]), None, "cut at {cut}");
         }
-        assert_eq!(Packet::read(&[0xff; 20]), None);
+        assert_eq!(ServerPacket::read(&[0xff; 20]), None);
     }
 }

@@ -18,12 +18,12 @@ const CHOSEN: std::ops::Range<u32> =
 
 /// Range of consecutive addresses; an empty one leaves the choice to the system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sources {
+pub struct SourceAddresses {
     first: u32,
     count: u32,
 }
 
-impl Sources {
+impl SourceAddresses {
     /// Returns `count` addresses, from 127.0.1.1 on.
     #[must_use]
     pub const fn of(count: u32) -> Self {
@@ -79,26 +79,32 @@ mod tests {
 
     #[test]
     fn addresses_are_taken_in_turn_and_pass_the_last_octet() {
-        let sources = Sources::of(300);
+        let sources = SourceAddresses::of(300);
         assert_eq!(sources.nth(0), Some(Ipv4Addr::new(127, 0, 1, 1)));
         assert_eq!(sources.nth(299), Some(Ipv4Addr::new(127, 0, 2, 44)));
         assert_eq!(sources.nth(300), sources.nth(0));
-        assert_eq!(Sources::of(0).nth(7), None);
+        assert_eq!(SourceAddresses::of(0).nth(7), None);
     }
 
     #[test]
     fn a_million_connections_get_what_they_need() {
-        let sources = Sources::enough(2_000_000, HERE);
+        let sources = SourceAddresses::enough(2_000_000, HERE);
         assert_eq!(sources.count, 200);
         assert!(sources.nth(199).is_some_and(|it| it.is_loopback()));
-        assert_eq!(Sources::enough(10_000, HERE), Sources::default());
+        assert_eq!(
+            SourceAddresses::enough(10_000, HERE),
+            SourceAddresses::default()
+        );
         let elsewhere = Ipv4Addr::new(10, 0, 0, 1).into();
-        assert_eq!(Sources::enough(2_000_000, elsewhere), Sources::default());
+        assert_eq!(
+            SourceAddresses::enough(2_000_000, elsewhere),
+            SourceAddresses::default()
+        );
     }
 
     #[test]
     fn processes_share_them_without_meeting() {
-        let all = Sources::of(7);
+        let all = SourceAddresses::of(7);
         let mut addresses = Vec::new();
         for part in 0..3 {
             let share = all.share(part, 3);
@@ -107,6 +113,9 @@ mod tests {
         addresses.sort_unstable();
         addresses.dedup();
         assert_eq!(addresses.len(), 7);
-        assert_eq!(Sources::default().share(0, 2), Sources::default());
+        assert_eq!(
+            SourceAddresses::default().share(0, 2),
+            SourceAddresses::default()
+        );
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
-use super::plot::{Plot, escape};
+use super::RunReport;
+use super::plot::{LinePlot, escape};
 use super::table::{number, share};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;\
@@ -14,7 +14,7 @@ svg text{font-size:11px;fill:#555}svg .t{font-weight:600;fill:#222}svg .r{text-a
 svg .m{text-anchor:middle}svg .g{stroke:#e4e4e4}svg polyline{fill:none;stroke-width:1.6}\
 .bad{color:#b71c1c;font-weight:600}.good{color:#1b5e20;font-weight:600}code{background:#f2f2f2}";
 
-impl Report {
+impl RunReport {
     /// Formats the report as a page.
     #[must_use]
     pub fn html(&self) -> String {
@@ -94,13 +94,13 @@ impl Report {
     }
 
     fn plots(&self, out: &mut String) {
-        let mut plot = |plot: Plot<'_>| {
+        let mut plot = |plot: LinePlot<'_>| {
             if plot.lines.iter().any(|line| line.1.len() > 1) {
                 let _ = write!(out, "<figure>{}</figure>", plot.svg());
             }
         };
         let curves = self.times.iter();
-        plot(Plot {
+        plot(LinePlot {
             title: "time not exceeded by",
             x: "percent",
             y: "ms",
@@ -110,7 +110,7 @@ impl Report {
                 .map(|t| (t.name.as_str(), t.summary.curve.clone()))
                 .collect(),
         });
-        let ticks = |value: fn(&crate::latency::Tick) -> f64| {
+        let ticks = |value: fn(&crate::latency::SecondSummary) -> f64| {
             let lines = self.times.iter().map(move |times| {
                 let ticks = times.summary.ticks.iter();
                 #[expect(clippy::cast_precision_loss, reason = "seconds of a run")]
@@ -120,7 +120,7 @@ impl Report {
             lines.collect()
         };
         #[expect(clippy::cast_precision_loss, reason = "counts of one second")]
-        plot(Plot {
+        plot(LinePlot {
             title: "per second",
             x: "second",
             y: "1/s",
@@ -128,7 +128,7 @@ impl Report {
             logarithmic: false,
             lines: ticks(|tick| tick.count as f64),
         });
-        plot(Plot {
+        plot(LinePlot {
             title: "99 of 100 of each second",
             x: "second",
             y: "ms",
@@ -137,7 +137,7 @@ impl Report {
             lines: ticks(|tick| tick.p99_ms),
         });
         for curve in &self.curves {
-            plot(Plot {
+            plot(LinePlot {
                 title: &curve.name,
                 x: &curve.x,
                 y: &curve.y,
@@ -167,21 +167,21 @@ fn row(out: &mut String, name: &str, value: f64, unit: &str, share: &str) {
 
 #[cfg(test)]
 mod tests {
-    use crate::latency::Latency;
-    use crate::limits::Limit;
-    use crate::report::Report;
+    use crate::latency::LatencyRecorder;
+    use crate::limits::MeasuredLimit;
+    use crate::report::RunReport;
 
     #[test]
     fn a_page_needs_nothing_from_elsewhere() {
-        let mut latency = Latency::new(0);
+        let mut latency = LatencyRecorder::new(0);
         for i in 0..4_000_000_000_u64 / 1_000_000 {
             latency.record(i * 1_000_000, i * 1_000_000 + 300_000 + i);
         }
-        let mut report = Report {
+        let mut report = RunReport {
             command: "gimlet-load <direct>".to_owned(),
-            ..Report::empty("direct")
+            ..RunReport::empty("direct")
         };
-        let limit = Limit::new("echo", 2000.0, "1/s");
+        let limit = MeasuredLimit::new("echo", 2000.0, "1/s");
         report.share("answered", 1000.0, "1/s", Some(&limit));
         report.times("end to end", latency.summary());
         let page = report.html();
@@ -190,7 +190,7 @@ mod tests {
         assert!(page.matches("<polyline").count() >= 3);
         assert!(report.table().contains("end to end"));
         let json = serde_json::to_string(&report).unwrap();
-        let back: Report = serde_json::from_str(&json).unwrap();
+        let back: RunReport = serde_json::from_str(&json).unwrap();
         assert_eq!(back.figures, report.figures);
     }
 }

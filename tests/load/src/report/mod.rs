@@ -11,18 +11,18 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Fault;
-use crate::args::Common;
+use crate::LoadError;
+use crate::args::CommonArgs;
 use crate::clock;
-use crate::judge::Findings;
-use crate::latency::Summary;
-use crate::limits::Limit;
-use crate::target::{Load, Target};
+use crate::judge::JudgeFindings;
+use crate::latency::LatencySummary;
+use crate::limits::MeasuredLimit;
+use crate::target::{ServerTarget, UsageDelta};
 pub(crate) use table::number;
 
 /// Measured figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Figure {
+pub struct ReportFigure {
     /// Name of the figure.
     pub name: String,
     /// Value.
@@ -30,21 +30,21 @@ pub struct Figure {
     /// Unit.
     pub unit: String,
     /// Limit that bounds it, if it was measured in this run.
-    pub limit: Option<Limit>,
+    pub limit: Option<MeasuredLimit>,
 }
 
 /// Times of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Times {
+pub struct ReportTimes {
     /// Start and end of the times, in words.
     pub name: String,
     /// Distribution of the times.
-    pub summary: Summary,
+    pub summary: LatencySummary,
 }
 
 /// Points that belong together, for example memory over time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Curve {
+pub struct ReportCurve {
     /// Name of the curve.
     pub name: String,
     /// Quantity on the x axis.
@@ -57,7 +57,7 @@ pub struct Curve {
 
 /// Machine of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Machine {
+pub struct MachineInfo {
     /// Model of the processor.
     pub cpu: String,
     /// Number of cores.
@@ -72,7 +72,7 @@ pub struct Machine {
 
 /// Report of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Report {
+pub struct RunReport {
     /// Name of the scenario.
     pub scenario: String,
     /// Command line of the run.
@@ -86,19 +86,19 @@ pub struct Report {
     /// Version of the server, as it says.
     pub server: String,
     /// Machine of the run.
-    pub machine: Machine,
+    pub machine: MachineInfo,
     /// The figures.
-    pub figures: Vec<Figure>,
+    pub figures: Vec<ReportFigure>,
     /// The times.
-    pub times: Vec<Times>,
+    pub times: Vec<ReportTimes>,
     /// More curves to plot.
-    pub curves: Vec<Curve>,
+    pub curves: Vec<ReportCurve>,
     /// Limits that were measured.
-    pub limits: Vec<Limit>,
+    pub limits: Vec<MeasuredLimit>,
     /// Notes that explain the figures.
     pub notes: Vec<String>,
     /// Findings of the judge; any of them fails the run.
-    pub findings: Findings,
+    pub findings: JudgeFindings,
 }
 
 fn read(path: &str, key: &str) -> String {
@@ -108,7 +108,7 @@ fn read(path: &str, key: &str) -> String {
     value.map_or_else(String::new, |(_, value)| value.trim().to_owned())
 }
 
-impl Machine {
+impl MachineInfo {
     /// Describes this machine.
     pub(crate) fn here() -> Self {
         let memory = read("/proc/meminfo", "MemTotal");
@@ -142,17 +142,17 @@ pub(crate) fn command() -> String {
     words.join(" ")
 }
 
-impl Report {
+impl RunReport {
     /// Creates a report without figures.
     #[must_use]
-    pub fn new(scenario: &str, args: &Common, target: &Target) -> Self {
+    pub fn new(scenario: &str, args: &CommonArgs, target: &ServerTarget) -> Self {
         Self {
             store: target
                 .store
                 .map_or_else(|| "the server's own".to_owned(), |store| store.to_string()),
             wire: args.wire.to_string(),
             server: target.version.clone(),
-            machine: Machine::here(),
+            machine: MachineInfo::here(),
             ..Self::empty(scenario)
         }
     }
@@ -166,13 +166,13 @@ impl Report {
             store: String::new(),
             wire: String::new(),
             server: String::new(),
-            machine: Machine::default(),
+            machine: MachineInfo::default(),
             figures: Vec::new(),
             times: Vec::new(),
             curves: Vec::new(),
             limits: Vec::new(),
             notes: Vec::new(),
-            findings: Findings::default(),
+            findings: JudgeFindings::default(),
         }
     }
 
@@ -182,8 +182,8 @@ impl Report {
     }
 
     /// Adds a figure that is printed as a share of the limit that bounds it.
-    pub fn share(&mut self, name: &str, value: f64, unit: &str, limit: Option<&Limit>) {
-        self.figures.push(Figure {
+    pub fn share(&mut self, name: &str, value: f64, unit: &str, limit: Option<&MeasuredLimit>) {
+        self.figures.push(ReportFigure {
             name: name.to_owned(),
             value,
             unit: unit.to_owned(),
@@ -192,8 +192,8 @@ impl Report {
     }
 
     /// Adds times.
-    pub fn times(&mut self, name: &str, summary: Summary) {
-        self.times.push(Times {
+    pub fn times(&mut self, name: &str, summary: LatencySummary) {
+        self.times.push(ReportTimes {
             name: name.to_owned(),
             summary,
         });
@@ -201,7 +201,7 @@ impl Report {
 
     /// Adds the usage of server, clients and others; `done` is the number of `what` done meanwhile.
     #[expect(clippy::cast_precision_loss, reason = "memory in MiB")]
-    pub fn load(&mut self, load: &Load, done: f64, what: &str) {
+    pub fn load(&mut self, load: &UsageDelta, done: f64, what: &str) {
         if load.server_rss > 0 {
             let per = |cores: f64| cores * load.seconds * 1e6 / done.max(1.0);
             let unit = format!("µs/{what}");
@@ -224,7 +224,7 @@ impl Report {
 
     /// Returns the times with this name.
     #[must_use]
-    pub fn summary(&self, name: &str) -> Option<&Summary> {
+    pub fn summary(&self, name: &str) -> Option<&LatencySummary> {
         let times = self.times.iter().find(|it| it.name == name);
         times.map(|it| &it.summary)
     }
@@ -239,12 +239,12 @@ impl Report {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn publish(&mut self, args: &Common) -> Result<(), Fault> {
+    pub fn publish(&mut self, args: &CommonArgs) -> Result<(), LoadError> {
         self.ended_ms = clock::today();
         print!("{}", self.table());
         if let Some(path) = &args.json {
             let text = serde_json::to_string_pretty(self);
-            write(path, &text.map_err(|error| Fault::new("JSON", error))?)?;
+            write(path, &text.map_err(|error| LoadError::new("JSON", error))?)?;
         }
         if let Some(path) = &args.html {
             write(path, &self.html())?;
@@ -253,6 +253,6 @@ impl Report {
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Fault> {
-    fs::write(path, text).map_err(|error| Fault::new(path.display().to_string(), error))
+fn write(path: &Path, text: &str) -> Result<(), LoadError> {
+    fs::write(path, text).map_err(|error| LoadError::new(path.display().to_string(), error))
 }

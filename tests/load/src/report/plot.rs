@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::scale::Scale;
+use super::scale::AxisScale;
 use super::table::number;
 
 const WIDTH: f64 = 760.0;
@@ -18,7 +18,7 @@ const COLOURS: [&str; 7] = [
 
 /// Plot with a title, named axes and named lines.
 #[derive(Debug)]
-pub(crate) struct Plot<'a> {
+pub(crate) struct LinePlot<'a> {
     pub(crate) title: &'a str,
     pub(crate) x: &'a str,
     pub(crate) y: &'a str,
@@ -35,7 +35,7 @@ const STYLE: &str = "svg{font-family:system-ui,sans-serif}text{font-size:11px;fi
      stroke-width:1.6}.h{font-size:15px}";
 
 /// Draws plots below each other, as a file of its own.
-pub(crate) fn picture(title: &str, notes: &[String], plots: &[Plot<'_>]) -> String {
+pub(crate) fn picture(title: &str, notes: &[String], plots: &[LinePlot<'_>]) -> String {
     let (mut body, mut down) = (String::new(), 40.0);
     for note in notes {
         let _ = write!(body, "<text x=\"16\" y=\"{down}\">{}</text>", escape(note));
@@ -67,22 +67,22 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// Returns the x values of the points, each once.
-fn places<'a>(points: impl Iterator<Item = &'a (f64, f64)>) -> Vec<f64> {
+fn x_positions<'a>(points: impl Iterator<Item = &'a (f64, f64)>) -> Vec<f64> {
     let mut places: Vec<f64> = points.map(|point| point.0).collect();
     places.sort_by(f64::total_cmp);
     places.dedup_by(|a, b| (*a - *b).abs() < 1e-9);
     places
 }
 
-impl Plot<'_> {
+impl LinePlot<'_> {
     /// Draws the plot.
     pub(super) fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| &line.1);
-        let across = Scale::of(points().map(|p| p.0), self.across_logarithmic, false);
-        let up = Scale::of(points().map(|p| p.1), self.logarithmic, true);
+        let across = AxisScale::of(points().map(|p| p.0), self.across_logarithmic, false);
+        let up = AxisScale::of(points().map(|p| p.1), self.logarithmic, true);
         let end = WIDTH - RIGHT;
-        let x = |v: f64| LEFT + across.part(v) * (end - LEFT);
-        let y = |v: f64| HEIGHT - BOTTOM - up.part(v) * (HEIGHT - BOTTOM - TOP);
+        let x = |v: f64| LEFT + across.position(v) * (end - LEFT);
+        let y = |v: f64| HEIGHT - BOTTOM - up.position(v) * (HEIGHT - BOTTOM - TOP);
         let title = format!("{}, {}", self.title, self.y);
         let mut out = format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\"><title>{0}</title>\
@@ -101,7 +101,7 @@ impl Plot<'_> {
             );
         }
         let marks = if self.across_logarithmic {
-            places(points())
+            x_positions(points())
         } else {
             across.marks()
         };

@@ -2,7 +2,7 @@
 
 /// Scale of an axis.
 #[derive(Debug)]
-pub(super) struct Scale {
+pub(super) struct AxisScale {
     low: f64,
     high: f64,
     logarithmic: bool,
@@ -16,7 +16,7 @@ fn decade(value: f64) -> f64 {
     10_f64.powf(value.log10().floor())
 }
 
-impl Scale {
+impl AxisScale {
     pub(super) fn of(
         values: impl Iterator<Item = f64>,
         logarithmic: bool,
@@ -55,7 +55,7 @@ impl Scale {
     }
 
     /// Returns the position along the axis, from 0 to 1.
-    pub(super) fn part(&self, value: f64) -> f64 {
+    pub(super) fn position(&self, value: f64) -> f64 {
         let part = if self.logarithmic {
             (value.max(self.low).log10() - self.low.log10())
                 / (self.high.log10() - self.low.log10())
@@ -90,21 +90,21 @@ mod tests {
 
     #[test]
     fn steps_by_ten_begin_and_end_near_the_values() {
-        let scale = Scale::of([30.0, 700.0].into_iter(), true, false);
+        let scale = AxisScale::of([30.0, 700.0].into_iter(), true, false);
         assert!(
-            scale.part(30.0) < 0.2 && scale.part(700.0) > 0.8,
+            scale.position(30.0) < 0.2 && scale.position(700.0) > 0.8,
             "{scale:?}"
         );
         let marks: Vec<_> = scale.marks().iter().map(|it| it.round()).collect();
         assert_eq!(marks, [20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0]);
-        let scale = Scale::of([1.0, 20_000.0].into_iter(), true, false);
+        let scale = AxisScale::of([1.0, 20_000.0].into_iter(), true, false);
         assert_eq!(scale.marks().len(), 5);
     }
 
     #[test]
     fn an_even_axis_begins_at_zero() {
-        let scale = Scale::of([2.0, 8.0].into_iter(), false, true);
+        let scale = AxisScale::of([2.0, 8.0].into_iter(), false, true);
         assert_eq!(scale.marks(), [0.0, 2.0, 4.0, 6.0, 8.0]);
-        assert!((scale.part(2.0) - 0.25).abs() < 1e-9);
+        assert!((scale.position(2.0) - 0.25).abs() < 1e-9);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Figure, Report};
+use super::{ReportFigure, RunReport};
 
 /// Formats a number for people: few digits, thousands apart.
 pub(crate) fn number(value: f64) -> String {
@@ -32,7 +32,7 @@ pub(crate) fn number(value: f64) -> String {
 }
 
 /// Describes a figure's share of its limit.
-pub(super) fn share(figure: &Figure) -> String {
+pub(super) fn share(figure: &ReportFigure) -> String {
     figure.limit.as_ref().map_or_else(String::new, |limit| {
         let percent = 100.0 * figure.value / limit.value.max(f64::MIN_POSITIVE);
         format!(
@@ -44,7 +44,7 @@ pub(super) fn share(figure: &Figure) -> String {
     })
 }
 
-impl Report {
+impl RunReport {
     /// Formats the report as text.
     #[must_use]
     pub fn table(&self) -> String {

@@ -13,19 +13,19 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::sleep;
 
-use super::Stage;
-use super::flow::{Flow, Flowed, Member, Pace, Plan, Until};
-use super::sampler::{Sampler, tell_memory};
-use crate::Fault;
-use crate::account::Account;
-use crate::args::{Common, Wire};
-use crate::attack::{Field, Tried, sizes};
+use super::ScenarioContext;
+use super::flow::{FlowActor, FlowMember, FlowPlan, FlowResults, SendEnd, SendPace};
+use super::sampler::{ServerSampler, tell_memory};
+use crate::LoadError;
+use crate::account::TestAccount;
+use crate::args::{CommonArgs, WireKind};
+use crate::attack::{AttackTarget, AttackTotals, sizes};
 use crate::clock;
-use crate::judge::{Judge, To};
-use crate::limits::Outcome;
-use crate::net::{Net, Place, join};
-use crate::report::Report;
-use crate::target::Usage;
+use crate::judge::{DeliveryJudge, StreamDestination};
+use crate::limits::ProbeOutcome;
+use crate::net::{ClientNet, ConnectTarget, join};
+use crate::report::RunReport;
+use crate::target::UsageSample;
 
 /// Time without attacks after which everything must be as before.
 const RECOVERY: Duration = Duration::from_secs(10);
@@ -41,10 +41,10 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// Arguments of `abuse`.
 #[derive(Args, Clone, Debug)]
-pub struct Abuse {
+pub struct AbuseArgs {
     /// Server, duration of the attacks, and output files
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Well-behaved users, each on one connection
     #[arg(long, default_value_t = 100)]
     pub users: usize,
@@ -63,17 +63,17 @@ pub struct Abuse {
 ///
 /// # Errors
 /// The run cannot be set up.
-pub async fn run(args: &Abuse, mut stage: Stage<'_>) -> Result<Report, Fault> {
-    if args.users < 2 || args.common.wire == Wire::Gim {
+pub async fn run(args: &AbuseArgs, mut stage: ScenarioContext<'_>) -> Result<RunReport, LoadError> {
+    if args.users < 2 || args.common.wire == WireKind::Gim {
         let why = "at least 2 users and gimlet's own wire are needed";
-        return Err(Fault::new("abuse", why));
+        return Err(LoadError::new("abuse", why));
     }
     let users = stage.users(args.users).await?;
-    let sampler = Sampler::start(stage.target.usage_of(), stage.target.data(), EVERY);
-    let calm = Duration::try_from_secs_f64(args.calm).map_err(|it| Fault::new("--calm", it))?;
-    let alone = part(args, &stage, &users, calm, None).await?;
-    let attackers = Attackers::start(args, &stage, &users)?;
-    let beside = part(
+    let sampler = ServerSampler::start(stage.target.usage_of(), stage.target.data(), EVERY);
+    let calm = Duration::try_from_secs_f64(args.calm).map_err(|it| LoadError::new("--calm", it))?;
+    let alone = run_part(args, &stage, &users, calm, None).await?;
+    let attackers = AttackerProcess::start(args, &stage, &users)?;
+    let beside = run_part(
         args,
         &stage,
         &users,
@@ -82,7 +82,7 @@ pub async fn run(args: &Abuse, mut stage: Stage<'_>) -> Result<Report, Fault> {
     )
     .await?;
     sleep(RECOVERY).await;
-    let after = part(args, &stage, &users, calm, None).await?;
+    let after = run_part(args, &stage, &users, calm, None).await?;
     let looks = sampler.end();
 
     let mut report = stage.report;
@@ -92,12 +92,12 @@ pub async fn run(args: &Abuse, mut stage: Stage<'_>) -> Result<Report, Fault> {
     for (name, of) in [
         (
             "answer",
-            (|it: &Flowed| it.answer.p99_ms) as fn(&Flowed) -> f64,
+            (|it: &FlowResults| it.answer.p99_ms) as fn(&FlowResults) -> f64,
         ),
-        ("end to end", |it: &Flowed| it.delivery.p99_ms),
+        ("end to end", |it: &FlowResults| it.delivery.p99_ms),
     ] {
         let base = of(&alone.0).max(1e-3);
-        let times = |part: &Flowed| of(part) / base;
+        let times = |part: &FlowResults| of(part) / base;
         report.figure(
             &format!("{name}, p99 beside, times alone"),
             times(&beside.0),
@@ -127,7 +127,7 @@ pub async fn run(args: &Abuse, mut stage: Stage<'_>) -> Result<Report, Fault> {
     Ok(report)
 }
 
-fn in_words(it: &Tried) -> String {
+fn in_words(it: &AttackTotals) -> String {
     let size = sizes().into_iter().find(|(name, _)| *name == it.name);
     let size = size.map(|(_, size)| size).unwrap_or_default();
     let first = if it.first.is_empty() {
@@ -142,51 +142,53 @@ fn in_words(it: &Tried) -> String {
 }
 
 /// Runs one part of the scenario, beside the attackers if there are any; they end with it.
-async fn part(
-    args: &Abuse,
-    stage: &Stage<'_>,
-    users: &[Account],
+async fn run_part(
+    args: &AbuseArgs,
+    stage: &ScenarioContext<'_>,
+    users: &[TestAccount],
     measured: Duration,
-    attackers: Option<Attackers>,
-) -> Result<(Flowed, Vec<Tried>), Fault> {
-    let plan = Plan {
-        pace: Pace::Open(args.rate),
-        until: Until::Answered,
+    attackers: Option<AttackerProcess>,
+) -> Result<(FlowResults, Vec<AttackTotals>), LoadError> {
+    let plan = FlowPlan {
+        pace: SendPace::Open(args.rate),
+        until: SendEnd::Answered,
         size: SIZE,
         before: clock::nanos(args.common.before()),
         measured: clock::nanos(measured),
         grace: clock::nanos(args.common.patience()),
     };
-    let place = stage.target.place(args.common.wire, args.users);
+    let place = stage.target.connect_target(args.common.wire, args.users);
     let (usage, users) = (stage.target.usage_of(), users.to_vec());
     let protocol = args.common.wire.protocol();
-    let run = tokio::task::spawn_blocking(move || -> Outcome<_> {
+    let run = tokio::task::spawn_blocking(move || -> ProbeOutcome<_> {
         flow(place, users, protocol, plan, attackers, usage)
     });
-    let run = run.await.map_err(|error| Fault::new("the run", error))?;
-    run.map_err(|error| Fault::new("the run", error))
+    let run = run
+        .await
+        .map_err(|error| LoadError::new("the run", error))?;
+    run.map_err(|error| LoadError::new("the run", error))
 }
 
 fn flow(
-    place: Place,
-    users: Vec<Account>,
+    place: ConnectTarget,
+    users: Vec<TestAccount>,
     protocol: u32,
-    plan: Plan,
-    mut attackers: Option<Attackers>,
-    usage: impl Fn() -> Usage + Send + 'static,
-) -> Outcome<(Flowed, Vec<Tried>)> {
-    let mut net = Net::new(place)?;
+    plan: FlowPlan,
+    mut attackers: Option<AttackerProcess>,
+    usage: impl Fn() -> UsageSample + Send + 'static,
+) -> ProbeOutcome<(FlowResults, Vec<AttackTotals>)> {
+    let mut net = ClientNet::new(place)?;
     // Join before the attacks: a full node rejects new connections, also those of well-behaved
     // users.
     let joined = join(&mut net, &users, protocol)?;
     if let Some(attackers) = &mut attackers {
         attackers.begin()?;
     }
-    let mut judge = Judge::new(rand::random());
-    let mut members: Vec<Member> = users
+    let mut judge = DeliveryJudge::new(rand::random());
+    let mut members: Vec<FlowMember> = users
         .into_iter()
         .zip(joined)
-        .map(|(account, joined)| Member::new(account, joined, &mut judge))
+        .map(|(account, joined)| FlowMember::new(account, joined, &mut judge))
         .collect();
     let whom: Vec<_> = members.iter().map(|it| (it.account.user, it.ear)).collect();
     for (at, member) in members.iter_mut().enumerate() {
@@ -195,30 +197,34 @@ fn flow(
                 continue;
             };
             if user != member.account.user {
-                let stream = judge.stream(member.account.user, To::User(user));
+                let stream = judge.stream(member.account.user, StreamDestination::User(user));
                 judge.listen(ear, stream);
-                member.lanes.push(stream);
+                member.streams.push(stream);
             }
         }
     }
-    let flowed = Flow::new(plan, judge, members, None, usage).run(&mut net)?;
-    let tried = attackers.map(Attackers::end).transpose()?;
+    let flowed = FlowActor::new(plan, judge, members, None, usage).run(&mut net)?;
+    let tried = attackers.map(AttackerProcess::end).transpose()?;
     Ok((flowed, tried.unwrap_or_default()))
 }
 
 /// Process of the attackers. Dropping it ends the process.
-struct Attackers {
+struct AttackerProcess {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
-impl Attackers {
+impl AttackerProcess {
     /// Starts the process, which creates its accounts and then waits.
-    fn start(args: &Abuse, stage: &Stage<'_>, users: &[Account]) -> Result<Self, Fault> {
+    fn start(
+        args: &AbuseArgs,
+        stage: &ScenarioContext<'_>,
+        users: &[TestAccount],
+    ) -> Result<Self, LoadError> {
         let target = &stage.target;
-        let none = || Fault::new("abuse", "the server has no listener for clients");
-        let field = Field {
+        let none = || LoadError::new("abuse", "the server has no listener for clients");
+        let field = AttackTarget {
             tcp: *target.tcp.first().ok_or_else(none)?,
             ws: *target.ws.first().ok_or_else(none)?,
             http: target.http,
@@ -227,7 +233,7 @@ impl Attackers {
             victims: users.iter().map(|it| (it.user, it.device)).collect(),
         };
         let file = std::env::temp_dir().join(format!("gimlet-abuse-{}", std::process::id()));
-        let text = serde_json::to_vec(&field).map_err(|it| Fault::new("the field", it))?;
+        let text = serde_json::to_vec(&field).map_err(|it| LoadError::new("the field", it))?;
         std::fs::write(&file, text)?;
         let mut command = Command::new("nice");
         command.args(["-n", "19"]).arg(std::env::current_exe()?);
@@ -241,7 +247,7 @@ impl Attackers {
             .spawn()?;
         let input = child.stdin.take();
         let output = child.stdout.take();
-        let output = output.ok_or_else(|| Fault::new("the attackers", "no output"))?;
+        let output = output.ok_or_else(|| LoadError::new("the attackers", "no output"))?;
         let mut attackers = Self {
             child,
             input,
@@ -251,7 +257,7 @@ impl Attackers {
         std::fs::remove_file(&file)?;
         match ready?.trim() {
             "ready" => Ok(attackers),
-            other => Err(Fault::new(
+            other => Err(LoadError::new(
                 "the attackers",
                 format!("\"{other}\" is not \"ready\""),
             )),
@@ -272,7 +278,7 @@ impl Attackers {
     }
 
     /// Ends the attacks; returns the totals of each.
-    fn end(mut self) -> Outcome<Vec<Tried>> {
+    fn end(mut self) -> ProbeOutcome<Vec<AttackTotals>> {
         drop(self.input.take());
         let line = self.line()?;
         self.child.wait()?;
@@ -280,7 +286,7 @@ impl Attackers {
     }
 }
 
-impl Drop for Attackers {
+impl Drop for AttackerProcess {
     fn drop(&mut self) {
         drop(self.input.take());
         // The end of the process closes every connection of the attacks.

@@ -3,57 +3,57 @@
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Stage, abuse, direct, group, idle, room, soak, storm, sync};
-use crate::Fault;
-use crate::args::Common;
-use crate::report::Report;
-use crate::target::Target;
+use super::{ScenarioContext, abuse, direct, group, idle, room, soak, storm, sync};
+use crate::LoadError;
+use crate::args::CommonArgs;
+use crate::report::RunReport;
+use crate::target::ServerTarget;
 
 /// Scenarios of the tool.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Scenario {
+pub enum ScenarioCommand {
     /// One-to-one sends among many users: answered per second, end-to-end latency, server CPU
-    Direct(direct::Direct),
+    Direct(direct::DirectArgs),
     /// Sends to groups: entries per second, time until the last member has it
-    Group(group::Group),
+    Group(group::GroupArgs),
     /// Room messages to all subscribers: deliveries per second, latency, server CPU for each
-    Room(room::Room),
+    Room(room::RoomArgs),
     /// Idle connections: connect rate, memory of each, CPU of heartbeats
-    Idle(idle::Idle),
+    Idle(idle::IdleArgs),
     /// All users reconnect at once after a kill, a restart or a network cut: time until all are
     /// live
-    Storm(storm::Storm),
+    Storm(storm::StormArgs),
     /// Users reconnect to a backlog: messages per second, time until they are live
-    Sync(sync::Sync),
+    Sync(sync::SyncArgs),
     /// Mixed load for hours: drift of memory, latency and disk
-    Soak(soak::Soak),
+    Soak(soak::SoakArgs),
     /// Well-behaved users beside one abusive machine: their p99 with and without attacks, the
     /// server's memory
-    Abuse(abuse::Abuse),
+    Abuse(abuse::AbuseArgs),
 }
 
 #[derive(Parser)]
-struct Line {
+struct ScenarioLine {
     #[command(subcommand)]
-    scenario: Scenario,
+    scenario: ScenarioCommand,
 }
 
-impl Scenario {
+impl ScenarioCommand {
     /// Parses a scenario from a line, for example `direct --users 100`.
     ///
     /// # Errors
     /// The line is not a scenario.
-    pub fn parse(line: &[String]) -> Result<Self, Fault> {
+    pub fn parse(line: &[String]) -> Result<Self, LoadError> {
         let words = std::iter::once("gimlet-load").chain(line.iter().map(|word| &**word));
-        let line = Line::try_parse_from(words);
+        let line = ScenarioLine::try_parse_from(words);
         Ok(line
-            .map_err(|error| Fault::new("a scenario", error))?
+            .map_err(|error| LoadError::new("a scenario", error))?
             .scenario)
     }
 
     /// Returns the arguments that all scenarios share.
     #[must_use]
-    pub fn common(&self) -> &Common {
+    pub fn common(&self) -> &CommonArgs {
         match self {
             Self::Direct(args) => &args.common,
             Self::Group(args) => &args.common,
@@ -85,12 +85,12 @@ impl Scenario {
     ///
     /// # Errors
     /// The run cannot be set up, or was interrupted.
-    pub async fn run(&self) -> Result<Report, Fault> {
+    pub async fn run(&self) -> Result<RunReport, LoadError> {
         let mut common = self.common().clone();
         // This scenario keeps the limits, because they protect the server from abuse.
         common.default_limits |= matches!(self, Self::Abuse(_));
         with_target(&common, async |target| {
-            let stage = Stage::new(self.name(), &common, target)?;
+            let stage = ScenarioContext::new(self.name(), &common, target)?;
             match self {
                 Self::Direct(args) => direct::run(args, stage).await,
                 Self::Group(args) => group::run(args, stage).await,
@@ -109,14 +109,14 @@ impl Scenario {
 /// Runs `run` against the server of these arguments. Stops what was started in any case, on Ctrl-C
 /// and SIGTERM, too.
 pub(crate) async fn with_target<T>(
-    common: &Common,
-    run: impl AsyncFnOnce(&mut Target) -> Result<T, Fault>,
-) -> Result<T, Fault> {
-    let mut target = Target::open(common).await?;
+    common: &CommonArgs,
+    run: impl AsyncFnOnce(&mut ServerTarget) -> Result<T, LoadError>,
+) -> Result<T, LoadError> {
+    let mut target = ServerTarget::open(common).await?;
     let done = tokio::select! {
         done = run(&mut target) => done,
         stopped = interrupted() => Err(stopped.err().unwrap_or_else(|| {
-            Fault::new("the run", "interrupted")
+            LoadError::new("the run", "interrupted")
         })),
     };
     // Close first, whatever happened: an error of the run must not leave the server behind.
@@ -127,7 +127,7 @@ pub(crate) async fn with_target<T>(
 }
 
 /// Waits for Ctrl-C or SIGTERM.
-async fn interrupted() -> Result<(), Fault> {
+async fn interrupted() -> Result<(), LoadError> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         _ = terminate.recv() => Ok(()),

@@ -4,27 +4,27 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::flow::{Flow, Member, Pace, Plan, Until};
-use super::gateway::Gateway;
-use super::{Stage, bound};
-use crate::Fault;
-use crate::args::{Common, Wire};
+use super::flow::{FlowActor, FlowMember, FlowPlan, SendEnd, SendPace};
+use super::grpc_sender::GrpcSender;
+use super::{ScenarioContext, send_limits};
+use crate::LoadError;
+use crate::args::{CommonArgs, WireKind};
 use crate::clock;
-use crate::judge::{Judge, MARK, To};
-use crate::limits::Outcome;
-use crate::limits::beside::Beside;
-use crate::net::{Net, join};
-use crate::report::Report;
+use crate::judge::{DeliveryJudge, MARK, StreamDestination};
+use crate::limits::ProbeOutcome;
+use crate::limits::disk_probe::DiskProbe;
+use crate::net::{ClientNet, join};
+use crate::report::RunReport;
 
 /// Name of the disk probe's times in the report.
 pub(crate) const DISK: &str = "the disk alone";
 
 /// Arguments of `direct`.
 #[derive(Args, Clone, Debug)]
-pub struct Direct {
+pub struct DirectArgs {
     /// Server, duration and output files
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Users, each on one connection
     #[arg(long, default_value_t = 1000)]
     pub users: usize,
@@ -42,20 +42,23 @@ pub struct Direct {
     pub size: usize,
 }
 
-impl Direct {
-    fn pace(&self) -> Pace {
+impl DirectArgs {
+    fn pace(&self) -> SendPace {
         match (self.rate, self.outstanding) {
-            (Some(rate), _) => Pace::Open(rate),
-            (None, outstanding) => Pace::Closed(outstanding.unwrap_or(1)),
+            (Some(rate), _) => SendPace::Open(rate),
+            (None, outstanding) => SendPace::Closed(outstanding.unwrap_or(1)),
         }
     }
 
-    fn check(&self) -> Result<(), Fault> {
+    fn check(&self) -> Result<(), LoadError> {
         if self.users < 2 {
-            return Err(Fault::new("--users", "at least 2 are needed"));
+            return Err(LoadError::new("--users", "at least 2 are needed"));
         }
         if self.size < MARK {
-            return Err(Fault::new("--size", format!("at least {MARK} are needed")));
+            return Err(LoadError::new(
+                "--size",
+                format!("at least {MARK} are needed"),
+            ));
         }
         Ok(())
     }
@@ -65,26 +68,29 @@ impl Direct {
 ///
 /// # Errors
 /// The run cannot be set up.
-pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
+pub async fn run(
+    args: &DirectArgs,
+    mut stage: ScenarioContext<'_>,
+) -> Result<RunReport, LoadError> {
     args.check()?;
     let outstanding = args.outstanding.unwrap_or(1) as usize;
     let limits = match args.rate {
-        Some(rate) => bound::once(&stage, rate).await?,
-        None => bound::direct(&stage, args.users, outstanding).await?,
+        Some(rate) => send_limits::once(&stage, rate).await?,
+        None => send_limits::direct(&stage, args.users, outstanding).await?,
     };
     let users = stage.users(args.users).await?;
     let (place, wire) = (
-        stage.target.place(args.common.wire, args.users),
+        stage.target.connect_target(args.common.wire, args.users),
         args.common.wire,
     );
-    let mut net = Net::new(place)?;
+    let mut net = ClientNet::new(place)?;
     let gateway = match wire {
-        Wire::Gim => Some(Gateway::connect(stage.target.grpc()?, net.waker()).await?),
-        Wire::Tcp | Wire::Ws => None,
+        WireKind::Gim => Some(GrpcSender::connect(stage.target.grpc()?, net.waker()).await?),
+        WireKind::Tcp | WireKind::Ws => None,
     };
-    let plan = Plan {
+    let plan = FlowPlan {
         pace: args.pace(),
-        until: Until::Answered,
+        until: SendEnd::Answered,
         size: args.size,
         before: clock::nanos(args.common.before()),
         measured: clock::nanos(args.common.duration()),
@@ -92,14 +98,14 @@ pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
     };
     let usage = stage.target.usage_of();
     let peers = args.peers.clamp(1, args.users - 1);
-    let disk = bound::disk(&stage).filter(|_| args.rate.is_some());
+    let disk = send_limits::disk(&stage).filter(|_| args.rate.is_some());
     let run = tokio::task::spawn_blocking(move || {
         let joined = join(&mut net, &users, wire.protocol())?;
-        let mut judge = Judge::new(rand::random());
-        let mut members: Vec<Member> = users
+        let mut judge = DeliveryJudge::new(rand::random());
+        let mut members: Vec<FlowMember> = users
             .into_iter()
             .zip(joined)
-            .map(|(account, joined)| Member::new(account, joined, &mut judge))
+            .map(|(account, joined)| FlowMember::new(account, joined, &mut judge))
             .collect();
         let whom: Vec<_> = members.iter().map(|m| (m.account.user, m.ear)).collect();
         for (at, member) in members.iter_mut().enumerate() {
@@ -109,20 +115,22 @@ pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
                     continue;
                 };
                 if user != member.account.user {
-                    let stream = judge.stream(member.account.user, To::User(user));
+                    let stream = judge.stream(member.account.user, StreamDestination::User(user));
                     judge.listen(ear, stream);
-                    member.lanes.push(stream);
+                    member.streams.push(stream);
                 }
             }
         }
         let begin = clock::now() + plan.before;
-        let beside = |dir: PathBuf| Beside::start(&dir, begin, begin + plan.measured);
+        let beside = |dir: PathBuf| DiskProbe::start(&dir, begin, begin + plan.measured);
         let beside = disk.map(beside).transpose()?;
-        let flowed = Flow::new(plan, judge, members, gateway, usage).run(&mut net)?;
-        Ok((flowed, beside.map(Beside::finish).transpose()?))
+        let flowed = FlowActor::new(plan, judge, members, gateway, usage).run(&mut net)?;
+        Ok((flowed, beside.map(DiskProbe::finish).transpose()?))
     });
-    let run: Outcome<_> = run.await.map_err(|error| Fault::new("the run", error))?;
-    let (flowed, disk) = run.map_err(|error| Fault::new("the run", error))?;
+    let run: ProbeOutcome<_> = run
+        .await
+        .map_err(|error| LoadError::new("the run", error))?;
+    let (flowed, disk) = run.map_err(|error| LoadError::new("the run", error))?;
     let mut report = stage.report;
     let most = limits.first().filter(|_| args.rate.is_none());
     flowed.tell(&mut report, args.common.seconds, "send", most);

@@ -2,101 +2,104 @@
 //! the judge. Serves `direct`, `group`, `soak` and `abuse`, which differ in the receivers of each
 //! stream.
 
-mod flowed;
 mod member;
 mod plan;
+mod results;
 mod sends;
+mod spread;
 mod tally;
-mod wave;
 
 use std::io;
 
 use gimlet_proto::pb::PackageType;
 
-use super::Progress;
-use super::gateway::Gateway;
+use super::ProgressLine;
+use super::grpc_sender::GrpcSender;
 use super::slots::slot_of;
 use crate::clock::{self, SECOND};
-use crate::judge::{Failed, Finding, Judge, StreamId};
-use crate::net::{Ack, Actor, ConnId, Net, Packet, Pushed, Raw, answered_seq, drive};
-use crate::pace::Schedule;
-use crate::target::Usage;
-use member::Members;
-use sends::{Sends, Sent};
-use tally::Tally;
-use wave::Waves;
+use crate::judge::{DeliveryJudge, FindingKind, SendFailure, StreamId};
+use crate::net::{
+    AckBody, ClientNet, ConnId, ConnectionActor, PushedMessage, RawBody, ServerPacket,
+    answered_seq, drive,
+};
+use crate::pace::SendSchedule;
+use crate::target::UsageSample;
+use member::FlowMembers;
+use sends::{FlowSend, FlowSends};
+use spread::MessageSpread;
+use tally::FlowTally;
 
-pub(super) use flowed::Flowed;
-pub(super) use member::Member;
-pub(super) use plan::{Pace, Plan, Until};
+pub(super) use member::FlowMember;
+pub(super) use plan::{FlowPlan, SendEnd, SendPace};
+pub(super) use results::FlowResults;
 
 /// Sends begun in one turn, so that reading is never far away.
 const BURST: usize = 256;
 
 /// Maximum number of sends in flight; in an open loop, later sends wait, and their wait is part of
 /// their time.
-const UNDER_WAY: usize = 50_000;
+const MAX_SENDS_IN_FLIGHT: usize = 50_000;
 
 /// Interval of fim's heartbeats, in nanoseconds.
 const HEARTBEAT: u64 = 270 * SECOND;
 
 /// Actor of a flow.
-pub(super) struct Flow {
-    plan: Plan,
-    judge: Judge,
-    members: Members,
-    sends: Sends,
-    waves: Waves,
-    tally: Tally,
+pub(super) struct FlowActor {
+    plan: FlowPlan,
+    judge: DeliveryJudge,
+    members: FlowMembers,
+    sends: FlowSends,
+    waves: MessageSpread,
+    tally: FlowTally,
     /// Sends that have begun and not ended.
     open: usize,
     /// Times of the sends, in an open loop.
-    schedule: Option<Schedule>,
+    schedule: Option<SendSchedule>,
     today: i64,
-    beat: u64,
+    next_heartbeat: u64,
     /// Text of the first refusal.
     refusal: Option<String>,
-    progress: Progress,
+    progress: ProgressLine,
 }
 
-impl std::fmt::Debug for Flow {
+impl std::fmt::Debug for FlowActor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Flow").finish_non_exhaustive()
     }
 }
 
-impl Flow {
+impl FlowActor {
     /// Creates a flow among these members; sends go by gRPC if there is a gateway.
     pub(super) fn new(
-        plan: Plan,
-        judge: Judge,
-        members: Vec<Member>,
-        gateway: Option<Gateway>,
-        usage: impl Fn() -> Usage + Send + 'static,
+        plan: FlowPlan,
+        judge: DeliveryJudge,
+        members: Vec<FlowMember>,
+        gateway: Option<GrpcSender>,
+        usage: impl Fn() -> UsageSample + Send + 'static,
     ) -> Self {
         let schedule = match plan.pace {
-            Pace::Open(rate) => Some(Schedule::new(clock::now(), rate)),
-            Pace::Closed(_) => None,
+            SendPace::Open(rate) => Some(SendSchedule::new(clock::now(), rate)),
+            SendPace::Closed(_) => None,
         };
         Self {
             plan,
             judge,
-            members: Members::new(members),
-            sends: Sends::new(gateway, plan.size),
-            waves: Waves::default(),
-            tally: Tally::new(&plan, usage),
+            members: FlowMembers::new(members),
+            sends: FlowSends::new(gateway, plan.size),
+            waves: MessageSpread::default(),
+            tally: FlowTally::new(&plan, usage),
             open: 0,
             schedule,
             today: clock::today(),
-            beat: clock::now() + HEARTBEAT,
+            next_heartbeat: clock::now() + HEARTBEAT,
             refusal: None,
-            progress: Progress::new(),
+            progress: ProgressLine::new(),
         }
     }
 
     /// Runs the flow to its end.
-    pub(super) fn run(mut self, net: &mut Net) -> io::Result<Flowed> {
-        if let Pace::Closed(each) = self.plan.pace {
+    pub(super) fn run(mut self, net: &mut ClientNet) -> io::Result<FlowResults> {
+        if let SendPace::Closed(each) = self.plan.pace {
             let now = clock::now();
             for sender in self.members.senders().to_vec() {
                 for _ in 0..each {
@@ -105,16 +108,16 @@ impl Flow {
             }
         }
         drive(net, &mut self)?;
-        Ok(self.tally.told(self.judge, self.refusal))
+        Ok(self.tally.into_results(self.judge, self.refusal))
     }
 
     /// Begins the sender's next message, due at `at`. By gRPC it may have to wait for the call
     /// before.
-    fn begin_send(&mut self, net: &mut Net, sender: u32, at: u64) {
+    fn begin_send(&mut self, net: &mut ClientNet, sender: u32, at: u64) {
         let Some(member) = self.members.get_mut(sender) else {
             return;
         };
-        let Some(stream) = member.next_lane() else {
+        let Some(stream) = member.next_stream() else {
             return;
         };
         self.open += 1;
@@ -123,12 +126,12 @@ impl Flow {
         }
     }
 
-    fn send(&mut self, net: &mut Net, sender: u32, stream: StreamId, at: u64) {
+    fn send(&mut self, net: &mut ClientNet, sender: u32, stream: StreamId, at: u64) {
         let (Some(member), Some(to)) = (self.members.get(sender), self.judge.to(stream)) else {
             return;
         };
         let mark = self.judge.send(stream, at);
-        let sent = Sent {
+        let sent = FlowSend {
             member: sender,
             stream,
             number: mark.number,
@@ -142,13 +145,13 @@ impl Flow {
     /// Handles the answer to a send; `on` is the connection it came on, or `None` for a call.
     fn settle(
         &mut self,
-        net: &mut Net,
+        net: &mut ClientNet,
         slot: u32,
         on: Option<ConnId>,
-        how: Result<i64, (Failed, String)>,
+        how: Result<i64, (SendFailure, String)>,
     ) {
         let Some(sent) = self.sends.end(slot) else {
-            self.judge.note(Finding::Connection, || {
+            self.judge.note(FindingKind::Connection, || {
                 format!("an answer to a send that was not in flight ({slot})")
             });
             return;
@@ -157,7 +160,7 @@ impl Flow {
         if let (Some(on), Some(conn)) = (on, conn)
             && on != conn
         {
-            self.judge.note(Finding::Misdirected, || {
+            self.judge.note(FindingKind::Misdirected, || {
                 format!("the answer to a send on connection {conn} came on {on}")
             });
         }
@@ -170,7 +173,7 @@ impl Flow {
                 }
                 self.tally.answered(sent.at, now);
                 let ended = self.waves.answered(sent.stream, sent.number);
-                ended || self.plan.until == Until::Answered
+                ended || self.plan.until == SendEnd::Answered
             }
             Err((how, why)) => {
                 self.judge.failed(sent.stream, sent.number, how);
@@ -182,7 +185,7 @@ impl Flow {
         // The sender's call is over: its next one may begin, in the order in which they were due.
         if self.sends.by_call() {
             let member = self.members.get_mut(sent.member);
-            if let Some((stream, at)) = member.and_then(Member::next_call) {
+            if let Some((stream, at)) = member.and_then(FlowMember::next_call) {
                 self.send(net, sent.member, stream, at);
             }
         }
@@ -192,45 +195,45 @@ impl Flow {
     }
 
     /// Ends a send; in a closed loop the next one begins.
-    fn ended(&mut self, net: &mut Net, sender: u32, now: u64) {
+    fn ended(&mut self, net: &mut ClientNet, sender: u32, now: u64) {
         self.open = self.open.saturating_sub(1);
-        if matches!(self.plan.pace, Pace::Closed(_)) && now < self.tally.end() {
+        if matches!(self.plan.pace, SendPace::Closed(_)) && now < self.tally.end() {
             self.begin_send(net, sender, now);
         }
     }
 
-    fn push(&mut self, net: &mut Net, id: ConnId, packet: &Packet<'_>) {
+    fn push(&mut self, net: &mut ClientNet, id: ConnId, packet: &ServerPacket<'_>) {
         let ear = self.members.on(id).map(|member| member.ear);
-        let (Some(pushed), Some(ear)) = (Pushed::read(packet.data), ear) else {
+        let (Some(pushed), Some(ear)) = (PushedMessage::read(packet.data), ear) else {
             let note = || "a push that cannot be read".to_owned();
-            self.judge.note(Finding::Connection, note);
+            self.judge.note(FindingKind::Connection, note);
             return;
         };
-        let ack = Ack {
+        let ack = AckBody {
             seq: pushed.seq,
             at: self.today,
         };
         net.send(id, PackageType::PtMessage, 0, &ack);
-        let Some(heard) = self.judge.heard(ear, &pushed) else {
+        let Some(heard) = self.judge.observe_push(ear, &pushed) else {
             return;
         };
         let now = clock::now();
         let reach = self.waves.reached(heard.stream, heard.number);
         self.tally.delivered(heard.at, now, reach.last);
         if let Some(sender) = reach.ended
-            && self.plan.until == Until::Delivered
+            && self.plan.until == SendEnd::Delivered
         {
             self.ended(net, sender, now);
         }
     }
 
     /// Begins the sends that are due.
-    fn due(&mut self, net: &mut Net, now: u64) {
+    fn due(&mut self, net: &mut ClientNet, now: u64) {
         let Some(mut schedule) = self.schedule else {
             return;
         };
         for _ in 0..BURST {
-            if self.open >= UNDER_WAY || schedule.next() >= self.tally.end() {
+            if self.open >= MAX_SENDS_IN_FLIGHT || schedule.next() >= self.tally.end() {
                 break;
             }
             let Some(at) = schedule.due(now) else { break };
@@ -241,39 +244,39 @@ impl Flow {
         self.schedule = Some(schedule);
     }
 
-    fn heartbeat(&mut self, net: &mut Net, now: u64) {
-        if now >= self.beat {
-            self.beat = now + HEARTBEAT;
+    fn heartbeat(&mut self, net: &mut ClientNet, now: u64) {
+        if now >= self.next_heartbeat {
+            self.next_heartbeat = now + HEARTBEAT;
             for member in self.members.iter() {
-                net.send(member.conn, PackageType::PtHeartbeat, 0, &Raw(&[]));
+                net.send(member.conn, PackageType::PtHeartbeat, 0, &RawBody(&[]));
             }
         }
     }
 }
 
-impl Actor for Flow {
-    fn packet(&mut self, net: &mut Net, id: ConnId, packet: &Packet<'_>) {
+impl ConnectionActor for FlowActor {
+    fn packet(&mut self, net: &mut ClientNet, id: ConnId, packet: &ServerPacket<'_>) {
         if packet.is(PackageType::PtMessage) {
             self.push(net, id, packet);
         } else if packet.is(PackageType::PtSend) {
             let how = match packet.code {
                 0 => Ok(answered_seq(packet.data)),
-                4 => Err((Failed::Unknown, packet.refusal())),
-                _ => Err((Failed::Refused, packet.refusal())),
+                4 => Err((SendFailure::Unknown, packet.refusal())),
+                _ => Err((SendFailure::Refused, packet.refusal())),
             };
             self.settle(net, slot_of(packet.request_id), Some(id), how);
         } else if packet.code != 0 || packet.is(PackageType::PtClose) {
             let text = format!("a packet of type {}: {}", packet.kind, packet.refusal());
-            self.judge.note(Finding::Connection, || text);
+            self.judge.note(FindingKind::Connection, || text);
         }
     }
 
-    fn closed(&mut self, _net: &mut Net, id: ConnId, why: &str) {
+    fn closed(&mut self, _net: &mut ClientNet, id: ConnId, why: &str) {
         let text = format!("connection {id} was lost: {why}");
-        self.judge.note(Finding::Connection, || text);
+        self.judge.note(FindingKind::Connection, || text);
     }
 
-    fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64> {
+    fn tick(&mut self, net: &mut ClientNet, now: u64) -> Option<u64> {
         self.today = clock::today();
         self.tally.look(now);
         for (slot, how) in self.sends.outcomes() {
@@ -288,7 +291,7 @@ impl Actor for Flow {
         }
         self.due(net, now);
         let milestone = if now < begin { begin } else { end };
-        let full = self.open >= UNDER_WAY;
+        let full = self.open >= MAX_SENDS_IN_FLIGHT;
         let schedule = self.schedule.as_ref().filter(|_| !full);
         Some(schedule.map_or(milestone, |schedule| schedule.next().min(milestone)))
     }

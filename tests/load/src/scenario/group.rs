@@ -2,26 +2,26 @@
 
 use clap::Args;
 
-use super::flow::{Flow, Member, Pace, Plan, Until};
-use super::gateway::Gateway;
-use super::{Stage, bound};
-use crate::Fault;
-use crate::account::Account;
-use crate::args::{Common, Wire};
+use super::flow::{FlowActor, FlowMember, FlowPlan, SendEnd, SendPace};
+use super::grpc_sender::GrpcSender;
+use super::{ScenarioContext, send_limits};
+use crate::LoadError;
+use crate::account::TestAccount;
+use crate::args::{CommonArgs, WireKind};
 use crate::clock;
-use crate::judge::{Judge, MARK, To};
-use crate::net::{Net, join};
-use crate::report::Report;
+use crate::judge::{DeliveryJudge, MARK, StreamDestination};
+use crate::net::{ClientNet, join};
+use crate::report::RunReport;
 
 /// Members added by one call.
 const ADDED: usize = 500;
 
 /// Arguments of `group`.
 #[derive(Args, Clone, Debug)]
-pub struct Group {
+pub struct GroupArgs {
     /// Server, duration and output files
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Members of each group, each a user on one connection
     #[arg(long, default_value_t = 100)]
     pub members: usize,
@@ -42,10 +42,10 @@ pub struct Group {
     pub size: usize,
 }
 
-async fn found(stage: &Stage<'_>, members: &[Account]) -> Result<i64, Fault> {
-    let fault = |error| Fault::new("making a group", error);
+async fn found(stage: &ScenarioContext<'_>, members: &[TestAccount]) -> Result<i64, LoadError> {
+    let fault = |error| LoadError::new("making a group", error);
     let Some((admin, others)) = members.split_first() else {
-        return Err(Fault::new("--members", "at least 2 are needed"));
+        return Err(LoadError::new("--members", "at least 2 are needed"));
     };
     let api = stage.accounts.api(admin)?;
     let ids: Vec<i64> = others.iter().map(|account| account.user).collect();
@@ -62,30 +62,30 @@ async fn found(stage: &Stage<'_>, members: &[Account]) -> Result<i64, Fault> {
 ///
 /// # Errors
 /// The run cannot be set up.
-pub async fn run(args: &Group, mut stage: Stage<'_>) -> Result<Report, Fault> {
+pub async fn run(args: &GroupArgs, mut stage: ScenarioContext<'_>) -> Result<RunReport, LoadError> {
     if args.members < 2 || args.size < MARK {
         let why = format!("--members must be at least 2, --size at least {MARK}");
-        return Err(Fault::new("group", why));
+        return Err(LoadError::new("group", why));
     }
     let groups = args.groups.unwrap_or(1000 / args.members).max(1);
-    let limits = bound::group(&stage).await?;
+    let limits = send_limits::group(&stage).await?;
     let users = stage.users(groups * args.members).await?;
     let mut ids = Vec::with_capacity(groups);
     for members in users.chunks(args.members) {
         ids.push(found(&stage, members).await?);
     }
     let wire = args.common.wire;
-    let mut net = Net::new(stage.target.place(wire, groups * args.members))?;
+    let mut net = ClientNet::new(stage.target.connect_target(wire, groups * args.members))?;
     let gateway = match wire {
-        Wire::Gim => Some(Gateway::connect(stage.target.grpc()?, net.waker()).await?),
-        Wire::Tcp | Wire::Ws => None,
+        WireKind::Gim => Some(GrpcSender::connect(stage.target.grpc()?, net.waker()).await?),
+        WireKind::Tcp | WireKind::Ws => None,
     };
-    let plan = Plan {
+    let plan = FlowPlan {
         pace: match (args.rate, args.outstanding) {
-            (Some(rate), _) => Pace::Open(rate),
-            (None, outstanding) => Pace::Closed(outstanding.unwrap_or(1)),
+            (Some(rate), _) => SendPace::Open(rate),
+            (None, outstanding) => SendPace::Closed(outstanding.unwrap_or(1)),
         },
-        until: Until::Delivered,
+        until: SendEnd::Delivered,
         size: args.size,
         before: clock::nanos(args.common.before()),
         measured: clock::nanos(args.common.duration()),
@@ -95,27 +95,27 @@ pub async fn run(args: &Group, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let (each, senders) = (args.members, args.senders.clamp(1, args.members));
     let flowed = tokio::task::spawn_blocking(move || {
         let joined = join(&mut net, &users, wire.protocol())?;
-        let mut judge = Judge::new(rand::random());
-        let mut members: Vec<Member> = users
+        let mut judge = DeliveryJudge::new(rand::random());
+        let mut members: Vec<FlowMember> = users
             .into_iter()
             .zip(joined)
-            .map(|(account, joined)| Member::new(account, joined, &mut judge))
+            .map(|(account, joined)| FlowMember::new(account, joined, &mut judge))
             .collect();
         for (group, id) in members.chunks_mut(each).zip(ids) {
             let ears: Vec<_> = group.iter().map(|member| member.ear).collect();
             for sender in group.iter_mut().take(senders) {
-                let stream = judge.stream(sender.account.user, To::Group(id));
+                let stream = judge.stream(sender.account.user, StreamDestination::Group(id));
                 for &ear in ears.iter().filter(|&&ear| ear != sender.ear) {
                     judge.listen(ear, stream);
                 }
-                sender.lanes.push(stream);
+                sender.streams.push(stream);
             }
         }
-        Flow::new(plan, judge, members, gateway, usage).run(&mut net)
+        FlowActor::new(plan, judge, members, gateway, usage).run(&mut net)
     });
     let flowed = flowed
         .await
-        .map_err(|error| Fault::new("the run", error))??;
+        .map_err(|error| LoadError::new("the run", error))??;
     let mut report = stage.report;
     flowed.tell(&mut report, args.common.seconds, "send", None);
     #[expect(clippy::cast_precision_loss, reason = "counts of a run")]

@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Stage;
-use super::crew::{AT_ONCE, Came, Crews};
-use crate::Fault;
-use crate::account::Account;
-use crate::args::Common;
+use super::ScenarioContext;
+use super::simulated_users::{AT_ONCE, JoinFigures, UserProcesses};
+use crate::LoadError;
+use crate::account::TestAccount;
+use crate::args::CommonArgs;
 use crate::clock::{self, SECOND};
-use crate::judge::Findings;
-use crate::report::Report;
-use crate::target::{Target, Usage};
+use crate::judge::JudgeFindings;
+use crate::report::RunReport;
+use crate::target::{ServerTarget, UsageSample};
 
 /// Arguments of `idle`.
 #[derive(Args, Clone, Debug)]
-pub struct Idle {
+pub struct IdleArgs {
     /// Server, duration and output files
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Users, each on one connection
     #[arg(long, default_value_t = 10_000)]
     pub users: usize,
@@ -30,41 +30,41 @@ pub struct Idle {
 
 /// Measured cost of a number of connections.
 #[derive(Debug)]
-pub(crate) struct Seated {
+pub(crate) struct IdleMeasurement {
     /// Number of live users, and of those who joined last.
     pub(crate) users: usize,
     pub(crate) newcomers: usize,
     /// Figures of that join.
-    pub(crate) came: Came,
+    pub(crate) came: JoinFigures,
     /// Usage before the join; usage before and after the idle time.
-    before: Usage,
-    begin: Usage,
-    end: Usage,
+    before: UsageSample,
+    begin: UsageSample,
+    end: UsageSample,
     /// Heartbeats answered in the idle time.
     beats: u64,
 }
 
 /// Users who connect in one group after another, stay idle, and write to each other.
 #[derive(Debug)]
-pub(crate) struct Hall {
-    crews: Crews,
+pub(crate) struct IdleUsers {
+    crews: UserProcesses,
     users: usize,
-    empty: Usage,
+    empty: UsageSample,
     settle: Duration,
     sit: Duration,
-    beat: u64,
+    heartbeat_nanos: u64,
 }
 
-impl Hall {
+impl IdleUsers {
     /// Starts the client processes for at most `most` users.
     pub(crate) async fn open(
-        common: &Common,
+        common: &CommonArgs,
         heartbeat: f64,
-        target: &mut Target,
+        target: &mut ServerTarget,
         most: usize,
-    ) -> Result<Self, Fault> {
-        let place = target.place(common.wire, most);
-        let crews = Crews::start(place, common.wire.protocol(), most).await?;
+    ) -> Result<Self, LoadError> {
+        let place = target.connect_target(common.wire, most);
+        let crews = UserProcesses::start(place, common.wire.protocol(), most).await?;
         target.clients(crews.ids());
         Ok(Self {
             crews,
@@ -72,27 +72,27 @@ impl Hall {
             empty: target.usage(),
             settle: common.before(),
             sit: common.duration(),
-            beat: clock::nanos(Duration::from_secs_f64(heartbeat.clamp(0.1, 1e6))),
+            heartbeat_nanos: clock::nanos(Duration::from_secs_f64(heartbeat.clamp(0.1, 1e6))),
         })
     }
 
     /// Connects more users, lets all of them stay idle, and makes the new ones write to each other.
     pub(crate) async fn seat(
         &mut self,
-        target: &Target,
-        accounts: Vec<Account>,
-    ) -> Result<Seated, Fault> {
+        target: &ServerTarget,
+        accounts: Vec<TestAccount>,
+    ) -> Result<IdleMeasurement, LoadError> {
         let newcomers = accounts.len();
         self.crews.gather(accounts).await?;
         let before = target.usage();
         let came = self.crews.come(AT_ONCE).await?;
         self.users += newcomers;
-        self.crews.sit(self.settle, self.beat).await?;
+        self.crews.sit(self.settle, self.heartbeat_nanos).await?;
         let (begin, beats) = (target.usage(), self.crews.beats());
-        self.crews.sit(self.sit, self.beat).await?;
+        self.crews.sit(self.sit, self.heartbeat_nanos).await?;
         let (end, beats) = (target.usage(), self.crews.beats() - beats);
         self.crews.round().await?;
-        Ok(Seated {
+        Ok(IdleMeasurement {
             users: self.users,
             newcomers,
             came,
@@ -104,13 +104,13 @@ impl Hall {
     }
 
     /// Ends the run; returns the findings.
-    pub(crate) async fn close(self) -> Result<Findings, Fault> {
+    pub(crate) async fn close(self) -> Result<JudgeFindings, LoadError> {
         self.crews.verdict().await
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "bytes and counts of a run")]
-impl Seated {
+impl IdleMeasurement {
     /// Returns the rate of new users per second.
     pub(crate) fn rate(&self) -> f64 {
         self.newcomers as f64 * SECOND as f64 / self.came.took.max(1) as f64
@@ -118,7 +118,7 @@ impl Seated {
 
     /// Returns the bytes of each connection in the server's processes, and in those that hold
     /// connections.
-    pub(crate) fn memory(&self, hall: &Hall) -> (f64, f64) {
+    pub(crate) fn memory(&self, hall: &IdleUsers) -> (f64, f64) {
         let each = |now: u64, empty: u64| now.saturating_sub(empty) as f64 / self.users as f64;
         (
             each(self.begin.server_rss, hall.empty.server_rss),
@@ -127,7 +127,7 @@ impl Seated {
     }
 
     /// Returns the bytes of each end of a connection in the kernel; both ends are on this machine.
-    pub(crate) fn kernel(&self, hall: &Hall) -> f64 {
+    pub(crate) fn kernel(&self, hall: &IdleUsers) -> f64 {
         let slab = self.begin.slab.saturating_sub(hall.empty.slab) / 2;
         slab as f64 / self.users as f64
     }
@@ -150,12 +150,12 @@ impl Seated {
 /// # Errors
 /// The run cannot be set up.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
-pub async fn run(args: &Idle, mut stage: Stage<'_>) -> Result<Report, Fault> {
+pub async fn run(args: &IdleArgs, mut stage: ScenarioContext<'_>) -> Result<RunReport, LoadError> {
     if args.users < 2 {
-        return Err(Fault::new("--users", "at least 2 are needed"));
+        return Err(LoadError::new("--users", "at least 2 are needed"));
     }
     let users = stage.users(args.users).await?;
-    let mut hall = Hall::open(&args.common, args.heartbeat, stage.target, args.users).await?;
+    let mut hall = IdleUsers::open(&args.common, args.heartbeat, stage.target, args.users).await?;
     let seated = hall.seat(stage.target, users).await?;
     let (memory, held) = seated.memory(&hall);
     let kernel = seated.kernel(&hall);

@@ -1,19 +1,19 @@
-//! Scenarios, one per file. Each takes its arguments and a [`Stage`], and returns a [`Report`]; it
+//! Scenarios, one per file. Each takes its arguments and a [`ScenarioContext`], and returns a [`RunReport`]; it
 //! decides nothing about the presentation of the results.
 
 pub mod abuse;
-mod bound;
 mod command;
-mod crew;
+mod connection_users;
 pub mod direct;
 mod flow;
-mod gateway;
 pub mod group;
+mod grpc_sender;
 pub mod idle;
 mod progress;
 pub mod room;
 mod sampler;
-mod seats;
+mod send_limits;
+mod simulated_users;
 mod slots;
 pub mod soak;
 pub mod storm;
@@ -21,43 +21,49 @@ pub mod sync;
 
 use std::time::Duration;
 
-use crate::Fault;
-use crate::account::{Account, Accounts};
-use crate::args::Common;
-use crate::limits::{Limit, Outcome, Shape, connect};
-use crate::report::Report;
-use crate::target::Target;
+use crate::LoadError;
+use crate::account::{AccountCreator, TestAccount};
+use crate::args::CommonArgs;
+use crate::limits::{MeasuredLimit, ProbeOutcome, ProbeShape, connect};
+use crate::report::RunReport;
+use crate::target::ServerTarget;
 
-pub use command::Scenario;
+pub use command::ScenarioCommand;
 pub(crate) use command::with_target;
-pub use crew::obey;
-pub(crate) use crew::{AT_ONCE, Crews, Goal, bare_connects, processes, split};
-pub(crate) use idle::Hall;
-pub use progress::Progress;
-pub(crate) use sampler::{Sampler, size_of_folder};
+pub(crate) use idle::IdleUsers;
+pub use progress::ProgressLine;
+pub(crate) use sampler::{ServerSampler, size_of_folder};
+pub use simulated_users::obey;
+pub(crate) use simulated_users::{
+    AT_ONCE, UserGoal, UserProcesses, bare_connects, processes, split,
+};
 
 /// Context of every scenario: the arguments, a running server, and the report.
 #[derive(Debug)]
-pub struct Stage<'a> {
+pub struct ScenarioContext<'a> {
     /// Arguments that all scenarios share.
-    pub args: &'a Common,
+    pub args: &'a CommonArgs,
     /// Server under test.
-    pub target: &'a mut Target,
+    pub target: &'a mut ServerTarget,
     /// Creates users.
-    pub accounts: Accounts,
+    pub accounts: AccountCreator,
     /// Report to fill.
-    pub report: Report,
+    pub report: RunReport,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> ScenarioContext<'a> {
     /// Creates the context for the scenario of this name.
     ///
     /// # Errors
     /// An address is invalid.
-    pub fn new(name: &str, args: &'a Common, target: &'a mut Target) -> Result<Self, Fault> {
+    pub fn new(
+        name: &str,
+        args: &'a CommonArgs,
+        target: &'a mut ServerTarget,
+    ) -> Result<Self, LoadError> {
         Ok(Self {
-            accounts: Accounts::new(&target.services, &args.code)?,
-            report: Report::new(name, args, target),
+            accounts: AccountCreator::new(&target.services, &args.code)?,
+            report: RunReport::new(name, args, target),
             args,
             target,
         })
@@ -68,7 +74,7 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// The server refuses one.
     #[expect(clippy::cast_precision_loss, reason = "thousands of users")]
-    pub async fn users(&mut self, count: usize) -> Result<Vec<Account>, Fault> {
+    pub async fn users(&mut self, count: usize) -> Result<Vec<TestAccount>, LoadError> {
         let (users, took) = self.accounts.make(count).await?;
         let per_second = count as f64 / took.max(Duration::from_micros(1)).as_secs_f64();
         self.report.figure("users made", per_second, "1/s");
@@ -77,22 +83,31 @@ impl<'a> Stage<'a> {
 }
 
 /// Measures the bare connect probe of this shape, if limits are requested.
-async fn connects(stage: &Stage<'_>, connections: usize) -> Result<Option<Limit>, Fault> {
+async fn connects(
+    stage: &ScenarioContext<'_>,
+    connections: usize,
+) -> Result<Option<MeasuredLimit>, LoadError> {
     if !stage.args.limits {
         return Ok(None);
     }
     let nodes = stage.target.tcp.len();
-    let limit = connect::connect(Shape::default(), connections, nodes, stage.args.sources).await;
+    let limit = connect::connect(
+        ProbeShape::default(),
+        connections,
+        nodes,
+        stage.args.sources,
+    )
+    .await;
     limit
         .map(Some)
-        .map_err(|error| Fault::new("a limit", error))
+        .map_err(|error| LoadError::new("a limit", error))
 }
 
 /// Measures a limit in this run, on a thread of its own.
 async fn limit(
-    probe: impl FnOnce(Shape) -> Outcome<Limit> + Send + 'static,
-) -> Result<Limit, Fault> {
-    let limit = tokio::task::spawn_blocking(move || probe(Shape::default())).await;
-    let limit = limit.map_err(|error| Fault::new("a limit", error))?;
-    limit.map_err(|error| Fault::new("a limit", error))
+    probe: impl FnOnce(ProbeShape) -> ProbeOutcome<MeasuredLimit> + Send + 'static,
+) -> Result<MeasuredLimit, LoadError> {
+    let limit = tokio::task::spawn_blocking(move || probe(ProbeShape::default())).await;
+    let limit = limit.map_err(|error| LoadError::new("a limit", error))?;
+    limit.map_err(|error| LoadError::new("a limit", error))
 }

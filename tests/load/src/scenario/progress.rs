@@ -6,19 +6,19 @@ use crate::clock::SECOND;
 
 /// Prints at most once a second.
 #[derive(Debug)]
-pub struct Progress {
+pub struct ProgressLine {
     shown: bool,
     last: u64,
     count: u64,
 }
 
-impl Default for Progress {
+impl Default for ProgressLine {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Progress {
+impl ProgressLine {
     /// Creates a progress line on standard error.
     #[must_use]
     pub fn new() -> Self {
@@ -53,7 +53,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         if self.shown && self.last != 0 {
             eprintln!();

@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use clap::Args;
 use futures_util::future::join_all;
-use gimlet_client::{Api, Content};
+use gimlet_client::{ApiClient, MessageContent};
 use gimlet_proto::pb::{self, PackageType};
 use prost::Message as _;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use super::Stage;
-use super::crew::split;
-use crate::Fault;
-use crate::args::Common;
+use super::ScenarioContext;
+use super::simulated_users::split;
+use crate::LoadError;
+use crate::args::CommonArgs;
 use crate::clock::{self, SECOND};
-use crate::crowd::{Pace, Section, gather, threads};
-use crate::limits::{Outcome, wire};
-use crate::net::{Actor, ConnId, Net, Packet, Raw, drive, join};
-use crate::report::Report;
+use crate::limits::{ProbeOutcome, wire};
+use crate::net::{ClientNet, ConnId, ConnectionActor, RawBody, ServerPacket, drive, join};
+use crate::report::RunReport;
+use crate::room_subscribers::{MemberSection, RoomPace, gather, threads};
 
 /// gRPC connections that publish; a burst goes out over one of them, in order.
 const PUBLISHERS: usize = 4;
@@ -28,10 +28,10 @@ const STUCK: u64 = 30 * SECOND;
 
 /// Arguments of `room`.
 #[derive(Args, Clone, Debug)]
-pub struct Room {
+pub struct RoomArgs {
     /// Server, duration and output files
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Members of each room, each a user on one connection
     #[arg(long, default_value_t = 1000)]
     pub members: usize,
@@ -52,21 +52,22 @@ pub struct Room {
 /// # Errors
 /// The run cannot be set up.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
-pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
+pub async fn run(args: &RoomArgs, mut stage: ScenarioContext<'_>) -> Result<RunReport, LoadError> {
     let (members, rooms) = (args.members.max(1), args.rooms.max(1));
     let users = stage.users(members * rooms).await?;
     let Some(first) = users.first() else {
-        return Err(Fault::new("--members", "at least 1 is needed"));
+        return Err(LoadError::new("--members", "at least 1 is needed"));
     };
     let mut apis = Vec::new();
     for _ in 0..PUBLISHERS {
-        let api = Api::new(stage.target.grpc()?).map_err(|error| Fault::new("gRPC", error))?;
+        let api =
+            ApiClient::new(stage.target.grpc()?).map_err(|error| LoadError::new("gRPC", error))?;
         apis.push(Arc::new(api.signed_in(first.credentials())));
     }
     let wire = args.common.wire;
-    let place = stage.target.place(wire, members * rooms);
+    let place = stage.target.connect_target(wire, members * rooms);
     let usage = stage.target.usage_of();
-    let beat = Pace {
+    let beat = RoomPace {
         burst: args.burst.max(1),
         rate: args.rate,
         warm_up: args.common.before(),
@@ -76,21 +77,21 @@ pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let begin = rand::random_range(1..i64::from(u32::MAX));
     let ids: Vec<i64> = (begin..).take(rooms).collect();
     let runtime = Handle::current();
-    let run = tokio::task::spawn_blocking(move || -> Outcome<_> {
+    let run = tokio::task::spawn_blocking(move || -> ProbeOutcome<_> {
         let mut sections = Vec::new();
         let parts = threads();
         let mut first = 0;
         for (part, share) in split(users.len(), parts).into_iter().enumerate() {
             let mut place = place.clone();
             place.from = place.from.share(part, parts);
-            let mut net = Net::new(place)?;
+            let mut net = ClientNet::new(place)?;
             let users = users.get(first..first + share).unwrap_or_default();
             let joined = join(&mut net, users, wire.protocol())?;
             let of = |at: usize| u32::try_from((first + at) / members).unwrap_or(u32::MAX);
             let members = joined.iter().enumerate().map(|(at, it)| (it.conn, of(at)));
             let members: Vec<(ConnId, u32)> = members.collect();
             subscribe(&mut net, &ids, &members)?;
-            sections.push(Section { net, members });
+            sections.push(MemberSection { net, members });
             first += share;
         }
         let calls = TaskTracker::new();
@@ -99,7 +100,7 @@ pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
             let id = *ids.get(room).ok_or("no such room")?;
             let pushes = contents.into_iter().map(|content| {
                 let api = Arc::clone(api);
-                let content = Content::Other {
+                let content = MessageContent::Other {
                     kind: 1,
                     bytes: content.into(),
                 };
@@ -117,8 +118,10 @@ pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
         let seen = gather(&mut sections, &ids, beat, publish, &mut marks)?;
         Ok((seen, ends))
     });
-    let run = run.await.map_err(|error| Fault::new("the run", error))?;
-    let (seen, ends) = run.map_err(|error| Fault::new("the run", error))?;
+    let run = run
+        .await
+        .map_err(|error| LoadError::new("the run", error))?;
+    let (seen, ends) = run.map_err(|error| LoadError::new("the run", error))?;
     let mut report = stage.report;
     let seconds = seen.span.as_secs_f64().max(1e-9);
     let rate = seen.deliveries as f64 / seconds;
@@ -145,13 +148,13 @@ pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
 }
 
 /// Subscribes each connection to its room.
-fn subscribe(net: &mut Net, rooms: &[i64], follow: &[(ConnId, u32)]) -> Outcome<()> {
+fn subscribe(net: &mut ClientNet, rooms: &[i64], follow: &[(ConnId, u32)]) -> ProbeOutcome<()> {
     for &(conn, of) in follow {
         let room_id = *rooms.get(of as usize).ok_or("no such room")?;
         let body = pb::SubscribeRoomInput { room_id, seq: 0 }.encode_to_vec();
-        net.send(conn, PackageType::PtSubscribeRoom, 3, &Raw(&body));
+        net.send(conn, PackageType::PtSubscribeRoom, 3, &RawBody(&body));
     }
-    let mut subscriber = Subscriber {
+    let mut subscriber = SubscribeActor {
         open: follow.len(),
         until: clock::now() + STUCK,
         failed: None,
@@ -163,21 +166,21 @@ fn subscribe(net: &mut Net, rooms: &[i64], follow: &[(ConnId, u32)]) -> Outcome<
     }
 }
 
-struct Subscriber {
+struct SubscribeActor {
     open: usize,
     until: u64,
     failed: Option<String>,
 }
 
-impl Subscriber {
+impl SubscribeActor {
     /// Fails the subscribing; the first reason is kept.
     fn fail(&mut self, why: String) {
         self.failed.get_or_insert(why);
     }
 }
 
-impl Actor for Subscriber {
-    fn packet(&mut self, _net: &mut Net, _id: ConnId, packet: &Packet<'_>) {
+impl ConnectionActor for SubscribeActor {
+    fn packet(&mut self, _net: &mut ClientNet, _id: ConnId, packet: &ServerPacket<'_>) {
         if packet.code != 0 || packet.is(PackageType::PtClose) {
             self.fail(packet.refusal());
         } else if packet.is(PackageType::PtSubscribeRoom) {
@@ -185,11 +188,11 @@ impl Actor for Subscriber {
         }
     }
 
-    fn closed(&mut self, _net: &mut Net, _id: ConnId, why: &str) {
+    fn closed(&mut self, _net: &mut ClientNet, _id: ConnId, why: &str) {
         self.fail(why.to_owned());
     }
 
-    fn turn(&mut self, _net: &mut Net, now: u64) -> Option<u64> {
+    fn tick(&mut self, _net: &mut ClientNet, now: u64) -> Option<u64> {
         if now > self.until {
             self.fail(format!("{} got no answer", self.open));
         }

@@ -6,29 +6,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::clock;
-use crate::report::{Curve, Report};
-use crate::target::Usage;
+use crate::report::{ReportCurve, RunReport};
+use crate::target::UsageSample;
 
 /// One sample of the server.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
+pub(crate) struct ServerSample {
     /// Resource usage.
-    pub(crate) usage: Usage,
+    pub(crate) usage: UsageSample,
     /// Bytes of the data folder.
     pub(crate) disk: u64,
 }
 
 /// Takes samples of the server regularly, on a thread of its own, until [`Self::end`].
 #[derive(Debug)]
-pub(crate) struct Sampler {
+pub(crate) struct ServerSampler {
     stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<Vec<Sample>>,
+    thread: std::thread::JoinHandle<Vec<ServerSample>>,
 }
 
-impl Sampler {
+impl ServerSampler {
     /// Starts the thread; it takes a sample at once, and then one in each interval.
     pub(crate) fn start(
-        usage: impl Fn() -> Usage + Send + 'static,
+        usage: impl Fn() -> UsageSample + Send + 'static,
         data: Option<PathBuf>,
         every: Duration,
     ) -> Self {
@@ -38,7 +38,7 @@ impl Sampler {
             let mut samples = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
                 let disk = data.as_deref().map_or(0, size_of_folder);
-                samples.push(Sample {
+                samples.push(ServerSample {
                     usage: usage(),
                     disk,
                 });
@@ -50,7 +50,7 @@ impl Sampler {
     }
 
     /// Stops the thread; returns its samples.
-    pub(crate) fn end(self) -> Vec<Sample> {
+    pub(crate) fn end(self) -> Vec<ServerSample> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
         self.thread.join().unwrap_or_default()
@@ -72,13 +72,13 @@ pub(crate) fn size_of_folder(folder: &Path) -> u64 {
 
 /// Adds the curves to the report, and the slope of each in the second half of the run.
 #[expect(clippy::cast_precision_loss, reason = "bytes and times of a run")]
-pub(super) fn tell_memory(report: &mut Report, samples: &[Sample]) {
+pub(super) fn tell_memory(report: &mut RunReport, samples: &[ServerSample]) {
     let Some(first) = samples.first().map(|it| it.usage.at) else {
         return;
     };
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let hours = |at: u64| clock::seconds(at - first) / 3_600.0;
-    let curve = |of: &dyn Fn(&Sample) -> f64| -> Vec<(f64, f64)> {
+    let curve = |of: &dyn Fn(&ServerSample) -> f64| -> Vec<(f64, f64)> {
         samples
             .iter()
             .map(|it| (hours(it.usage.at), of(it)))
@@ -94,7 +94,7 @@ pub(super) fn tell_memory(report: &mut Report, samples: &[Sample]) {
             slope(late),
             "MiB/h",
         );
-        report.curves.push(Curve {
+        report.curves.push(ReportCurve {
             name: name.to_owned(),
             x: "hours".to_owned(),
             y: "MiB".to_owned(),

@@ -3,31 +3,31 @@
 
 /// Items in flight, by number.
 #[derive(Debug)]
-pub(super) struct Slots<T> {
-    places: Vec<Option<T>>,
+pub(super) struct RequestSlots<T> {
+    items: Vec<Option<T>>,
     free: Vec<u32>,
 }
 
-impl<T> Slots<T> {
+impl<T> RequestSlots<T> {
     pub(super) const fn new() -> Self {
         Self {
-            places: Vec::new(),
+            items: Vec::new(),
             free: Vec::new(),
         }
     }
 
     /// Returns the number of items in flight.
     pub(super) const fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.items.len() - self.free.len()
     }
 
     /// Adds an item; returns its number.
     pub(super) fn put(&mut self, it: T) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.places.push(None);
-            u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)
+            self.items.push(None);
+            u32::try_from(self.items.len() - 1).unwrap_or(u32::MAX)
         });
-        if let Some(place) = self.places.get_mut(slot as usize) {
+        if let Some(place) = self.items.get_mut(slot as usize) {
             *place = Some(it);
         }
         slot
@@ -35,12 +35,12 @@ impl<T> Slots<T> {
 
     /// Returns true if an item with this number is in flight.
     pub(super) fn has(&self, slot: u32) -> bool {
-        matches!(self.places.get(slot as usize), Some(Some(_)))
+        matches!(self.items.get(slot as usize), Some(Some(_)))
     }
 
     /// Removes an item; returns `None` if it was not in flight.
     pub(super) fn take(&mut self, slot: u32) -> Option<T> {
-        let it = self.places.get_mut(slot as usize).and_then(Option::take)?;
+        let it = self.items.get_mut(slot as usize).and_then(Option::take)?;
         self.free.push(slot);
         Some(it)
     }
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_number_is_given_again_when_it_is_free() {
-        let mut slots = Slots::new();
+        let mut slots = RequestSlots::new();
         assert_eq!([slots.put('a'), slots.put('b')], [0, 1]);
         assert!(slots.has(0));
         assert_eq!(slots.take(0), Some('a'));

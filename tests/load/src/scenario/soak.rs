@@ -4,26 +4,26 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Stage;
-use super::flow::{Flow, Member, Pace, Plan, Until};
-use super::sampler::{Sampler, tell_memory};
-use crate::Fault;
-use crate::account::Account;
-use crate::args::{Common, Wire};
+use super::ScenarioContext;
+use super::flow::{FlowActor, FlowMember, FlowPlan, SendEnd, SendPace};
+use super::sampler::{ServerSampler, tell_memory};
+use crate::LoadError;
+use crate::account::TestAccount;
+use crate::args::{CommonArgs, WireKind};
 use crate::clock;
-use crate::judge::{Judge, MARK, To};
-use crate::net::{Net, join};
-use crate::report::Report;
+use crate::judge::{DeliveryJudge, MARK, StreamDestination};
+use crate::net::{ClientNet, join};
+use crate::report::RunReport;
 
 /// Samples of a run; fewer in a short run.
 const SAMPLES: f64 = 300.0;
 
 /// Arguments of `soak`.
 #[derive(Args, Clone, Debug)]
-pub struct Soak {
+pub struct SoakArgs {
     /// Server, duration and output files
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Hours of the measured part, instead of --seconds
     #[arg(long)]
     pub hours: Option<f64>,
@@ -45,15 +45,15 @@ pub struct Soak {
 ///
 /// # Errors
 /// The run cannot be set up.
-pub async fn run(args: &Soak, mut stage: Stage<'_>) -> Result<Report, Fault> {
-    if args.users < 2 || args.size < MARK || args.common.wire == Wire::Gim {
+pub async fn run(args: &SoakArgs, mut stage: ScenarioContext<'_>) -> Result<RunReport, LoadError> {
+    if args.users < 2 || args.size < MARK || args.common.wire == WireKind::Gim {
         let why = format!("at least 2 users, {MARK} bytes, and gimlet's own wire are needed");
-        return Err(Fault::new("soak", why));
+        return Err(LoadError::new("soak", why));
     }
     let seconds = args
         .hours
         .map_or(args.common.seconds, |hours| hours * 3_600.0);
-    let span = Duration::try_from_secs_f64(seconds).map_err(|it| Fault::new("--hours", it))?;
+    let span = Duration::try_from_secs_f64(seconds).map_err(|it| LoadError::new("--hours", it))?;
     let users = stage.users(args.users).await?;
     let each = args.members.clamp(2, args.users);
     let mut groups = Vec::new();
@@ -61,30 +61,32 @@ pub async fn run(args: &Soak, mut stage: Stage<'_>) -> Result<Report, Fault> {
         groups.push(found(&stage, members).await?);
     }
     let wire = args.common.wire;
-    let mut net = Net::new(stage.target.place(wire, args.users))?;
-    let plan = Plan {
-        pace: Pace::Open(args.rate),
-        until: Until::Answered,
+    let mut net = ClientNet::new(stage.target.connect_target(wire, args.users))?;
+    let plan = FlowPlan {
+        pace: SendPace::Open(args.rate),
+        until: SendEnd::Answered,
         size: args.size,
         before: clock::nanos(args.common.before()),
         measured: clock::nanos(span),
         grace: clock::nanos(args.common.patience()),
     };
     let every = span.div_f64(SAMPLES).max(Duration::from_millis(200));
-    let sampler = Sampler::start(stage.target.usage_of(), stage.target.data(), every);
+    let sampler = ServerSampler::start(stage.target.usage_of(), stage.target.data(), every);
     let usage = stage.target.usage_of();
     let flowed = tokio::task::spawn_blocking(move || {
         let joined = join(&mut net, &users, wire.protocol())?;
-        let mut judge = Judge::new(rand::random());
-        let mut members: Vec<Member> = users
+        let mut judge = DeliveryJudge::new(rand::random());
+        let mut members: Vec<FlowMember> = users
             .into_iter()
             .zip(joined)
-            .map(|(account, joined)| Member::new(account, joined, &mut judge))
+            .map(|(account, joined)| FlowMember::new(account, joined, &mut judge))
             .collect();
-        lay_lanes(&mut judge, &mut members, &groups, each);
-        Flow::new(plan, judge, members, None, usage).run(&mut net)
+        create_streams(&mut judge, &mut members, &groups, each);
+        FlowActor::new(plan, judge, members, None, usage).run(&mut net)
     });
-    let flowed = flowed.await.map_err(|error| Fault::new("the run", error));
+    let flowed = flowed
+        .await
+        .map_err(|error| LoadError::new("the run", error));
     let looks = sampler.end();
     let flowed = flowed??;
     let mut report = stage.report;
@@ -97,7 +99,12 @@ pub async fn run(args: &Soak, mut stage: Stage<'_>) -> Result<Report, Fault> {
 }
 
 /// Creates the streams: each user writes to four others, the first of each group also to the group.
-fn lay_lanes(judge: &mut Judge, members: &mut [Member], groups: &[i64], each: usize) {
+fn create_streams(
+    judge: &mut DeliveryJudge,
+    members: &mut [FlowMember],
+    groups: &[i64],
+    each: usize,
+) {
     let whom: Vec<_> = members.iter().map(|m| (m.account.user, m.ear)).collect();
     for (at, member) in members.iter_mut().enumerate() {
         for step in [1, 7, 31, 127] {
@@ -105,29 +112,29 @@ fn lay_lanes(judge: &mut Judge, members: &mut [Member], groups: &[i64], each: us
                 continue;
             };
             if user != member.account.user {
-                let stream = judge.stream(member.account.user, To::User(user));
+                let stream = judge.stream(member.account.user, StreamDestination::User(user));
                 judge.listen(ear, stream);
-                member.lanes.push(stream);
+                member.streams.push(stream);
             }
         }
     }
     for (group, id) in members.chunks_exact_mut(each).zip(groups) {
         let ears: Vec<_> = group.iter().map(|member| member.ear).collect();
         if let Some(sender) = group.first_mut() {
-            let stream = judge.stream(sender.account.user, To::Group(*id));
+            let stream = judge.stream(sender.account.user, StreamDestination::Group(*id));
             for &ear in ears.iter().filter(|&&ear| ear != sender.ear) {
                 judge.listen(ear, stream);
             }
-            sender.lanes.push(stream);
+            sender.streams.push(stream);
         }
     }
 }
 
-async fn found(stage: &Stage<'_>, members: &[Account]) -> Result<i64, Fault> {
+async fn found(stage: &ScenarioContext<'_>, members: &[TestAccount]) -> Result<i64, LoadError> {
     let Some((admin, others)) = members.split_first() else {
-        return Err(Fault::new("--members", "at least 2 are needed"));
+        return Err(LoadError::new("--members", "at least 2 are needed"));
     };
     let ids: Vec<i64> = others.iter().map(|account| account.user).collect();
     let group = stage.accounts.api(admin)?.create_group("load", &ids).await;
-    group.map_err(|error| Fault::new("making a group", error))
+    group.map_err(|error| LoadError::new("making a group", error))
 }

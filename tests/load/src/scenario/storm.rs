@@ -4,25 +4,25 @@
 
 use clap::{Args, ValueEnum};
 
-use super::Stage;
-use super::crew::{AT_ONCE, Crews, Goal};
-use crate::Fault;
-use crate::args::{Common, Store};
+use super::ScenarioContext;
+use super::simulated_users::{AT_ONCE, UserGoal, UserProcesses};
+use crate::LoadError;
+use crate::args::{CommonArgs, StoreKind};
 use crate::clock::{self, SECOND};
-use crate::report::Report;
+use crate::report::RunReport;
 
 /// Arguments of `storm`.
 #[derive(Args, Clone, Debug)]
-pub struct Storm {
+pub struct StormArgs {
     /// Server, duration and output files
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Users, each on one connection
     #[arg(long, default_value_t = 10_000)]
     pub users: usize,
     /// Cause of the disconnect; by default kill, or cut where a restart would lose the users
     #[arg(long, value_enum)]
-    pub how: Option<How>,
+    pub how: Option<DisconnectCause>,
     /// Users that reconnect at a time
     #[arg(long, default_value_t = AT_ONCE)]
     pub at_once: usize,
@@ -30,7 +30,7 @@ pub struct Storm {
 
 /// Causes of the disconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum How {
+pub enum DisconnectCause {
     /// The server is killed and started again.
     Kill,
     /// The server is stopped in order and started again.
@@ -39,14 +39,14 @@ pub enum How {
     Cut,
 }
 
-impl Storm {
-    fn how(&self) -> How {
+impl StormArgs {
+    fn how(&self) -> DisconnectCause {
         let started = self.common.server.is_none();
-        let forgets = self.common.store == Store::Memory;
+        let forgets = self.common.store == StoreKind::Memory;
         let usual = if started && !forgets {
-            How::Kill
+            DisconnectCause::Kill
         } else {
-            How::Cut
+            DisconnectCause::Cut
         };
         self.how.unwrap_or(usual)
     }
@@ -57,21 +57,21 @@ impl Storm {
 /// # Errors
 /// The run cannot be set up.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
-pub async fn run(args: &Storm, mut stage: Stage<'_>) -> Result<Report, Fault> {
+pub async fn run(args: &StormArgs, mut stage: ScenarioContext<'_>) -> Result<RunReport, LoadError> {
     if args.users < 2 {
-        return Err(Fault::new("--users", "at least 2 are needed"));
+        return Err(LoadError::new("--users", "at least 2 are needed"));
     }
     let (how, wire, count) = (args.how(), args.common.wire, args.users);
-    if how != How::Cut && args.common.store == Store::Memory {
-        return Err(Fault::new(
+    if how != DisconnectCause::Cut && args.common.store == StoreKind::Memory {
+        return Err(LoadError::new(
             "--how",
             "a server in memory loses its users: use cut",
         ));
     }
     let users = stage.users(count).await?;
     // Each user connects twice.
-    let place = stage.target.place(wire, 2 * count);
-    let mut crews = Crews::start(place, wire.protocol(), count).await?;
+    let place = stage.target.connect_target(wire, 2 * count);
+    let mut crews = UserProcesses::start(place, wire.protocol(), count).await?;
     stage.target.clients(crews.ids());
     crews.gather(users).await?;
     let at_once = args.at_once.max(1);
@@ -79,18 +79,18 @@ pub async fn run(args: &Storm, mut stage: Stage<'_>) -> Result<Report, Fault> {
     crews.round().await?;
     // Sends must be in flight when the connections break.
     let answers = (count / crews.len()) as u64 / 4;
-    crews.reach(Goal::Writing { each: 2, answers }).await?;
+    crews.reach(UserGoal::Writing { each: 2, answers }).await?;
     let broken = clock::now();
     match how {
-        How::Kill => stage.target.kill().await?,
-        How::Restart => stage.target.halt().await?,
-        How::Cut => {}
+        DisconnectCause::Kill => stage.target.kill().await?,
+        DisconnectCause::Restart => stage.target.halt().await?,
+        DisconnectCause::Cut => {}
     }
     match how {
-        How::Cut => crews.cut().await?,
-        How::Kill | How::Restart => crews.reach(Goal::Gone).await?,
+        DisconnectCause::Cut => crews.disconnect_all().await?,
+        DisconnectCause::Kill | DisconnectCause::Restart => crews.reach(UserGoal::Gone).await?,
     }
-    if how != How::Cut {
+    if how != DisconnectCause::Cut {
         stage.target.resume().await?;
     }
     let away = clock::now() - broken;

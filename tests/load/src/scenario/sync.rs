@@ -3,15 +3,15 @@
 
 use clap::Args;
 
-use super::Stage;
-use super::crew::{Crew, Goal};
-use crate::Fault;
-use crate::args::{Common, Store};
+use super::ScenarioContext;
+use super::simulated_users::{SimulatedUsers, UserGoal};
+use crate::LoadError;
+use crate::args::{CommonArgs, StoreKind};
 use crate::clock::SECOND;
-use crate::limits::page::{self, Inboxes};
+use crate::limits::page::{self, InboxSet};
 use crate::limits::{mysql, sled};
-use crate::net::Net;
-use crate::report::Report;
+use crate::net::ClientNet;
+use crate::report::RunReport;
 use crate::target::mysql_server;
 
 /// Users who write the backlogs.
@@ -19,10 +19,10 @@ const WRITERS: usize = 64;
 
 /// Arguments of `sync`.
 #[derive(Args, Clone, Debug)]
-pub struct Sync {
+pub struct SyncArgs {
     /// Server, duration and output files
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Users that reconnect
     #[arg(long, default_value_t = 200)]
     pub users: usize,
@@ -39,37 +39,37 @@ pub struct Sync {
 /// # Errors
 /// The run cannot be set up.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
-pub async fn run(args: &Sync, mut stage: Stage<'_>) -> Result<Report, Fault> {
+pub async fn run(args: &SyncArgs, mut stage: ScenarioContext<'_>) -> Result<RunReport, LoadError> {
     let (wire, readers) = (args.common.wire, args.users.max(1));
     let users = stage.users(WRITERS + readers).await?;
-    let place = stage.target.place(wire, WRITERS + readers);
+    let place = stage.target.connect_target(wire, WRITERS + readers);
     let usage = stage.target.usage_of();
     let (each, at_once) = (args.backlog, args.at_once.max(1));
     let run = tokio::task::spawn_blocking(move || {
-        let mut net = Net::new(place)?;
-        let mut crew = Crew::new(users, wire.protocol());
+        let mut net = ClientNet::new(place)?;
+        let mut crew = SimulatedUsers::new(users, wire.protocol());
         for reader in 0..readers {
             crew.writes_to(reader % WRITERS, WRITERS + reader);
         }
         crew.reach(
             &mut net,
-            Goal::Live {
+            UserGoal::Live {
                 from: 0,
                 to: WRITERS,
                 at_once: WRITERS,
             },
         )?;
-        let fill = Goal::Written {
+        let fill = UserGoal::Written {
             each,
             window: 32,
-            heard: false,
+            delivered: false,
         };
         let filled = crew.reach(&mut net, fill)?;
         let before = usage();
         let to = crew.len();
         let took = crew.reach(
             &mut net,
-            Goal::Live {
+            UserGoal::Live {
                 from: WRITERS,
                 to,
                 at_once,
@@ -80,15 +80,17 @@ pub async fn run(args: &Sync, mut stage: Stage<'_>) -> Result<Report, Fault> {
         // Live users must also get new messages.
         crew.reach(
             &mut net,
-            Goal::Written {
+            UserGoal::Written {
                 each: 1,
                 window: 1,
-                heard: true,
+                delivered: true,
             },
         )?;
         Ok::<_, std::io::Error>((crew, filled, took, load, synced, times))
     });
-    let run = run.await.map_err(|error| Fault::new("the run", error))?;
+    let run = run
+        .await
+        .map_err(|error| LoadError::new("the run", error))?;
     let (crew, filled, took, load, synced, times) = run?;
     let mut report = stage.report;
     let per_second = |count: u64, nanos: u64| count as f64 * SECOND as f64 / nanos.max(1) as f64;
@@ -98,18 +100,18 @@ pub async fn run(args: &Sync, mut stage: Stage<'_>) -> Result<Report, Fault> {
         "sends/s",
     );
     let rate = per_second(synced, took);
-    let of = Inboxes {
+    let of = InboxSet {
         inboxes: readers as u64,
         entries: each.max(1),
     };
     let limit = match args.common.store {
         _ if !args.common.limits => None,
-        Store::Memory => Some(super::limit(move |shape| page::memory(shape, of)).await?),
-        Store::Sled => {
+        StoreKind::Memory => Some(super::limit(move |shape| page::memory(shape, of)).await?),
+        StoreKind::Sled => {
             let dir = args.common.data.clone().unwrap_or_else(std::env::temp_dir);
             Some(super::limit(move |shape| sled::pages(&dir, shape, of)).await?)
         }
-        Store::Mysql => {
+        StoreKind::Mysql => {
             let url = mysql_server()?;
             Some(super::limit(move |shape| mysql::pages(&url, shape, of)).await?)
         }

@@ -2,11 +2,11 @@
 
 use sqlx::{Connection as _, Executor as _, MySqlConnection};
 
-use crate::Fault;
+use crate::LoadError;
 
 /// A fresh database.
 #[derive(Debug)]
-pub(super) struct Database {
+pub(super) struct RunDatabase {
     server: String,
     name: String,
     /// URL of the database.
@@ -19,24 +19,24 @@ pub(super) struct Database {
     clippy::disallowed_methods,
     reason = "test servers are named by GIMLET_TEST_…, which is not configuration"
 )]
-fn named(variable: &str) -> Result<String, Fault> {
+fn named(variable: &str) -> Result<String, LoadError> {
     std::env::var(variable).map_err(|_| {
         let why = format!(
             "{variable} does not name a server; `tests/backends/with COMMAND` runs a command with a \
              private MariaDB and Redis"
         );
-        Fault::new("--store mysql", why)
+        LoadError::new("--store mysql", why)
     })
 }
 
 /// Returns the URL of the server that the environment names.
-pub(super) fn server() -> Result<String, Fault> {
+pub(super) fn server() -> Result<String, LoadError> {
     named("GIMLET_TEST_MYSQL")
 }
 
-impl Database {
+impl RunDatabase {
     /// Creates a database on the server that the environment names.
-    pub(super) async fn make() -> Result<Self, Fault> {
+    pub(super) async fn make() -> Result<Self, LoadError> {
         let server = server()?;
         let redis = named("GIMLET_TEST_REDIS")?;
         let name = format!("gimlet_load_{:016x}", rand::random::<u64>());
@@ -57,7 +57,7 @@ impl Database {
         format!("{}:", self.name)
     }
 
-    async fn run(&self, sql: String) -> Result<(), Fault> {
+    async fn run(&self, sql: String) -> Result<(), LoadError> {
         let done = async {
             let mut conn = MySqlConnection::connect(&self.server).await?;
             conn.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql)))
@@ -65,11 +65,11 @@ impl Database {
             conn.close().await
         };
         done.await
-            .map_err(|error: sqlx::Error| Fault::new("MySQL", error))
+            .map_err(|error: sqlx::Error| LoadError::new("MySQL", error))
     }
 
     /// Removes the database.
-    pub(super) async fn remove(&self) -> Result<(), Fault> {
+    pub(super) async fn remove(&self) -> Result<(), LoadError> {
         self.run(format!("DROP DATABASE {}", self.name)).await
     }
 }

@@ -9,19 +9,19 @@ mod usage;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::Fault;
-use crate::args::{Common, Store, Wire};
-use crate::net::{Framing, Place, Sources};
+use crate::LoadError;
+use crate::args::{CommonArgs, StoreKind, WireKind};
+use crate::net::{ConnectTarget, SourceAddresses, WireFraming};
 use server::Server;
 
-pub use usage::{Load, Usage, Watched};
+pub use usage::{UsageDelta, UsageSample, WatchedProcesses};
 
 /// Returns the number of connections that one process of this machine holds: its limit of
 /// descriptors, and no more than one thread can serve.
 ///
 /// # Errors
 /// The system does not tell the limit.
-pub fn capacity() -> Result<usize, Fault> {
+pub fn capacity() -> Result<usize, LoadError> {
     let all = server::capacity()?.clamp(1, 50_000);
     Ok(usize::try_from(all).unwrap_or(usize::MAX))
 }
@@ -30,48 +30,48 @@ pub fn capacity() -> Result<usize, Fault> {
 ///
 /// # Errors
 /// The environment names no server.
-pub fn mysql_server() -> Result<String, Fault> {
+pub fn mysql_server() -> Result<String, LoadError> {
     database::server()
 }
 
 /// Server under test.
 #[derive(Debug)]
-pub struct Target {
+pub struct ServerTarget {
     /// Addresses for clients over TCP, by node.
     pub tcp: Vec<SocketAddr>,
     /// Addresses for clients over WebSocket, by node.
     pub ws: Vec<SocketAddr>,
     /// URLs of `LogicExt` and `BusinessExt`, by process.
-    pub services: Vec<Services>,
+    pub services: Vec<ServiceUrls>,
     /// Address for uploads, if the server was started here.
     pub http: Option<SocketAddr>,
     /// Storage, if the server was started here.
-    pub store: Option<Store>,
+    pub store: Option<StoreKind>,
     /// Version of the server, as it says.
     pub version: String,
     /// Number of source addresses, if the arguments give it.
     sources: Option<u32>,
-    watched: Watched,
+    watched: WatchedProcesses,
     server: Option<Server>,
 }
 
 /// URLs of the gRPC services of one process.
 #[derive(Clone, Debug)]
-pub struct Services {
+pub struct ServiceUrls {
     /// URL of `LogicExt`.
     pub grpc: String,
     /// URL of `BusinessExt`.
     pub business: String,
 }
 
-impl Target {
+impl ServerTarget {
     /// Opens the server that the arguments name, and starts it if they say so.
     ///
     /// # Errors
     /// It cannot be started, or does not become ready.
-    pub async fn open(args: &Common) -> Result<Self, Fault> {
+    pub async fn open(args: &CommonArgs) -> Result<Self, LoadError> {
         if let (Some(addr), Some(grpc)) = (args.server, &args.grpc) {
-            let services = Services {
+            let services = ServiceUrls {
                 grpc: grpc.clone(),
                 business: args.business.clone().unwrap_or_else(|| grpc.clone()),
             };
@@ -84,7 +84,7 @@ impl Target {
                 store: None,
                 version: "a running server".to_owned(),
                 sources: args.sources,
-                watched: Watched {
+                watched: WatchedProcesses {
                     server: pids.clone(),
                     holders: pids,
                     clients: Vec::new(),
@@ -93,7 +93,7 @@ impl Target {
             });
         }
         let server = Server::start(args).await?;
-        let services = server.grpc.iter().map(|addr| Services {
+        let services = server.grpc.iter().map(|addr| ServiceUrls {
             grpc: format!("http://{addr}"),
             business: format!("http://{addr}"),
         });
@@ -105,7 +105,7 @@ impl Target {
             store: Some(args.store),
             version: server.version.clone(),
             sources: args.sources,
-            watched: Watched::default(),
+            watched: WatchedProcesses::default(),
             server: Some(server),
         };
         target.watch();
@@ -116,24 +116,24 @@ impl Target {
     ///
     /// # Errors
     /// There is no address.
-    pub fn grpc(&self) -> Result<&str, Fault> {
+    pub fn grpc(&self) -> Result<&str, LoadError> {
         let first = self.services.first().map(|it| &*it.grpc);
-        first.ok_or_else(|| Fault::new("gRPC", "there is no address"))
+        first.ok_or_else(|| LoadError::new("gRPC", "there is no address"))
     }
 
     /// Returns the addresses for `connections` connections over this wire, made within a minute.
     #[must_use]
-    pub fn place(&self, wire: Wire, connections: usize) -> Place {
+    pub fn connect_target(&self, wire: WireKind, connections: usize) -> ConnectTarget {
         let (to, framing) = match wire {
-            Wire::Tcp | Wire::Gim => (&self.tcp, Framing::Tcp),
-            Wire::Ws => (&self.ws, Framing::Ws),
+            WireKind::Tcp | WireKind::Gim => (&self.tcp, WireFraming::Tcp),
+            WireKind::Ws => (&self.ws, WireFraming::Ws),
         };
         let chosen = || {
             to.first()
-                .map(|addr| Sources::enough(connections, addr.ip()))
+                .map(|addr| SourceAddresses::enough(connections, addr.ip()))
         };
-        let from = self.sources.map(Sources::of).or_else(chosen);
-        Place {
+        let from = self.sources.map(SourceAddresses::of).or_else(chosen);
+        ConnectTarget {
             to: to.clone(),
             framing,
             from: from.unwrap_or_default(),
@@ -162,12 +162,12 @@ impl Target {
 
     /// Samples the usage of the server and the machine; unknown values are 0.
     #[must_use]
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> UsageSample {
         self.watched.usage()
     }
 
     /// Returns a function that samples the usage on another thread.
-    pub fn usage_of(&self) -> impl Fn() -> Usage + Send + 'static {
+    pub fn usage_of(&self) -> impl Fn() -> UsageSample + Send + 'static {
         let watched = self.watched.clone();
         move || watched.usage()
     }
@@ -177,8 +177,8 @@ impl Target {
     ///
     /// # Errors
     /// It was not started here, or did not stop.
-    pub async fn halt(&mut self) -> Result<(), Fault> {
-        self.ours()?.halt().await?;
+    pub async fn halt(&mut self) -> Result<(), LoadError> {
+        self.own_server()?.halt().await?;
         self.watch();
         Ok(())
     }
@@ -187,8 +187,8 @@ impl Target {
     ///
     /// # Errors
     /// It was not started here, or did not start.
-    pub async fn resume(&mut self) -> Result<(), Fault> {
-        self.ours()?.resume().await?;
+    pub async fn resume(&mut self) -> Result<(), LoadError> {
+        self.own_server()?.resume().await?;
         self.watch();
         Ok(())
     }
@@ -197,24 +197,24 @@ impl Target {
     ///
     /// # Errors
     /// It was not started here.
-    pub async fn kill(&mut self) -> Result<(), Fault> {
-        self.ours()?.kill().await?;
+    pub async fn kill(&mut self) -> Result<(), LoadError> {
+        self.own_server()?.kill().await?;
         self.watch();
         Ok(())
     }
 
-    fn ours(&mut self) -> Result<&mut Server, Fault> {
+    fn own_server(&mut self) -> Result<&mut Server, LoadError> {
         let why = "the server was not started by this program, and only such a one can be";
         self.server
             .as_mut()
-            .ok_or_else(|| Fault::new("restarting the server", why))
+            .ok_or_else(|| LoadError::new("restarting the server", why))
     }
 
     /// Stops what was started and removes what it left.
     ///
     /// # Errors
     /// It did not stop in order.
-    pub async fn close(mut self) -> Result<(), Fault> {
+    pub async fn close(mut self) -> Result<(), LoadError> {
         match self.server.take() {
             Some(server) => server.end().await,
             None => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use crate::Fault;
+use crate::LoadError;
 
 /// Port range below the one from which the system takes client ports, so that no client of ours
 /// uses one of them.
@@ -10,12 +10,12 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// Source of free addresses; gives each only once.
 #[derive(Clone, Debug)]
-pub(crate) struct Ports {
+pub(crate) struct FreePorts {
     from: u16,
     next: usize,
 }
 
-impl Ports {
+impl FreePorts {
     /// Creates a source that begins anywhere, since other runs search at the same time.
     pub(crate) fn new() -> Self {
         Self {
@@ -25,7 +25,7 @@ impl Ports {
     }
 
     /// Returns a free address.
-    pub(crate) fn free(&mut self) -> Result<SocketAddr, Fault> {
+    pub(crate) fn free(&mut self) -> Result<SocketAddr, LoadError> {
         while self.next < PORTS.len() {
             let ahead = u16::try_from(self.next).unwrap_or(0);
             let port = PORTS.start + (self.from - PORTS.start + ahead) % (PORTS.end - PORTS.start);
@@ -36,6 +36,6 @@ impl Ports {
             }
         }
         let why = "no port is left between 20000 and 32000";
-        Err(Fault::new("free ports", why))
+        Err(LoadError::new("free ports", why))
     }
 }

@@ -12,14 +12,14 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::Fault;
+use crate::LoadError;
 
 /// Timeout of a start or a stop.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Process and its settings.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(super) struct ServerProcess {
     pub(super) program: PathBuf,
     pub(super) settings: Vec<(String, String)>,
     /// Address of its readiness page.
@@ -27,7 +27,7 @@ pub(super) struct Process {
     child: Option<Child>,
 }
 
-impl Process {
+impl ServerProcess {
     /// Creates a process that is not started yet.
     pub(super) const fn new(
         program: PathBuf,
@@ -43,7 +43,7 @@ impl Process {
     }
 
     /// Starts the process.
-    pub(super) fn launch(&mut self) -> Result<(), Fault> {
+    pub(super) fn launch(&mut self) -> Result<(), LoadError> {
         let settings = self.settings.iter().map(|(name, value)| (name, value));
         let child = Command::new(&self.program)
             .envs(settings)
@@ -56,15 +56,15 @@ impl Process {
     }
 
     /// Waits until the process is ready.
-    pub(super) async fn ready(&mut self) -> Result<(), Fault> {
+    pub(super) async fn ready(&mut self) -> Result<(), LoadError> {
         let until = Instant::now() + PATIENCE;
         while !self.says_ready().await {
             let child = self.child.as_mut().map(Child::try_wait).transpose()?;
             if let Some(Some(status)) = child {
-                return Err(Fault::new("the server's start", status));
+                return Err(LoadError::new("the server's start", status));
             }
             if Instant::now() > until {
-                return Err(Fault::new("the server's start", "not ready in time"));
+                return Err(LoadError::new("the server's start", "not ready in time"));
             }
             sleep(Duration::from_millis(2)).await;
         }
@@ -97,20 +97,20 @@ impl Process {
     }
 
     /// Waits for the end of a process that was asked to stop.
-    pub(super) async fn stopped(&mut self) -> Result<(), Fault> {
+    pub(super) async fn stopped(&mut self) -> Result<(), LoadError> {
         let Some(mut child) = self.child.take() else {
             return Ok(());
         };
         match timeout(PATIENCE, child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(Fault::new("the server's end", status)),
-            Ok(Err(error)) => Err(Fault::new("the server's end", error)),
-            Err(_) => Err(Fault::new("the server's end", "it took too long")),
+            Ok(Ok(status)) => Err(LoadError::new("the server's end", status)),
+            Ok(Err(error)) => Err(LoadError::new("the server's end", error)),
+            Err(_) => Err(LoadError::new("the server's end", "it took too long")),
         }
     }
 
     /// Kills the process with SIGKILL.
-    pub(super) fn kill(&mut self) -> Result<(), Fault> {
+    pub(super) fn kill(&mut self) -> Result<(), LoadError> {
         match &mut self.child {
             Some(child) => Ok(child.start_kill()?),
             None => Ok(()),
@@ -118,7 +118,7 @@ impl Process {
     }
 
     /// Waits for the end of a process that was killed.
-    pub(super) async fn gone(&mut self) -> Result<(), Fault> {
+    pub(super) async fn gone(&mut self) -> Result<(), LoadError> {
         if let Some(mut child) = self.child.take() {
             child.wait().await?;
         }

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::database::Database;
-use super::ports::Ports;
-use super::process::Process;
-use crate::Fault;
-use crate::args::{Common, Store};
+use super::database::RunDatabase;
+use super::ports::FreePorts;
+use super::process::ServerProcess;
+use crate::LoadError;
+use crate::args::{CommonArgs, StoreKind};
 
 /// Raised limits. They protect a server from its users, and would bound the run instead of the
 /// machine.
@@ -32,7 +32,7 @@ const OTHERS: u64 = 500;
 
 /// Roles of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+enum ProcessRole {
     All,
     /// Everything but connections.
     Logic,
@@ -41,8 +41,8 @@ enum Role {
 
 /// Addresses on which a process listens.
 #[derive(Clone, Copy, Debug)]
-struct Listens {
-    role: Role,
+struct ListenAddresses {
+    role: ProcessRole,
     tcp: SocketAddr,
     ws: SocketAddr,
     grpc: SocketAddr,
@@ -55,9 +55,9 @@ struct Listens {
 #[derive(Debug)]
 pub(super) struct Server {
     /// Processes that hold no connections.
-    logic: Vec<Process>,
+    logic: Vec<ServerProcess>,
     /// Processes that hold connections.
-    connect: Vec<Process>,
+    connect: Vec<ServerProcess>,
     /// Addresses for clients.
     pub(super) tcp: Vec<SocketAddr>,
     pub(super) ws: Vec<SocketAddr>,
@@ -66,12 +66,12 @@ pub(super) struct Server {
     /// Address for uploads.
     pub(super) http: Option<SocketAddr>,
     pub(super) version: String,
-    database: Option<Database>,
+    database: Option<RunDatabase>,
     pub(super) data: TempDir,
 }
 
 /// Returns the path of `gimlet` beside this program.
-fn beside() -> Result<PathBuf, Fault> {
+fn beside() -> Result<PathBuf, LoadError> {
     let mut folder = std::env::current_exe()?;
     folder.pop();
     if folder.ends_with("deps") {
@@ -83,22 +83,22 @@ fn beside() -> Result<PathBuf, Fault> {
     }
     let why = "no such program: build it with `cargo build --release -p gimlet-server`, or say \
                --gimlet PATH";
-    Err(Fault::new(program.display().to_string(), why))
+    Err(LoadError::new(program.display().to_string(), why))
 }
 
-async fn version(program: &PathBuf) -> Result<String, Fault> {
+async fn version(program: &PathBuf) -> Result<String, LoadError> {
     let output = Command::new(program).arg("--version").output().await;
-    let output = output.map_err(|error| Fault::new(program.display().to_string(), error))?;
+    let output = output.map_err(|error| LoadError::new(program.display().to_string(), error))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Returns the number of clients that one process of this machine takes.
-pub(super) fn capacity() -> Result<u64, Fault> {
+pub(super) fn capacity() -> Result<u64, LoadError> {
     Ok(rlimit::Resource::NOFILE.get()?.1.saturating_sub(OTHERS))
 }
 
-impl Listens {
-    fn free(ports: &mut Ports, role: Role) -> Result<Self, Fault> {
+impl ListenAddresses {
+    fn free(ports: &mut FreePorts, role: ProcessRole) -> Result<Self, LoadError> {
         Ok(Self {
             role,
             tcp: ports.free()?,
@@ -120,9 +120,9 @@ impl Listens {
             ("GIMLET_LISTEN__OPS", self.ops.to_string()),
         ];
         let roles = match self.role {
-            Role::All => return settings,
-            Role::Logic => "logic,business",
-            Role::Connect => "connect",
+            ProcessRole::All => return settings,
+            ProcessRole::Logic => "logic,business",
+            ProcessRole::Connect => "connect",
         };
         settings.push(("GIMLET_ROLES", roles.to_owned()));
         settings.push(("GIMLET_CLUSTER__ADVERTISE", self.internal.to_string()));
@@ -131,32 +131,32 @@ impl Listens {
 }
 
 /// Lays out the processes that the arguments ask for.
-fn layout(args: &Common) -> Result<Vec<Listens>, Fault> {
-    let mut ports = Ports::new();
+fn layout(args: &CommonArgs) -> Result<Vec<ListenAddresses>, LoadError> {
+    let mut ports = FreePorts::new();
     let roles = match args.nodes {
-        None => vec![Role::All],
-        Some(nodes) if args.store == Store::Mysql && nodes > 0 => {
-            let mut roles = vec![Role::Logic; args.logic.max(1)];
-            roles.resize(roles.len() + nodes, Role::Connect);
+        None => vec![ProcessRole::All],
+        Some(nodes) if args.store == StoreKind::Mysql && nodes > 0 => {
+            let mut roles = vec![ProcessRole::Logic; args.logic.max(1)];
+            roles.resize(roles.len() + nodes, ProcessRole::Connect);
             roles
         }
         Some(_) => {
             let why = "several nodes share MySQL and Redis: use --store mysql, and at least 1";
-            return Err(Fault::new("--nodes", why));
+            return Err(LoadError::new("--nodes", why));
         }
     };
     let listens = roles
         .into_iter()
-        .map(|role| Listens::free(&mut ports, role));
+        .map(|role| ListenAddresses::free(&mut ports, role));
     listens.collect()
 }
 
 /// Returns the settings that all processes share.
 fn common(
-    args: &Common,
-    layout: &[Listens],
-    database: Option<&Database>,
-) -> Result<Vec<(String, String)>, Fault> {
+    args: &CommonArgs,
+    layout: &[ListenAddresses],
+    database: Option<&RunDatabase>,
+) -> Result<Vec<(String, String)>, LoadError> {
     let mut settings = vec![
         ("GIMLET_STORAGE__KIND", args.store.to_string()),
         ("GIMLET_LIMITS__MAX_CONNECTIONS", capacity()?.to_string()),
@@ -166,7 +166,7 @@ fn common(
         settings.push(("GIMLET_STORAGE__REDIS_URL", database.redis.clone()));
         settings.push(("GIMLET_STORAGE__REDIS_PREFIX", database.prefix()));
     }
-    let logic = layout.iter().filter(|it| it.role == Role::Logic);
+    let logic = layout.iter().filter(|it| it.role == ProcessRole::Logic);
     let logic: Vec<_> = logic.map(|it| it.internal.to_string()).collect();
     if !logic.is_empty() {
         let secret = format!("{:032x}", rand::random::<u128>());
@@ -188,7 +188,7 @@ fn common(
     for setting in &args.settings {
         let (name, value) = setting.split_once('=').ok_or_else(|| {
             let why = format!("\"{setting}\" is not a setting: write NAME=VALUE");
-            Fault::new("--set", why)
+            LoadError::new("--set", why)
         })?;
         settings.retain(|(known, _)| known != name);
         if !value.is_empty() {
@@ -200,7 +200,7 @@ fn common(
 
 impl Server {
     /// Starts the server and waits until it is ready.
-    pub(super) async fn start(args: &Common) -> Result<Self, Fault> {
+    pub(super) async fn start(args: &CommonArgs) -> Result<Self, LoadError> {
         let program = match &args.gimlet {
             Some(path) => path.clone(),
             None => beside()?,
@@ -219,8 +219,8 @@ impl Server {
                 None => TempDir::new()?,
             },
             database: match args.store {
-                Store::Mysql => Some(Database::make().await?),
-                Store::Memory | Store::Sled => None,
+                StoreKind::Mysql => Some(RunDatabase::make().await?),
+                StoreKind::Memory | StoreKind::Sled => None,
             },
         };
         match server.fill(&program, args, &layout).await {
@@ -235,9 +235,9 @@ impl Server {
     async fn fill(
         &mut self,
         program: &std::path::Path,
-        args: &Common,
-        layout: &[Listens],
-    ) -> Result<(), Fault> {
+        args: &CommonArgs,
+        layout: &[ListenAddresses],
+    ) -> Result<(), LoadError> {
         let common = common(args, layout, self.database.as_ref())?;
         for (number, listens) in layout.iter().enumerate() {
             let folder = self.data.path().join(number.to_string());
@@ -248,12 +248,12 @@ impl Server {
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect();
             settings.extend(common.iter().cloned());
-            let process = Process::new(program.to_owned(), settings, listens.ops);
-            if listens.role != Role::Connect {
+            let process = ServerProcess::new(program.to_owned(), settings, listens.ops);
+            if listens.role != ProcessRole::Connect {
                 self.grpc.push(listens.grpc);
                 self.http.get_or_insert(listens.http);
             }
-            if listens.role == Role::Logic {
+            if listens.role == ProcessRole::Logic {
                 self.logic.push(process);
             } else {
                 self.tcp.push(listens.tcp);
@@ -267,17 +267,17 @@ impl Server {
     }
 
     /// Starts the processes that hold connections, and waits until they are ready.
-    pub(super) async fn resume(&mut self) -> Result<(), Fault> {
+    pub(super) async fn resume(&mut self) -> Result<(), LoadError> {
         begin(&mut self.connect).await
     }
 
     /// Asks the processes that hold connections to stop, and waits for their end.
-    pub(super) async fn halt(&mut self) -> Result<(), Fault> {
+    pub(super) async fn halt(&mut self) -> Result<(), LoadError> {
         end(&mut self.connect).await
     }
 
     /// Kills the processes that hold connections with `kill -9`, and waits for their end.
-    pub(super) async fn kill(&mut self) -> Result<(), Fault> {
+    pub(super) async fn kill(&mut self) -> Result<(), LoadError> {
         for process in &mut self.connect {
             process.kill()?;
         }
@@ -290,16 +290,16 @@ impl Server {
     /// Returns the ids of the running processes.
     pub(super) fn ids(&self) -> Vec<u32> {
         let all = self.logic.iter().chain(&self.connect);
-        all.filter_map(Process::id).collect()
+        all.filter_map(ServerProcess::id).collect()
     }
 
     /// Returns the ids of the processes that hold connections.
     pub(super) fn holders(&self) -> Vec<u32> {
-        self.connect.iter().filter_map(Process::id).collect()
+        self.connect.iter().filter_map(ServerProcess::id).collect()
     }
 
     /// Stops the server and removes what it left.
-    pub(super) async fn end(mut self) -> Result<(), Fault> {
+    pub(super) async fn end(mut self) -> Result<(), LoadError> {
         // Connect nodes call the logic processes until their end, so those stop last.
         let stopped = end(&mut self.connect).await;
         let stopped = stopped.and(end(&mut self.logic).await);
@@ -310,7 +310,7 @@ impl Server {
     }
 }
 
-async fn begin(processes: &mut [Process]) -> Result<(), Fault> {
+async fn begin(processes: &mut [ServerProcess]) -> Result<(), LoadError> {
     for process in &mut *processes {
         process.launch()?;
     }
@@ -320,8 +320,8 @@ async fn begin(processes: &mut [Process]) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn end(processes: &mut [Process]) -> Result<(), Fault> {
-    processes.iter().for_each(Process::ask);
+async fn end(processes: &mut [ServerProcess]) -> Result<(), LoadError> {
+    processes.iter().for_each(ServerProcess::ask);
     let mut stopped = Ok(());
     for process in processes {
         stopped = stopped.and(process.stopped().await);

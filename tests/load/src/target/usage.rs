@@ -13,7 +13,7 @@ const PAGE: u64 = 4096;
 
 /// Counters at one moment; CPU times in milliseconds since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct UsageSample {
     /// Time of the sample.
     pub at: u64,
     /// CPU time of the server's processes in user mode.
@@ -36,7 +36,7 @@ pub struct Usage {
 
 /// Usage between two samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Load {
+pub struct UsageDelta {
     /// Seconds between the samples.
     pub seconds: f64,
     /// Cores that the server used, user and system.
@@ -92,7 +92,7 @@ fn socket_bytes() -> Option<u64> {
 
 /// Processes whose usage is measured.
 #[derive(Clone, Debug, Default)]
-pub struct Watched {
+pub struct WatchedProcesses {
     /// The server's processes.
     pub server: Vec<u32>,
     /// Server processes that hold connections.
@@ -101,10 +101,10 @@ pub struct Watched {
     pub clients: Vec<u32>,
 }
 
-impl Watched {
+impl WatchedProcesses {
     /// Samples the usage; unknown values are 0.
     #[must_use]
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> UsageSample {
         let cpu = |pid: &u32| stat(&format!("/proc/{pid}/stat")).unwrap_or_default();
         let sum = |all: &[u32]| {
             let all = all.iter().map(cpu);
@@ -113,7 +113,7 @@ impl Watched {
         let rss = |all: &[u32]| all.iter().filter_map(|pid| resident(*pid)).sum();
         let (user, system) = sum(&self.server);
         let (parts, own) = (sum(&self.clients), cpu(&std::process::id()));
-        Usage {
+        UsageSample {
             at: clock::now(),
             server_user: user,
             server_system: system,
@@ -127,18 +127,18 @@ impl Watched {
     }
 }
 
-impl Usage {
+impl UsageSample {
     /// Returns the usage since an earlier sample.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of one run")]
-    pub fn since(&self, before: &Self) -> Load {
+    pub fn since(&self, before: &Self) -> UsageDelta {
         let seconds = clock::seconds(self.at.saturating_sub(before.at)).max(1e-9);
         let cores = |now: u64, before: u64| now.saturating_sub(before) as f64 / 1000.0 / seconds;
         let user = cores(self.server_user, before.server_user);
         let system = cores(self.server_system, before.server_system);
         let client = cores(self.client, before.client);
         let machine = cores(self.machine, before.machine);
-        Load {
+        UsageDelta {
             seconds,
             server_cores: user + system,
             server_system: system,
@@ -155,9 +155,9 @@ mod tests {
 
     #[test]
     fn this_process_uses_memory_and_time() {
-        let this = Watched {
+        let this = WatchedProcesses {
             server: vec![std::process::id()],
-            ..Watched::default()
+            ..WatchedProcesses::default()
         };
         let before = this.usage();
         let mut sum = 0_u64;

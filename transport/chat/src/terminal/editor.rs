@@ -3,16 +3,16 @@
 
 use unicode_width::UnicodeWidthChar as _;
 
-use super::keys::Key;
+use super::keys::TerminalKey;
 
 /// Longest line in characters: more than a message may have.
-const LINE_MAX: usize = 64 * 1024;
+const MAX_LINE_CHARS: usize = 64 * 1024;
 /// Lines in the history.
-const HISTORY: usize = 100;
+const HISTORY_LINES: usize = 100;
 
 /// The effect of a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pressed {
+pub(super) enum KeyEffect {
     /// The line may have changed.
     Changed,
     /// The line was entered.
@@ -27,7 +27,7 @@ pub(super) enum Pressed {
 
 /// A line, a cursor, and the history.
 #[derive(Debug, Default)]
-pub(super) struct Editor {
+pub(super) struct LineEditor {
     text: Vec<char>,
     cursor: usize,
     history: Vec<String>,
@@ -37,36 +37,38 @@ pub(super) struct Editor {
     typed: Vec<char>,
 }
 
-impl Editor {
+impl LineEditor {
     /// Applies a key.
-    pub(super) fn press(&mut self, key: Key) -> Pressed {
+    pub(super) fn press(&mut self, key: TerminalKey) -> KeyEffect {
         match key {
-            Key::Char(c) => {
-                if self.text.len() < LINE_MAX {
+            TerminalKey::Char(c) => {
+                if self.text.len() < MAX_LINE_CHARS {
                     self.text.insert(self.cursor, c);
                     self.cursor += 1;
                 }
             }
-            Key::Enter => return self.enter(),
-            Key::Interrupt if self.text.is_empty() => return Pressed::Interrupt,
-            Key::Interrupt => self.set(Vec::new()),
-            Key::EndOfInput if self.text.is_empty() => return Pressed::End,
-            Key::EndOfInput | Key::Delete => self.remove(self.cursor, self.cursor + 1),
-            Key::Backspace => self.remove(self.cursor.saturating_sub(1), self.cursor),
-            Key::KillBefore => self.remove(0, self.cursor),
-            Key::KillAfter => self.remove(self.cursor, self.text.len()),
-            Key::KillWord => self.remove(self.word_left(), self.cursor),
-            Key::Left => self.cursor = self.cursor.saturating_sub(1),
-            Key::Right => self.cursor = self.text.len().min(self.cursor + 1),
-            Key::WordLeft => self.cursor = self.word_left(),
-            Key::WordRight => self.cursor = self.word_right(),
-            Key::Home => self.cursor = 0,
-            Key::End => self.cursor = self.text.len(),
-            Key::Older => self.look_back(self.back + 1),
-            Key::Newer => self.look_back(self.back.saturating_sub(1)),
-            Key::Clear => return Pressed::Clear,
+            TerminalKey::Enter => return self.enter(),
+            TerminalKey::Interrupt if self.text.is_empty() => return KeyEffect::Interrupt,
+            TerminalKey::Interrupt => self.set(Vec::new()),
+            TerminalKey::EndOfInput if self.text.is_empty() => return KeyEffect::End,
+            TerminalKey::EndOfInput | TerminalKey::Delete => {
+                self.remove(self.cursor, self.cursor + 1)
+            }
+            TerminalKey::Backspace => self.remove(self.cursor.saturating_sub(1), self.cursor),
+            TerminalKey::KillBefore => self.remove(0, self.cursor),
+            TerminalKey::KillAfter => self.remove(self.cursor, self.text.len()),
+            TerminalKey::KillWord => self.remove(self.word_left(), self.cursor),
+            TerminalKey::Left => self.cursor = self.cursor.saturating_sub(1),
+            TerminalKey::Right => self.cursor = self.text.len().min(self.cursor + 1),
+            TerminalKey::WordLeft => self.cursor = self.word_left(),
+            TerminalKey::WordRight => self.cursor = self.word_right(),
+            TerminalKey::Home => self.cursor = 0,
+            TerminalKey::End => self.cursor = self.text.len(),
+            TerminalKey::Older => self.look_back(self.back + 1),
+            TerminalKey::Newer => self.look_back(self.back.saturating_sub(1)),
+            TerminalKey::Clear => return KeyEffect::Clear,
         }
-        Pressed::Changed
+        KeyEffect::Changed
     }
 
     /// Returns the part of the text around the cursor that fits `columns`, and the cursor's column
@@ -92,20 +94,20 @@ impl Editor {
         (text, column)
     }
 
-    fn enter(&mut self) -> Pressed {
+    fn enter(&mut self) -> KeyEffect {
         let line: String = std::mem::take(&mut self.text).iter().collect();
         (self.cursor, self.back) = (0, 0);
         let line = line.trim().to_owned();
         if line.is_empty() {
-            return Pressed::Changed;
+            return KeyEffect::Changed;
         }
         if self.history.last() != Some(&line) {
-            if self.history.len() == HISTORY {
+            if self.history.len() == HISTORY_LINES {
                 self.history.remove(0);
             }
             self.history.push(line.clone());
         }
-        Pressed::Line(line)
+        KeyEffect::Line(line)
     }
 
     fn set(&mut self, text: Vec<char>) {
@@ -161,7 +163,7 @@ impl Editor {
 }
 
 /// Returns the beginning of a text that fits `columns`.
-pub(super) fn cut(text: &str, columns: usize) -> String {
+pub(super) fn truncate_to_width(text: &str, columns: usize) -> String {
     let mut left = columns;
     let fits = |c: &char| match left.checked_sub(c.width().unwrap_or(0)) {
         Some(rest) => {
@@ -182,46 +184,52 @@ pub(super) fn printable(line: &str) -> String {
 mod tests {
     use super::*;
 
-    fn typed(editor: &mut Editor, text: &str) {
+    fn typed(editor: &mut LineEditor, text: &str) {
         for c in text.chars() {
-            editor.press(Key::Char(c));
+            editor.press(TerminalKey::Char(c));
         }
     }
 
-    fn enter(editor: &mut Editor, text: &str) {
+    fn enter(editor: &mut LineEditor, text: &str) {
         typed(editor, text);
-        assert_eq!(editor.press(Key::Enter), Pressed::Line(text.to_owned()));
+        assert_eq!(
+            editor.press(TerminalKey::Enter),
+            KeyEffect::Line(text.to_owned())
+        );
     }
 
     #[test]
     fn a_line_is_edited_anywhere() {
-        let mut editor = Editor::default();
+        let mut editor = LineEditor::default();
         typed(&mut editor, "helo bob x");
         for key in [
-            Key::KillWord,
-            Key::WordLeft,
-            Key::Left,
-            Key::Left,
-            Key::Char('l'),
+            TerminalKey::KillWord,
+            TerminalKey::WordLeft,
+            TerminalKey::Left,
+            TerminalKey::Left,
+            TerminalKey::Char('l'),
         ] {
             editor.press(key);
         }
-        assert_eq!(editor.press(Key::Enter), Pressed::Line("hello bob".into()));
+        assert_eq!(
+            editor.press(TerminalKey::Enter),
+            KeyEffect::Line("hello bob".into())
+        );
     }
 
     #[test]
     fn older_lines_come_back_and_what_was_typed_stays() {
-        let mut editor = Editor::default();
+        let mut editor = LineEditor::default();
         enter(&mut editor, "one");
         enter(&mut editor, "two");
         typed(&mut editor, "thr");
         for (key, shown) in [
-            (Key::Older, "two"),
-            (Key::Older, "one"),
-            (Key::Older, "one"),
-            (Key::Newer, "two"),
-            (Key::Newer, "thr"),
-            (Key::Newer, "thr"),
+            (TerminalKey::Older, "two"),
+            (TerminalKey::Older, "one"),
+            (TerminalKey::Older, "one"),
+            (TerminalKey::Newer, "two"),
+            (TerminalKey::Newer, "thr"),
+            (TerminalKey::Newer, "thr"),
         ] {
             editor.press(key);
             assert_eq!(editor.window(80).0, shown, "after {key:?}");
@@ -230,7 +238,7 @@ mod tests {
 
     #[test]
     fn the_window_follows_the_cursor_and_never_exceeds_the_columns() {
-        let mut editor = Editor::default();
+        let mut editor = LineEditor::default();
         typed(&mut editor, "abc你好吗def");
         for columns in 0..14 {
             for at in 0..=9 {
@@ -245,32 +253,32 @@ mod tests {
         }
         editor.cursor = 9;
         assert_eq!(editor.window(5), ("吗def".to_owned(), 5));
-        assert_eq!(cut("你好", 3), "你");
+        assert_eq!(truncate_to_width("你好", 3), "你");
     }
 
     #[test]
     fn ctrl_c_and_ctrl_d_end_only_an_empty_line() {
-        let mut editor = Editor::default();
+        let mut editor = LineEditor::default();
         typed(&mut editor, "x");
-        assert_eq!(editor.press(Key::EndOfInput), Pressed::Changed);
-        assert_eq!(editor.press(Key::Interrupt), Pressed::Changed);
+        assert_eq!(editor.press(TerminalKey::EndOfInput), KeyEffect::Changed);
+        assert_eq!(editor.press(TerminalKey::Interrupt), KeyEffect::Changed);
         assert_eq!(editor.window(9).0, "");
-        assert_eq!(editor.press(Key::Interrupt), Pressed::Interrupt);
-        assert_eq!(editor.press(Key::EndOfInput), Pressed::End);
+        assert_eq!(editor.press(TerminalKey::Interrupt), KeyEffect::Interrupt);
+        assert_eq!(editor.press(TerminalKey::EndOfInput), KeyEffect::End);
     }
 
     #[test]
     fn neither_a_line_nor_the_history_grows_without_end() {
-        let mut editor = Editor {
-            text: vec!['x'; LINE_MAX],
-            ..Editor::default()
+        let mut editor = LineEditor {
+            text: vec!['x'; MAX_LINE_CHARS],
+            ..LineEditor::default()
         };
-        editor.press(Key::Char('y'));
-        assert_eq!(editor.text.len(), LINE_MAX);
-        editor.press(Key::Interrupt);
-        for n in 0..HISTORY + 5 {
+        editor.press(TerminalKey::Char('y'));
+        assert_eq!(editor.text.len(), MAX_LINE_CHARS);
+        editor.press(TerminalKey::Interrupt);
+        for n in 0..HISTORY_LINES + 5 {
             enter(&mut editor, &n.to_string());
         }
-        assert_eq!(editor.history.len(), HISTORY);
+        assert_eq!(editor.history.len(), HISTORY_LINES);
     }
 }

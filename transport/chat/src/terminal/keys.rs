@@ -2,7 +2,7 @@
 
 /// A key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum TerminalKey {
     Char(char),
     Enter,
     Backspace,
@@ -24,38 +24,38 @@ pub(super) enum Key {
 }
 
 /// Longest escape sequence of a key; a longer one is skipped.
-const SEQUENCE_MAX: usize = 16;
+const MAX_SEQUENCE_BYTES: usize = 16;
 
 /// Decodes bytes into keys; the input may be cut anywhere.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+pub(super) struct KeyDecoder {
     pending: Vec<u8>,
 }
 
 /// The first element of some bytes.
-enum Head {
+enum KeyMatch {
     /// A key of this many bytes.
-    Key(Key, usize),
+    Key(TerminalKey, usize),
     /// Bytes that are not a key.
     Skip(usize),
     /// A key whose remaining bytes have not arrived.
     Partial,
 }
 
-impl Keys {
+impl KeyDecoder {
     /// Decodes the new bytes, together with those left over from before.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Vec<Key> {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Vec<TerminalKey> {
         self.pending.extend_from_slice(bytes);
         let mut keys = Vec::new();
         let mut rest = self.pending.as_slice();
         while !rest.is_empty() {
             let taken = match head(rest) {
-                Head::Key(key, taken) => {
+                KeyMatch::Key(key, taken) => {
                     keys.push(key);
                     taken
                 }
-                Head::Skip(taken) => taken,
-                Head::Partial => break,
+                KeyMatch::Skip(taken) => taken,
+                KeyMatch::Partial => break,
             };
             rest = rest.get(taken..).unwrap_or_default();
         }
@@ -64,40 +64,40 @@ impl Keys {
     }
 }
 
-fn head(bytes: &[u8]) -> Head {
+fn head(bytes: &[u8]) -> KeyMatch {
     let Some(first) = bytes.first() else {
-        return Head::Partial;
+        return KeyMatch::Partial;
     };
     match first {
         0x1b => escape(bytes),
-        0x00..0x20 | 0x7f => control(*first).map_or(Head::Skip(1), |key| Head::Key(key, 1)),
+        0x00..0x20 | 0x7f => control(*first).map_or(KeyMatch::Skip(1), |key| KeyMatch::Key(key, 1)),
         _ => character(bytes),
     }
 }
 
 /// Returns the key of a control character, as in shells.
-const fn control(byte: u8) -> Option<Key> {
+const fn control(byte: u8) -> Option<TerminalKey> {
     Some(match byte {
-        0x01 => Key::Home,
-        0x02 => Key::Left,
-        0x03 => Key::Interrupt,
-        0x04 => Key::EndOfInput,
-        0x05 => Key::End,
-        0x06 => Key::Right,
-        0x08 | 0x7f => Key::Backspace,
-        b'\t' => Key::Char(' '),
-        b'\r' | b'\n' => Key::Enter,
-        0x0b => Key::KillAfter,
-        0x0c => Key::Clear,
-        0x0e => Key::Newer,
-        0x10 => Key::Older,
-        0x15 => Key::KillBefore,
-        0x17 => Key::KillWord,
+        0x01 => TerminalKey::Home,
+        0x02 => TerminalKey::Left,
+        0x03 => TerminalKey::Interrupt,
+        0x04 => TerminalKey::EndOfInput,
+        0x05 => TerminalKey::End,
+        0x06 => TerminalKey::Right,
+        0x08 | 0x7f => TerminalKey::Backspace,
+        b'\t' => TerminalKey::Char(' '),
+        b'\r' | b'\n' => TerminalKey::Enter,
+        0x0b => TerminalKey::KillAfter,
+        0x0c => TerminalKey::Clear,
+        0x0e => TerminalKey::Newer,
+        0x10 => TerminalKey::Older,
+        0x15 => TerminalKey::KillBefore,
+        0x17 => TerminalKey::KillWord,
         _ => return None,
     })
 }
 
-fn character(bytes: &[u8]) -> Head {
+fn character(bytes: &[u8]) -> KeyMatch {
     for len in 1..=bytes.len().min(4) {
         let part = bytes.get(..len).unwrap_or_default();
         if let Some(c) = std::str::from_utf8(part)
@@ -106,9 +106,9 @@ fn character(bytes: &[u8]) -> Head {
         {
             // C1 control characters could steer the terminal when the line is drawn.
             return if c.is_control() {
-                Head::Skip(len)
+                KeyMatch::Skip(len)
             } else {
-                Head::Key(Key::Char(c), len)
+                KeyMatch::Key(TerminalKey::Char(c), len)
             };
         }
     }
@@ -119,48 +119,48 @@ fn character(bytes: &[u8]) -> Head {
         _ => 1,
     });
     if bytes.len() < complete {
-        Head::Partial
+        KeyMatch::Partial
     } else {
-        Head::Skip(1)
+        KeyMatch::Skip(1)
     }
 }
 
 /// Decodes `ESC [ …`, `ESC O …`, and Alt with a letter.
-fn escape(bytes: &[u8]) -> Head {
+fn escape(bytes: &[u8]) -> KeyMatch {
     match bytes.get(1) {
-        None => Head::Partial,
+        None => KeyMatch::Partial,
         Some(b'[' | b'O') => {
             let body = bytes.get(2..).unwrap_or_default();
             let Some(end) = body.iter().position(|b| (0x40..=0x7e).contains(b)) else {
-                return if bytes.len() > SEQUENCE_MAX {
-                    Head::Skip(bytes.len())
+                return if bytes.len() > MAX_SEQUENCE_BYTES {
+                    KeyMatch::Skip(bytes.len())
                 } else {
-                    Head::Partial
+                    KeyMatch::Partial
                 };
             };
             let len = end + 3;
             let sequence = body.get(..=end).unwrap_or_default();
-            named(sequence).map_or(Head::Skip(len), |key| Head::Key(key, len))
+            named(sequence).map_or(KeyMatch::Skip(len), |key| KeyMatch::Key(key, len))
         }
-        Some(b'b') => Head::Key(Key::WordLeft, 2),
-        Some(b'f') => Head::Key(Key::WordRight, 2),
-        Some(0x7f) => Head::Key(Key::KillWord, 2),
+        Some(b'b') => KeyMatch::Key(TerminalKey::WordLeft, 2),
+        Some(b'f') => KeyMatch::Key(TerminalKey::WordRight, 2),
+        Some(0x7f) => KeyMatch::Key(TerminalKey::KillWord, 2),
         // A lone Escape before another key.
-        Some(_) => Head::Skip(1),
+        Some(_) => KeyMatch::Skip(1),
     }
 }
 
-fn named(sequence: &[u8]) -> Option<Key> {
+fn named(sequence: &[u8]) -> Option<TerminalKey> {
     Some(match sequence {
-        b"A" => Key::Older,
-        b"B" => Key::Newer,
-        b"C" => Key::Right,
-        b"D" => Key::Left,
-        b"H" | b"1~" | b"7~" => Key::Home,
-        b"F" | b"4~" | b"8~" => Key::End,
-        b"3~" => Key::Delete,
-        b"1;5C" | b"1;3C" => Key::WordRight,
-        b"1;5D" | b"1;3D" => Key::WordLeft,
+        b"A" => TerminalKey::Older,
+        b"B" => TerminalKey::Newer,
+        b"C" => TerminalKey::Right,
+        b"D" => TerminalKey::Left,
+        b"H" | b"1~" | b"7~" => TerminalKey::Home,
+        b"F" | b"4~" | b"8~" => TerminalKey::End,
+        b"3~" => TerminalKey::Delete,
+        b"1;5C" | b"1;3C" => TerminalKey::WordRight,
+        b"1;5D" | b"1;3D" => TerminalKey::WordLeft,
         _ => return None,
     })
 }
@@ -172,22 +172,22 @@ mod tests {
     #[test]
     fn keys_are_read_however_they_are_cut() {
         let bytes = "a\u{1b}[D你\u{1b}[3~\u{1b}[1;5C\u{1b}[200~é\u{1b}OF😀\r\u{3}".as_bytes();
-        let whole = Keys::default().read(bytes);
+        let whole = KeyDecoder::default().read(bytes);
         let expected = [
-            Key::Char('a'),
-            Key::Left,
-            Key::Char('你'),
-            Key::Delete,
-            Key::WordRight,
-            Key::Char('é'),
-            Key::End,
-            Key::Char('😀'),
-            Key::Enter,
-            Key::Interrupt,
+            TerminalKey::Char('a'),
+            TerminalKey::Left,
+            TerminalKey::Char('你'),
+            TerminalKey::Delete,
+            TerminalKey::WordRight,
+            TerminalKey::Char('é'),
+            TerminalKey::End,
+            TerminalKey::Char('😀'),
+            TerminalKey::Enter,
+            TerminalKey::Interrupt,
         ];
         assert_eq!(whole, expected);
         for at in 0..bytes.len() {
-            let mut keys = Keys::default();
+            let mut keys = KeyDecoder::default();
             let (before, after) = bytes.split_at(at);
             let mut read = keys.read(before);
             read.extend(keys.read(after));
@@ -197,14 +197,14 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_key_are_skipped_and_nothing_is_kept_for_ever() {
-        let mut keys = Keys::default();
+        let mut keys = KeyDecoder::default();
         assert_eq!(
             keys.read(b"\xff\xfe\x80x\xc2\x9by"),
-            [Key::Char('x'), Key::Char('y')]
+            [TerminalKey::Char('x'), TerminalKey::Char('y')]
         );
         assert!(keys.read(b"\x1b[").is_empty());
         assert!(keys.read(&[b'0'; 40]).is_empty());
         assert!(keys.pending.is_empty());
-        assert_eq!(keys.read(b"z"), [Key::Char('z')]);
+        assert_eq!(keys.read(b"z"), [TerminalKey::Char('z')]);
     }
 }

@@ -15,20 +15,20 @@ use std::io::{Read as _, Write as _, stdin, stdout};
 use tokio::sync::mpsc;
 use unicode_width::UnicodeWidthStr as _;
 
-use editor::{Editor, Pressed};
-use keys::Keys;
-use raw::{Raw, Resizes};
+use editor::{KeyEffect, LineEditor};
+use keys::KeyDecoder;
+use raw::{RawMode, ResizeEvents};
 
 /// Bytes read at a time.
-const CHUNK: usize = 4 * 1024;
+const CHUNK_BYTES: usize = 4 * 1024;
 /// Chunks that may wait: a large paste waits for the chat, not the other way round.
-const CHUNKS: usize = 16;
+const CHUNK_QUEUE_LEN: usize = 16;
 /// The longest line of a pipe, in bytes; the rest of it becomes the next line.
-const LINE_MAX: usize = 64 * 1024;
+const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// Input of the user.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Input {
+pub(crate) enum UserInput {
     /// A line that was entered.
     Line(String),
     /// Ctrl-C on an empty line.
@@ -36,46 +36,46 @@ pub(crate) enum Input {
 }
 
 /// The mode of reading lines.
-enum Mode {
+enum InputMode {
     /// Key by key, with a prompt.
-    Keys(Box<Screen>),
+    Keys(Box<RawScreen>),
     /// Line by line.
     Lines(Vec<u8>),
 }
 
 /// A terminal in raw mode, with the line on it.
-struct Screen {
+struct RawScreen {
     /// Restores the terminal's settings on drop.
-    _raw: Raw,
-    resizes: Resizes,
-    keys: Keys,
-    editor: Editor,
+    _raw: RawMode,
+    resizes: ResizeEvents,
+    keys: KeyDecoder,
+    editor: LineEditor,
     prompt: String,
     /// True if notices are dimmed and names are emphasised.
     colour: bool,
 }
 
 /// The terminal of the chat.
-pub(crate) struct Terminal {
-    mode: Mode,
+pub(crate) struct ChatTerminal {
+    mode: InputMode,
     chunks: mpsc::Receiver<Vec<u8>>,
-    ready: VecDeque<Input>,
+    ready: VecDeque<UserInput>,
     ended: bool,
 }
 
-impl Terminal {
+impl ChatTerminal {
     /// Takes over the terminal, if there is one. Must be called within a tokio runtime.
     pub(crate) fn open() -> Self {
-        let mode = match Raw::enter() {
-            Some(raw) => Mode::Keys(Box::new(Screen {
+        let mode = match RawMode::enter() {
+            Some(raw) => InputMode::Keys(Box::new(RawScreen {
                 _raw: raw,
-                resizes: Resizes::new(),
-                keys: Keys::default(),
-                editor: Editor::default(),
+                resizes: ResizeEvents::new(),
+                keys: KeyDecoder::default(),
+                editor: LineEditor::default(),
                 prompt: "> ".to_owned(),
                 colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             })),
-            None => Mode::Lines(Vec::new()),
+            None => InputMode::Lines(Vec::new()),
         };
         Self {
             mode,
@@ -88,14 +88,14 @@ impl Terminal {
     /// Prints a line above the line that is being typed.
     pub(crate) fn say(&mut self, line: &str) {
         match &mut self.mode {
-            Mode::Keys(screen) => screen.say(line),
-            Mode::Lines(_) => print(&format!("{line}\n")),
+            InputMode::Keys(screen) => screen.say(line),
+            InputMode::Lines(_) => print(&format!("{line}\n")),
         }
     }
 
     /// Changes the prompt; there is none without a terminal.
     pub(crate) fn prompt(&mut self, prompt: &str) {
-        if let Mode::Keys(screen) = &mut self.mode
+        if let InputMode::Keys(screen) = &mut self.mode
             && screen.prompt != prompt
         {
             prompt.clone_into(&mut screen.prompt);
@@ -104,7 +104,7 @@ impl Terminal {
     }
 
     /// Returns the next input; `None` at the end. Dropping the future loses nothing.
-    pub(crate) async fn next(&mut self) -> Option<Input> {
+    pub(crate) async fn next(&mut self) -> Option<UserInput> {
         loop {
             if let Some(input) = self.ready.pop_front() {
                 return Some(input);
@@ -113,14 +113,14 @@ impl Terminal {
                 return None;
             }
             match &mut self.mode {
-                Mode::Keys(screen) => tokio::select! {
+                InputMode::Keys(screen) => tokio::select! {
                     chunk = self.chunks.recv() => match chunk {
                         Some(bytes) => screen.typed(&bytes, &mut self.ready, &mut self.ended),
                         None => self.ended = true,
                     },
                     () = screen.resizes.next() => screen.draw(),
                 },
-                Mode::Lines(line) => {
+                InputMode::Lines(line) => {
                     let bytes = self.chunks.recv().await;
                     self.ended = bytes.is_none();
                     // A last line without a line end counts as well.
@@ -131,15 +131,15 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
+impl Drop for ChatTerminal {
     fn drop(&mut self) {
-        if let Mode::Keys(_) = &self.mode {
+        if let InputMode::Keys(_) = &self.mode {
             print("\r\u{1b}[K");
         }
     }
 }
 
-impl Screen {
+impl RawScreen {
     fn say(&self, line: &str) {
         let line = if self.colour {
             styled(line)
@@ -156,8 +156,8 @@ impl Screen {
     /// Returns the prompt and the typed text, with the cursor in its place. Never longer than the
     /// terminal is wide: a line that wraps could not be drawn over.
     fn line(&self) -> String {
-        let columns = Raw::columns();
-        let prompt = editor::cut(&self.prompt, columns / 2);
+        let columns = RawMode::columns();
+        let prompt = editor::truncate_to_width(&self.prompt, columns / 2);
         let taken = prompt.width();
         let (text, cursor) = self.editor.window(columns.saturating_sub(taken + 1));
         let column = taken + cursor;
@@ -167,22 +167,22 @@ impl Screen {
         }
     }
 
-    fn typed(&mut self, bytes: &[u8], ready: &mut VecDeque<Input>, ended: &mut bool) {
+    fn typed(&mut self, bytes: &[u8], ready: &mut VecDeque<UserInput>, ended: &mut bool) {
         for key in self.keys.read(bytes) {
             match self.editor.press(key) {
-                Pressed::Changed => {}
-                Pressed::Line(line) => {
+                KeyEffect::Changed => {}
+                KeyEffect::Line(line) => {
                     // The line stays on the screen as it was typed.
                     let shown = editor::printable(&line);
                     print(&format!("\r\u{1b}[K{}{shown}\r\n", self.prompt));
-                    ready.push_back(Input::Line(line));
+                    ready.push_back(UserInput::Line(line));
                 }
-                Pressed::Interrupt => ready.push_back(Input::Interrupt),
-                Pressed::End => {
+                KeyEffect::Interrupt => ready.push_back(UserInput::Interrupt),
+                KeyEffect::End => {
                     *ended = true;
                     break;
                 }
-                Pressed::Clear => print("\u{1b}[H\u{1b}[2J"),
+                KeyEffect::Clear => print("\u{1b}[H\u{1b}[2J"),
             }
         }
         self.draw();
@@ -207,16 +207,16 @@ fn print(text: &str) {
 }
 
 /// Takes complete lines out of the input of a pipe.
-fn split(line: &mut Vec<u8>, bytes: &[u8], ready: &mut VecDeque<Input>) {
+fn split(line: &mut Vec<u8>, bytes: &[u8], ready: &mut VecDeque<UserInput>) {
     for byte in bytes {
         if *byte != b'\n' {
             line.push(*byte);
         }
-        if *byte == b'\n' || line.len() >= LINE_MAX {
+        if *byte == b'\n' || line.len() >= MAX_LINE_BYTES {
             let text = String::from_utf8_lossy(line).trim().to_owned();
             line.clear();
             if !text.is_empty() {
-                ready.push_back(Input::Line(text));
+                ready.push_back(UserInput::Line(text));
             }
         }
     }
@@ -224,10 +224,10 @@ fn split(line: &mut Vec<u8>, bytes: &[u8], ready: &mut VecDeque<Input>) {
 
 /// Reads the input in a thread of its own: a blocking read of a terminal cannot be interrupted.
 fn chunks() -> mpsc::Receiver<Vec<u8>> {
-    let (tx, rx) = mpsc::channel(CHUNKS);
+    let (tx, rx) = mpsc::channel(CHUNK_QUEUE_LEN);
     std::thread::spawn(move || {
         let mut input = stdin().lock();
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = vec![0; CHUNK_BYTES];
         while let Ok(read @ 1..) = input.read(&mut buffer) {
             let bytes = buffer.get(..read).unwrap_or_default().to_vec();
             if tx.blocking_send(bytes).is_err() {
@@ -248,14 +248,14 @@ mod tests {
         for chunk in ["one\r\n\ntw", "o\nthr", "ee", "\n"] {
             split(&mut line, chunk.as_bytes(), &mut ready);
         }
-        let lines = ["one", "two", "three"].map(|line| Input::Line(line.to_owned()));
+        let lines = ["one", "two", "three"].map(|line| UserInput::Line(line.to_owned()));
         assert_eq!(Vec::from(ready), lines);
     }
 
     #[test]
     fn a_line_without_an_end_does_not_grow() {
         let (mut line, mut ready) = (Vec::new(), VecDeque::new());
-        split(&mut line, &vec![b'x'; LINE_MAX + 1], &mut ready);
+        split(&mut line, &vec![b'x'; MAX_LINE_BYTES + 1], &mut ready);
         assert_eq!((line.len(), ready.len()), (1, 1));
     }
 }

@@ -2,10 +2,10 @@
 //! restored when the chat ends.
 
 #[cfg(unix)]
-pub(super) use unix::{Raw, Resizes};
+pub(super) use unix::{RawMode, ResizeEvents};
 
 #[cfg(not(unix))]
-pub(super) use other::{Raw, Resizes};
+pub(super) use other::{RawMode, ResizeEvents};
 
 #[cfg(unix)]
 mod unix {
@@ -17,12 +17,12 @@ mod unix {
     use tokio::signal::unix::{Signal, SignalKind, signal};
 
     /// Columns of a terminal that does not report its width.
-    const COLUMNS: usize = 80;
+    const DEFAULT_COLUMNS: usize = 80;
 
     /// The previous settings; restored on drop.
-    pub(in crate::terminal) struct Raw(Termios);
+    pub(in crate::terminal) struct RawMode(Termios);
 
-    impl Raw {
+    impl RawMode {
         /// Changes the settings, if input and output are a terminal that can move its cursor.
         pub(in crate::terminal) fn enter() -> Option<Self> {
             let plain =
@@ -43,20 +43,20 @@ mod unix {
         /// Returns the terminal's width.
         pub(in crate::terminal) fn columns() -> usize {
             let size = tcgetwinsize(stdout()).map_or(0, |size| size.ws_col.into());
-            if size == 0 { COLUMNS } else { size }
+            if size == 0 { DEFAULT_COLUMNS } else { size }
         }
     }
 
-    impl Drop for Raw {
+    impl Drop for RawMode {
         fn drop(&mut self) {
             let _ = tcsetattr(stdin(), OptionalActions::Now, &self.0);
         }
     }
 
     /// Changes of the terminal's size.
-    pub(in crate::terminal) struct Resizes(Option<Signal>);
+    pub(in crate::terminal) struct ResizeEvents(Option<Signal>);
 
-    impl Resizes {
+    impl ResizeEvents {
         pub(in crate::terminal) fn new() -> Self {
             Self(signal(SignalKind::window_change()).ok())
         }
@@ -76,9 +76,9 @@ mod unix {
 #[cfg(not(unix))]
 mod other {
     /// Terminals are not supported here: lines are read as the operating system returns them.
-    pub(in crate::terminal) struct Raw(std::convert::Infallible);
+    pub(in crate::terminal) struct RawMode(std::convert::Infallible);
 
-    impl Raw {
+    impl RawMode {
         pub(in crate::terminal) const fn enter() -> Option<Self> {
             None
         }
@@ -89,9 +89,9 @@ mod other {
     }
 
     /// Changes of the terminal's size, which do not occur here.
-    pub(in crate::terminal) struct Resizes;
+    pub(in crate::terminal) struct ResizeEvents;
 
-    impl Resizes {
+    impl ResizeEvents {
         pub(in crate::terminal) const fn new() -> Self {
             Self
         }

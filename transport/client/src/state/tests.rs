@@ -27,20 +27,20 @@ fn empty(head: i64) -> SyncOutput {
     }
 }
 
-fn seqs(steps: &[Step]) -> Vec<i64> {
-    steps.iter().map(Step::seq).collect()
+fn seqs(steps: &[CursorStep]) -> Vec<i64> {
+    steps.iter().map(CursorStep::seq).collect()
 }
 
-fn steps(page: Page) -> Vec<Step> {
+fn steps(page: SyncResult) -> Vec<CursorStep> {
     match page {
-        Page::Steps(steps) => steps,
-        Page::HistoryChanged => panic!("the history did not change"),
+        SyncResult::Steps(steps) => steps,
+        SyncResult::HistoryChanged => panic!("the history did not change"),
     }
 }
 
 /// Returns a state that is signed in to epoch 7 and live at `seq`.
-fn live_at(seq: i64) -> State {
-    let mut state = State::new(Cursor { epoch: 7, seq });
+fn live_at(seq: i64) -> InboxState {
+    let mut state = InboxState::new(ClientCursor { epoch: 7, seq });
     assert!(!state.signed_in(7, seq));
     assert_eq!(state.ask(), seq);
     assert!(steps(state.page(empty(seq))).is_empty());
@@ -50,7 +50,7 @@ fn live_at(seq: i64) -> State {
 
 #[test]
 fn pages_are_asked_until_the_end_and_then_it_is_live() {
-    let mut state = State::new(Cursor::default());
+    let mut state = InboxState::new(ClientCursor::default());
     assert!(!state.signed_in(7, 60), "the first epoch is no change");
     assert!(state.wants_sync());
     assert_eq!(state.ask(), 0);
@@ -62,7 +62,7 @@ fn pages_are_asked_until_the_end_and_then_it_is_live() {
     let second = steps(state.page(page(51..=60, false)));
     assert_eq!(seqs(&second), (51..=60).collect::<Vec<_>>());
     assert!(state.is_live() && !state.wants_sync());
-    assert_eq!(state.cursor(), Cursor { epoch: 7, seq: 60 });
+    assert_eq!(state.cursor(), ClientCursor { epoch: 7, seq: 60 });
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_gap_is_filled_by_sync_without_repeats() {
 #[test]
 fn own_sends_move_the_cursor_and_do_not_come_back() {
     let mut state = live_at(4);
-    assert_eq!(state.sent(5), [Step::Own(5)]);
+    assert_eq!(state.sent(5), [CursorStep::Own(5)]);
     assert!(state.sent(8).is_empty(), "6 and 7 are on their way");
     assert!(state.pushed(message(9)).is_empty());
     state.disconnected();
@@ -105,7 +105,7 @@ fn own_sends_move_the_cursor_and_do_not_come_back() {
     assert_eq!(state.ask(), 5);
     let got = steps(state.page(page(6..=9, false)));
     assert_eq!(seqs(&got), [6, 7, 8, 9]);
-    assert_eq!(got[2], Step::Own(8));
+    assert_eq!(got[2], CursorStep::Own(8));
     assert!(state.sent(9).is_empty(), "an answer that is late");
     assert!(state.sent(0).is_empty(), "not stored");
 }
@@ -119,7 +119,7 @@ fn an_own_send_wins_over_its_body() {
     let mut state = live_at(4);
     assert!(state.pushed(message(6)).is_empty());
     assert!(state.sent(6).is_empty());
-    assert_eq!(state.pushed(message(5))[1], Step::Own(6));
+    assert_eq!(state.pushed(message(5))[1], CursorStep::Own(6));
 }
 
 #[test]
@@ -149,10 +149,10 @@ fn a_heartbeat_that_knows_more_leads_to_a_sync() {
 }
 
 #[test]
-fn another_epoch_starts_over_wherever_it_is_heard() {
+fn another_epoch_in_any_answer_starts_over() {
     let mut state = live_at(4);
     assert!(state.heartbeat(8, 4));
-    assert_eq!(state.cursor(), Cursor { epoch: 8, seq: 0 });
+    assert_eq!(state.cursor(), ClientCursor { epoch: 8, seq: 0 });
     assert!(state.wants_sync());
 
     let mut state = live_at(4);
@@ -167,26 +167,26 @@ fn another_epoch_starts_over_wherever_it_is_heard() {
         epoch: 9,
         ..page(1..=3, false)
     };
-    assert_eq!(state.page(other), Page::HistoryChanged);
-    assert_eq!(state.cursor(), Cursor { epoch: 9, seq: 0 });
+    assert_eq!(state.page(other), SyncResult::HistoryChanged);
+    assert_eq!(state.cursor(), ClientCursor { epoch: 9, seq: 0 });
     assert!(state.wants_sync());
 }
 
 #[test]
 fn a_head_below_the_cursor_is_another_history() {
-    let mut state = State::new(Cursor { epoch: 7, seq: 40 });
+    let mut state = InboxState::new(ClientCursor { epoch: 7, seq: 40 });
     assert!(state.signed_in(7, 39));
     assert_eq!(state.cursor().seq, 0);
 
     let mut state = live_at(40);
     state.pushed(message(42));
     state.ask();
-    assert_eq!(state.page(empty(10)), Page::HistoryChanged);
+    assert_eq!(state.page(empty(10)), SyncResult::HistoryChanged);
 }
 
 #[test]
 fn what_retention_removed_is_said_and_stepped_over() {
-    let mut state = State::new(Cursor { epoch: 7, seq: 2 });
+    let mut state = InboxState::new(ClientCursor { epoch: 7, seq: 2 });
     state.signed_in(7, 12);
     state.ask();
     let page = SyncOutput {
@@ -194,13 +194,13 @@ fn what_retention_removed_is_said_and_stepped_over() {
         ..page(11..=12, false)
     };
     let got = steps(state.page(page));
-    assert_eq!(got[0], Step::Trimmed(10));
+    assert_eq!(got[0], CursorStep::Trimmed(10));
     assert_eq!(seqs(&got), [10, 11, 12]);
 }
 
 #[test]
 fn a_page_that_promises_more_and_brings_nothing_ends_the_sync() {
-    let mut state = State::new(Cursor { epoch: 7, seq: 2 });
+    let mut state = InboxState::new(ClientCursor { epoch: 7, seq: 2 });
     state.signed_in(7, 2);
     state.ask();
     let page = SyncOutput {
@@ -213,7 +213,7 @@ fn a_page_that_promises_more_and_brings_nothing_ends_the_sync() {
 
 #[test]
 fn a_server_without_epochs_is_served_by_seq_alone() {
-    let mut state = State::new(Cursor { epoch: 0, seq: 3 });
+    let mut state = InboxState::new(ClientCursor { epoch: 0, seq: 3 });
     assert!(!state.signed_in(0, 3));
     state.ask();
     let plain = SyncOutput {

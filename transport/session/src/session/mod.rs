@@ -8,12 +8,12 @@
 //! hub does.
 
 mod pacing;
+mod pending_work;
 mod requests;
 mod step;
 #[cfg(test)]
 mod tests;
 mod throttle;
-mod work;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -24,76 +24,80 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::SinkExt as _;
-use gimlet_core::gateway::{Connection, Gateway};
+use gimlet_core::gateway::{ClientConnection, ConnectGateway};
 use gimlet_core::seq::Seq;
 use gimlet_proto::pb::CloseCode;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::{Instrument as _, Span};
 
-use self::pacing::Pacing;
-use self::requests::Slow;
-use self::step::Step;
-use self::throttle::Throttle;
-use self::work::Backlog;
-use crate::close::Close;
-use crate::dispatch::Packet;
-use crate::failures::Failures;
-use crate::link::{Greeting, Link, LinkError, Opened};
-use crate::serve::Serve;
+use self::pacing::FramePacing;
+use self::pending_work::PendingWork;
+use self::requests::RequestFuture;
+use self::step::SessionStep;
+use self::throttle::RefusalThrottle;
+use crate::close::ConnectionClose;
+use crate::dispatch::ClientPacket;
+use crate::failures::SignInFailures;
+use crate::link::{FrameLink, LinkError, OpenedLink, SignInSource};
+use crate::serve::ServeLink;
 use crate::settings::SessionSettings;
-use crate::stats::Stats;
+use crate::stats::SessionStats;
 
 /// The state shared by all sessions of a node.
 #[derive(Debug)]
-pub struct Sessions {
-    gateway: Gateway,
+pub struct SessionServer {
+    gateway: ConnectGateway,
     settings: SessionSettings,
-    failures: Arc<Failures>,
-    stats: Arc<Stats>,
+    failures: Arc<SignInFailures>,
+    stats: Arc<SessionStats>,
     stop: CancellationToken,
-    cut: CancellationToken,
+    abort_closing: CancellationToken,
 }
 
-impl Sessions {
+impl SessionServer {
     /// Creates sessions on this gateway. When `stop` is cancelled, connections that have not signed
-    /// in are closed; signed-in ones are closed by [`Gateway::close_all`], which must be called
+    /// in are closed; signed-in ones are closed by [`ConnectGateway::close_all`], which must be called
     /// after it.
     #[must_use]
-    pub fn new(gateway: Gateway, settings: SessionSettings, stop: CancellationToken) -> Self {
+    pub fn new(
+        gateway: ConnectGateway,
+        settings: SessionSettings,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             gateway,
-            failures: Arc::new(Failures::new(settings.failed_sign_ins)),
+            failures: Arc::new(SignInFailures::new(settings.failed_sign_ins)),
             settings,
             stats: Arc::default(),
             stop,
-            cut: CancellationToken::new(),
+            abort_closing: CancellationToken::new(),
         }
     }
 
     /// Sets the token that ends the closing of connections: once `cut` is cancelled, none is waited
     /// for.
     #[must_use]
-    pub fn cut_by(mut self, cut: CancellationToken) -> Self {
-        self.cut = cut;
+    pub fn abort_closing_by(mut self, cut: CancellationToken) -> Self {
+        self.abort_closing = cut;
         self
     }
 
     /// Returns the failed sign-ins, for other parts that check tokens of the same clients.
     #[must_use]
-    pub const fn failures(&self) -> &Arc<Failures> {
+    pub const fn failures(&self) -> &Arc<SignInFailures> {
         &self.failures
     }
 
     /// Returns the counters.
     #[must_use]
-    pub fn stats(&self) -> &Stats {
+    pub fn stats(&self) -> &SessionStats {
         &self.stats
     }
 }
 
-impl<L: Link> Serve<L> for Sessions {
-    fn serve(&self, opened: Opened<L>, addr: SocketAddr) -> impl Future<Output = ()> + Send {
+impl<L: FrameLink> ServeLink<L> for SessionServer {
+    fn serve(&self, opened: OpenedLink<L>, addr: SocketAddr) -> impl Future<Output = ()> + Send {
         let span = tracing::debug_span!(
             "connection",
             peer = %addr,
@@ -101,12 +105,12 @@ impl<L: Link> Serve<L> for Sessions {
             user = tracing::field::Empty,
             device = tracing::field::Empty,
         );
-        let Opened { link, greeting } = opened;
+        let OpenedLink { link, greeting } = opened;
         self.stats.opened.fetch_add(1, Ordering::Relaxed);
         // Boxed, and created before the first await: otherwise the session would be part of the
         // task's future, in some states more than once. The task itself stays small, because its
         // memory grows in steps of 128 bytes.
-        let mut session = Box::new(Session::new(self, link, addr));
+        let mut session = Box::new(ConnectionSession::new(self, link, addr));
         session.greeting = greeting;
         session.span = (!span.is_disabled()).then(|| Box::new(span));
         async move {
@@ -123,20 +127,20 @@ impl<L: Link> Serve<L> for Sessions {
 
 /// The end of a session.
 #[derive(Debug)]
-enum End {
+enum SessionEnd {
     /// The client has disconnected, or its socket has failed.
     Gone(Option<Box<LinkError>>),
     /// The server closes the connection.
-    Close(Box<Close>),
+    Close(Box<ConnectionClose>),
 }
 
-impl End {
+impl SessionEnd {
     fn close(code: CloseCode, text: impl Into<String>) -> Self {
-        Self::Close(Box::new(Close::new(code, text)))
+        Self::Close(Box::new(ConnectionClose::new(code, text)))
     }
 }
 
-impl From<LinkError> for End {
+impl From<LinkError> for SessionEnd {
     fn from(error: LinkError) -> Self {
         match error {
             LinkError::TooLarge { .. } => Self::close(CloseCode::FrameTooLarge, error.to_string()),
@@ -147,9 +151,9 @@ impl From<LinkError> for End {
 
 /// Progress of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum SessionPhase {
     /// It has not attempted to sign in.
-    Silent,
+    AwaitingSignIn,
     /// It has attempted to sign in, with or without success.
     Open,
     /// It has ended its side: no more input will come.
@@ -157,61 +161,61 @@ enum Stage {
 }
 
 /// Output that is pending because the client does not read.
-struct Blocked {
+struct StalledOutput {
     /// Bytes that the operating system had accepted at the last progress, and the time of it.
     written: u32,
     since: Instant,
 }
 
 /// One connection. Kept small: state that only busy connections need is boxed in `backlog`.
-struct Session<'s, L> {
-    shared: &'s Sessions,
+struct ConnectionSession<'s, L> {
+    shared: &'s SessionServer,
     link: L,
     addr: SocketAddr,
-    greeting: Greeting,
+    greeting: SignInSource,
     /// Set until the session runs in it; `None` if connections are not traced.
     span: Option<Box<Span>>,
-    connection: Option<Arc<Connection>>,
+    connection: Option<Arc<ClientConnection>>,
     /// True if the client speaks our extension.
-    extended: bool,
+    extension_client: bool,
     /// Set for a legacy client, that is one of gim over TCP: it gets one frame at a time.
-    pacing: Option<Box<Pacing>>,
-    stage: Stage,
+    pacing: Option<Box<FramePacing>>,
+    phase: SessionPhase,
     /// Packets that could not be decoded.
     undecodable: u8,
     /// Packets handled since the last flush.
     unflushed: u8,
     /// Time of the last input; before the first sign-in attempt, the time of connecting.
-    heard: Instant,
+    last_activity: Instant,
     /// Set while output is pending.
-    blocked: Option<Box<Blocked>>,
+    blocked: Option<Box<StalledOutput>>,
     timer: Pin<Box<Sleep>>,
     /// The packet to answer next.
-    packet: Option<Box<Packet>>,
-    backlog: Option<Box<Backlog>>,
+    packet: Option<Box<ClientPacket>>,
+    backlog: Option<Box<PendingWork>>,
     /// Set while the client is refused for its rate.
-    throttle: Option<Box<Throttle>>,
+    throttle: Option<Box<RefusalThrottle>>,
     /// Set until the client has signed in.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
-impl<'s, L: Link> Session<'s, L> {
-    fn new(shared: &'s Sessions, link: L, addr: SocketAddr) -> Self {
+impl<'s, L: FrameLink> ConnectionSession<'s, L> {
+    fn new(shared: &'s SessionServer, link: L, addr: SocketAddr) -> Self {
         let heard = Instant::now();
-        let silent = heard + shared.settings.silent;
+        let silent = heard + shared.settings.silent_before_sign_in;
         Self {
             shared,
             link,
             addr,
-            greeting: Greeting::BySignIn,
+            greeting: SignInSource::BySignIn,
             span: None,
             connection: None,
-            extended: false,
+            extension_client: false,
             pacing: None,
-            stage: Stage::Silent,
+            phase: SessionPhase::AwaitingSignIn,
             undecodable: 0,
             unflushed: 0,
-            heard,
+            last_activity: heard,
             blocked: None,
             timer: Box::pin(tokio::time::sleep_until(silent)),
             packet: None,
@@ -228,8 +232,8 @@ impl<'s, L: Link> Session<'s, L> {
 
     /// Serves until the end. Only a pending request is kept across an await, to keep the future
     /// small.
-    async fn serve(&mut self) -> Result<Infallible, End> {
-        if let Greeting::FromUrl(url) = std::mem::take(&mut self.greeting) {
+    async fn serve(&mut self) -> Result<Infallible, SessionEnd> {
+        if let SignInSource::FromUrl(url) = std::mem::take(&mut self.greeting) {
             Box::pin(self.sign_in_by_url(*url)).await?;
         }
         loop {
@@ -241,15 +245,15 @@ impl<'s, L: Link> Session<'s, L> {
         }
     }
 
-    fn take(&mut self, step: Step) -> Result<Option<Slow<'_>>, End> {
+    fn take(&mut self, step: SessionStep) -> Result<Option<RequestFuture<'_>>, SessionEnd> {
         match step {
-            Step::Packet(packet) => self.handle(&packet),
-            Step::End(end) => Err(end),
+            SessionStep::Packet(packet) => self.handle(&packet),
+            SessionStep::End(end) => Err(end),
         }
     }
 
     /// Queues an answer.
-    fn write(&mut self, frame: Bytes) -> Result<(), End> {
+    fn write(&mut self, frame: Bytes) -> Result<(), SessionEnd> {
         self.queue(frame)?;
         if let Some(pacing) = self.pacing.as_mut() {
             pacing.wrote_answer(Instant::now());
@@ -258,7 +262,7 @@ impl<'s, L: Link> Session<'s, L> {
     }
 
     /// Queues a push, or a page that is not empty; the client acks it with this seq.
-    fn write_acked(&mut self, frame: Bytes, seq: Seq) -> Result<(), End> {
+    fn write_acked(&mut self, frame: Bytes, seq: Seq) -> Result<(), SessionEnd> {
         self.queue(frame)?;
         if let Some(pacing) = self.pacing.as_mut() {
             pacing.wrote_acked(seq.to_wire(), Instant::now());
@@ -266,15 +270,19 @@ impl<'s, L: Link> Session<'s, L> {
         Ok(())
     }
 
-    fn queue(&mut self, frame: Bytes) -> Result<(), End> {
+    fn queue(&mut self, frame: Bytes) -> Result<(), SessionEnd> {
         self.shared.stats.frames_out.fetch_add(1, Ordering::Relaxed);
         Ok(self.link.start_send_unpin(frame)?)
     }
 
     /// Closes the connection in an orderly way, but not longer than the shutdown's grace period.
-    async fn finish(&mut self, end: End) {
-        let cut = self.shared.cut.clone();
-        if cut.run_until_cancelled(self.part(end)).await.is_none() {
+    async fn finish(&mut self, end: SessionEnd) {
+        let cut = self.shared.abort_closing.clone();
+        if cut
+            .run_until_cancelled(self.close_connection(end))
+            .await
+            .is_none()
+        {
             tracing::debug!("shutdown grace period over, connection dropped");
         }
     }
@@ -282,11 +290,11 @@ impl<'s, L: Link> Session<'s, L> {
     /// The order matters: answers to pending sends first, because a client without its answer sends
     /// again; then `PT_CLOSE`, as the last frame; then the connection is dropped, so that the hub
     /// releases the device; only then the socket is closed, which may take up to `linger`.
-    async fn part(&mut self, end: End) {
-        let linger = self.shared.settings.linger;
+    async fn close_connection(&mut self, end: SessionEnd) {
+        let linger = self.shared.settings.close_timeout;
         match end {
-            End::Gone(None) => tracing::debug!("client disconnected"),
-            End::Gone(Some(error)) => {
+            SessionEnd::Gone(None) => tracing::debug!("client disconnected"),
+            SessionEnd::Gone(Some(error)) => {
                 tracing::debug!(error = &*error as &dyn std::error::Error, "connection lost");
                 // A client that violated the protocol of its wire gets a close frame, if the wire
                 // has one.
@@ -294,7 +302,7 @@ impl<'s, L: Link> Session<'s, L> {
                     return;
                 }
             }
-            End::Close(close) => {
+            SessionEnd::Close(close) => {
                 tracing::debug!(
                     code = close.number(true),
                     text = close.text,
@@ -303,10 +311,10 @@ impl<'s, L: Link> Session<'s, L> {
                 if timeout(linger, self.last_answers()).await.is_err() {
                     tracing::debug!("connection closed with unanswered sends");
                 }
-                if self.extended && self.link.start_send_unpin(close.frame()).is_err() {
+                if self.extension_client && self.link.start_send_unpin(close.frame()).is_err() {
                     return;
                 }
-                let number = close.number(self.extended);
+                let number = close.number(self.extension_client);
                 self.link.set_close(number, &close.text);
             }
         }

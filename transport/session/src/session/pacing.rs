@@ -30,7 +30,7 @@ const MAX_MISSED_ACKS: u8 = 3;
 
 /// The frames that a legacy client has to confirm before its next push.
 #[derive(Debug)]
-pub(super) struct Pacing {
+pub(super) struct FramePacing {
     /// Shortest pause after a frame, and the whole pause for a client that does not ack.
     min_wait: Duration,
     /// Time before which no push may be written; `None` if one may be written now.
@@ -51,7 +51,7 @@ pub(super) struct Pacing {
     pub(super) heartbeat: Option<i64>,
 }
 
-impl Pacing {
+impl FramePacing {
     pub(super) fn new(min_wait: Duration, now: Instant) -> Self {
         Self {
             min_wait,
@@ -124,27 +124,27 @@ impl Pacing {
     }
 
     /// Records an ack. An ack with another seq may be a late one for an earlier frame.
-    pub(super) fn heard_ack(&mut self, seq: i64, now: Instant) {
+    pub(super) fn record_ack(&mut self, seq: i64, now: Instant) {
         self.expire(now);
         self.missed = 0;
         self.has_acked = true;
         let last = seq == self.last || self.unacked <= 1;
         self.unacked = if last { 0 } else { self.unacked - 1 };
         if last {
-            self.heard(now);
+            self.record_read(now);
         }
     }
 
     /// Records any other packet. It shows that an answer was read, but not that a push was: the
     /// packet may have been sent before the push arrived.
-    pub(super) fn heard_packet(&mut self, now: Instant) {
+    pub(super) fn record_packet(&mut self, now: Instant) {
         if !self.awaits_ack(now) {
-            self.heard(now);
+            self.record_read(now);
         }
     }
 
     /// Records that the client has read the last frame.
-    fn heard(&mut self, now: Instant) {
+    fn record_read(&mut self, now: Instant) {
         let took = now - self.written;
         // A longer time means that the client had nothing to send, not that the network is slow.
         if self.until.take().is_some() && took <= MAX_ACK_WAIT {
@@ -159,9 +159,9 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn start() -> (Pacing, Instant) {
+    fn start() -> (FramePacing, Instant) {
         let now = Instant::now();
-        (Pacing::new(50 * MS, now), now)
+        (FramePacing::new(50 * MS, now), now)
     }
 
     #[test]
@@ -169,9 +169,9 @@ mod tests {
         let (mut pacing, now) = start();
         pacing.wrote_acked(7, now);
         assert!(pacing.holds(now + 499 * MS));
-        pacing.heard_packet(now + 10 * MS);
+        pacing.record_packet(now + 10 * MS);
         assert!(pacing.holds(now + 10 * MS), "a heartbeat is not an ack");
-        pacing.heard_ack(7, now + 240 * MS);
+        pacing.record_ack(7, now + 240 * MS);
         assert!(!pacing.holds(now + 240 * MS));
     }
 
@@ -186,7 +186,7 @@ mod tests {
         }
         // After one ack, its acks are awaited again.
         pacing.wrote_acked(9, now);
-        pacing.heard_ack(9, now);
+        pacing.record_ack(9, now);
         pacing.wrote_acked(10, now);
         assert_eq!(pacing.until(), Some(now + 1_000 * MS));
     }
@@ -198,17 +198,17 @@ mod tests {
         let late = now + 501 * MS;
         pacing.expire(late);
         pacing.wrote_acked(2, late);
-        pacing.heard_ack(1, late + MS);
+        pacing.record_ack(1, late + MS);
         assert!(pacing.holds(late + MS), "the ack of 2 has not come");
-        pacing.heard_ack(2, late + 2 * MS);
+        pacing.record_ack(2, late + 2 * MS);
         assert!(!pacing.holds(late + 2 * MS));
     }
 
     #[test]
-    fn acks_that_name_no_number_of_ours_are_counted() {
+    fn acks_with_an_unknown_seq_are_counted() {
         let (mut pacing, now) = start();
         pacing.wrote_acked(41, now);
-        pacing.heard_ack(0, now);
+        pacing.record_ack(0, now);
         assert!(!pacing.holds(now));
     }
 
@@ -218,24 +218,24 @@ mod tests {
         for (took, wait) in [(10, 1_000), (400, 1_600), (900, 2_000), (10, 2_000)] {
             pacing.wrote_acked(1, now);
             now += took * MS;
-            pacing.heard_ack(1, now);
+            pacing.record_ack(1, now);
             pacing.wrote_acked(2, now);
             assert_eq!(pacing.until(), Some(now + wait * MS));
-            pacing.heard_ack(2, now);
+            pacing.record_ack(2, now);
         }
     }
 
     #[test]
-    fn an_answer_keeps_a_push_as_far_behind_as_the_way_takes() {
+    fn a_push_after_an_answer_waits_for_a_round_trip() {
         let (mut pacing, now) = start();
         pacing.wrote_answer(now);
         assert_eq!(pacing.until(), Some(now + 50 * MS));
-        pacing.heard_packet(now + 240 * MS);
+        pacing.record_packet(now + 240 * MS);
         assert!(!pacing.holds(now + 240 * MS));
         pacing.wrote_answer(now);
         assert_eq!(pacing.until(), Some(now + 240 * MS));
         // A heartbeat minutes later is not a measurement.
-        pacing.heard_packet(now + 270_000 * MS);
+        pacing.record_packet(now + 270_000 * MS);
         pacing.wrote_answer(now);
         assert_eq!(pacing.until(), Some(now + 240 * MS));
     }

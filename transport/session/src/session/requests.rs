@@ -8,49 +8,56 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::SinkExt as _;
-use gimlet_core::error::Refusal;
-use gimlet_core::gateway::{Connection, SignInRequest, was_overtaken};
-use gimlet_core::logic::Sent;
-use gimlet_core::sending::Sending;
+use gimlet_core::error::RequestRefusal;
+use gimlet_core::gateway::{ClientConnection, SignInRequest, was_overtaken};
+use gimlet_core::logic::SendReceipt;
+use gimlet_core::send_future::SendFuture;
 use gimlet_core::seq::Seq;
 use gimlet_listen::admission;
 use gimlet_proto::pb::{self, CloseCode, PackageType};
 use prost::Message as _;
 use tokio::time::Instant;
 
-use super::{End, Pacing, Session, Stage, throttle};
-use crate::convert::{self, Credentials};
-use crate::dispatch::{Packet, Request};
-use crate::link::{Link, UrlSignIn, Wire};
+use super::{ConnectionSession, FramePacing, SessionEnd, SessionPhase, throttle};
+use crate::convert::{self, SignInCredentials};
+use crate::dispatch::{ClientPacket, ClientRequest};
+use crate::link::{FrameLink, UrlSignIn, WireKind};
 use crate::{encode, page};
 
-impl<L: Link> Session<'_, L> {
+impl<L: FrameLink> ConnectionSession<'_, L> {
     /// Answers a packet at once, or returns a future that answers it.
-    pub(super) fn handle(&mut self, packet: &Packet) -> Result<Option<Slow<'_>>, End> {
+    pub(super) fn handle(
+        &mut self,
+        packet: &ClientPacket,
+    ) -> Result<Option<RequestFuture<'_>>, SessionEnd> {
         let (kind, id) = (packet.kind, packet.request_id);
         let request = packet.request();
         let slow = match (request, self.connection.clone()) {
-            (Ok(Request::SignIn(input)), _) => Asked::SignIn(convert::credentials(input)),
+            (Ok(ClientRequest::SignIn(input)), _) => {
+                GatewayRequest::SignIn(convert::credentials(input))
+            }
             (Err(refusal), None) if kind == PackageType::PtSignIn as i32 => {
                 self.refuse(kind, id, &refusal)?;
                 return Ok(None);
             }
             // Acks are never answered; `step` handles them as it reads packets.
-            (Ok(Request::Ack(_)), _) => return Ok(None),
+            (Ok(ClientRequest::Ack(_)), _) => return Ok(None),
             (_, None) => {
-                let refusal = Refusal::Unauthorized("this connection is not signed in");
+                let refusal = RequestRefusal::Unauthorized("this connection is not signed in");
                 self.refuse(kind, id, &refusal)?;
                 return Ok(None);
             }
-            (Ok(Request::Sync(input)), Some(connection)) => Asked::Sync(input, connection),
-            (Ok(Request::Subscribe(input)), Some(connection)) => {
-                Asked::Subscribe(input, connection)
+            (Ok(ClientRequest::Sync(input)), Some(connection)) => {
+                GatewayRequest::Sync(input, connection)
             }
-            (Ok(Request::Heartbeat), Some(connection)) => {
+            (Ok(ClientRequest::Subscribe(input)), Some(connection)) => {
+                GatewayRequest::Subscribe(input, connection)
+            }
+            (Ok(ClientRequest::Heartbeat), Some(connection)) => {
                 self.heartbeat(id, &connection)?;
                 return Ok(None);
             }
-            (Ok(Request::Send(request)), Some(connection)) => {
+            (Ok(ClientRequest::Send(request)), Some(connection)) => {
                 self.send(id, request, &connection);
                 return Ok(None);
             }
@@ -68,26 +75,28 @@ impl<L: Link> Session<'_, L> {
     /// happen first. Pending output is written: nothing else would flush it before the answer. A
     /// read of the inbox is dropped: nothing would poll it, while it holds one of the node's read
     /// permits, for which a SYNC has to wait as well.
-    async fn ask(&mut self, kind: i32, id: i64, asked: Asked) -> Result<(), End> {
-        self.nudge().await;
+    async fn ask(&mut self, kind: i32, id: i64, asked: GatewayRequest) -> Result<(), SessionEnd> {
+        self.flush_now().await;
         if let Some(backlog) = self.backlog.as_mut() {
             backlog.give_up_read();
         }
         let answered = match asked {
-            Asked::SignIn(credentials) => self.sign_in(id, credentials).await,
-            Asked::Sync(input, connection) => self.sync(id, input.seq, connection).await,
-            Asked::Subscribe(input, connection) => self.subscribe(id, input, connection).await,
+            GatewayRequest::SignIn(credentials) => self.sign_in(id, credentials).await,
+            GatewayRequest::Sync(input, connection) => self.sync(id, input.seq, connection).await,
+            GatewayRequest::Subscribe(input, connection) => {
+                self.subscribe(id, input, connection).await
+            }
         };
         match answered {
             Ok(()) => Ok(()),
-            Err(Answer::Refused(refusal)) => self.refuse(kind, id, &refusal),
-            Err(Answer::End(end)) => Err(end),
+            Err(RequestFailure::Refused(refusal)) => self.refuse(kind, id, &refusal),
+            Err(RequestFailure::End(end)) => Err(end),
         }
     }
 
     /// Signs in with the data of the URL. Such clients expect no answer on success; a refusal is
     /// sent.
-    pub(super) async fn sign_in_by_url(&mut self, url: UrlSignIn) -> Result<(), End> {
+    pub(super) async fn sign_in_by_url(&mut self, url: UrlSignIn) -> Result<(), SessionEnd> {
         let (id, credentials) = convert::url_credentials(url);
         match self.admit(credentials).await {
             Ok(_) => self.stopping(),
@@ -98,10 +107,10 @@ impl<L: Link> Session<'_, L> {
     async fn sign_in(
         &mut self,
         id: i64,
-        credentials: Result<Credentials, Refusal>,
-    ) -> Result<(), Answer> {
+        credentials: Result<SignInCredentials, RequestRefusal>,
+    ) -> Result<(), RequestFailure> {
         let connection = self.admit(credentials).await?;
-        let data = if self.extended {
+        let data = if self.extension_client {
             let (epoch, head) = connection.head();
             let output = pb::SignInOutput {
                 epoch: epoch.0,
@@ -118,13 +127,13 @@ impl<L: Link> Session<'_, L> {
     /// Signs the connection in as that device, in place of its previous identity.
     async fn admit(
         &mut self,
-        credentials: Result<Credentials, Refusal>,
-    ) -> Result<Arc<Connection>, Refusal> {
-        if self.stage == Stage::Silent {
-            self.stage = Stage::Open;
-            self.heard = Instant::now();
+        credentials: Result<SignInCredentials, RequestRefusal>,
+    ) -> Result<Arc<ClientConnection>, RequestRefusal> {
+        if self.phase == SessionPhase::AwaitingSignIn {
+            self.phase = SessionPhase::Open;
+            self.last_activity = Instant::now();
         }
-        let Credentials {
+        let SignInCredentials {
             user,
             device,
             token,
@@ -136,20 +145,20 @@ impl<L: Link> Session<'_, L> {
         // Checked first: attempts over the limit do not reach the business server.
         failures.check(&attempt)?;
         let settings = &self.shared.settings;
-        let legacy = protocol == 0 && self.link.wire() == Wire::Tcp && settings.pace;
+        let legacy = protocol == 0 && self.link.wire() == WireKind::Tcp && settings.pace;
         let request = SignInRequest {
             user,
             device,
             token,
             client: Some(self.addr),
             protocol,
-            fragile: legacy,
+            legacy,
         };
         let signed_in = self.shared.gateway.sign_in(request).await;
         // A sign-in overtaken by a newer one, or by a revocation, had a right token: it is not
         // counted as a guess.
         let connection = Arc::new(signed_in.inspect_err(|refusal| {
-            if matches!(refusal, Refusal::Unauthorized(_)) && !was_overtaken(refusal) {
+            if matches!(refusal, RequestRefusal::Unauthorized(_)) && !was_overtaken(refusal) {
                 failures.wrong(&attempt);
             }
             tracing::debug!(%user, %device, %refusal, "sign-in refused");
@@ -163,8 +172,8 @@ impl<L: Link> Session<'_, L> {
         // Pushes that were taken for the previous identity must not reach the new one.
         self.backlog = None;
         self.stop = None;
-        self.extended = protocol > 0;
-        let pacing = || Box::new(Pacing::new(settings.pace_wait, Instant::now()));
+        self.extension_client = protocol > 0;
+        let pacing = || Box::new(FramePacing::new(settings.pace_wait, Instant::now()));
         self.pacing = legacy.then(pacing);
         self.connection = Some(Arc::clone(&connection));
         Ok(connection)
@@ -172,9 +181,9 @@ impl<L: Link> Session<'_, L> {
 
     /// Closes a connection that signed in while the server was stopping: the hub closed its
     /// connections before this one was among them.
-    fn stopping(&self) -> Result<(), End> {
+    fn stopping(&self) -> Result<(), SessionEnd> {
         if self.shared.stop.is_cancelled() {
-            return Err(End::close(
+            return Err(SessionEnd::close(
                 CloseCode::ShuttingDown,
                 "the server is shutting down",
             ));
@@ -186,18 +195,19 @@ impl<L: Link> Session<'_, L> {
         &mut self,
         id: i64,
         asked: i64,
-        connection: Arc<Connection>,
-    ) -> Result<(), Answer> {
+        connection: Arc<ClientConnection>,
+    ) -> Result<(), RequestFailure> {
         let asked = convert::seq("seq", asked)?;
         let page = connection.sync(asked).await?;
         // The device may have signed in elsewhere while the page was read: this connection must not
         // show it any more.
         if connection.handle().is_superseded() {
-            return Err(
-                Refusal::Unauthorized("this connection does not own its device any more").into(),
-            );
+            return Err(RequestRefusal::Unauthorized(
+                "this connection does not own its device any more",
+            )
+            .into());
         }
-        let answer = page::answer(&page, id, self.extended, self.pacing.is_some());
+        let answer = page::answer(&page, id, self.extension_client, self.pacing.is_some());
         // The page is queued before `synced` makes the connection live, so that pushes come after
         // it; pushes that were already taken from the hub and are in the page are dropped.
         match answer.last {
@@ -215,14 +225,14 @@ impl<L: Link> Session<'_, L> {
         &mut self,
         id: i64,
         input: pb::SubscribeRoomInput,
-        connection: Arc<Connection>,
-    ) -> Result<(), Answer> {
+        connection: Arc<ClientConnection>,
+    ) -> Result<(), RequestFailure> {
         let (room, from) = convert::subscription(&input)?;
         connection.subscribe(room, from).await?;
         Ok(self.answer(PackageType::PtSubscribeRoom, id, Bytes::new())?)
     }
 
-    fn heartbeat(&mut self, id: i64, connection: &Connection) -> Result<(), End> {
+    fn heartbeat(&mut self, id: i64, connection: &ClientConnection) -> Result<(), SessionEnd> {
         let (epoch, head) = match connection.heartbeat() {
             Ok(known) => known,
             Err(refusal) => return self.refuse(PackageType::PtHeartbeat.into(), id, &refusal),
@@ -234,7 +244,7 @@ impl<L: Link> Session<'_, L> {
             pacing.heartbeat = Some(id);
             return Ok(());
         }
-        let data = if self.extended {
+        let data = if self.extension_client {
             let output = pb::HeartbeatOutput {
                 epoch: epoch.0,
                 head: Seq::to_wire(head),
@@ -247,7 +257,7 @@ impl<L: Link> Session<'_, L> {
     }
 
     /// Writes the answer to a heartbeat that was delayed until a push was acked.
-    pub(super) fn write_heartbeat(&mut self) -> Result<(), End> {
+    pub(super) fn write_heartbeat(&mut self) -> Result<(), SessionEnd> {
         let Some(id) = self.pacing.as_mut().and_then(|it| it.heartbeat.take()) else {
             return Ok(());
         };
@@ -255,16 +265,16 @@ impl<L: Link> Session<'_, L> {
     }
 
     /// Starts a send; answers are written in the order of the packets.
-    fn send(&mut self, id: i64, request: pb::SendMessageReq, connection: &Connection) {
+    fn send(&mut self, id: i64, request: pb::SendMessageReq, connection: &ClientConnection) {
         let backlog = self.backlog.get_or_insert_default();
         backlog.send(id, || match convert::draft(request) {
             Ok(draft) => connection.send(draft),
-            Err(refusal) => Sending::done(Err(refusal)),
+            Err(refusal) => SendFuture::done(Err(refusal)),
         });
     }
 
     /// Encodes the answer to a send.
-    pub(super) fn sent(&mut self, id: i64, sent: Result<Sent, Refusal>) -> Bytes {
+    pub(super) fn sent(&mut self, id: i64, sent: Result<SendReceipt, RequestRefusal>) -> Bytes {
         let kind = PackageType::PtSend.into();
         match sent {
             Ok(sent) => {
@@ -282,17 +292,17 @@ impl<L: Link> Session<'_, L> {
         }
     }
 
-    fn answer(&mut self, kind: PackageType, id: i64, data: Bytes) -> Result<(), End> {
+    fn answer(&mut self, kind: PackageType, id: i64, data: Bytes) -> Result<(), SessionEnd> {
         self.write(encode::answer(kind.into(), id, data))
     }
 
-    fn refuse(&mut self, kind: i32, id: i64, refusal: &Refusal) -> Result<(), End> {
+    fn refuse(&mut self, kind: i32, id: i64, refusal: &RequestRefusal) -> Result<(), SessionEnd> {
         self.count_refusal(refusal);
         self.write(encode::refusal(kind, id, refusal))
     }
 
     /// Counts a refusal, also against a client that goes on in spite of its rate.
-    fn count_refusal(&mut self, refusal: &Refusal) {
+    fn count_refusal(&mut self, refusal: &RequestRefusal) {
         self.shared.stats.refuse(refusal);
         if let Some(retry_after) = throttle::retry_after(refusal) {
             let throttle = self.throttle.get_or_insert_default();
@@ -301,7 +311,7 @@ impl<L: Link> Session<'_, L> {
     }
 
     /// Writes as much pending output as the socket takes, without waiting.
-    async fn nudge(&mut self) {
+    async fn flush_now(&mut self) {
         poll_fn(|cx| {
             // Ignored: the error occurs again at the next flush.
             let _ = self.link.poll_flush_unpin(cx);
@@ -312,29 +322,30 @@ impl<L: Link> Session<'_, L> {
 }
 
 /// The answer to a packet that needs an await.
-pub(super) type Slow<'a> = Pin<Box<dyn Future<Output = Result<(), End>> + Send + 'a>>;
+pub(super) type RequestFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<(), SessionEnd>> + Send + 'a>>;
 
 /// A request that needs the gateway.
-enum Asked {
-    SignIn(Result<Credentials, Refusal>),
-    Sync(pb::SyncInput, Arc<Connection>),
-    Subscribe(pb::SubscribeRoomInput, Arc<Connection>),
+enum GatewayRequest {
+    SignIn(Result<SignInCredentials, RequestRefusal>),
+    Sync(pb::SyncInput, Arc<ClientConnection>),
+    Subscribe(pb::SubscribeRoomInput, Arc<ClientConnection>),
 }
 
 /// A packet that could not be answered.
-enum Answer {
-    Refused(Refusal),
-    End(End),
+enum RequestFailure {
+    Refused(RequestRefusal),
+    End(SessionEnd),
 }
 
-impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Self {
+impl From<RequestRefusal> for RequestFailure {
+    fn from(refusal: RequestRefusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<End> for Answer {
-    fn from(end: End) -> Self {
+impl From<SessionEnd> for RequestFailure {
+    fn from(end: SessionEnd) -> Self {
         Self::End(end)
     }
 }

@@ -11,53 +11,53 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use gimlet_core::envelope::Delivery;
-use gimlet_core::hub::Work;
+use gimlet_core::envelope::ConnectionDelivery;
+use gimlet_core::hub::ConnectionWork;
 use gimlet_core::room_batch::RoomBatch;
 use gimlet_proto::pb::{CloseCode, PackageType};
 use tokio::time::Instant;
 
-use super::{Blocked, End, Pacing, Session, Stage};
-use crate::close::Close;
-use crate::dispatch::{Packet, Request};
-use crate::link::{Link, LinkError};
+use super::{ConnectionSession, FramePacing, SessionEnd, SessionPhase, StalledOutput};
+use crate::close::ConnectionClose;
+use crate::dispatch::{ClientPacket, ClientRequest};
+use crate::link::{FrameLink, LinkError};
 use crate::{convert, encode};
 
 /// Packets handled before their answers are flushed.
-const TURN: u8 = 32;
+const PACKETS_PER_FLUSH: u8 = 32;
 
 /// Acks handled in a row before other tasks get their turn.
-const ACKS: usize = 64;
+const MAX_ACKS_IN_A_ROW: usize = 64;
 
 /// The next action of the connection.
-pub(super) enum Step {
+pub(super) enum SessionStep {
     /// Answer this packet.
-    Packet(Box<Packet>),
+    Packet(Box<ClientPacket>),
     /// End the connection.
-    End(End),
+    End(SessionEnd),
 }
 
-impl From<End> for Step {
-    fn from(end: End) -> Self {
+impl From<SessionEnd> for SessionStep {
+    fn from(end: SessionEnd) -> Self {
         Self::End(end)
     }
 }
 
 /// The state of polling the hub: done only if it had nothing more.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Hub {
+enum HubPoll {
     /// It was: the hub will wake the task, and its deadlines apply.
-    Asked,
+    Polled,
     /// It was not: something else has to happen first.
-    Later,
+    Deferred,
 }
 
-impl<L: Link> Session<'_, L> {
-    pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+impl<L: FrameLink> ConnectionSession<'_, L> {
+    pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<SessionStep> {
         loop {
             let step = self.poll_once(cx);
             match step {
-                Ok(Poll::Ready(Some(packet))) => return Poll::Ready(Step::Packet(packet)),
+                Ok(Poll::Ready(Some(packet))) => return Poll::Ready(SessionStep::Packet(packet)),
                 // A deadline has passed or an ack has arrived: poll everything again.
                 Ok(Poll::Ready(None)) => {}
                 Ok(Poll::Pending) => return Poll::Pending,
@@ -69,13 +69,16 @@ impl<L: Link> Session<'_, L> {
     /// Runs the steps once; ready with a packet to answer, or with `None` to run them again. Every
     /// step that stays pending has registered the waker, except where `poll_clock` must set a
     /// timer.
-    fn poll_once(&mut self, cx: &mut Context<'_>) -> Result<Poll<Option<Box<Packet>>>, End> {
+    fn poll_once(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Result<Poll<Option<Box<ClientPacket>>>, SessionEnd> {
         // 1. The stop, for a connection that has not signed in: the hub does not know it, so
         // nothing else would close it.
         if let Some(stop) = self.stop.as_mut()
             && stop.as_mut().poll(cx).is_ready()
         {
-            return Err(End::close(
+            return Err(SessionEnd::close(
                 CloseCode::ShuttingDown,
                 "the server is shutting down",
             ));
@@ -92,7 +95,7 @@ impl<L: Link> Session<'_, L> {
         // 4. The next packet, unless a full turn of packets awaits its flush: their answers have to
         // leave first.
         let held = self.pace_until().is_some();
-        if self.unflushed < TURN
+        if self.unflushed < PACKETS_PER_FLUSH
             && let Poll::Ready(packet) = self.poll_packet(cx)?
         {
             self.unflushed += 1;
@@ -111,7 +114,7 @@ impl<L: Link> Session<'_, L> {
             }
         }
         // 6. After a full turn of packets give way to other tasks; the waker brings this one back.
-        if self.unflushed >= TURN {
+        if self.unflushed >= PACKETS_PER_FLUSH {
             self.unflushed = 0;
             cx.waker().wake_by_ref();
             return Ok(Poll::Pending);
@@ -119,13 +122,13 @@ impl<L: Link> Session<'_, L> {
         self.unflushed = 0;
         // 7. The client has ended its side: end when everything it asked for is answered and
         // flushed.
-        if self.stage == Stage::Ended
+        if self.phase == SessionPhase::Ended
             && self.packet.is_none()
             && self.backlog_in_flight() == 0
             && !self.heartbeat_is_due()
             && self.link.is_flushed()
         {
-            return Err(End::Gone(None));
+            return Err(SessionEnd::Gone(None));
         }
         // 8. An idle connection keeps no memory for work.
         if self
@@ -143,7 +146,7 @@ impl<L: Link> Session<'_, L> {
     /// Writes the answers to sends, in the order of their packets. Sends are polled even while
     /// there is no space for an answer, so that a client that does not read does not delay their
     /// storage.
-    fn write_answers(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn write_answers(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         while self.backlog_in_flight() > 0 {
             let room = self.poll_room(cx)?;
             let Some(backlog) = self.backlog.as_mut() else {
@@ -179,9 +182,10 @@ impl<L: Link> Session<'_, L> {
 
     /// Returns whether a heartbeat answer that waited for an ack is due.
     fn heartbeat_is_due(&self) -> bool {
-        let awaits_ack = |it: &Pacing| it.awaits_ack(Instant::now());
+        let awaits_ack = |it: &FramePacing| it.awaits_ack(Instant::now());
         self.heartbeat_waits()
-            && (self.stage == Stage::Ended || !self.pacing.as_deref().is_some_and(awaits_ack))
+            && (self.phase == SessionPhase::Ended
+                || !self.pacing.as_deref().is_some_and(awaits_ack))
     }
 
     /// Waits until another frame may be written. A legacy client gets one frame at a time.
@@ -199,29 +203,29 @@ impl<L: Link> Session<'_, L> {
     }
 
     /// Writes the pushes that the hub has for this connection, while there is space for them.
-    fn write_pushes(&mut self, cx: &mut Context<'_>) -> Result<Hub, End> {
+    fn write_pushes(&mut self, cx: &mut Context<'_>) -> Result<HubPoll, SessionEnd> {
         let Some(connection) = self.connection.clone() else {
-            return Ok(Hub::Later);
+            return Ok(HubPoll::Deferred);
         };
-        if self.stage == Stage::Ended {
+        if self.phase == SessionPhase::Ended {
             if let Some(backlog) = self.backlog.as_mut() {
                 backlog.give_up_read();
             }
-            return Ok(Hub::Later);
+            return Ok(HubPoll::Deferred);
         }
         // A running read of the inbox fills the hub's queue, so it is polled before the hub.
         if let Some(backlog) = self.backlog.as_mut() {
             backlog.poll_read(cx);
         }
         let now = Instant::now();
-        if connection.poll_fresh(cx, now).is_pending() {
+        if connection.poll_current(cx, now).is_pending() {
             // The process was paused, and the device may have signed in elsewhere meanwhile:
             // nothing is written before the connection's lease is verified. Only its end is looked
             // at.
             if let Poll::Ready(reason) = connection.poll_close(cx) {
-                return Err(End::Close(Box::new(Close::from(reason))));
+                return Err(SessionEnd::Close(Box::new(ConnectionClose::from(reason))));
             }
-            return Ok(Hub::Asked);
+            return Ok(HubPoll::Polled);
         }
         // Pushes that were taken from the hub earlier are not written once another connection has
         // the device.
@@ -236,9 +240,9 @@ impl<L: Link> Session<'_, L> {
             if held || self.poll_room(cx)?.is_pending() {
                 // A close must be noticed even when no push can be written.
                 if let Poll::Ready(reason) = connection.poll_close(cx) {
-                    return Err(End::Close(Box::new(Close::from(reason))));
+                    return Err(SessionEnd::Close(Box::new(ConnectionClose::from(reason))));
                 }
-                return Ok(Hub::Later);
+                return Ok(HubPoll::Deferred);
             }
             // Pushes taken from the hub earlier come first: they have the lower seqs.
             if let Some(push) = self
@@ -250,22 +254,24 @@ impl<L: Link> Session<'_, L> {
                 continue;
             }
             match connection.poll_work(cx, now) {
-                Poll::Ready(Work::Deliver(deliveries)) => self.push_all(cx, deliveries)?,
-                Poll::Ready(Work::Read) => {
+                Poll::Ready(ConnectionWork::Deliver(deliveries)) => {
+                    self.push_all(cx, deliveries)?
+                }
+                Poll::Ready(ConnectionWork::Read) => {
                     let backlog = self.backlog.get_or_insert_default();
                     // Polled once at once: without it the read would not register its waker.
                     backlog.read(&connection);
                     if backlog.poll_read(cx) {
                         if let Poll::Ready(reason) = connection.poll_close(cx) {
-                            return Err(End::Close(Box::new(Close::from(reason))));
+                            return Err(SessionEnd::Close(Box::new(ConnectionClose::from(reason))));
                         }
-                        return Ok(Hub::Later);
+                        return Ok(HubPoll::Deferred);
                     }
                 }
-                Poll::Ready(Work::Close(reason)) => {
-                    return Err(End::Close(Box::new(Close::from(reason))));
+                Poll::Ready(ConnectionWork::Close(reason)) => {
+                    return Err(SessionEnd::Close(Box::new(ConnectionClose::from(reason))));
                 }
-                Poll::Pending => return Ok(Hub::Asked),
+                Poll::Pending => return Ok(HubPoll::Polled),
             }
         }
     }
@@ -274,8 +280,8 @@ impl<L: Link> Session<'_, L> {
     fn push_all(
         &mut self,
         cx: &mut Context<'_>,
-        mut pushes: VecDeque<Delivery>,
-    ) -> Result<(), End> {
+        mut pushes: VecDeque<ConnectionDelivery>,
+    ) -> Result<(), SessionEnd> {
         while self.pacing.is_none() && self.poll_room(cx)?.is_ready() {
             let Some(push) = pushes.pop_front() else {
                 return Ok(());
@@ -286,10 +292,11 @@ impl<L: Link> Session<'_, L> {
         Ok(())
     }
 
-    fn push(&mut self, push: &Delivery) -> Result<(), End> {
+    fn push(&mut self, push: &ConnectionDelivery) -> Result<(), SessionEnd> {
         let (seq, envelope) = match push {
-            Delivery::Entry { seq, envelope } | Delivery::Live { seq, envelope } => (seq, envelope),
-            Delivery::Room(batch) => return self.push_batch(batch),
+            ConnectionDelivery::Entry { seq, envelope }
+            | ConnectionDelivery::Live { seq, envelope } => (seq, envelope),
+            ConnectionDelivery::Room(batch) => return self.push_batch(batch),
         };
         let own = self
             .connection
@@ -300,7 +307,7 @@ impl<L: Link> Session<'_, L> {
         } else {
             envelope.request_id
         };
-        let frame = encode::push(envelope, *seq, request_id, self.extended);
+        let frame = encode::push(envelope, *seq, request_id, self.extension_client);
         let Some(frame) = frame else {
             gimlet_core::error_rated!(
                 message = %envelope.message.id,
@@ -311,8 +318,10 @@ impl<L: Link> Session<'_, L> {
         self.write_acked(frame, *seq)
     }
 
-    fn push_batch(&mut self, batch: &RoomBatch) -> Result<(), End> {
-        let frames = batch.frames(self.extended, |item| encode::room_push(item, self.extended));
+    fn push_batch(&mut self, batch: &RoomBatch) -> Result<(), SessionEnd> {
+        let frames = batch.frames(self.extension_client, |item| {
+            encode::room_push(item, self.extension_client)
+        });
         let frames_out = &self.shared.stats.frames_out;
         frames_out.fetch_add(frames.len() as u64, Ordering::Relaxed);
         Ok(self.link.put_all(frames)?)
@@ -320,7 +329,7 @@ impl<L: Link> Session<'_, L> {
 
     /// Returns the next packet that can be answered now. Acks, which have no answer, are handled
     /// here.
-    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Result<Poll<Box<Packet>>, End> {
+    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Result<Poll<Box<ClientPacket>>, SessionEnd> {
         let mut acks = 0;
         loop {
             // A packet that is not yet allowed an answer blocks reading: TCP then slows down the
@@ -332,7 +341,7 @@ impl<L: Link> Session<'_, L> {
                 }
                 return Ok(Poll::Ready(packet));
             }
-            if self.stage == Stage::Ended {
+            if self.phase == SessionPhase::Ended {
                 return Ok(Poll::Pending);
             }
             // Not even acks are read: they stand behind the packets that are too many.
@@ -342,7 +351,7 @@ impl<L: Link> Session<'_, L> {
                 return Ok(Poll::Pending);
             }
             // Acks return nothing to the caller, so a stream of them has to yield here.
-            if acks == ACKS {
+            if acks == MAX_ACKS_IN_A_ROW {
                 cx.waker().wake_by_ref();
                 return Ok(Poll::Pending);
             }
@@ -350,27 +359,27 @@ impl<L: Link> Session<'_, L> {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(Some(frame)) => frame?,
                 Poll::Ready(None) => {
-                    self.stage = Stage::Ended;
-                    self.heard = Instant::now();
+                    self.phase = SessionPhase::Ended;
+                    self.last_activity = Instant::now();
                     return Ok(Poll::Pending);
                 }
             };
             self.shared.stats.frames_in.fetch_add(1, Ordering::Relaxed);
-            if self.stage == Stage::Open {
-                self.heard = Instant::now();
+            if self.phase == SessionPhase::Open {
+                self.last_activity = Instant::now();
             }
-            match Packet::read(frame) {
+            match ClientPacket::read(frame) {
                 Ok(packet) if packet.package() == Some(PackageType::PtMessage) => {
                     acks += 1;
                     self.ack(&packet);
                 }
                 Ok(packet) => {
-                    self.heard_packet();
+                    self.record_packet();
                     self.packet = Some(Box::new(packet));
                 }
                 Err(refusal) => {
                     acks += 1;
-                    self.heard_packet();
+                    self.record_packet();
                     self.unreadable(&refusal)?;
                 }
             }
@@ -379,9 +388,9 @@ impl<L: Link> Session<'_, L> {
 
     /// Handles an ack. It is never answered, whether it is valid or not and before sign-in as well:
     /// gim's clients take any answer of this type for a push and crash on one without a message.
-    fn ack(&mut self, packet: &Packet) {
+    fn ack(&mut self, packet: &ClientPacket) {
         let ack = match packet.request() {
-            Ok(Request::Ack(ack)) => ack,
+            Ok(ClientRequest::Ack(ack)) => ack,
             Ok(_) => return,
             Err(refusal) => {
                 tracing::debug!(%refusal, "ack ignored");
@@ -389,7 +398,7 @@ impl<L: Link> Session<'_, L> {
             }
         };
         if let Some(pacing) = self.pacing.as_mut() {
-            pacing.heard_ack(ack.device_ack, Instant::now());
+            pacing.record_ack(ack.device_ack, Instant::now());
         }
         if let Some(connection) = &self.connection
             && let Some(seq) = convert::ack(&ack)
@@ -399,14 +408,17 @@ impl<L: Link> Session<'_, L> {
     }
 
     /// Tells the pacing that a packet other than an ack arrived.
-    fn heard_packet(&mut self) {
+    fn record_packet(&mut self) {
         if let Some(pacing) = self.pacing.as_mut() {
-            pacing.heard_packet(Instant::now());
+            pacing.record_packet(Instant::now());
         }
     }
 
     /// Answers a frame that is not a packet; the last one allowed closes the connection.
-    fn unreadable(&mut self, refusal: &gimlet_core::error::Refusal) -> Result<(), End> {
+    fn unreadable(
+        &mut self,
+        refusal: &gimlet_core::error::RequestRefusal,
+    ) -> Result<(), SessionEnd> {
         self.undecodable += 1;
         self.shared
             .stats
@@ -416,7 +428,7 @@ impl<L: Link> Session<'_, L> {
         self.write(encode::refusal(PackageType::PtUnknown.into(), 0, refusal))?;
         if self.undecodable >= self.shared.settings.undecodable {
             let text = format!("{} packets could not be read", self.undecodable);
-            return Err(End::close(CloseCode::Undecodable, text));
+            return Err(SessionEnd::close(CloseCode::Undecodable, text));
         }
         Ok(())
     }
@@ -427,7 +439,11 @@ impl<L: Link> Session<'_, L> {
 
     /// Waits until a packet may be answered. Sends run concurrently up to a limit; any other packet
     /// waits until all earlier ones are answered. An answer needs space in the output.
-    fn poll_may_answer(&mut self, cx: &mut Context<'_>, packet: &Packet) -> Result<Poll<()>, End> {
+    fn poll_may_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        packet: &ClientPacket,
+    ) -> Result<Poll<()>, SessionEnd> {
         let in_flight = self.backlog_in_flight();
         let most = match packet.package() {
             Some(PackageType::PtSend) if !self.is_throttled() => self.shared.settings.in_flight,
@@ -447,7 +463,7 @@ impl<L: Link> Session<'_, L> {
     }
 
     /// Waits for the next deadline; ready when one has passed and everything must be polled again.
-    fn poll_clock(&mut self, cx: &mut Context<'_>, hub: Hub) -> Result<Poll<()>, End> {
+    fn poll_clock(&mut self, cx: &mut Context<'_>, hub: HubPoll) -> Result<Poll<()>, SessionEnd> {
         let now = Instant::now();
         let patience = self.patience(now)?;
         let stuck = self.watch_output(now)?;
@@ -465,11 +481,11 @@ impl<L: Link> Session<'_, L> {
         // Only if the hub was polled: otherwise its deadline may have passed already, and the timer
         // would fire again and again without any progress.
         let work = match (hub, self.connection.as_ref()) {
-            (Hub::Asked, Some(connection)) => connection.next_deadline(),
+            (HubPoll::Polled, Some(connection)) => connection.next_deadline(),
             _ => None,
         };
         let expired = self.pacing.as_mut().is_some_and(|it| it.expire(now));
-        if expired && (hub == Hub::Later || self.heartbeat_waits()) {
+        if expired && (hub == HubPoll::Deferred || self.heartbeat_waits()) {
             // The pacing ended after the pushes were polled, and its timer may have fired already:
             // nothing else would cause the waiting frames to be polled.
             return Ok(Poll::Ready(()));
@@ -497,7 +513,7 @@ impl<L: Link> Session<'_, L> {
     }
 
     /// Returns the time at which a client that reads none of its pending output is closed.
-    fn watch_output(&mut self, now: Instant) -> Result<Option<Instant>, End> {
+    fn watch_output(&mut self, now: Instant) -> Result<Option<Instant>, SessionEnd> {
         if self.link.is_flushed() {
             self.blocked = None;
             return Ok(None);
@@ -505,7 +521,7 @@ impl<L: Link> Session<'_, L> {
         let written = self.link.written();
         let blocked = self.blocked.get_or_insert_with(|| {
             let since = now;
-            Box::new(Blocked { written, since })
+            Box::new(StalledOutput { written, since })
         });
         if blocked.written != written {
             (blocked.written, blocked.since) = (written, now);
@@ -514,44 +530,45 @@ impl<L: Link> Session<'_, L> {
         if now < until {
             return Ok(Some(until));
         }
-        Err(End::close(
+        Err(SessionEnd::close(
             CloseCode::TooSlow,
             "the client does not read its pending output; read the socket",
         ))
     }
 
     /// Returns the time at which the connection is closed if no input arrives.
-    fn patience(&self, now: Instant) -> Result<Instant, End> {
+    fn patience(&self, now: Instant) -> Result<Instant, SessionEnd> {
         let settings = &self.shared.settings;
-        if self.stage == Stage::Ended {
-            let until = self.heard + settings.silent;
+        if self.phase == SessionPhase::Ended {
+            let until = self.last_activity + settings.silent_before_sign_in;
             return if now < until {
                 Ok(until)
             } else {
-                Err(End::Gone(None))
+                Err(SessionEnd::Gone(None))
             };
         }
-        if self.stage == Stage::Silent {
-            let until = self.heard + settings.silent;
+        if self.phase == SessionPhase::AwaitingSignIn {
+            let until = self.last_activity + settings.silent_before_sign_in;
             return if now < until {
                 Ok(until)
             } else {
                 let text = "this connection is not signed in; send SIGN_IN first";
-                Err(End::close(CloseCode::SignInTooLate, text))
+                Err(SessionEnd::close(CloseCode::SignInTooLate, text))
             };
         }
         let idle = settings.idle(self.link.wire());
-        let until = self.heard + idle;
+        let until = self.last_activity + idle;
         if now < until {
             return Ok(until);
         }
         // A superseded connection stays open: a legacy client takes its end for the end of the
         // current one.
-        let superseded = |c: &Arc<_>| gimlet_core::gateway::Connection::handle(c).is_superseded();
+        let superseded =
+            |c: &Arc<_>| gimlet_core::gateway::ClientConnection::handle(c).is_superseded();
         if self.connection.as_ref().is_some_and(superseded) {
             return Ok(now + idle);
         }
-        Err(End::close(
+        Err(SessionEnd::close(
             CloseCode::Idle,
             "no packet arrived within the idle limit; send heartbeats",
         ))

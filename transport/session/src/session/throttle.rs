@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use gimlet_core::error::Refusal;
+use gimlet_core::error::RequestRefusal;
 use tokio::time::Instant;
 
 /// Refusals that delay nothing, less the sends that were accepted since: a burst that was under way
@@ -17,14 +17,14 @@ const DELAY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 
 /// State of a client that was refused for its rate lately.
 #[derive(Debug, Default)]
-pub(super) struct Throttle {
+pub(super) struct RefusalThrottle {
     /// Refusals, less accepted sends.
     refusals: u32,
     /// Time of the next read.
     until: Option<Instant>,
 }
 
-impl Throttle {
+impl RefusalThrottle {
     /// Counts a refusal; from a number of them on it delays the next packet.
     pub(super) fn refused(&mut self, retry_after: Duration, now: Instant) {
         self.refusals = self.refusals.saturating_add(1);
@@ -58,9 +58,11 @@ impl Throttle {
 }
 
 /// Returns the time that a refusal asks its client to wait; `None` if it is not about a rate.
-pub(super) const fn retry_after(refusal: &Refusal) -> Option<Duration> {
+pub(super) const fn retry_after(refusal: &RequestRefusal) -> Option<Duration> {
     match refusal {
-        Refusal::RateLimited { retry_after } | Refusal::Busy { retry_after } => Some(*retry_after),
+        RequestRefusal::RateLimited { retry_after } | RequestRefusal::Busy { retry_after } => {
+            Some(*retry_after)
+        }
         _ => None,
     }
 }

@@ -4,12 +4,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::limits::Outcome;
+use crate::limits::ProbeOutcome;
 
 /// Bytes read at a time.
 const READ: usize = 16 * 1024;
 
-pub(super) async fn serve(listener: TcpListener) -> Outcome<()> {
+pub(super) async fn serve(listener: TcpListener) -> ProbeOutcome<()> {
     let mut clients = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await?;

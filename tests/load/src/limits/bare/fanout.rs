@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::limits::Outcome;
+use crate::limits::ProbeOutcome;
 
 /// Bursts that may wait for one member.
 const QUEUE: usize = 64;
@@ -22,7 +22,7 @@ const BURST: usize = 256 * 1024;
 
 /// Path of the frames to the members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum FanoutPath {
     /// Through a queue to the member's task.
     Queue,
     /// Written by the publisher's task, which waits until the socket takes all bytes.
@@ -30,15 +30,15 @@ pub(super) enum Way {
 }
 
 /// Entry point of a member's frames.
-enum Member {
+enum FanoutMember {
     Queue(mpsc::Sender<Bytes>),
     Direct(Arc<TcpStream>),
 }
 
-type Members = Arc<Mutex<Vec<Arc<Member>>>>;
+type SharedMembers = Arc<Mutex<Vec<Arc<FanoutMember>>>>;
 
-pub(super) async fn serve(listener: TcpListener, way: Way) -> Outcome<()> {
-    let members = Members::default();
+pub(super) async fn serve(listener: TcpListener, way: FanoutPath) -> ProbeOutcome<()> {
+    let members = SharedMembers::default();
     let mut clients = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await?;
@@ -50,7 +50,7 @@ pub(super) async fn serve(listener: TcpListener, way: Way) -> Outcome<()> {
     }
 }
 
-async fn client(mut stream: TcpStream, members: &Members, way: Way) -> io::Result<()> {
+async fn client(mut stream: TcpStream, members: &SharedMembers, way: FanoutPath) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut hello = vec![0; 2];
     stream.read_exact(&mut hello).await?;
@@ -63,12 +63,12 @@ async fn client(mut stream: TcpStream, members: &Members, way: Way) -> io::Resul
     hello.append(&mut body);
     stream.write_all(&hello).await?;
     match way {
-        Way::Queue => queued(stream, members).await,
-        Way::Direct => direct(stream, members).await,
+        FanoutPath::Queue => queued(stream, members).await,
+        FanoutPath::Direct => direct(stream, members).await,
     }
 }
 
-async fn publisher(mut stream: TcpStream, members: &Members) -> io::Result<()> {
+async fn publisher(mut stream: TcpStream, members: &SharedMembers) -> io::Result<()> {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(BURST);
@@ -76,14 +76,14 @@ async fn publisher(mut stream: TcpStream, members: &Members) -> io::Result<()> {
             return Ok(());
         }
         let burst = buffer.split().freeze();
-        let now: Vec<Arc<Member>> = members
+        let now: Vec<Arc<FanoutMember>> = members
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         for member in now {
             match &*member {
-                Member::Queue(queue) => drop(queue.send(burst.clone()).await),
-                Member::Direct(stream) => write(stream, &burst).await?,
+                FanoutMember::Queue(queue) => drop(queue.send(burst.clone()).await),
+                FanoutMember::Direct(stream) => write(stream, &burst).await?,
             }
         }
     }
@@ -100,9 +100,9 @@ async fn write(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-async fn queued(mut stream: TcpStream, members: &Members) -> io::Result<()> {
+async fn queued(mut stream: TcpStream, members: &SharedMembers) -> io::Result<()> {
     let (queue, mut waiting) = mpsc::channel(QUEUE);
-    join(members, Member::Queue(queue));
+    join(members, FanoutMember::Queue(queue));
     while let Some(burst) = waiting.recv().await {
         // All bursts that wait by now leave together.
         if waiting.is_empty() {
@@ -118,9 +118,9 @@ async fn queued(mut stream: TcpStream, members: &Members) -> io::Result<()> {
     Ok(())
 }
 
-async fn direct(stream: TcpStream, members: &Members) -> io::Result<()> {
+async fn direct(stream: TcpStream, members: &SharedMembers) -> io::Result<()> {
     let stream = Arc::new(stream);
-    join(members, Member::Direct(Arc::clone(&stream)));
+    join(members, FanoutMember::Direct(Arc::clone(&stream)));
     let mut scratch = [0; 64];
     loop {
         stream.readable().await?;
@@ -133,7 +133,7 @@ async fn direct(stream: TcpStream, members: &Members) -> io::Result<()> {
     }
 }
 
-fn join(members: &Members, member: Member) {
+fn join(members: &SharedMembers, member: FanoutMember) {
     let mut all = members.lock().unwrap_or_else(PoisonError::into_inner);
     all.push(Arc::new(member));
 }

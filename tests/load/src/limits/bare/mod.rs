@@ -2,7 +2,7 @@
 //! gimlet behind it.
 //!
 //! `gimlet-load bare KIND` runs one: it prints its address, and ends when its standard input ends.
-//! [`Bare`] is the handle of such a process in its parent.
+//! [`BareServer`] is the handle of such a process in its parent.
 
 mod echo;
 mod fanout;
@@ -16,15 +16,15 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-use super::Outcome;
-use crate::target::ports::Ports;
+use super::ProbeOutcome;
+use crate::target::ports::FreePorts;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
 /// Kinds of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub enum BareServerKind {
     /// Sends every frame back; all complete frames in one write.
     Echo,
     /// Sends a publisher's frames to all members; each connection has a task and a queue.
@@ -34,7 +34,7 @@ pub enum Kind {
 }
 
 /// Serves until standard input ends.
-pub fn serve(kind: Kind) -> Outcome<()> {
+pub fn serve(kind: BareServerKind) -> ProbeOutcome<()> {
     // Both ends of many connections need descriptors.
     rlimit::increase_nofile_limit(u64::MAX)?;
     let runtime = Builder::new_multi_thread()
@@ -44,9 +44,9 @@ pub fn serve(kind: Kind) -> Outcome<()> {
     runtime.block_on(async {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
-        // `Ports` is not in the range of clients' ports, where lingering connections of an earlier
+        // `FreePorts` is not in the range of clients' ports, where lingering connections of an earlier
         // run may be on every port.
-        socket.bind(Ports::new().free()?)?;
+        socket.bind(FreePorts::new().free()?)?;
         let listener = socket.listen(BACKLOG)?;
         writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
         let (end, ended) = oneshot::channel();
@@ -62,17 +62,17 @@ pub fn serve(kind: Kind) -> Outcome<()> {
     })
 }
 
-async fn clients(kind: Kind, listener: TcpListener) -> Outcome<()> {
+async fn clients(kind: BareServerKind, listener: TcpListener) -> ProbeOutcome<()> {
     match kind {
-        Kind::Echo => echo::serve(listener).await,
-        Kind::Queue => fanout::serve(listener, fanout::Way::Queue).await,
-        Kind::Direct => fanout::serve(listener, fanout::Way::Direct).await,
+        BareServerKind::Echo => echo::serve(listener).await,
+        BareServerKind::Queue => fanout::serve(listener, fanout::FanoutPath::Queue).await,
+        BareServerKind::Direct => fanout::serve(listener, fanout::FanoutPath::Direct).await,
     }
 }
 
 /// Running bare server. Dropping it ends the process.
 #[derive(Debug)]
-pub struct Bare {
+pub struct BareServer {
     child: Child,
     /// Held open: the server ends when it closes.
     input: Option<ChildStdin>,
@@ -80,9 +80,9 @@ pub struct Bare {
     pub addr: SocketAddr,
 }
 
-impl Bare {
+impl BareServer {
     /// Starts a server from this very program.
-    pub fn start(kind: Kind) -> Outcome<Self> {
+    pub fn start(kind: BareServerKind) -> ProbeOutcome<Self> {
         let name = kind.to_possible_value().ok_or("every kind has a name")?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(["bare", name.get_name()])
@@ -107,7 +107,7 @@ impl Bare {
     }
 }
 
-impl Drop for Bare {
+impl Drop for BareServer {
     fn drop(&mut self) {
         drop(self.input.take());
         if self.child.wait().is_err() {

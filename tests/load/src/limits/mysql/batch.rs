@@ -6,7 +6,7 @@ use sqlx::mysql::{MySql, MySqlPool};
 use sqlx::{Row as _, Transaction};
 
 use super::{BODY, GROUP_ROWS, MEMBERS, pair, rows};
-use crate::limits::Outcome;
+use crate::limits::ProbeOutcome;
 
 /// Sends of one transaction.
 const SENDS: u64 = 512;
@@ -15,12 +15,12 @@ const SENDS: u64 = 512;
 const ROWS: usize = 1_000;
 
 /// Makes 512 sends to two users each; returns the number of sends.
-pub(super) async fn sends(pool: &MySqlPool, lane: u64, n: u64) -> Outcome<u64> {
+pub(super) async fn sends(pool: &MySqlPool, lane: u64, n: u64) -> ProbeOutcome<u64> {
     some(pool, lane, n, SENDS).await
 }
 
 /// Makes `sends` sends to two users each, in one transaction.
-pub(super) async fn some(pool: &MySqlPool, lane: u64, n: u64, sends: u64) -> Outcome<u64> {
+pub(super) async fn some(pool: &MySqlPool, lane: u64, n: u64, sends: u64) -> ProbeOutcome<u64> {
     let pairs: Vec<[u64; 2]> = (0..sends).map(|k| pair(lane, n * sends + k)).collect();
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     for user in pairs.iter().flatten() {
@@ -45,7 +45,7 @@ pub(super) async fn some(pool: &MySqlPool, lane: u64, n: u64, sends: u64) -> Out
 }
 
 /// Sends one message to the group of this worker; returns the number of rows.
-pub(super) async fn group(pool: &MySqlPool, lane: u64) -> Outcome<u64> {
+pub(super) async fn group(pool: &MySqlPool, lane: u64) -> ProbeOutcome<u64> {
     let counts = (lane * MEMBERS..(lane + 1) * MEMBERS)
         .map(|user| (user, 1))
         .collect();
@@ -65,7 +65,7 @@ pub(super) async fn group(pool: &MySqlPool, lane: u64) -> Outcome<u64> {
 async fn take(
     transaction: &mut Transaction<'static, MySql>,
     counts: &BTreeMap<u64, u64>,
-) -> Outcome<BTreeMap<u64, u64>> {
+) -> ProbeOutcome<BTreeMap<u64, u64>> {
     let counts_in_order: Vec<(u64, u64)> = counts.iter().map(|(user, n)| (*user, *n)).collect();
     let mut heads = BTreeMap::new();
     for piece in counts_in_order.chunks(ROWS) {
@@ -99,7 +99,10 @@ async fn take(
 }
 
 /// Stores `n` messages; returns the id of the first. Their ids are consecutive.
-async fn put_messages(transaction: &mut Transaction<'static, MySql>, n: usize) -> Outcome<u64> {
+async fn put_messages(
+    transaction: &mut Transaction<'static, MySql>,
+    n: usize,
+) -> ProbeOutcome<u64> {
     let mut insert = sqlx::query(rows(
         "INSERT INTO limit_message (body) VALUES ",
         "(?)",
@@ -115,7 +118,7 @@ async fn put_messages(transaction: &mut Transaction<'static, MySql>, n: usize) -
 async fn put_entries(
     transaction: &mut Transaction<'static, MySql>,
     mut entries: Vec<(u64, u64, u64)>,
-) -> Outcome<()> {
+) -> ProbeOutcome<()> {
     entries.sort_unstable();
     for piece in entries.chunks(ROWS) {
         let mut insert = sqlx::query(rows(

@@ -20,8 +20,8 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Limit, Pass};
-use super::{Outcome, Shape};
+use super::{MeasuredLimit, ProbePass};
+use super::{ProbeOutcome, ProbeShape};
 
 /// Users that the sends go to.
 const USERS: u64 = 10_000;
@@ -48,7 +48,7 @@ const DROP: &str = "DROP TABLE IF EXISTS limit_message, limit_head, limit_entry"
 
 /// Probes of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum DatabaseProbe {
     /// 512 sends per transaction, two connections.
     Batched,
     /// One commit per statement, 64 connections.
@@ -59,7 +59,7 @@ pub enum Which {
     GroupAlone,
 }
 
-impl Which {
+impl DatabaseProbe {
     /// All probes.
     pub const ALL: [Self; 4] = [Self::Batched, Self::GimStyle, Self::Group, Self::GroupAlone];
 
@@ -71,7 +71,7 @@ impl Which {
         }
     }
 
-    const fn told(self) -> (&'static str, &'static str, &'static str) {
+    const fn description(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Batched => (
                 "mysql batched sends",
@@ -101,8 +101,8 @@ impl Which {
 pub(super) fn with<T>(
     url: &str,
     connections: u64,
-    run: impl AsyncFnOnce(MySqlPool) -> Outcome<T>,
-) -> Outcome<T> {
+    run: impl AsyncFnOnce(MySqlPool) -> ProbeOutcome<T>,
+) -> ProbeOutcome<T> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -126,24 +126,24 @@ pub(super) fn with<T>(
 }
 
 /// Runs one probe against the database at this address.
-pub fn probe(url: &str, shape: Shape, which: Which) -> Outcome<Limit> {
+pub fn probe(url: &str, shape: ProbeShape, which: DatabaseProbe) -> ProbeOutcome<MeasuredLimit> {
     with(url, which.connections(), async |pool| {
         let mut passes = Vec::new();
         for _ in 0..shape.passes {
-            passes.push(pass(&pool, shape.span, which).await?);
+            passes.push(run_pass(&pool, shape.span, which).await?);
         }
-        let (name, unit, what) = which.told();
-        Ok(Limit::of(name, unit, &passes, what))
+        let (name, unit, what) = which.description();
+        Ok(MeasuredLimit::of(name, unit, &passes, what))
     })
 }
 
 /// Makes one send in a transaction of its own.
-pub(super) async fn one(pool: &MySqlPool, n: u64) -> Outcome<()> {
+pub(super) async fn one(pool: &MySqlPool, n: u64) -> ProbeOutcome<()> {
     batch::some(pool, 0, n, 1).await.map(drop)
 }
 
 /// Creates new, empty tables.
-pub(super) async fn fresh(pool: &MySqlPool) -> Outcome<()> {
+pub(super) async fn recreate_tables(pool: &MySqlPool) -> ProbeOutcome<()> {
     pool.execute(DROP).await?;
     for table in TABLES {
         pool.execute(table).await?;
@@ -151,23 +151,27 @@ pub(super) async fn fresh(pool: &MySqlPool) -> Outcome<()> {
     Ok(())
 }
 
-async fn pass(pool: &MySqlPool, span: Duration, which: Which) -> Outcome<Pass> {
-    fresh(pool).await?;
+async fn run_pass(
+    pool: &MySqlPool,
+    span: Duration,
+    which: DatabaseProbe,
+) -> ProbeOutcome<ProbePass> {
+    recreate_tables(pool).await?;
     // Fresh tables start small, so the first statements are unlike the others and do not count.
     run(pool, Duration::from_millis(200).min(span), which).await?;
     run(pool, span, which).await
 }
 
-async fn run(pool: &MySqlPool, span: Duration, which: Which) -> Outcome<Pass> {
+async fn run(pool: &MySqlPool, span: Duration, which: DatabaseProbe) -> ProbeOutcome<ProbePass> {
     let end = Instant::now() + span;
     together(which.connections(), |lane| {
         let pool = pool.clone();
         async move {
             match which {
-                Which::Batched => until(end, |n| batch::sends(&pool, lane, n)).await,
-                Which::GimStyle => until(end, |n| single::send(&pool, lane, n)).await,
-                Which::Group => until(end, |_| batch::group(&pool, lane)).await,
-                Which::GroupAlone => until(end, |_| single::group(&pool, lane, end)).await,
+                DatabaseProbe::Batched => until(end, |n| batch::sends(&pool, lane, n)).await,
+                DatabaseProbe::GimStyle => until(end, |n| single::send(&pool, lane, n)).await,
+                DatabaseProbe::Group => until(end, |_| batch::group(&pool, lane)).await,
+                DatabaseProbe::GroupAlone => until(end, |_| single::group(&pool, lane, end)).await,
             }
         }
     })
@@ -175,9 +179,9 @@ async fn run(pool: &MySqlPool, span: Duration, which: Which) -> Outcome<Pass> {
 }
 
 /// Runs `lanes` workers in parallel; returns the sum of their counts.
-async fn together<F>(lanes: u64, lane: impl Fn(u64) -> F) -> Outcome<Pass>
+async fn together<F>(lanes: u64, lane: impl Fn(u64) -> F) -> ProbeOutcome<ProbePass>
 where
-    F: Future<Output = Outcome<u64>> + Send + 'static,
+    F: Future<Output = ProbeOutcome<u64>> + Send + 'static,
 {
     let start = Instant::now();
     let mut all = JoinSet::new();
@@ -188,7 +192,7 @@ where
     while let Some(lane) = all.join_next().await {
         count += lane??;
     }
-    Ok(Pass {
+    Ok(ProbePass {
         count,
         span: start.elapsed(),
         cpu: None,
@@ -196,9 +200,9 @@ where
 }
 
 /// Repeats a step until the end; returns the sum of the counts.
-async fn until<F>(end: Instant, step: impl Fn(u64) -> F + Send) -> Outcome<u64>
+async fn until<F>(end: Instant, step: impl Fn(u64) -> F + Send) -> ProbeOutcome<u64>
 where
-    F: Future<Output = Outcome<u64>> + Send,
+    F: Future<Output = ProbeOutcome<u64>> + Send,
 {
     let (mut count, mut n) = (0, 0);
     while Instant::now() < end {

@@ -7,8 +7,8 @@ use sqlx::mysql::MySqlPool;
 use tokio::time::Instant;
 
 use super::{BODY, rows, together, with};
-use crate::limits::page::{Inboxes, PAGE};
-use crate::limits::{Limit, Outcome, Pass, Shape};
+use crate::limits::page::{InboxSet, PAGE};
+use crate::limits::{MeasuredLimit, ProbeOutcome, ProbePass, ProbeShape};
 
 const CONNECTIONS: u64 = 8;
 
@@ -23,20 +23,20 @@ const PAGE_OF: &str = "SELECT seq, body FROM limit_page WHERE user_id = ? AND se
                        ORDER BY seq LIMIT ?";
 
 /// Reads inboxes from their beginning to their end, fifty entries by one statement.
-pub fn pages(url: &str, shape: Shape, of: Inboxes) -> Outcome<Limit> {
+pub fn pages(url: &str, shape: ProbeShape, of: InboxSet) -> ProbeOutcome<MeasuredLimit> {
     with(url, CONNECTIONS, async |pool| {
         fill(&pool, of).await?;
         let mut passes = Vec::new();
         for _ in 0..shape.passes.max(1) {
-            passes.push(pass(&pool, shape.span, of).await?);
+            passes.push(run_pass(&pool, shape.span, of).await?);
         }
         pool.execute(DROP).await?;
         let what = "one statement for 50 entries of 100 B, 8 connections";
-        Ok(Limit::of("mysql page", "entries/s", &passes, what))
+        Ok(MeasuredLimit::of("mysql page", "entries/s", &passes, what))
     })
 }
 
-async fn fill(pool: &MySqlPool, of: Inboxes) -> Outcome<()> {
+async fn fill(pool: &MySqlPool, of: InboxSet) -> ProbeOutcome<()> {
     pool.execute(DROP).await?;
     pool.execute(TABLE).await?;
     let all = of.inboxes * of.entries;
@@ -56,7 +56,7 @@ async fn fill(pool: &MySqlPool, of: Inboxes) -> Outcome<()> {
     Ok(())
 }
 
-async fn pass(pool: &MySqlPool, span: Duration, of: Inboxes) -> Outcome<Pass> {
+async fn run_pass(pool: &MySqlPool, span: Duration, of: InboxSet) -> ProbeOutcome<ProbePass> {
     let end = Instant::now() + span;
     together(CONNECTIONS, |lane| {
         let pool = pool.clone();

@@ -4,7 +4,7 @@ use sqlx::mysql::{MySqlConnection, MySqlPool};
 use tokio::time::Instant;
 
 use super::{BODY, MEMBERS, pair};
-use crate::limits::Outcome;
+use crate::limits::ProbeOutcome;
 
 const MESSAGE: &str = "INSERT INTO limit_message (body) VALUES (?)";
 const HEAD: &str = "INSERT INTO limit_head (user_id, seq) VALUES (?, LAST_INSERT_ID(1)) \
@@ -12,7 +12,7 @@ const HEAD: &str = "INSERT INTO limit_head (user_id, seq) VALUES (?, LAST_INSERT
 const ENTRY: &str = "INSERT INTO limit_entry (user_id, seq, message) VALUES (?, ?, ?)";
 
 /// Makes one send to two users in five commits; returns one.
-pub(super) async fn send(pool: &MySqlPool, lane: u64, n: u64) -> Outcome<u64> {
+pub(super) async fn send(pool: &MySqlPool, lane: u64, n: u64) -> ProbeOutcome<u64> {
     let mut connection = pool.acquire().await?;
     let message = put_message(&mut connection).await?;
     for user in pair(lane, n) {
@@ -23,7 +23,7 @@ pub(super) async fn send(pool: &MySqlPool, lane: u64, n: u64) -> Outcome<u64> {
 
 /// Sends one message to the group of this worker, two commits a member; stops at the end time.
 /// Returns the number of rows.
-pub(super) async fn group(pool: &MySqlPool, lane: u64, end: Instant) -> Outcome<u64> {
+pub(super) async fn group(pool: &MySqlPool, lane: u64, end: Instant) -> ProbeOutcome<u64> {
     let mut connection = pool.acquire().await?;
     let message = put_message(&mut connection).await?;
     let mut rows = 1;
@@ -37,12 +37,12 @@ pub(super) async fn group(pool: &MySqlPool, lane: u64, end: Instant) -> Outcome<
     Ok(rows)
 }
 
-async fn put_message(connection: &mut MySqlConnection) -> Outcome<u64> {
+async fn put_message(connection: &mut MySqlConnection) -> ProbeOutcome<u64> {
     let insert = sqlx::query(MESSAGE).bind([7_u8; BODY].as_slice());
     Ok(insert.execute(connection).await?.last_insert_id())
 }
 
-async fn put_entry(connection: &mut MySqlConnection, user: u64, message: u64) -> Outcome<()> {
+async fn put_entry(connection: &mut MySqlConnection, user: u64, message: u64) -> ProbeOutcome<()> {
     let raised = sqlx::query(HEAD)
         .bind(user)
         .execute(&mut *connection)

@@ -3,42 +3,49 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::account::Account;
-use crate::judge::{EarId, Judge, StreamId};
-use crate::net::{ConnId, Joined};
-use crate::scenario::seats::Seats;
+use crate::account::TestAccount;
+use crate::judge::{DeliveryJudge, ReceiverId, StreamId};
+use crate::net::{ConnId, JoinedConnection};
+use crate::scenario::connection_users::ConnectionUsers;
 
 /// User on a connection.
 #[derive(Debug)]
-pub(in crate::scenario) struct Member {
-    pub(in crate::scenario) account: Arc<Account>,
+pub(in crate::scenario) struct FlowMember {
+    pub(in crate::scenario) account: Arc<TestAccount>,
     pub(super) conn: ConnId,
-    pub(in crate::scenario) ear: EarId,
+    pub(in crate::scenario) ear: ReceiverId,
     /// Streams that the user sends, in turn.
-    pub(in crate::scenario) lanes: Vec<StreamId>,
-    turn: usize,
+    pub(in crate::scenario) streams: Vec<StreamId>,
+    next_stream_index: usize,
     /// Sends that wait for the call before: by gRPC, a sender's calls could overtake each other.
     queue: VecDeque<(StreamId, u64)>,
     busy: bool,
 }
 
-impl Member {
-    pub(in crate::scenario) fn new(account: Account, joined: Joined, judge: &mut Judge) -> Self {
+impl FlowMember {
+    pub(in crate::scenario) fn new(
+        account: TestAccount,
+        joined: JoinedConnection,
+        judge: &mut DeliveryJudge,
+    ) -> Self {
         Self {
             account: Arc::new(account),
             conn: joined.conn,
             ear: judge.ear(joined.head),
-            lanes: Vec::new(),
-            turn: 0,
+            streams: Vec::new(),
+            next_stream_index: 0,
             queue: VecDeque::new(),
             busy: false,
         }
     }
 
     /// Returns the stream of the user's next message.
-    pub(super) fn next_lane(&mut self) -> Option<StreamId> {
-        let lane = self.lanes.get(self.turn % self.lanes.len().max(1)).copied();
-        self.turn += usize::from(lane.is_some());
+    pub(super) fn next_stream(&mut self) -> Option<StreamId> {
+        let lane = self
+            .streams
+            .get(self.next_stream_index % self.streams.len().max(1))
+            .copied();
+        self.next_stream_index += usize::from(lane.is_some());
         lane
     }
 
@@ -63,47 +70,47 @@ impl Member {
 
 /// All users, by index.
 #[derive(Debug)]
-pub(super) struct Members {
-    all: Vec<Member>,
-    seats: Seats,
+pub(super) struct FlowMembers {
+    all: Vec<FlowMember>,
+    connection_users: ConnectionUsers,
     /// Indexes of the users who send, and the position of the next of them.
     senders: Vec<u32>,
-    turn: usize,
+    next_sender_index: usize,
 }
 
-impl Members {
-    pub(super) fn new(all: Vec<Member>) -> Self {
-        let mut seats = Seats::new();
+impl FlowMembers {
+    pub(super) fn new(all: Vec<FlowMember>) -> Self {
+        let mut seats = ConnectionUsers::new();
         let mut senders = Vec::new();
         for (at, member) in all.iter().enumerate() {
             seats.sit(member.conn, at);
-            if !member.lanes.is_empty() {
+            if !member.streams.is_empty() {
                 senders.push(u32::try_from(at).unwrap_or(u32::MAX));
             }
         }
         Self {
             all,
-            seats,
+            connection_users: seats,
             senders,
-            turn: 0,
+            next_sender_index: 0,
         }
     }
 
-    pub(super) fn get(&self, at: u32) -> Option<&Member> {
+    pub(super) fn get(&self, at: u32) -> Option<&FlowMember> {
         self.all.get(at as usize)
     }
 
-    pub(super) fn get_mut(&mut self, at: u32) -> Option<&mut Member> {
+    pub(super) fn get_mut(&mut self, at: u32) -> Option<&mut FlowMember> {
         self.all.get_mut(at as usize)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &FlowMember> {
         self.all.iter()
     }
 
     /// Returns the user on this connection.
-    pub(super) fn on(&self, conn: ConnId) -> Option<&Member> {
-        self.all.get(self.seats.of(conn)?)
+    pub(super) fn on(&self, conn: ConnId) -> Option<&FlowMember> {
+        self.all.get(self.connection_users.of(conn)?)
     }
 
     /// Returns the users who send.
@@ -113,8 +120,8 @@ impl Members {
 
     /// Returns the user who sends next.
     pub(super) fn next_sender(&mut self) -> Option<u32> {
-        let turn = self.turn % self.senders.len().max(1);
-        self.turn = turn + 1;
+        let turn = self.next_sender_index % self.senders.len().max(1);
+        self.next_sender_index = turn + 1;
         self.senders.get(turn).copied()
     }
 }
@@ -123,28 +130,28 @@ impl Members {
 mod tests {
     use super::*;
 
-    fn member(conn: ConnId, lanes: &[StreamId]) -> Member {
-        let account = Account {
+    fn member(conn: ConnId, lanes: &[StreamId]) -> FlowMember {
+        let account = TestAccount {
             user: 1,
             device: 1,
             token: String::new(),
         };
-        let joined = Joined { conn, head: 0 };
-        let mut member = Member::new(account, joined, &mut Judge::new(1));
-        member.lanes.extend(lanes);
+        let joined = JoinedConnection { conn, head: 0 };
+        let mut member = FlowMember::new(account, joined, &mut DeliveryJudge::new(1));
+        member.streams.extend(lanes);
         member
     }
 
     #[test]
-    fn who_has_lanes_sends_in_turn() {
+    fn members_with_streams_send_in_turn() {
         let all = vec![member(7, &[]), member(3, &[1, 2]), member(5, &[4])];
-        let mut members = Members::new(all);
+        let mut members = FlowMembers::new(all);
         assert_eq!(members.senders(), [1, 2]);
         let turns = [(); 3].map(|()| members.next_sender());
         assert_eq!(turns, [Some(1), Some(2), Some(1)]);
-        assert_eq!(members.on(5).map(|it| it.lanes.len()), Some(1));
+        assert_eq!(members.on(5).map(|it| it.streams.len()), Some(1));
         assert!(members.on(4).is_none());
-        let lanes = [(); 3].map(|()| members.get_mut(1).and_then(Member::next_lane));
+        let lanes = [(); 3].map(|()| members.get_mut(1).and_then(FlowMember::next_stream));
         assert_eq!(lanes, [Some(1), Some(2), Some(1)]);
     }
 

@@ -2,7 +2,7 @@
 
 /// Pace of the sends.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::scenario) enum Pace {
+pub(in crate::scenario) enum SendPace {
     /// Sends per second in all, independent of their outcome.
     Open(f64),
     /// Sends in flight per sender.
@@ -11,7 +11,7 @@ pub(in crate::scenario) enum Pace {
 
 /// End of a send in a closed loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::scenario) enum Until {
+pub(in crate::scenario) enum SendEnd {
     /// With its answer.
     Answered,
     /// With its answer and the last delivery.
@@ -20,9 +20,9 @@ pub(in crate::scenario) enum Until {
 
 /// Plan of a flow.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::scenario) struct Plan {
-    pub(in crate::scenario) pace: Pace,
-    pub(in crate::scenario) until: Until,
+pub(in crate::scenario) struct FlowPlan {
+    pub(in crate::scenario) pace: SendPace,
+    pub(in crate::scenario) until: SendEnd,
     /// Bytes of a content.
     pub(in crate::scenario) size: usize,
     /// Nanoseconds before the measured part, and of it.

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use gimlet_proto::pb::{self, PackageType};
 
-use super::member::Member;
-use crate::judge::{Mark, StreamId, To};
-use crate::net::{Net, Send};
-use crate::scenario::gateway::{Gateway, Order, Outcome};
-use crate::scenario::slots::{Slots, request_of};
+use super::member::FlowMember;
+use crate::judge::{MessageMark, StreamDestination, StreamId};
+use crate::net::{ClientNet, SendBody};
+use crate::scenario::grpc_sender::{GrpcSender, SendOrder, SendOutcome};
+use crate::scenario::slots::{RequestSlots, request_of};
 
 /// Send in flight.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
+pub(super) struct FlowSend {
     pub(super) member: u32,
     pub(super) stream: StreamId,
     pub(super) number: u32,
@@ -22,20 +22,20 @@ pub(super) struct Sent {
 
 /// Sends in flight.
 #[derive(Debug)]
-pub(super) struct Sends {
-    gateway: Option<Gateway>,
-    under_way: Slots<Sent>,
+pub(super) struct FlowSends {
+    gateway: Option<GrpcSender>,
+    in_flight: RequestSlots<FlowSend>,
     /// Bytes of a content, and the content of the current send.
     size: usize,
     content: Vec<u8>,
 }
 
-impl Sends {
+impl FlowSends {
     /// Creates an empty set; sends go by gRPC if there is a gateway, with contents of `size` bytes.
-    pub(super) const fn new(gateway: Option<Gateway>, size: usize) -> Self {
+    pub(super) const fn new(gateway: Option<GrpcSender>, size: usize) -> Self {
         Self {
             gateway,
-            under_way: Slots::new(),
+            in_flight: RequestSlots::new(),
             size,
             content: Vec::new(),
         }
@@ -49,16 +49,16 @@ impl Sends {
     /// Sends the message of this mark.
     pub(super) fn begin(
         &mut self,
-        net: &mut Net,
-        member: &Member,
-        to: To,
-        (sent, mark): (Sent, Mark),
+        net: &mut ClientNet,
+        member: &FlowMember,
+        to: StreamDestination,
+        (sent, mark): (FlowSend, MessageMark),
         today: i64,
     ) {
         mark.write(&mut self.content, self.size);
-        let slot = self.under_way.put(sent);
+        let slot = self.in_flight.put(sent);
         if let Some(gateway) = &self.gateway {
-            let order = Order {
+            let order = SendOrder {
                 slot,
                 account: Arc::clone(&member.account),
                 send: pb::SendMessageReq {
@@ -74,7 +74,7 @@ impl Sends {
             gateway.send(order);
             return;
         }
-        let body = Send {
+        let body = SendBody {
             receiver_type: to.kind(),
             receiver: to.id(),
             at: today,
@@ -85,13 +85,13 @@ impl Sends {
     }
 
     /// Ends a send; returns `None` if it was not in flight.
-    pub(super) fn end(&mut self, slot: u32) -> Option<Sent> {
-        self.under_way.take(slot)
+    pub(super) fn end(&mut self, slot: u32) -> Option<FlowSend> {
+        self.in_flight.take(slot)
     }
 
     /// Takes the outcomes of the calls that ended since the last look.
-    pub(super) fn outcomes(&self) -> Vec<Outcome> {
-        let outcomes = self.gateway.as_ref().map(Gateway::outcomes);
+    pub(super) fn outcomes(&self) -> Vec<SendOutcome> {
+        let outcomes = self.gateway.as_ref().map(GrpcSender::outcomes);
         outcomes.unwrap_or_default()
     }
 }

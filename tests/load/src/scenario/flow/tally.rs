@@ -1,31 +1,31 @@
 //! Counters and times of a flow. An event counts if it falls into the measured part, and is timed
 //! if its send was due in it.
 
-use super::{Flowed, Plan};
+use super::{FlowPlan, FlowResults};
 use crate::clock;
-use crate::judge::Judge;
-use crate::latency::Latency;
-use crate::target::Usage;
+use crate::judge::DeliveryJudge;
+use crate::latency::LatencyRecorder;
+use crate::target::UsageSample;
 
 /// Counters and times of a flow.
-pub(super) struct Tally {
+pub(super) struct FlowTally {
     /// Begin and end of the measured part.
     begin: u64,
     end: u64,
-    usage: Box<dyn Fn() -> Usage + Send>,
+    usage: Box<dyn Fn() -> UsageSample + Send>,
     /// Resource usage at both ends of it.
-    ends: (Option<Usage>, Option<Usage>),
+    ends: (Option<UsageSample>, Option<UsageSample>),
     answered: u64,
     delivered: u64,
     /// Sends answered at any time.
     all: u64,
-    answer: Latency,
-    delivery: Latency,
-    last: Latency,
+    answer: LatencyRecorder,
+    delivery: LatencyRecorder,
+    last: LatencyRecorder,
 }
 
-impl Tally {
-    pub(super) fn new(plan: &Plan, usage: impl Fn() -> Usage + Send + 'static) -> Self {
+impl FlowTally {
+    pub(super) fn new(plan: &FlowPlan, usage: impl Fn() -> UsageSample + Send + 'static) -> Self {
         let begin = clock::now() + plan.before;
         Self {
             begin,
@@ -35,9 +35,9 @@ impl Tally {
             answered: 0,
             delivered: 0,
             all: 0,
-            answer: Latency::new(begin),
-            delivery: Latency::new(begin),
-            last: Latency::new(begin),
+            answer: LatencyRecorder::new(begin),
+            delivery: LatencyRecorder::new(begin),
+            last: LatencyRecorder::new(begin),
         }
     }
 
@@ -91,9 +91,9 @@ impl Tally {
     }
 
     /// Returns the results, with the findings of the judge and the text of the first refusal.
-    pub(super) fn told(self, judge: Judge, refusal: Option<String>) -> Flowed {
+    pub(super) fn into_results(self, judge: DeliveryJudge, refusal: Option<String>) -> FlowResults {
         let first = self.ends.0.unwrap_or_default();
-        Flowed {
+        FlowResults {
             answered: self.answered,
             delivered: self.delivered,
             answer: self.answer.summary(),

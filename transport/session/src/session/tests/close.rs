@@ -3,26 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_listen::admission::Admission;
-use gimlet_listen::{Accepted, Shared, attend};
+use gimlet_listen::admission::ConnectionLimiter;
+use gimlet_listen::{AdmittedConnection, EntranceState, attend};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::super::Session;
+use super::super::ConnectionSession;
 use super::*;
-use crate::link::{Connected, Framing, LinkError};
+use crate::link::{ConnectedLink, LinkError, WireFraming};
 use crate::serve::SessionProtocol;
 
-fn told(outputs: &[pb::Output]) -> pb::CloseOutput {
+fn close_output(outputs: &[pb::Output]) -> pb::CloseOutput {
     let output = outputs.last().expect("a PT_CLOSE");
     assert_eq!(output.r#type, CLOSE);
     pb::CloseOutput::decode(output.data.clone()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_stays_silent_is_closed_after_ten_seconds() {
-    let house = house();
-    let mut client = house.connect(Wire::WebSocket);
+async fn a_connection_without_a_sign_in_is_closed_after_ten_seconds() {
+    let house = test_server();
+    let mut client = house.connect(WireKind::WebSocket);
     let start = Instant::now();
     client.send(HEARTBEAT, &pb::Empty {});
     let (outputs, close) = client.closed().await;
@@ -37,8 +37,8 @@ async fn who_stays_silent_is_closed_after_ten_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn who_failed_to_sign_in_stays_until_the_idle_limit() {
-    let house = house();
-    let mut client = house.connect(Wire::Tcp);
+    let house = test_server();
+    let mut client = house.connect(WireKind::Tcp);
     client.sign_in(2, 7, "wrong", 0).await;
     let start = Instant::now();
     client.closed().await;
@@ -47,7 +47,7 @@ async fn who_failed_to_sign_in_stays_until_the_idle_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn any_packet_keeps_a_connection_and_silence_ends_it() {
-    let house = house();
+    let house = test_server();
     let mut client = house.live(2, 7).await;
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_mins(11)).await;
@@ -62,7 +62,7 @@ async fn any_packet_keeps_a_connection_and_silence_ends_it() {
     let start = Instant::now();
     let (outputs, close) = client.closed().await;
     assert_eq!(start.elapsed().as_secs(), 12 * 60);
-    let told = told(&outputs);
+    let told = close_output(&outputs);
     assert_eq!(told.code(), pb::CloseCode::Idle);
     assert_eq!(told.come_back(), pb::ComeBack::NowWithJitter);
     assert_eq!(close.unwrap().0, 4001);
@@ -73,9 +73,9 @@ async fn any_packet_keeps_a_connection_and_silence_ends_it() {
 /// four.
 #[tokio::test(start_paused = true)]
 async fn a_quiet_websocket_shows_signs_of_life_and_a_quiet_tcp_connection_does_not() {
-    let house = house();
+    let house = test_server();
     let mut ws = house.live(2, 7).await;
-    let mut tcp = house.connect(Wire::Tcp);
+    let mut tcp = house.connect(WireKind::Tcp);
     tcp.sign_in(3, 8, "t", 0).await;
     tokio::time::sleep(Duration::from_secs(500)).await;
     assert_eq!(ws.signs_of_life(), 9);
@@ -86,7 +86,7 @@ async fn a_quiet_websocket_shows_signs_of_life_and_a_quiet_tcp_connection_does_n
 /// The close frame itself belongs to the wire; the session has to let the wire write one.
 #[tokio::test(start_paused = true)]
 async fn who_breaks_the_rules_of_the_wire_gets_what_was_written_before() {
-    let house = house();
+    let house = test_server();
     let mut client = house.live(2, 7).await;
     house.store(3, 2, "hi").await;
     client.fail(LinkError::protocol("a reserved bit is set"));
@@ -98,7 +98,7 @@ async fn who_breaks_the_rules_of_the_wire_gets_what_was_written_before() {
 /// The rest of the output is in the inbox; the operating system must not keep it in memory.
 #[tokio::test(start_paused = true)]
 async fn a11_who_takes_nothing_for_two_minutes_is_closed_and_loses_nothing() {
-    let house = house();
+    let house = test_server();
     let mut client = house.live(2, 7).await;
     client.stop_reading();
     for n in 0..3 {
@@ -123,7 +123,7 @@ async fn a11_who_takes_nothing_for_two_minutes_is_closed_and_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn the_third_frame_that_is_no_packet_closes() {
-    let house = house();
+    let house = test_server();
     let mut client = house.client(2, 7).await;
     for _ in 0..3 {
         client.frame(&b"\xff\xff"[..]);
@@ -136,7 +136,7 @@ async fn the_third_frame_that_is_no_packet_closes() {
             (0, 0, 10001)
         );
     }
-    assert_eq!(told(&outputs).code(), pb::CloseCode::Undecodable);
+    assert_eq!(close_output(&outputs).code(), pb::CloseCode::Undecodable);
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,12 +145,12 @@ async fn a_frame_over_the_limit_closes_and_says_so_to_who_can_hear_it() {
         declared: 70_000,
         limit: 65_535,
     };
-    let house = house();
+    let house = test_server();
     let mut ours = house.client(2, 7).await;
     ours.fail(too_large());
     let (outputs, _) = ours.closed().await;
-    assert_eq!(told(&outputs).code(), pb::CloseCode::FrameTooLarge);
-    let mut gims = house.connect(Wire::Tcp);
+    assert_eq!(close_output(&outputs).code(), pb::CloseCode::FrameTooLarge);
+    let mut gims = house.connect(WireKind::Tcp);
     gims.sign_in(3, 8, "t", 0).await;
     gims.fail(too_large());
     assert_eq!(gims.closed().await.0, []);
@@ -158,11 +158,11 @@ async fn a_frame_over_the_limit_closes_and_says_so_to_who_can_hear_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_connection_of_the_device_ends_the_older_one() {
-    let house = house();
+    let house = test_server();
     let mut old = house.live(2, 7).await;
     let mut new = house.live(2, 7).await;
     let (outputs, close) = old.closed().await;
-    assert_eq!(told(&outputs).code(), pb::CloseCode::Superseded);
+    assert_eq!(close_output(&outputs).code(), pb::CloseCode::Superseded);
     assert_eq!(close.unwrap().0, 4300);
     house.store(3, 2, "hi").await;
     assert_eq!(new.pushed().await.seq, 1);
@@ -170,11 +170,11 @@ async fn a_newer_connection_of_the_device_ends_the_older_one() {
 
 #[tokio::test(start_paused = true)]
 async fn an_old_clients_superseded_connection_stays_open_without_an_idle_limit() {
-    let house = house();
-    let mut old = house.connect(Wire::Tcp);
+    let house = test_server();
+    let mut old = house.connect(WireKind::Tcp);
     old.sign_in(2, 7, "t", 0).await;
     old.sync(0).await;
-    let mut new = house.connect(Wire::Tcp);
+    let mut new = house.connect(WireKind::Tcp);
     new.sign_in(2, 7, "t", 0).await;
     new.sync(0).await;
     for _ in 0..10 {
@@ -194,8 +194,8 @@ async fn an_old_clients_superseded_connection_stays_open_without_an_idle_limit()
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_disconnected_hears_it_even_without_reading() {
-    let house = house();
+async fn a_disconnected_client_gets_the_reason_even_if_it_did_not_read() {
+    let house = test_server();
     let mut client = house.live(2, 7).await;
     client.stop_reading();
     for n in 0..40 {
@@ -210,7 +210,7 @@ async fn who_is_disconnected_hears_it_even_without_reading() {
     assert_eq!(hub.connections(), 0, "it is not served any more");
     client.read_again();
     let (outputs, _) = client.closed().await;
-    let told = told(&outputs);
+    let told = close_output(&outputs);
     assert_eq!(told.code(), pb::CloseCode::TokenRevoked);
     assert_eq!(
         (told.message.as_str(), told.come_back()),
@@ -219,13 +219,13 @@ async fn who_is_disconnected_hears_it_even_without_reading() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nb8_who_a_backend_disconnects_is_told_so_and_by_whom() {
-    let house = house();
+async fn nb8_a_client_disconnected_by_a_backend_gets_the_backends_reason() {
+    let house = test_server();
     let mut client = house.live(2, 7).await;
     let hub = house.node.gateway().hub();
     assert_eq!(hub.disconnect(user(2), None, "banned for spam"), 1);
     let (outputs, close) = client.closed().await;
-    let told = told(&outputs);
+    let told = close_output(&outputs);
     assert_eq!(told.code(), pb::CloseCode::Disconnected);
     assert_eq!(told.message, "banned for spam");
     assert_eq!(told.come_back(), pb::ComeBack::SignInAgain);
@@ -234,9 +234,9 @@ async fn nb8_who_a_backend_disconnects_is_told_so_and_by_whom() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_stops_tells_its_clients_and_answers_what_is_under_way() {
-    let house = house();
+    let house = test_server();
     let mut signed_in = house.live(2, 7).await;
-    let mut silent = house.connect(Wire::WebSocket);
+    let mut silent = house.connect(WireKind::WebSocket);
     let id = signed_in.send(SEND, &to_user(3, "hi"));
     while signed_in.untaken() > 0 {
         tokio::task::yield_now().await;
@@ -248,7 +248,7 @@ async fn a_server_that_stops_tells_its_clients_and_answers_what_is_under_way() {
         (outputs[0].r#type, outputs[0].request_id, outputs[0].code),
         (SEND, id, 0)
     );
-    let told = told(&outputs);
+    let told = close_output(&outputs);
     assert_eq!(told.code(), pb::CloseCode::ShuttingDown);
     assert!((0..=5000).contains(&told.after_ms));
     assert_eq!(silent.closed().await.1.unwrap().0, 4000);
@@ -258,20 +258,20 @@ async fn a_server_that_stops_tells_its_clients_and_answers_what_is_under_way() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_session_is_small() {
-    let house = house();
+    let house = test_server();
     let addr = ([127, 0, 0, 1], 9).into();
-    let (link, _client) = link::link(Wire::Tcp);
+    let (link, _client) = link::link(WireKind::Tcp);
     let link_size = size_of_val(&link);
-    let session = size_of_val(&Session::new(&house.sessions, link, addr)) - link_size;
-    let permit = Admission::new(1, 1).enter(addr).unwrap();
-    let sessions = Arc::new(Sessions::new(
+    let session = size_of_val(&ConnectionSession::new(&house.sessions, link, addr)) - link_size;
+    let permit = ConnectionLimiter::new(1, 1).enter(addr).unwrap();
+    let sessions = Arc::new(SessionServer::new(
         house.sessions.gateway.clone(),
         SessionSettings::default(),
         CancellationToken::new(),
     ));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let socket = TcpStream::connect(listener.local_addr().unwrap()).await;
-    let shared = Arc::new(Shared::plain(SessionProtocol::new(NoLink, sessions)));
+    let shared = Arc::new(EntranceState::plain(SessionProtocol::new(NoLink, sessions)));
     let stop = CancellationToken::new();
     let task = attend(shared, socket.unwrap(), addr, permit, stop);
     let task = size_of_val(&task);
@@ -284,10 +284,13 @@ async fn an_idle_session_is_small() {
 
 struct NoLink;
 
-impl Framing for NoLink {
+impl WireFraming for NoLink {
     type Link = link::MemoryLink;
 
-    async fn open(&self, _accepted: Accepted) -> Result<Connected<link::MemoryLink>, LinkError> {
+    async fn open(
+        &self,
+        _accepted: AdmittedConnection,
+    ) -> Result<ConnectedLink<link::MemoryLink>, LinkError> {
         Err(LinkError::Truncated)
     }
 
@@ -296,9 +299,9 @@ impl Framing for NoLink {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_ends_with_its_token() {
-    let house = house();
+    let house = test_server();
     let mut lasting = house.live(3, 8).await;
-    let mut brief = house.connect(Wire::Tcp);
+    let mut brief = house.connect(WireKind::Tcp);
     assert_eq!(brief.sign_in(2, 7, "brief", 1).await.code, 0);
     let began = Instant::now();
     let output = brief.output().await;

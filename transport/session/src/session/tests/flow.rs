@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_read_is_still_heard_and_holds_a_bounded_amount() {
-    let house = house();
+async fn acks_of_a_client_that_does_not_read_are_handled_and_its_output_is_bounded() {
+    let house = test_server();
     let mut client = house.live(2, 7).await;
     client.stop_reading();
     let large = "x".repeat(20_000);
@@ -56,7 +56,7 @@ async fn a_client_that_does_not_read_is_still_heard_and_holds_a_bounded_amount()
 
 #[tokio::test(start_paused = true)]
 async fn requests_of_a_client_that_does_not_read_wait_and_are_answered_in_the_end() {
-    let house = house();
+    let house = test_server();
     let mut client = house.live(2, 7).await;
     house.store(3, 2, &"x".repeat(50_000)).await;
     client.pushed().await;
@@ -75,7 +75,7 @@ async fn requests_of_a_client_that_does_not_read_wait_and_are_answered_in_the_en
 
 #[tokio::test(start_paused = true)]
 async fn many_pushes_leave_in_few_writes() {
-    let house = house();
+    let house = test_server();
     let mut client = house.live(2, 7).await;
     client.stop_reading();
     for n in 0..50 {
@@ -90,8 +90,8 @@ async fn many_pushes_leave_in_few_writes() {
 }
 
 /// Connects a legacy client that is live and has `count` messages pending.
-async fn legacy_with(house: &House, count: u64) -> Client {
-    let mut client = house.connect(Wire::Tcp);
+async fn legacy_with(house: &TestServer, count: u64) -> LinkClient {
+    let mut client = house.connect(WireKind::Tcp);
     client.sign_in(2, 7, "t", 0).await;
     client.sync(0).await;
     for n in 0..count {
@@ -101,13 +101,13 @@ async fn legacy_with(house: &House, count: u64) -> Client {
 }
 
 /// Returns the seq of the next push, which must be alone in its write.
-async fn pushed_alone(client: &mut Client) -> i64 {
+async fn pushed_alone(client: &mut LinkClient) -> i64 {
     let write = client.write().await.unwrap();
     assert_eq!(write.len(), 1, "one frame, one write");
     message(&pb::Output::decode(write[0].clone()).unwrap()).seq
 }
 
-fn ack(client: &mut Client, device_ack: i64) {
+fn ack(client: &mut LinkClient, device_ack: i64) {
     let receive_time = 0;
     client.send(
         MESSAGE,
@@ -120,7 +120,7 @@ fn ack(client: &mut Client, device_ack: i64) {
 
 #[tokio::test(start_paused = true)]
 async fn g3_a_legacy_client_that_acks_gets_the_next_push_after_its_ack_and_not_before() {
-    let house = house();
+    let house = test_server();
     let mut client = legacy_with(&house, 20).await;
     let mut acked = Instant::now();
     for n in 1..=20 {
@@ -140,7 +140,7 @@ async fn g3_a_legacy_client_that_acks_gets_the_next_push_after_its_ack_and_not_b
 
 #[tokio::test(start_paused = true)]
 async fn g3_a_legacy_client_that_never_acks_does_not_starve() {
-    let house = house();
+    let house = test_server();
     let mut client = legacy_with(&house, 24).await;
     let start = Instant::now();
     for n in 1..=24 {
@@ -154,7 +154,7 @@ async fn g3_a_legacy_client_that_never_acks_does_not_starve() {
 
 #[tokio::test(start_paused = true)]
 async fn g3_the_answer_to_a_heartbeat_waits_for_the_ack_of_a_push_it_has_crossed() {
-    let house = house();
+    let house = test_server();
     let mut client = legacy_with(&house, 2).await;
     assert_eq!(pushed_alone(&mut client).await, 1);
     let beat = client.send(HEARTBEAT, &pb::Empty {});
@@ -179,11 +179,11 @@ async fn g3_the_answer_to_a_heartbeat_waits_for_the_ack_of_a_push_it_has_crossed
 
 #[tokio::test(start_paused = true)]
 async fn an_old_tcp_client_gets_no_push_before_its_first_sync_reply() {
-    let house = house();
-    let mut client = house.connect(Wire::Tcp);
+    let house = test_server();
+    let mut client = house.connect(WireKind::Tcp);
     client.sign_in(2, 7, "t", 0).await;
-    let sender = Sender::Business;
-    let mut draft = Draft::text(user(2), "live only");
+    let sender = MessageSender::Business;
+    let mut draft = MessageDraft::text(user(2), "live only");
     draft.persist = false;
     house.node.service().send(sender, draft).await.unwrap();
     client.sync(0).await;
@@ -193,8 +193,8 @@ async fn an_old_tcp_client_gets_no_push_before_its_first_sync_reply() {
 
 #[tokio::test(start_paused = true)]
 async fn pipelined_sign_in_sync_and_subscribe_are_answered_in_order() {
-    let house = house();
-    let mut client = house.connect(Wire::Tcp);
+    let house = test_server();
+    let mut client = house.connect(WireKind::Tcp);
     client.send(
         SIGN_IN,
         &pb::SignInInput {
@@ -219,7 +219,7 @@ async fn pipelined_sign_in_sync_and_subscribe_are_answered_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_with_the_end_of_the_stream_is_still_done() {
-    let house = house();
+    let house = test_server();
     let mut client = house.live(2, 7).await;
     house.store(3, 2, "hi").await;
     client.pushed().await;
@@ -244,8 +244,8 @@ async fn what_comes_with_the_end_of_the_stream_is_still_done() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_taken_before_a_pause_is_not_written_after_it_to_who_was_superseded() {
-    let house = house();
-    let mut client = house.connect(Wire::Tcp);
+    let house = test_server();
+    let mut client = house.connect(WireKind::Tcp);
     client.sign_in(2, 7, "t", 0).await;
     client.sync(0).await;
     for n in 0..3 {

@@ -13,7 +13,7 @@ use prost::Message as _;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::link::{Link, LinkError, Wire};
+use crate::link::{FrameLink, LinkError, WireKind};
 
 /// Pending bytes at which the link takes no more frames.
 const PENDING: usize = 64 * 1024;
@@ -23,7 +23,7 @@ const PENDING: usize = 64 * 1024;
     reason = "independent facts about one link"
 )]
 #[derive(Default)]
-struct State {
+struct LinkState {
     to_server: VecDeque<Result<Bytes, LinkError>>,
     ended: bool,
     /// Frames that the server has written but not flushed.
@@ -31,7 +31,7 @@ struct State {
     /// Writes that reached the client, with the frames of each.
     writes: VecDeque<Vec<Bytes>>,
     /// True if the client has stopped reading.
-    deaf: bool,
+    stopped_reading: bool,
     /// Pings that the session asked for.
     signs_of_life: usize,
     ping_at: Option<Instant>,
@@ -45,36 +45,36 @@ struct State {
 }
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedLink {
+    state: Mutex<LinkState>,
     changed: Notify,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedLink {
+    fn lock(&self) -> MutexGuard<'_, LinkState> {
         self.state.lock().unwrap()
     }
 }
 
 pub(super) struct MemoryLink {
-    shared: Arc<Shared>,
-    wire: Wire,
+    shared: Arc<SharedLink>,
+    wire: WireKind,
 }
 
 /// The client's end.
-pub(super) struct Client {
-    shared: Arc<Shared>,
+pub(super) struct LinkClient {
+    shared: Arc<SharedLink>,
     next_id: i64,
     unread: VecDeque<Bytes>,
 }
 
-pub(super) fn link(wire: Wire) -> (MemoryLink, Client) {
-    let shared = Arc::new(Shared::default());
+pub(super) fn link(wire: WireKind) -> (MemoryLink, LinkClient) {
+    let shared = Arc::new(SharedLink::default());
     let link = MemoryLink {
         shared: Arc::clone(&shared),
         wire,
     };
-    let client = Client {
+    let client = LinkClient {
         shared,
         next_id: 1,
         unread: VecDeque::new(),
@@ -119,7 +119,7 @@ impl Sink<Bytes> for MemoryLink {
         if state.pending.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        if state.deaf {
+        if state.stopped_reading {
             state.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -137,8 +137,8 @@ impl Sink<Bytes> for MemoryLink {
     }
 }
 
-impl Link for MemoryLink {
-    fn wire(&self) -> Wire {
+impl FrameLink for MemoryLink {
+    fn wire(&self) -> WireKind {
         self.wire
     }
 
@@ -158,7 +158,7 @@ impl Link for MemoryLink {
     }
 
     fn keep_alive(&mut self, silence: Duration, now: Instant) -> Option<Instant> {
-        if self.wire == Wire::Tcp {
+        if self.wire == WireKind::Tcp {
             return None;
         }
         let mut state = self.shared.lock();
@@ -186,8 +186,8 @@ impl Drop for MemoryLink {
     }
 }
 
-impl Client {
-    fn change(&self, change: impl FnOnce(&mut State)) {
+impl LinkClient {
+    fn change(&self, change: impl FnOnce(&mut LinkState)) {
         let mut state = self.shared.lock();
         change(&mut state);
         let wakers = [state.reader.take(), state.writer.take()];
@@ -222,11 +222,11 @@ impl Client {
     }
 
     pub(super) fn stop_reading(&self) {
-        self.change(|state| state.deaf = true);
+        self.change(|state| state.stopped_reading = true);
     }
 
     pub(super) fn read_again(&self) {
-        self.change(|state| state.deaf = false);
+        self.change(|state| state.stopped_reading = false);
     }
 
     /// Returns whether the server has discarded its pending output.

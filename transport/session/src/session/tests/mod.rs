@@ -10,26 +10,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gimlet_core::business::{Business, UserInfo};
-use gimlet_core::error::Refusal;
+use gimlet_core::business::{BusinessBackend, UserInfo};
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_core::limits::Limits;
 use gimlet_core::memory;
-use gimlet_core::message::{Draft, Profile, Sender};
-use gimlet_core::node::{Node, NodeBuilder};
+use gimlet_core::message::{MessageDraft, MessageSender, UserProfile};
+use gimlet_core::node::{NodeBuilder, RunningNode};
 use gimlet_core::seq::Seq;
-use gimlet_core::store::Stores;
-use gimlet_core::time::Timestamp;
+use gimlet_core::store::StoreSet;
+use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::pb;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::link::Client;
-use super::Sessions;
-use crate::WirePushes;
-use crate::link::{Greeting, Opened, Wire};
-use crate::serve::Serve;
+use self::link::LinkClient;
+use super::SessionServer;
+use crate::WirePushCodec;
+use crate::link::{OpenedLink, SignInSource, WireKind};
+use crate::serve::ServeLink;
 use crate::settings::SessionSettings;
 
 const SIGN_IN: i32 = 1;
@@ -43,15 +43,20 @@ const CLOSE: i32 = 17;
 /// Accepts the token `t`, accepts the token `brief` for five seconds, and has a profile for every
 /// user.
 #[derive(Debug)]
-struct Doorman;
+struct FakeBusiness;
 
 #[async_trait]
-impl Business for Doorman {
-    async fn auth(&self, _user: UserId, _device: DeviceId, token: &str) -> Result<(), Refusal> {
+impl BusinessBackend for FakeBusiness {
+    async fn auth(
+        &self,
+        _user: UserId,
+        _device: DeviceId,
+        token: &str,
+    ) -> Result<(), RequestRefusal> {
         if token == "t" {
             return Ok(());
         }
-        Err(Refusal::Unauthorized("the token is wrong"))
+        Err(RequestRefusal::Unauthorized("the token is wrong"))
     }
 
     async fn auth_for(
@@ -59,47 +64,47 @@ impl Business for Doorman {
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<Option<Duration>, Refusal> {
+    ) -> Result<Option<Duration>, RequestRefusal> {
         if token == "brief" {
             return Ok(Some(Duration::from_secs(5)));
         }
         self.auth(user, device, token).await.map(|()| None)
     }
 
-    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
         let info = |user: &UserId| UserInfo {
             user: *user,
-            profile: Profile::default(),
+            profile: UserProfile::default(),
             sex: 0,
-            created_at: Timestamp::default(),
-            updated_at: Timestamp::default(),
+            created_at: UnixTimestamp::default(),
+            updated_at: UnixTimestamp::default(),
         };
         Ok(users.iter().map(info).collect())
     }
 }
 
-struct House {
-    stores: Stores,
-    node: Node,
-    sessions: Arc<Sessions>,
+struct TestServer {
+    stores: StoreSet,
+    node: RunningNode,
+    sessions: Arc<SessionServer>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
-fn house() -> House {
+fn test_server() -> TestServer {
     house_with(|_| {})
 }
 
-fn house_with(change: impl FnOnce(&mut Limits)) -> House {
+fn house_with(change: impl FnOnce(&mut Limits)) -> TestServer {
     let stores = memory::stores();
-    let mut builder = NodeBuilder::new(stores.clone(), Arc::new(Doorman));
+    let mut builder = NodeBuilder::new(stores.clone(), Arc::new(FakeBusiness));
     change(&mut builder.limits);
-    builder.codec = Arc::new(WirePushes);
+    builder.codec = Arc::new(WirePushCodec);
     let node = builder.start();
     let stop = CancellationToken::new();
     let settings = SessionSettings::default();
-    let sessions = Sessions::new(node.gateway().clone(), settings, stop.clone());
-    House {
+    let sessions = SessionServer::new(node.gateway().clone(), settings, stop.clone());
+    TestServer {
         stores,
         node,
         sessions: Arc::new(sessions),
@@ -112,38 +117,38 @@ fn user(raw: u64) -> UserId {
     UserId::new(raw).unwrap()
 }
 
-impl House {
-    fn connect_with(&self, wire: Wire, greeting: Greeting) -> Client {
+impl TestServer {
+    fn connect_with(&self, wire: WireKind, greeting: SignInSource) -> LinkClient {
         self.connect_as([192, 0, 2, 1], wire, greeting)
     }
 
-    fn connect_from(&self, address: [u8; 4], wire: Wire) -> Client {
-        self.connect_as(address, wire, Greeting::BySignIn)
+    fn connect_from(&self, address: [u8; 4], wire: WireKind) -> LinkClient {
+        self.connect_as(address, wire, SignInSource::BySignIn)
     }
 
-    fn connect_as(&self, address: [u8; 4], wire: Wire, greeting: Greeting) -> Client {
+    fn connect_as(&self, address: [u8; 4], wire: WireKind, greeting: SignInSource) -> LinkClient {
         let (link, client) = link::link(wire);
         let sessions = Arc::clone(&self.sessions);
         self.tasks.spawn(async move {
             let addr = (address, 9).into();
-            sessions.serve(Opened { link, greeting }, addr).await;
+            sessions.serve(OpenedLink { link, greeting }, addr).await;
         });
         client
     }
 
-    fn connect(&self, wire: Wire) -> Client {
-        self.connect_with(wire, Greeting::BySignIn)
+    fn connect(&self, wire: WireKind) -> LinkClient {
+        self.connect_with(wire, SignInSource::BySignIn)
     }
 
     /// Connects a signed-in WebSocket client that speaks our extension.
-    async fn client(&self, user: i64, device: i64) -> Client {
-        let mut client = self.connect(Wire::WebSocket);
+    async fn client(&self, user: i64, device: i64) -> LinkClient {
+        let mut client = self.connect(WireKind::WebSocket);
         assert_eq!(client.sign_in(user, device, "t", 1).await.code, 0);
         client
     }
 
     /// Connects the same kind of client and makes it live.
-    async fn live(&self, user: i64, device: i64) -> Client {
+    async fn live(&self, user: i64, device: i64) -> LinkClient {
         let mut client = self.client(user, device).await;
         client.sync(0).await;
         client
@@ -155,17 +160,17 @@ impl House {
     }
 
     async fn store(&self, from: u64, to: u64, text: &str) -> Seq {
-        let sender = Sender::User {
+        let sender = MessageSender::User {
             user: user(from),
             device: None,
         };
-        let mut draft = Draft::text(user(to), text);
+        let mut draft = MessageDraft::text(user(to), text);
         draft.client_id = Some(format!("{text:.40}"));
         self.node.service().send(sender, draft).await.unwrap().seq
     }
 }
 
-impl Client {
+impl LinkClient {
     async fn sign_in(&mut self, user: i64, device: i64, token: &str, protocol: u32) -> pb::Output {
         let input = pb::SignInInput {
             device_id: device,

@@ -5,8 +5,8 @@ use crate::link::UrlSignIn;
 
 #[tokio::test(start_paused = true)]
 async fn a_client_of_gim_gets_exactly_what_gim_answers() {
-    let house = house();
-    let mut client = house.connect(Wire::Tcp);
+    let house = test_server();
+    let mut client = house.connect(WireKind::Tcp);
     for (output, kind) in [
         (client.sign_in(2, 7, "t", 0).await, SIGN_IN),
         (client.heartbeat().await, HEARTBEAT),
@@ -28,9 +28,9 @@ async fn a_client_of_gim_gets_exactly_what_gim_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_of_ours_learns_the_epoch_and_the_head() {
-    let house = house();
+    let house = test_server();
     house.store(3, 2, "hi").await;
-    let mut client = house.connect(Wire::Tcp);
+    let mut client = house.connect(WireKind::Tcp);
     let output = client.sign_in(2, 7, "t", 1).await;
     let signed_in = pb::SignInOutput::decode(output.data).unwrap();
     assert_eq!(signed_in.head, 1);
@@ -44,8 +44,8 @@ async fn a_client_of_ours_learns_the_epoch_and_the_head() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_done_before_sign_in_and_the_answer_says_so() {
-    let house = house();
-    let mut client = house.connect(Wire::Tcp);
+    let house = test_server();
+    let mut client = house.connect(WireKind::Tcp);
     for kind in [SYNC, HEARTBEAT, SUBSCRIBE, SEND, 99, 0] {
         let id = client.send(kind, &pb::Empty {});
         let output = client.output().await;
@@ -59,8 +59,8 @@ async fn nothing_is_done_before_sign_in_and_the_answer_says_so() {
 /// gim's clients dereference the message of every packet of a push's type.
 #[tokio::test(start_paused = true)]
 async fn g1_an_ack_is_never_answered_whatever_the_state() {
-    let house = house();
-    let acks = |client: &mut Client| {
+    let house = test_server();
+    let acks = |client: &mut LinkClient| {
         for device_ack in [0, 1, -1, i64::MAX] {
             let receive_time = 0;
             client.send(
@@ -74,7 +74,7 @@ async fn g1_an_ack_is_never_answered_whatever_the_state() {
         // The data is not a MessageACK.
         client.frame(&b"\x08\x04\x1a\x01\xff"[..]);
     };
-    for wire in [Wire::Tcp, Wire::WebSocket] {
+    for wire in [WireKind::Tcp, WireKind::WebSocket] {
         let mut client = house.connect(wire);
         acks(&mut client);
         assert_eq!(client.heartbeat().await.code, 10000);
@@ -96,7 +96,7 @@ async fn g1_an_ack_is_never_answered_whatever_the_state() {
 
 #[tokio::test(start_paused = true)]
 async fn unknown_types_and_wrong_fields_are_refused_and_the_connection_lives() {
-    let house = house();
+    let house = test_server();
     let mut client = house.client(2, 7).await;
     for kind in [0, 6, 17, 99, -1] {
         let id = client.send(kind, &pb::Empty {});
@@ -129,7 +129,7 @@ async fn unknown_types_and_wrong_fields_are_refused_and_the_connection_lives() {
 
 #[tokio::test(start_paused = true)]
 async fn sends_are_pipelined_and_answered_in_order_and_others_wait_for_them() {
-    let house = house();
+    let house = test_server();
     let mut alice = house.live(2, 7).await;
     let mut bob = house.live(3, 8).await;
     let sent: Vec<i64> = (0..100)
@@ -159,7 +159,7 @@ async fn sends_are_pipelined_and_answered_in_order_and_others_wait_for_them() {
 
 #[tokio::test(start_paused = true)]
 async fn the_senders_other_device_gets_its_copy_and_the_sending_one_does_not() {
-    let house = house();
+    let house = test_server();
     let mut phone = house.live(2, 7).await;
     let mut laptop = house.live(2, 8).await;
     phone.send(SEND, &to_user(3, "hi"));
@@ -170,8 +170,8 @@ async fn the_senders_other_device_gets_its_copy_and_the_sending_one_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_token_is_refused_and_a_right_one_is_still_welcome() {
-    let house = house();
-    let mut client = house.connect(Wire::Tcp);
+    let house = test_server();
+    let mut client = house.connect(WireKind::Tcp);
     let output = client.sign_in(2, 7, "wrong", 0).await;
     assert_eq!(output.code, 10000);
     assert!(output.data.is_empty());
@@ -181,8 +181,8 @@ async fn a_wrong_token_is_refused_and_a_right_one_is_still_welcome() {
 
 #[tokio::test(start_paused = true)]
 async fn an_address_that_guesses_is_refused_for_a_minute() {
-    let house = house();
-    let mut client = house.connect(Wire::Tcp);
+    let house = test_server();
+    let mut client = house.connect(WireKind::Tcp);
     for n in 0..100 {
         assert_eq!(client.sign_in(100 + n, 7, "wrong", 0).await.code, 10000);
     }
@@ -193,15 +193,15 @@ async fn an_address_that_guesses_is_refused_for_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn who_guesses_in_a_users_name_shuts_out_itself_and_nobody_else() {
-    let house = house();
+    let house = test_server();
     let mut known = house.live(2, 7).await;
-    let mut stranger = house.connect_from([203, 0, 113, 1], Wire::Tcp);
+    let mut stranger = house.connect_from([203, 0, 113, 1], WireKind::Tcp);
     for _ in 0..10 {
         assert_eq!(stranger.sign_in(2, 8, "wrong", 0).await.code, 10000);
     }
     assert_eq!(stranger.sign_in(2, 8, "wrong", 0).await.code, 8);
     // A new token of the user from the user's own address is accepted at once.
-    let mut fresh = house.connect_from([203, 0, 113, 99], Wire::Tcp);
+    let mut fresh = house.connect_from([203, 0, 113, 99], WireKind::Tcp);
     assert_eq!(fresh.sign_in(2, 8, "t", 0).await.code, 0);
     // The user's connection stays open, and its token opens another one.
     known.heartbeat().await;
@@ -215,7 +215,7 @@ async fn who_guesses_in_a_users_name_shuts_out_itself_and_nobody_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_may_sign_in_as_another_and_is_only_that_from_then_on() {
-    let house = house();
+    let house = test_server();
     let mut client = house.live(2, 7).await;
     assert_eq!(client.sign_in(3, 7, "t", 1).await.code, 0);
     client.sync(0).await;
@@ -228,19 +228,19 @@ async fn a_connection_may_sign_in_as_another_and_is_only_that_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_url_signs_in_without_an_answer_and_a_wrong_one_is_told() {
-    let house = house();
+async fn a_url_signs_in_without_an_answer_and_a_wrong_one_is_refused() {
+    let house = test_server();
     let url = |token: &str| {
-        Greeting::FromUrl(Box::new(UrlSignIn {
+        SignInSource::FromUrl(Box::new(UrlSignIn {
             user_id: "2".into(),
             device_id: "7".into(),
             token: token.into(),
             request_id: Some("5".into()),
         }))
     };
-    let mut client = house.connect_with(Wire::WebSocket, url("t"));
+    let mut client = house.connect_with(WireKind::WebSocket, url("t"));
     assert_eq!(client.sync(0).await, pb::SyncOutput::default());
-    let mut client = house.connect_with(Wire::WebSocket, url("wrong"));
+    let mut client = house.connect_with(WireKind::WebSocket, url("wrong"));
     let output = client.output().await;
     assert_eq!(
         (output.r#type, output.request_id, output.code),
@@ -252,19 +252,22 @@ async fn a_url_signs_in_without_an_answer_and_a_wrong_one_is_told() {
 #[tokio::test(start_paused = true)]
 async fn a_room_is_answered_first_and_then_its_history_comes_and_then_live() {
     use gimlet_core::id::RoomId;
-    use gimlet_core::message::Content;
+    use gimlet_core::message::MessageContent;
     use gimlet_core::service::RoomDraft;
 
-    let house = house();
+    let house = test_server();
     let say = |text: &'static str| {
         let draft = RoomDraft {
             room: RoomId::new(1).unwrap(),
             mentions: Vec::new(),
             kind: 1,
-            content: Content(text.into()),
+            content: MessageContent(text.into()),
             persist: true,
         };
-        house.node.service().push_room(Sender::Business, draft)
+        house
+            .node
+            .service()
+            .push_room(MessageSender::Business, draft)
     };
     for text in ["one", "two", "three"] {
         say(text).await.unwrap();

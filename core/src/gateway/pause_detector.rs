@@ -1,0 +1,109 @@
+//! Pause detector: notices that this process or its machine was stopped, and serves nothing until
+//! the node knows which devices signed in elsewhere meanwhile (laws 6 and 7).
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::{GatewayInner, routes};
+
+/// Interval between two ticks.
+const TICK_INTERVAL: Duration = Duration::from_millis(200);
+/// Gap between two ticks above which the process counts as paused. Other nodes may have taken over
+/// its devices meanwhile.
+const PAUSE_THRESHOLD: Duration = Duration::from_secs(2);
+/// Longest time that connections stay fenced while their routes are compared. Shorter than `PAUSE_THRESHOLD`,
+/// so that a slow store is not taken for another pause.
+const ROUTE_CHECK_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+#[derive(Debug)]
+pub(super) struct PauseDetector {
+    start: Instant,
+    /// Time of the last tick, in milliseconds since the start.
+    last_tick_ms: AtomicU64,
+    /// Set after a pause while the routes are compared: connections are fenced.
+    fenced: AtomicBool,
+    opened: Notify,
+}
+
+impl PauseDetector {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            last_tick_ms: AtomicU64::new(0),
+            fenced: AtomicBool::new(false),
+            opened: Notify::new(),
+        }
+    }
+
+    /// Returns whether the node's knowledge of its connections is recent enough to serve them.
+    pub(super) fn is_current(&self, now: Instant) -> bool {
+        !self.fenced.load(Ordering::Acquire) && self.silence(now) <= PAUSE_THRESHOLD
+    }
+
+    /// Waits until connections may be served.
+    pub(super) async fn wait_until_current(&self) {
+        while !self.is_current(Instant::now()) {
+            // Registered before the second check, so that the end of a pause between the two is not
+            // missed.
+            let opened = self.opened.notified();
+            if self.is_current(Instant::now()) {
+                return;
+            }
+            // With a timeout, because a late tick makes the state current again without notifying.
+            let _ = timeout(TICK_INTERVAL, opened).await;
+        }
+    }
+
+    fn silence(&self, now: Instant) -> Duration {
+        let beat = Duration::from_millis(self.last_tick_ms.load(Ordering::Acquire));
+        now.saturating_duration_since(self.start)
+            .saturating_sub(beat)
+    }
+
+    fn tick(&self) {
+        let since = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_tick_ms.store(since, Ordering::Release);
+    }
+}
+
+/// Ticks. After a pause, compares all routes and heads before anything is served.
+///
+/// The order matters: fence, compare, lift the fence, wake the connections. A connection that is
+/// woken earlier would find itself fenced and wait on.
+pub(super) async fn run(inner: &GatewayInner) {
+    let pulse = &inner.pause_detector;
+    loop {
+        tokio::select! {
+            biased;
+            () = inner.token.cancelled() => break,
+            () = tokio::time::sleep(TICK_INTERVAL) => {}
+        }
+        let silence = pulse.silence(Instant::now());
+        if silence <= PAUSE_THRESHOLD {
+            pulse.tick();
+            continue;
+        }
+        let silent_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+        crate::warn_rated!(silent_ms, "process paused, verifying connection leases");
+        pulse.fenced.store(true, Ordering::Release);
+        // A tick before and after the comparison, so that the comparison itself does not count as a
+        // pause.
+        pulse.tick();
+        if timeout(ROUTE_CHECK_TIMEOUT, routes::refresh(inner))
+            .await
+            .is_err()
+        {
+            crate::warn_rated!("routes not fully compared after a pause, retrying");
+            inner.routes.doubt();
+        }
+        pulse.tick();
+        pulse.fenced.store(false, Ordering::Release);
+        pulse.opened.notify_waiters();
+        inner.hub.each_open(|handle| handle.wake());
+    }
+    // No tick follows. The connections that still drain are served as they are.
+    pulse.last_tick_ms.store(u64::MAX, Ordering::Release);
+}
