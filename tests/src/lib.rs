@@ -6,10 +6,11 @@
 pub mod cluster;
 pub mod fault;
 pub mod ledger;
+pub mod line_process;
 pub mod process;
 pub mod raw;
 pub mod scenario;
-pub mod screen;
-pub mod slow;
-pub mod talk;
+pub mod slow_reader;
+pub mod source_code;
+pub mod terminal;
 pub mod writers;

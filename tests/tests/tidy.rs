@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gimlet_tests::source_code::rust_files;
+
 /// Allowed dependencies between our crates; a crate that is not listed may depend on all.
 const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-core", &[]),
@@ -82,25 +84,10 @@ fn dependencies(manifest: &toml::Table) -> Vec<String> {
 }
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    let mut folders = vec![root()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() && name != "target" && name != "data" && !name.starts_with('.') {
-                folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                found.push((path, text));
-            }
-        }
-    }
-    assert!(
-        found.len() > 50,
-        "fewer source files than expected: the search is broken"
-    );
-    found
+    let files = rust_files().into_iter();
+    files
+        .map(|file| (root().join(file.path), file.text))
+        .collect()
 }
 
 #[test]
@@ -216,7 +203,7 @@ const CLOSE_CODES: &[(&str, &str, &str)] = &[
     (
         "SIGN_IN_TOO_LATE",
         CLOSES,
-        "who_stays_silent_is_closed_after_ten_seconds",
+        "a_connection_without_a_sign_in_is_closed_after_ten_seconds",
     ),
     (
         "TOO_SLOW",
@@ -226,13 +213,13 @@ const CLOSE_CODES: &[(&str, &str, &str)] = &[
     (
         "TOKEN_REVOKED",
         CLOSES,
-        "who_is_disconnected_hears_it_even_without_reading",
+        "a_disconnected_client_gets_the_reason_even_if_it_did_not_read",
     ),
     ("TOKEN_EXPIRED", CLOSES, "a_connection_ends_with_its_token"),
     (
         "DISCONNECTED",
         CLOSES,
-        "nb8_who_a_backend_disconnects_is_told_so_and_by_whom",
+        "nb8_a_client_disconnected_by_a_backend_gets_the_backends_reason",
     ),
     (
         "SUPERSEDED",
