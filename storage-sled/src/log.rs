@@ -299,7 +299,7 @@ impl LogScan {
                     self.batch_end = end.unwrap_or(u64::MAX);
                 }
                 KIND_NODE | KIND_LINK => {
-                    self.pending = self.tag.find(message.body).or(self.pending)
+                    self.pending = self.tag.find(message.body).or(self.pending);
                 }
                 _ => {}
             }

@@ -163,7 +163,7 @@ impl LogicLink {
             match end {
                 StreamEnd::Stopped => return,
                 StreamEnd::Going => {
-                    gimlet_core::info_rated!(node = self.address, "logic node stopping")
+                    gimlet_core::info_rated!(node = self.address, "logic node stopping");
                 }
                 StreamEnd::Broken(why) if !told => {
                     told = true;

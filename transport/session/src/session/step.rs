@@ -255,7 +255,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             }
             match connection.poll_work(cx, now) {
                 Poll::Ready(ConnectionWork::Deliver(deliveries)) => {
-                    self.push_all(cx, deliveries)?
+                    self.push_all(cx, deliveries)?;
                 }
                 Poll::Ready(ConnectionWork::Read) => {
                     let backlog = self.backlog.get_or_insert_default();
