@@ -4,11 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use gimlet_core::auth::{SignInFailures, TokenChecker};
 use gimlet_core::business::{BuiltinBusiness, BuiltinConfig};
 use gimlet_core::node::RunningNode;
 use gimlet_core::store::StoreSet;
 use gimlet_core::time::{SystemClock, TimeSource};
-use gimlet_transport::{SessionServer, SessionSettings, SignInFailures};
+use gimlet_transport::{SessionServer, SessionSettings};
 
 use crate::accept::StopTokens;
 use crate::api::GrpcServices;
@@ -23,7 +24,6 @@ use crate::listeners::{BoundListeners, ListenAddrs};
 use crate::metrics::ServerMetrics;
 use crate::roles::RunningRoles;
 use crate::storage::{self, StorageWatch};
-use crate::tokens::TokenChecker;
 use crate::verifier;
 
 /// Reasons a server did not start.

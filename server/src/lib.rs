@@ -43,7 +43,6 @@ mod process;
 mod roles;
 mod server;
 mod storage;
-mod tokens;
 pub mod tools;
 mod verifier;
 

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use gimlet_core::auth::{SignInFailures, client_address};
 use gimlet_core::business::{BuiltinBusiness, BusinessBackend as _, SignIn};
 use gimlet_core::directory::ProfileDirectory;
 use gimlet_core::error::RequestRefusal;
@@ -12,13 +13,11 @@ use gimlet_core::hub::{DEVICE_SWITCHED, SIGNED_OUT};
 use gimlet_core::id::UserId;
 use gimlet_core::service::rate::RateLimiter;
 use gimlet_core::store::AccountChange;
-use gimlet_listen::admission;
 use gimlet_proto::pb::business_ext_server::BusinessExt;
 use gimlet_proto::pb::business_int_server::BusinessInt;
 use gimlet_proto::pb::user_ext_server::UserExt;
 use gimlet_proto::pb::user_int_server::UserInt;
 use gimlet_proto::pb::{self, Empty};
-use gimlet_transport::SignInFailures;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -71,7 +70,7 @@ impl BusinessService {
         request: Request<pb::SignInReq>,
     ) -> Result<pb::SignInResp, RequestRefusal> {
         let from = request.remote_addr();
-        let address = from.and_then(|from| admission::client_address(from.ip()));
+        let address = from.and_then(|from| client_address(from.ip()));
         if let Some(address) = address {
             self.attempts
                 .take(address)

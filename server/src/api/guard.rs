@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use gimlet_core::auth::TokenChecker;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
 use http::{HeaderMap, Request, Response};
@@ -21,7 +22,6 @@ use tonic::transport::server::TcpConnectInfo;
 use super::status::status;
 use crate::cluster::WRONG_SECRET_HEADER;
 use crate::config::SecretString;
-use crate::tokens::TokenChecker;
 
 /// Methods that need no sign-in.
 const OPEN_METHODS: [&str; 3] = [

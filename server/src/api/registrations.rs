@@ -3,9 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use gimlet_core::auth::client_address;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::service::rate::RateLimiter;
-use gimlet_listen::admission;
 
 /// Registrations at once, as a multiple of those per second.
 const BURST_SECONDS: u32 = 10;
@@ -37,7 +37,7 @@ impl RegistrationLimits {
     /// # Errors
     /// [`RequestRefusal::RateLimited`] with the time to wait.
     pub(super) fn take(&self, from: Option<SocketAddr>) -> Result<(), RequestRefusal> {
-        let taken = match from.and_then(|from| admission::client_address(from.ip())) {
+        let taken = match from.and_then(|from| client_address(from.ip())) {
             Some(address) => self.by_address.as_ref().map(|rate| rate.take(address)),
             None => self.shared.as_ref().map(|rate| rate.take(())),
         };

@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use gimlet_core::auth::TokenChecker;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_listen::forwarded::ForwardedHeaders;
@@ -27,7 +28,6 @@ use super::quota::{UploadBounds, UploadQuota};
 use super::range::{self, RangePart};
 use super::upload::{self, FileRefusal};
 use super::upload_folder::UploadFolder;
-use crate::tokens::TokenChecker;
 
 /// Time limit of a whole upload.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);

@@ -16,7 +16,6 @@ mod close;
 pub mod convert;
 mod dispatch;
 mod encode;
-mod failures;
 #[cfg(test)]
 mod golden_tests;
 pub mod link;
@@ -28,7 +27,6 @@ mod session;
 mod settings;
 mod stats;
 
-pub use failures::{SignInAttempt, SignInFailures};
 pub use link::{
     ConnectedLink, FrameLink, LinkError, OpenedLink, SignInSource, UrlSignIn, WireFraming, WireKind,
 };

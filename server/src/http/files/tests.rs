@@ -1,9 +1,9 @@
 //! Uploads and downloads through the router, in gim's shape.
 
 use axum::http::Request;
+use gimlet_core::auth::SignInFailures;
 use gimlet_core::business::{BusinessBackend, UserInfo};
 use gimlet_listen::forwarded::ForwardedHeaders;
-use gimlet_transport::SignInFailures;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 

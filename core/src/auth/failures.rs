@@ -1,7 +1,7 @@
 //! Limits failed sign-ins per address, and per user from an address, so that tokens cannot be
 //! guessed in bulk.
 //!
-//! Used by the sessions and by every other part that checks clients' tokens. A stranger can fail in
+//! Used by every door that checks clients' tokens. A stranger can fail in
 //! somebody else's name, so a count must not lock the real user out: failures for a user are
 //! counted separately for each address. Clients behind a proxy on this machine have no address of
 //! their own and share one count per user; there, once the count is reached, one token of the user
@@ -10,15 +10,17 @@
 //! several attempts while somebody guesses: nothing distinguishes it from a guess.
 
 use std::collections::{HashMap, HashSet};
+use std::future::Future;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gimlet_core::error::RequestRefusal;
-use gimlet_core::id::{DeviceId, UserId};
 use tokio::time::Instant;
+
+use crate::error::RequestRefusal;
+use crate::id::{DeviceId, UserId};
 
 /// The period over which failures are counted.
 const FAILURE_WINDOW: Duration = Duration::from_mins(1);
@@ -78,7 +80,7 @@ impl SignInFailures {
         }
     }
 
-    /// Describes an attempt from this [address](gimlet_listen::admission::client_address), which is
+    /// Describes an attempt from this [address](crate::auth::client_address), which is
     /// `None` for a client without an address of its own.
     #[must_use]
     pub fn attempt(
@@ -119,6 +121,28 @@ impl SignInFailures {
             return Ok(());
         }
         Err(RequestRefusal::RateLimited { retry_after: left })
+    }
+
+    /// Runs a check of the attempt's token, unless a limit is reached, and records its result.
+    /// `is_wrong` tells which refusals mean a wrong token.
+    ///
+    /// # Errors
+    /// The refusal of [`check`](Self::check), or of the check that was run.
+    pub async fn guard<T>(
+        &self,
+        attempt: &SignInAttempt,
+        checked: impl Future<Output = Result<T, RequestRefusal>>,
+        is_wrong: impl Fn(&RequestRefusal) -> bool,
+    ) -> Result<T, RequestRefusal> {
+        // First, so that a refused guesser costs the business role nothing.
+        self.check(attempt)?;
+        let result = checked.await;
+        match &result {
+            Ok(_) => self.right(attempt),
+            Err(refusal) if is_wrong(refusal) => self.wrong(attempt),
+            Err(_) => {}
+        }
+        result
     }
 
     /// Records that the token was wrong.
@@ -234,7 +258,7 @@ mod tests {
     use super::*;
 
     fn attempt(failures: &SignInFailures, address: &str, user: u64, token: &str) -> SignInAttempt {
-        let address = gimlet_listen::admission::client_address(address.parse().unwrap());
+        let address = crate::auth::client_address(address.parse().unwrap());
         let (user, device) = (UserId::new(user).unwrap(), DeviceId::new(7).unwrap());
         failures.attempt(address, user, device, token)
     }

@@ -1,68 +1,88 @@
-//! Checks clients' tokens: for gRPC calls and uploads, which carry one each time.
+//! Checks clients' tokens: for doors whose calls carry one each time.
 //!
 //! Wrong tokens count together with the failed sign-ins of the sockets, so a guesser is refused at
 //! every listener. This module does not know what a valid token allows.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_core::business::BusinessBackend;
-use gimlet_core::error::RequestRefusal;
-use gimlet_core::id::{DeviceId, UserId};
-use gimlet_listen::admission;
-use gimlet_transport::SignInFailures;
 use tokio::time::timeout;
+
+use crate::auth::{SignInFailures, client_address};
+use crate::business::BusinessBackend;
+use crate::error::RequestRefusal;
+use crate::id::{DeviceId, UserId};
 
 /// Time that the business role has to check a token.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Checks tokens.
+/// A token as a client presents it, not checked yet.
+#[derive(Clone)]
+pub struct PresentedToken {
+    /// The user.
+    pub user: UserId,
+    /// The device of the token.
+    pub device: DeviceId,
+    /// The token, which is never printed.
+    pub token: String,
+}
+
+impl fmt::Debug for PresentedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PresentedToken({}, {})", self.user, self.device)
+    }
+}
+
+/// Checks tokens. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct TokenChecker {
+pub struct TokenChecker {
     business: Arc<dyn BusinessBackend>,
     failures: Arc<SignInFailures>,
 }
 
 impl TokenChecker {
-    pub(crate) fn new(business: Arc<dyn BusinessBackend>, failures: Arc<SignInFailures>) -> Self {
+    /// Checks tokens with this business role, and counts wrong ones in `failures`.
+    #[must_use]
+    pub fn new(business: Arc<dyn BusinessBackend>, failures: Arc<SignInFailures>) -> Self {
         Self { business, failures }
     }
 
-    /// Checks the token with the business role.
-    pub(crate) async fn check(
+    /// Accepts the token, or refuses it. `from` is the client's address, if the door knows it.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::Unauthorized`] for a wrong token, [`RequestRefusal::RateLimited`] after too
+    /// many of them, and [`RequestRefusal::Unavailable`] if the business role does not answer.
+    pub async fn check(
         &self,
         from: Option<SocketAddr>,
         user: UserId,
         device: DeviceId,
         token: &str,
     ) -> Result<(), RequestRefusal> {
-        let address = from.and_then(|from| admission::client_address(from.ip()));
+        let address = from.and_then(|from| client_address(from.ip()));
         let attempt = self.failures.attempt(address, user, device, token);
-        // Before the call, so that a refused guesser costs the business role nothing.
-        self.failures.check(&attempt)?;
-        let asked = timeout(CHECK_TIMEOUT, self.business.auth(user, device, token)).await;
-        let answer = asked.unwrap_or(Err(RequestRefusal::Unavailable));
-        match &answer {
-            Ok(()) => self.failures.right(&attempt),
-            Err(RequestRefusal::Unauthorized(_)) => self.failures.wrong(&attempt),
-            Err(_) => {}
-        }
-        answer
+        let checked = async {
+            let answer = timeout(CHECK_TIMEOUT, self.business.auth(user, device, token)).await;
+            answer.unwrap_or(Err(RequestRefusal::Unavailable))
+        };
+        let is_wrong =
+            |refusal: &RequestRefusal| matches!(refusal, RequestRefusal::Unauthorized(_));
+        self.failures.guard(&attempt, checked, is_wrong).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use gimlet_core::business::UserInfo;
-
     use super::*;
+    use crate::business::UserInfo;
 
     #[derive(Debug)]
-    struct FakeBusiness;
+    struct OneTokenBusiness;
 
-    #[tonic::async_trait]
-    impl BusinessBackend for FakeBusiness {
+    #[async_trait::async_trait]
+    impl BusinessBackend for OneTokenBusiness {
         async fn auth(&self, _: UserId, _: DeviceId, token: &str) -> Result<(), RequestRefusal> {
             match token {
                 "t" | "u" => Ok(()),
@@ -77,7 +97,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_guesses_is_refused_and_who_was_let_in_goes_on() {
-        let tokens = TokenChecker::new(Arc::new(FakeBusiness), Arc::new(SignInFailures::new(3)));
+        let tokens =
+            TokenChecker::new(Arc::new(OneTokenBusiness), Arc::new(SignInFailures::new(3)));
         let (user, device) = (UserId::new(1).unwrap(), DeviceId::new(2).unwrap());
         let check = |token: &'static str| {
             let tokens = tokens.clone();
