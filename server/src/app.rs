@@ -4,9 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use gimlet_core::accounts::AccountService;
 use gimlet_core::auth::{SignInFailures, TokenChecker};
 use gimlet_core::business::{BuiltinBusiness, BuiltinConfig};
 use gimlet_core::node::RunningNode;
+use gimlet_core::service::LogicService;
 use gimlet_core::store::StoreSet;
 use gimlet_core::time::{SystemClock, TimeSource};
 use gimlet_transport::{SessionServer, SessionSettings};
@@ -82,6 +84,8 @@ pub struct BuiltServer {
     pub(crate) api: GrpcServices,
     pub(crate) files: Option<FileService>,
     pub(crate) sessions: Option<Arc<SessionServer>>,
+    /// Wrong tokens of the last minute, at every listener.
+    pub(crate) failures: Arc<SignInFailures>,
     pub(crate) listener_limits: ListenerLimits,
     pub(crate) certificates: CertificateFiles,
     pub(crate) watch: StorageWatch,
@@ -166,20 +170,27 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         || Arc::new(SignInFailures::new(config.limits.node.failed_sign_ins)),
         |sessions| Arc::clone(sessions.failures()),
     );
+    let tokens = roles
+        .business
+        .clone()
+        .map(|business| TokenChecker::new(business, Arc::clone(&failures)));
     Ok(BuiltServer {
         api: GrpcServices {
+            accounts: accounts(&config, &roles, &failures),
+            tokens: tokens.clone(),
             roles: roles.clone(),
             stop: ends.stop.clone(),
             content: config.limits.node.content,
             development: config.is_development(),
             device_registrations: config.limits.device_registrations,
-            failed_sign_ins: config.limits.node.failed_sign_ins,
-            failures: Arc::clone(&failures),
             unread: Arc::default(),
             forwarding: config.forwarding(),
             metrics: metrics.clone(),
         },
-        files: builtin.map(|builtin| files(&config, &addrs, builtin, failures)),
+        files: builtin
+            .and(tokens)
+            .map(|tokens| files(&config, &addrs, tokens)),
+        failures,
         addrs,
         listeners,
         roles,
@@ -217,18 +228,30 @@ fn builtin(
     Ok(BuiltinBusiness::new(stores, clock, verifier, settings))
 }
 
-fn files(
+/// Makes the service of accounts, if this process has the business role.
+fn accounts(
     config: &Config,
-    addrs: &ListenAddrs,
-    builtin: BuiltinBusiness,
-    failures: Arc<SignInFailures>,
-) -> FileService {
+    roles: &RunningRoles,
+    failures: &Arc<SignInFailures>,
+) -> Option<AccountService> {
+    let builtin = roles.builtin.clone()?;
+    let directory = roles.service.as_ref().map(LogicService::directory);
+    let limit = config.limits.node.failed_sign_ins;
+    let accounts = AccountService::new(builtin, limit, Arc::clone(failures));
+    Some(
+        accounts
+            .with_directory(directory.cloned())
+            .with_fanout(roles.fanout.clone()),
+    )
+}
+
+fn files(config: &Config, addrs: &ListenAddrs, tokens: TokenChecker) -> FileService {
     FileService {
         folder: Arc::new(match config.storage.kind {
             StorageKind::Memory => UploadFolder::temporary(),
             StorageKind::Sled | StorageKind::Mysql => UploadFolder::under(&config.data_dir),
         }),
-        tokens: TokenChecker::new(Arc::new(builtin), failures),
+        tokens,
         forwarding: config.forwarding(),
         base: base_url(config, addrs),
         max: config.http.upload_max,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use gimlet_core::auth::SharedSecret;
 use gimlet_transport::SessionProtocol;
 use gimlet_transport::origins::AllowedOrigins;
 use gimlet_transport_tcp::TcpFrameListener;
@@ -255,9 +256,9 @@ impl BuiltServer {
             self.spawn_grpc(running, listener, clients.clone(), CallerKind::Clients);
         }
         if let Some(listener) = self.listeners.internal.take() {
-            let backends = self
-                .api
-                .backends(self.config.cluster.secret.clone(), health);
+            let secret = self.config.cluster.secret.as_ref();
+            let secret = secret.map(|secret| SharedSecret::new(secret.reveal()));
+            let backends = self.api.backends(secret, health);
             self.spawn_grpc(running, listener, backends, CallerKind::Internal);
         }
     }
@@ -316,7 +317,7 @@ impl BuiltServer {
     /// Returns a function that reads the counters of core and of the sessions.
     fn scrape(&self) -> ops::ScrapeFn {
         let (roles, sessions) = (self.roles.clone(), self.sessions.clone());
-        let (failures, places) = (Arc::clone(&self.api.failures), self.listener_limits.clone());
+        let (failures, places) = (Arc::clone(&self.failures), self.listener_limits.clone());
         let (watch, data_dir) = (self.watch.clone(), self.config.data_dir.clone());
         let (started, space) = (Instant::now(), DiskSpace::of(&self.config));
         Arc::new(move |metrics: &ServerMetrics| {

@@ -1,17 +1,8 @@
 //! `BusinessExt` and `BusinessInt`, and the same services under their older names `UserExt` and
-//! `UserInt`: the built-in business service over gRPC.
+//! `UserInt`: the accounts over gRPC.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-
-use gimlet_core::auth::{SignInFailures, client_address};
-use gimlet_core::business::{BuiltinBusiness, BusinessBackend as _, SignIn};
-use gimlet_core::directory::ProfileDirectory;
+use gimlet_core::accounts::{AccountService, AccountSignIn};
 use gimlet_core::error::RequestRefusal;
-use gimlet_core::fanout::MessageFanout;
-use gimlet_core::hub::{DEVICE_SWITCHED, SIGNED_OUT};
-use gimlet_core::id::UserId;
-use gimlet_core::service::rate::RateLimiter;
 use gimlet_core::store::AccountChange;
 use gimlet_proto::pb::business_ext_server::BusinessExt;
 use gimlet_proto::pb::business_int_server::BusinessInt;
@@ -27,42 +18,15 @@ use super::list_pages;
 use super::status::status;
 use crate::cluster::TOKEN_LEFT_HEADER;
 
-/// The business role behind all four services.
+/// The accounts behind all four services.
 #[derive(Clone, Debug)]
 pub(super) struct BusinessService {
-    builtin: BuiltinBusiness,
-    /// Profile cache of the logic role in this process.
-    directory: Option<ProfileDirectory>,
-    /// Fan-out, to close connections.
-    fanout: Option<MessageFanout>,
-    /// Rate limit of sign-ins per address; a successful one is refunded.
-    attempts: Arc<RateLimiter<IpAddr>>,
-    /// Wrong-token counts; a token made here is recorded as right.
-    failures: Arc<SignInFailures>,
+    accounts: AccountService,
 }
 
 impl BusinessService {
-    pub(super) fn new(
-        builtin: BuiltinBusiness,
-        directory: Option<ProfileDirectory>,
-        fanout: Option<MessageFanout>,
-        failed_sign_ins: u32,
-        failures: Arc<SignInFailures>,
-    ) -> Self {
-        Self {
-            builtin,
-            directory,
-            fanout,
-            attempts: Arc::new(RateLimiter::per_minute(failed_sign_ins)),
-            failures,
-        }
-    }
-
-    /// Drops the cached profile of this user.
-    async fn forget(&self, user: UserId) {
-        if let Some(directory) = &self.directory {
-            directory.forget(user).await;
-        }
+    pub(super) const fn new(accounts: AccountService) -> Self {
+        Self { accounts }
     }
 
     async fn sign_in(
@@ -70,39 +34,15 @@ impl BusinessService {
         request: Request<pb::SignInReq>,
     ) -> Result<pb::SignInResp, RequestRefusal> {
         let from = request.remote_addr();
-        let address = from.and_then(|from| client_address(from.ip()));
-        if let Some(address) = address {
-            self.attempts
-                .take(address)
-                .map_err(|retry_after| RequestRefusal::RateLimited { retry_after })?;
-        }
-        let shown = guard::shown(request.metadata());
+        let presented = guard::presented(request.metadata());
         let req = request.into_inner();
-        let device = convert::device("device_id", req.device_id)?;
-        let holder = shown.filter(|(_, on, _)| *on == device);
-        let sign_in = SignIn {
+        let sign_in = AccountSignIn {
             phone: req.phone_number,
             code: req.code,
-            device,
-            holder: holder.map(|(user, _, token)| (user, token)),
+            device: convert::device("device_id", req.device_id)?,
+            presented,
         };
-        let done = self.builtin.sign_in(sign_in).await?;
-        let attempt = self.failures.attempt(None, done.user, device, &done.token);
-        self.failures.right(&attempt);
-        if let Some(address) = address {
-            // Refunds one attempt, not all: otherwise the owner of one account could guess at
-            // others forever.
-            self.attempts.refund(&address);
-        }
-        if let Some(fanout) = &self.fanout {
-            for user in done.ended {
-                fanout.disconnect(user, Some(device), DEVICE_SWITCHED).await;
-            }
-        }
-        if done.is_new {
-            // The user's absence may have been cached a moment ago.
-            self.forget(done.user).await;
-        }
+        let done = self.accounts.sign_in(from, sign_in).await?;
         Ok(pb::SignInResp {
             is_new: done.is_new,
             user_id: done.user.to_wire(),
@@ -112,7 +52,7 @@ impl BusinessService {
 
     /// Returns the caller's profile: gim ignores the id in the request.
     async fn me(&self, caller: SignedInCaller) -> Result<pb::GetUserResp, RequestRefusal> {
-        let user = convert::user_info(self.builtin.get(caller.user).await?);
+        let user = convert::user_info(self.accounts.user(caller.user).await?);
         Ok(pb::GetUserResp { user: Some(user) })
     }
 
@@ -127,8 +67,7 @@ impl BusinessService {
             avatar_url: req.avatar_url,
             extra: req.extra,
         };
-        self.builtin.update(caller.user, change).await?;
-        self.forget(caller.user).await;
+        self.accounts.update(caller.user, change).await?;
         Ok(Empty {})
     }
 
@@ -137,18 +76,13 @@ impl BusinessService {
         caller: SignedInCaller,
         req: pb::SearchUserReq,
     ) -> Result<pb::SearchUserResp, RequestRefusal> {
-        let found = self.builtin.search_for(caller.user, &req.key).await?;
+        let found = self.accounts.search(caller.user, &req.key).await?;
         let users = found.into_iter().map(convert::user_info).collect();
         Ok(pb::SearchUserResp { users })
     }
 
     async fn sign_out(&self, caller: SignedInCaller) -> Result<Empty, RequestRefusal> {
-        self.builtin.sign_out(caller.user, caller.device).await?;
-        if let Some(fanout) = &self.fanout {
-            fanout
-                .disconnect(caller.user, Some(caller.device), SIGNED_OUT)
-                .await;
-        }
+        self.accounts.sign_out(caller.user, caller.device).await?;
         Ok(Empty {})
     }
 
@@ -156,7 +90,7 @@ impl BusinessService {
     async fn auth(&self, req: pb::AuthReq) -> Result<Response<Empty>, RequestRefusal> {
         let user = convert::user("user_id", req.user_id)?;
         let device = convert::device("device_id", req.device_id)?;
-        let left = self.builtin.auth_for(user, device, &req.token).await?;
+        let left = self.accounts.auth(user, device, &req.token).await?;
         let mut answer = Response::new(Empty {});
         if let Some(left) = left {
             let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
@@ -168,13 +102,13 @@ impl BusinessService {
 
     async fn user(&self, req: pb::GetUserReq) -> Result<pb::GetUserResp, RequestRefusal> {
         let user = convert::user("user_id", req.user_id)?;
-        let user = convert::user_info(self.builtin.get(user).await?);
+        let user = convert::user_info(self.accounts.user(user).await?);
         Ok(pb::GetUserResp { user: Some(user) })
     }
 
     async fn users(&self, req: pb::GetUsersReq) -> Result<pb::GetUsersResp, RequestRefusal> {
         let asked = convert::user_keys(req.user_ids.into_keys())?;
-        let found = self.builtin.users(&asked).await?;
+        let found = self.accounts.users(&asked).await?;
         let users = found
             .into_iter()
             .map(|info| (info.user.to_wire(), convert::user_info(info)))

@@ -9,11 +9,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use gimlet_core::auth::TokenChecker;
+use gimlet_core::auth::{PresentedToken, SharedSecret, TokenChecker};
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
 use http::{HeaderMap, Request, Response};
-use subtle::ConstantTimeEq as _;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -21,7 +20,6 @@ use tonic::transport::server::TcpConnectInfo;
 
 use super::status::status;
 use crate::cluster::WRONG_SECRET_HEADER;
-use crate::config::SecretString;
 
 /// Methods that need no sign-in.
 const OPEN_METHODS: [&str; 3] = [
@@ -59,7 +57,7 @@ pub(super) enum CallAuth {
     /// `user_id`, `device_id` and `token`, as gim's clients send them.
     Clients(TokenChecker),
     /// `authorization: Bearer SECRET`, if a secret is configured.
-    Backends(Option<SecretString>),
+    Backends(Option<SharedSecret>),
 }
 
 impl CallAuth {
@@ -83,7 +81,7 @@ impl CallAuth {
                 let given = text(headers, "authorization")
                     .and_then(|value| value.strip_prefix("Bearer "))
                     .unwrap_or_default();
-                if bool::from(given.as_bytes().ct_eq(secret.reveal().as_bytes())) {
+                if secret.matches(given) {
                     Ok(None)
                 } else {
                     Err(RequestRefusal::Unauthorized(
@@ -96,11 +94,15 @@ impl CallAuth {
     }
 }
 
-/// Returns the user, device and token that a call carries where none is needed, without checking
-/// them: gim's clients also send what they have with `SignIn`.
-pub(super) fn shown(metadata: &tonic::metadata::MetadataMap) -> Option<(UserId, DeviceId, String)> {
+/// Returns the token that a call carries where none is needed, without checking it: gim's clients
+/// also send what they have with `SignIn`.
+pub(super) fn presented(metadata: &tonic::metadata::MetadataMap) -> Option<PresentedToken> {
     let (caller, token) = identify(metadata.as_ref()).ok()?;
-    Some((caller.user, caller.device, token.to_owned()))
+    Some(PresentedToken {
+        user: caller.user,
+        device: caller.device,
+        token: token.to_owned(),
+    })
 }
 
 fn identify(headers: &HeaderMap) -> Result<(SignedInCaller, &str), RequestRefusal> {
@@ -259,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_backend_needs_the_secret_if_there_is_one() {
-        let gate = CallAuth::Backends(Some(SecretString::new("s3")));
+        let gate = CallAuth::Backends(Some(SharedSecret::new("s3")));
         let check = |value| {
             let (gate, headers) = (gate.clone(), headers(&[("authorization", value)]));
             async move {

@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimlet_listen::ListenerEntrance;
-use gimlet_core::auth::{SignInFailures, TokenChecker};
+use gimlet_core::accounts::AccountService;
+use gimlet_core::auth::{SharedSecret, TokenChecker};
 use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_proto::node::connect_node_server::ConnectNodeServer;
 use gimlet_proto::node::logic_node_server::LogicNodeServer;
@@ -43,7 +44,6 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::Layer as _;
 
 use crate::accept::{self, StopTokens};
-use crate::config::SecretString;
 use crate::metrics::ServerMetrics;
 use crate::roles::RunningRoles;
 use business::BusinessService;
@@ -93,10 +93,10 @@ pub(crate) struct GrpcServices {
     pub(crate) development: bool,
     /// Devices that one address may register in a second; 0 means no limit.
     pub(crate) device_registrations: u32,
-    /// Failed sign-ins that one address may have in a minute.
-    pub(crate) failed_sign_ins: u32,
-    /// Wrong tokens of the last minute.
-    pub(crate) failures: Arc<SignInFailures>,
+    /// The accounts, if this process has the business role.
+    pub(crate) accounts: Option<AccountService>,
+    /// Checks clients' tokens; `None` for a connect role alone, which serves clients no calls.
+    pub(crate) tokens: Option<TokenChecker>,
     /// Proxies that may name a client's address.
     pub(crate) forwarding: ForwardedHeaders,
     /// Answers that clients have not read.
@@ -175,10 +175,10 @@ impl GrpcServices {
     /// reflection.
     pub(crate) fn clients(&self, health: HealthServer<impl Health>) -> ListenerServices {
         let mut listened = ListenerServicesBuilder::default();
-        let Some(business) = self.roles.business.clone() else {
+        let Some(tokens) = self.tokens.clone() else {
             return listened.finish(health);
         };
-        let gate = CallAuth::Clients(TokenChecker::new(business, Arc::clone(&self.failures)));
+        let gate = CallAuth::Clients(tokens);
         if let Some(service) = self.roles.service.clone() {
             let registrations =
                 RegistrationLimits::new(self.device_registrations, self.development);
@@ -205,7 +205,7 @@ impl GrpcServices {
     /// health and reflection.
     pub(crate) fn backends(
         &self,
-        secret: Option<SecretString>,
+        secret: Option<SharedSecret>,
         health: HealthServer<impl Health>,
     ) -> ListenerServices {
         let gate = CallAuth::Backends(secret);
@@ -248,17 +248,7 @@ impl GrpcServices {
     }
 
     fn accounts(&self) -> Option<BusinessService> {
-        let builtin = self.roles.builtin.clone()?;
-        let directory = self.roles.service.as_ref();
-        let directory = directory.map(|service| service.directory().clone());
-        let fanout = self.roles.fanout.clone();
-        Some(BusinessService::new(
-            builtin,
-            directory,
-            fanout,
-            self.failed_sign_ins,
-            Arc::clone(&self.failures),
-        ))
+        self.accounts.clone().map(BusinessService::new)
     }
 
     /// Returns the names of the services that clients and backends find here.
