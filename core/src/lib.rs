@@ -76,6 +76,7 @@ pub mod gateway;
 pub mod hub;
 pub mod id;
 pub mod limits;
+pub mod list;
 pub mod log_rate;
 pub mod logic;
 mod map;

@@ -6,18 +6,13 @@
 use std::future::Future;
 
 use gimlet_core::error::RequestRefusal;
+use gimlet_core::list::{self, AnswerBounds};
 use gimlet_core::page::ListPage;
 use prost::Message;
 
 /// Bytes of an answer that a gRPC client with its defaults takes: 4 MiB, less the room for what
 /// surrounds the items.
 pub(super) const MAX_ANSWER_BYTES: usize = (4 << 20) - 1_024;
-
-/// Most items of a page that a client can request.
-const MAX_PAGE_ITEMS: usize = 1_000;
-
-/// Items read from the storage at a time.
-const READ_ITEMS: usize = 500;
 
 /// Reads a list after `after` until `limit` items are read, or the answer is full, or the list
 /// ends. Returns the items, and whether there are more.
@@ -33,32 +28,14 @@ where
     Reading: Future<Output = Result<ListPage<Item>, RequestRefusal>>,
     Id: Copy,
 {
-    let most = match usize::try_from(limit) {
-        Ok(0) => usize::MAX,
-        Ok(limit) => limit.min(MAX_PAGE_ITEMS),
-        Err(_) => {
-            return Err(RequestRefusal::bad(format!(
-                "limit is {limit}; it is the number of items wanted, or 0 for as many as fit"
-            )));
-        }
+    let bounds = AnswerBounds::requested(limit.into(), MAX_ANSWER_BYTES)?;
+    let encode = |item| {
+        let (id, wire) = convert(item);
+        let size = size(&wire);
+        (id, wire, size)
     };
-    let (mut after, mut items, mut bytes) = (after, Vec::new(), 0);
-    loop {
-        let page = read(after, READ_ITEMS.min(most - items.len())).await?;
-        let more = page.more && !page.items.is_empty();
-        for item in page.items {
-            let (id, item) = convert(item);
-            bytes += size(&item);
-            if bytes > MAX_ANSWER_BYTES && !items.is_empty() {
-                return Ok((items, true));
-            }
-            after = Some(id);
-            items.push(item);
-        }
-        if !more || items.len() >= most {
-            return Ok((items, more));
-        }
-    }
+    let page = list::fill(after, bounds, read, encode).await?;
+    Ok((page.items, page.more))
 }
 
 /// Refuses an answer whose size the request determines, if it is larger than a client takes.
