@@ -182,7 +182,6 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
             stop: ends.stop.clone(),
             content: config.limits.node.content,
             development: config.is_development(),
-            device_registrations: config.limits.device_registrations,
             unread: Arc::default(),
             forwarding: config.forwarding(),
             metrics: metrics.clone(),

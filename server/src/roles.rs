@@ -384,6 +384,8 @@ fn policy(config: &Config) -> service::ServerPolicy {
             RoomPush::Anyone => service::RoomPush::Anyone,
             RoomPush::Business => service::RoomPush::Business,
         },
+        device_registrations: config.limits.device_registrations,
+        loopback_is_developer: config.is_development(),
     }
 }
 

@@ -1,8 +1,6 @@
 //! `LogicExt`: the clients' gRPC service of the logic role. Each method converts, calls the
 //! service, and converts back.
 
-use std::sync::Arc;
-
 use gimlet_core::message::MessageSender;
 use gimlet_core::service::{GroupDraft, GroupOperator, LogicService};
 use gimlet_core::store::{DeviceInfo, Friend, Group, GroupEdit, Member, MemberEdit};
@@ -13,22 +11,17 @@ use tonic::{Request, Response, Status, async_trait};
 use super::convert;
 use super::guard::SignedInCaller;
 use super::list_pages;
-use super::registrations::RegistrationLimits;
 use super::status::status;
 
 /// The clients' services of the logic role.
 #[derive(Clone, Debug)]
 pub(super) struct LogicExtService {
     service: LogicService,
-    registrations: Arc<RegistrationLimits>,
 }
 
 impl LogicExtService {
-    pub(super) fn new(service: LogicService, registrations: RegistrationLimits) -> Self {
-        Self {
-            service,
-            registrations: Arc::new(registrations),
-        }
+    pub(super) const fn new(service: LogicService) -> Self {
+        Self { service }
     }
 }
 
@@ -58,9 +51,7 @@ impl LogicExt for LogicExtService {
         &self,
         request: Request<pb::RegisterDeviceReq>,
     ) -> Result<Response<pb::RegisterDeviceResp>, Status> {
-        self.registrations
-            .take(request.remote_addr())
-            .map_err(status)?;
+        let from = request.remote_addr();
         let req = request.into_inner();
         let info = DeviceInfo {
             kind: req.r#type,
@@ -69,7 +60,8 @@ impl LogicExt for LogicExtService {
             system_version: req.system_version,
             sdk_version: req.sdk_version,
         };
-        let device = self.service.register(&info).await.map_err(status)?;
+        let device = self.service.register(from, &info).await;
+        let device = device.map_err(status)?;
         Ok(Response::new(pb::RegisterDeviceResp {
             device_id: device.to_wire(),
         }))

@@ -13,7 +13,6 @@ mod guard;
 mod list_pages;
 mod logic_ext;
 mod logic_int;
-mod registrations;
 mod status;
 mod unimplemented;
 pub(crate) mod unread_answers;
@@ -48,7 +47,6 @@ use crate::metrics::ServerMetrics;
 use crate::roles::RunningRoles;
 use business::BusinessService;
 use guard::{AuthGuard, CallAuth};
-use registrations::RegistrationLimits;
 use unimplemented::ServedServices;
 use unread_answers::ListenerUnread;
 
@@ -91,8 +89,6 @@ pub(crate) struct GrpcServices {
     pub(crate) content: usize,
     /// `true` if calls that came through a proxy are refused.
     pub(crate) development: bool,
-    /// Devices that one address may register in a second; 0 means no limit.
-    pub(crate) device_registrations: u32,
     /// The accounts, if this process has the business role.
     pub(crate) accounts: Option<AccountService>,
     /// Checks clients' tokens; `None` for a connect role alone, which serves clients no calls.
@@ -180,13 +176,11 @@ impl GrpcServices {
         };
         let gate = CallAuth::Clients(tokens);
         if let Some(service) = self.roles.service.clone() {
-            let registrations =
-                RegistrationLimits::new(self.device_registrations, self.development);
             guarded!(
                 listened,
                 gate,
                 REQUEST_MAX_BYTES,
-                LogicExtServer(logic_ext::LogicExtService::new(service, registrations))
+                LogicExtServer(logic_ext::LogicExtService::new(service))
             );
         }
         if let Some(accounts) = self.accounts() {

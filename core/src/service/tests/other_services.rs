@@ -35,13 +35,33 @@ async fn a_device_is_registered_and_found() {
         system_version: "s".into(),
         sdk_version: "k".into(),
     };
-    let first = world.service.register(&info).await.unwrap();
-    let second = world.service.register(&info).await.unwrap();
+    let first = world.service.register(None, &info).await.unwrap();
+    let second = world.service.register(None, &info).await.unwrap();
     assert_ne!(first, second);
     let (found, route) = world.service.device(first).await.unwrap();
     assert_eq!((found.info, route), (info, None));
     let missing = world.service.device(device(99)).await.unwrap_err();
     assert_eq!(missing, RequestRefusal::NoSuchDevice(device(99)));
+}
+
+#[tokio::test]
+async fn registrations_of_an_address_are_limited_whichever_door_they_come_by() {
+    let policy = ServerPolicy {
+        device_registrations: 1,
+        ..ServerPolicy::default()
+    };
+    let world = service_fixture_with(memory::stores(), Limits::default(), policy);
+    let register = async |from: &str| {
+        let from = Some(from.parse().unwrap());
+        world.service.register(from, &DeviceInfo::default()).await
+    };
+    // Also a request that is refused for another reason is counted.
+    for _ in 0..10 {
+        assert_eq!(register("192.0.2.1:1").await.unwrap_err().code(), 10001);
+    }
+    let refused = register("192.0.2.1:2").await;
+    assert!(matches!(refused, Err(RequestRefusal::RateLimited { .. })));
+    assert_eq!(register("192.0.2.2:1").await.unwrap_err().code(), 10001);
 }
 
 #[tokio::test]

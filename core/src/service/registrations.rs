@@ -3,9 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use gimlet_core::auth::client_address;
-use gimlet_core::error::RequestRefusal;
-use gimlet_core::service::rate::RateLimiter;
+use crate::auth::client_address;
+use crate::error::RequestRefusal;
+use crate::service::rate::RateLimiter;
 
 /// Registrations at once, as a multiple of those per second.
 const BURST_SECONDS: u32 = 10;
