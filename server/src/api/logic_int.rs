@@ -6,9 +6,7 @@
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::logic::LogicRole as _;
 use gimlet_core::message::{MessageContent, MessageSender};
-use gimlet_core::page::PageLimit;
 use gimlet_core::service::LogicService;
-use gimlet_core::store::AckMark;
 use gimlet_proto::pb::logic_int_server::LogicInt;
 use gimlet_proto::pb::{self, Empty};
 use tonic::{Request, Response, Status, async_trait};
@@ -38,12 +36,7 @@ impl LogicIntService {
     async fn sync(&self, req: pb::SyncReq) -> Result<pb::SyncResp, RequestRefusal> {
         let user = convert::user("user_id", req.user_id)?;
         let after = convert::seq("seq", req.seq)?;
-        let service = &self.service;
-        let limit = PageLimit {
-            items: service.limits().page_items,
-            bytes: service.limits().page_bytes,
-        };
-        let page = service.page(user, after, limit).await?;
+        let page = self.service.inbox_page(user, after, None).await?;
         let messages = page.items.iter();
         Ok(pb::SyncResp {
             messages: messages
@@ -53,8 +46,7 @@ impl LogicIntService {
         })
     }
 
-    /// Records an ack. An ack never goes past the inbox's head (law 9); 0 and less are ignored, as
-    /// in gim.
+    /// Records an ack; 0 and less are ignored, as in gim.
     async fn ack(&self, req: pb::MessageAckReq) -> Result<Empty, RequestRefusal> {
         let user = convert::user("user_id", req.user_id)?;
         let device = convert::device("device_id", req.device_id)?;
@@ -62,11 +54,7 @@ impl LogicIntService {
             return Ok(Empty {});
         }
         let acked = convert::seq("device_ack", req.device_ack)?;
-        let heads = self.service.heads(&[user]).await?;
-        let head = heads.first().map(|head| head.head).unwrap_or_default();
-        let upto = acked.min(head);
-        let mark = AckMark { user, device, upto };
-        self.service.ack(&[mark]).await?;
+        self.service.ack_up_to_head(user, device, acked).await?;
         Ok(Empty {})
     }
 
