@@ -180,7 +180,6 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
             tokens: tokens.clone(),
             roles: roles.clone(),
             stop: ends.stop.clone(),
-            content: config.limits.node.content,
             development: config.is_development(),
             unread: Arc::default(),
             forwarding: config.forwarding(),

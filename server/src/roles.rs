@@ -41,8 +41,6 @@ pub(crate) struct RunningRoles {
     pub(crate) service: Option<LogicService>,
     /// The connect role.
     pub(crate) gateway: Option<ConnectGateway>,
-    /// The logic role, local or remote; for the connect role.
-    pub(crate) logic: Option<Arc<dyn LogicRole>>,
     /// The built-in business service.
     pub(crate) builtin: Option<BuiltinBusiness>,
     /// The business role, local or remote; for the logic role, and to check clients' tokens.
@@ -128,7 +126,6 @@ impl RunningRoles {
         let mut roles = Self {
             service: None,
             gateway: None,
-            logic: None,
             builtin,
             business,
             fanout: None,
@@ -189,7 +186,6 @@ impl RunningRoles {
         let node = node.start();
         self.service = Some(node.service().clone());
         self.gateway = Some(node.gateway().clone());
-        self.logic = Some(Arc::new(node.service().clone()));
         self.fanout = Some(node.service().fanout().clone());
         self.node = Some(node);
         self.compare_when_found();
@@ -218,7 +214,6 @@ impl RunningRoles {
         };
         let service = LogicService::start(parts, &self.core.tracker, &self.core.token);
         self.fanout = Some(service.fanout().clone());
-        self.logic = Some(Arc::new(service.clone()));
         self.service = Some(service);
     }
 
@@ -245,7 +240,6 @@ impl RunningRoles {
             &self.core.token,
         );
         self.gateway = Some(gateway);
-        self.logic = Some(logic);
         self.remote = Some(remote);
         self.compare_when_found();
     }

@@ -12,6 +12,7 @@ mod expiry;
 mod heads;
 mod histories;
 mod limited_sign_in;
+mod on_device;
 mod pause_detector;
 mod room_fanout;
 mod rooms;

@@ -85,8 +85,6 @@ pub(crate) struct GrpcServices {
     pub(crate) roles: RunningRoles,
     /// Cancelled at the graceful stop.
     pub(crate) stop: CancellationToken,
-    /// The longest content of a message, in bytes.
-    pub(crate) content: usize,
     /// `true` if calls that came through a proxy are refused.
     pub(crate) development: bool,
     /// The accounts, if this process has the business role.
@@ -209,8 +207,8 @@ impl GrpcServices {
             let int = logic_int::LogicIntService::new(service);
             guarded!(listened, gate, REQUEST_MAX_BYTES, LogicIntServer(int));
         }
-        if let (Some(gateway), Some(logic)) = (roles.gateway.clone(), roles.logic.clone()) {
-            let int = connect_int::ConnectIntService::new(gateway, logic, self.content);
+        if let Some(gateway) = roles.gateway.clone() {
+            let int = connect_int::ConnectIntService::new(gateway);
             guarded!(listened, gate, REQUEST_MAX_BYTES, ConnectIntServer(int));
         }
         if let Some(accounts) = self.accounts() {
