@@ -58,6 +58,9 @@ pub enum StartError {
     /// Other nodes cannot be called as configured.
     #[error("{0}")]
     Cluster(String),
+    /// A role lacks something that it cannot start without.
+    #[error("{0}")]
+    Role(String),
 }
 
 fn hint(error: &io::Error, env: &str) -> String {
@@ -121,7 +124,7 @@ impl BuiltServer {
     /// Returns the node inside, if both the connect and the logic role are in this process.
     #[must_use]
     pub const fn node(&self) -> Option<&RunningNode> {
-        self.roles.node.as_ref()
+        self.roles.node()
     }
 }
 
@@ -159,9 +162,9 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
     };
     let internal = addrs.internal.map(|addr| addr.to_string());
     let tls = certificates.nodes();
-    let roles = RunningRoles::start(&config, &storage, builtin.clone(), internal, tls, clock)?;
+    let roles = RunningRoles::start(&config, &storage, builtin, internal, tls, clock)?;
     let (ends, metrics) = (StopTokens::default(), ServerMetrics::new());
-    let sessions = roles.gateway.clone().map(|gateway| {
+    let sessions = roles.gateway().cloned().map(|gateway| {
         let settings = session_settings(&config);
         let sessions = SessionServer::new(gateway, settings, ends.stop.clone());
         Arc::new(sessions.abort_closing_by(ends.force_close.clone()))
@@ -171,23 +174,24 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         |sessions| Arc::clone(sessions.failures()),
     );
     let tokens = roles
-        .business
-        .clone()
+        .business()
         .map(|business| TokenChecker::new(business, Arc::clone(&failures)));
+    // The file service belongs to the business role, which knows the users.
+    let uploads = roles.builtin().and(tokens.clone());
     Ok(BuiltServer {
         api: GrpcServices {
             accounts: accounts(&config, &roles, &failures),
-            tokens: tokens.clone(),
-            roles: roles.clone(),
-            stop: ends.stop.clone(),
+            tokens,
+            logic: roles.service().cloned(),
+            gateway: roles.gateway().cloned(),
+            logic_node: roles.logic_server(&ends.stop),
+            connect_node: roles.connect_server(&ends.stop),
             development: config.is_development(),
             unread: Arc::default(),
             forwarding: config.forwarding(),
             metrics: metrics.clone(),
         },
-        files: builtin
-            .and(tokens)
-            .map(|tokens| files(&config, &addrs, tokens)),
+        files: uploads.map(|tokens| files(&config, &addrs, tokens)),
         failures,
         addrs,
         listeners,
@@ -232,14 +236,14 @@ fn accounts(
     roles: &RunningRoles,
     failures: &Arc<SignInFailures>,
 ) -> Option<AccountService> {
-    let builtin = roles.builtin.clone()?;
-    let directory = roles.service.as_ref().map(LogicService::directory);
+    let builtin = roles.builtin()?.clone();
+    let directory = roles.service().map(LogicService::directory);
     let limit = config.limits.node.failed_sign_ins;
     let accounts = AccountService::new(builtin, limit, Arc::clone(failures));
     Some(
         accounts
             .with_directory(directory.cloned())
-            .with_fanout(roles.fanout.clone()),
+            .with_fanout(roles.fanout().cloned()),
     )
 }
 

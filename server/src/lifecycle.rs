@@ -338,7 +338,7 @@ impl BuiltServer {
             if let Some(failures) = roles.business_failures() {
                 metrics.counter("gimlet_business_failures_total", failures);
             }
-            if let Some(service) = &roles.service {
+            if let Some(service) = roles.service() {
                 let (sends, bytes) = service.send_queue();
                 metrics.gauge("gimlet_send_queue", sends as u64);
                 metrics.gauge("gimlet_send_queue_bytes", bytes as u64);
@@ -346,7 +346,7 @@ impl BuiltServer {
                 metrics.gauge("gimlet_job_backlog", entries);
                 metrics.gauge("gimlet_job_groups", groups as u64);
             }
-            let (Some(sessions), Some(gateway)) = (&sessions, &roles.gateway) else {
+            let (Some(sessions), Some(gateway)) = (&sessions, roles.gateway()) else {
                 return;
             };
             let (hub, stats) = (gateway.hub(), sessions.stats());

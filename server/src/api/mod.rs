@@ -21,9 +21,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_listen::ListenerEntrance;
 use gimlet_core::accounts::AccountService;
 use gimlet_core::auth::{SharedSecret, TokenChecker};
+use gimlet_core::gateway::ConnectGateway;
+use gimlet_core::service::LogicService;
+use gimlet_listen::ListenerEntrance;
 use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_proto::node::connect_node_server::ConnectNodeServer;
 use gimlet_proto::node::logic_node_server::LogicNodeServer;
@@ -34,7 +36,6 @@ use gimlet_proto::pb::logic_ext_server::LogicExtServer;
 use gimlet_proto::pb::logic_int_server::LogicIntServer;
 use gimlet_proto::pb::user_ext_server::UserExtServer;
 use gimlet_proto::pb::user_int_server::UserIntServer;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
@@ -43,8 +44,8 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::Layer as _;
 
 use crate::accept::{self, StopTokens};
+use crate::cluster::{ConnectServer, LogicServer};
 use crate::metrics::ServerMetrics;
-use crate::roles::RunningRoles;
 use business::BusinessService;
 use guard::{AuthGuard, CallAuth};
 use unimplemented::ServedServices;
@@ -81,10 +82,14 @@ const NODE_MESSAGE_MAX_BYTES: usize = 16 << 20;
 /// Everything that the gRPC services are built from.
 #[derive(Clone, Debug)]
 pub(crate) struct GrpcServices {
-    /// The roles of this process.
-    pub(crate) roles: RunningRoles,
-    /// Cancelled at the graceful stop.
-    pub(crate) stop: CancellationToken,
+    /// The logic role, if this process has it.
+    pub(crate) logic: Option<LogicService>,
+    /// The connect role, if this process has it.
+    pub(crate) gateway: Option<ConnectGateway>,
+    /// The logic role for other nodes.
+    pub(crate) logic_node: Option<LogicServer>,
+    /// The connect role for other nodes.
+    pub(crate) connect_node: Option<ConnectServer>,
     /// `true` if calls that came through a proxy are refused.
     pub(crate) development: bool,
     /// The accounts, if this process has the business role.
@@ -173,7 +178,7 @@ impl GrpcServices {
             return listened.finish(health);
         };
         let gate = CallAuth::Clients(tokens);
-        if let Some(service) = self.roles.service.clone() {
+        if let Some(service) = self.logic.clone() {
             guarded!(
                 listened,
                 gate,
@@ -202,12 +207,11 @@ impl GrpcServices {
     ) -> ListenerServices {
         let gate = CallAuth::Backends(secret);
         let mut listened = ListenerServicesBuilder::default();
-        let roles = &self.roles;
-        if let Some(service) = roles.service.clone() {
+        if let Some(service) = self.logic.clone() {
             let int = logic_int::LogicIntService::new(service);
             guarded!(listened, gate, REQUEST_MAX_BYTES, LogicIntServer(int));
         }
-        if let Some(gateway) = roles.gateway.clone() {
+        if let Some(gateway) = self.gateway.clone() {
             let int = connect_int::ConnectIntService::new(gateway);
             guarded!(listened, gate, REQUEST_MAX_BYTES, ConnectIntServer(int));
         }
@@ -220,7 +224,7 @@ impl GrpcServices {
                 UserIntServer(accounts),
             );
         }
-        if let Some(server) = roles.logic_server(&self.stop) {
+        if let Some(server) = self.logic_node.clone() {
             guarded!(
                 listened,
                 gate,
@@ -228,7 +232,7 @@ impl GrpcServices {
                 LogicNodeServer(server)
             );
         }
-        if let Some(server) = roles.connect_server(&self.stop) {
+        if let Some(server) = self.connect_node.clone() {
             guarded!(
                 listened,
                 gate,
@@ -245,15 +249,14 @@ impl GrpcServices {
 
     /// Returns the names of the services that clients and backends find here.
     pub(crate) fn names(&self) -> Vec<&'static str> {
-        let roles = &self.roles;
         let mut names = Vec::new();
-        if roles.service.is_some() {
+        if self.logic.is_some() {
             names.extend(["pb.LogicExt", "pb.LogicInt"]);
         }
-        if roles.gateway.is_some() {
+        if self.gateway.is_some() {
             names.push("pb.ConnectInt");
         }
-        if roles.builtin.is_some() {
+        if self.accounts.is_some() {
             names.extend([
                 "pb.BusinessExt",
                 "pb.UserExt",
