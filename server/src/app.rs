@@ -11,6 +11,7 @@ use gimlet_core::node::RunningNode;
 use gimlet_core::service::LogicService;
 use gimlet_core::store::StoreSet;
 use gimlet_core::time::{SystemClock, TimeSource};
+use gimlet_files::{FileRules, FileStore, UploadBounds, UploadFolder};
 use gimlet_transport::{SessionServer, SessionSettings};
 
 use crate::accept::StopTokens;
@@ -20,7 +21,6 @@ use crate::config::{Config, ConfigError, ListenerName, NodeRole, StorageKind};
 use crate::dependencies::NodeDependencies;
 use crate::health::{ServerHealth, ServerPhase};
 use crate::http::files::FileService;
-use crate::http::{UploadBounds, UploadFolder};
 use crate::listener_limits::ListenerLimits;
 use crate::listeners::{BoundListeners, ListenAddrs};
 use crate::metrics::ServerMetrics;
@@ -248,18 +248,21 @@ fn accounts(
 }
 
 fn files(config: &Config, addrs: &ListenAddrs, tokens: TokenChecker) -> FileService {
+    let folder = match config.storage.kind {
+        StorageKind::Memory => UploadFolder::temporary(),
+        StorageKind::Sled | StorageKind::Mysql => UploadFolder::under(&config.data_dir),
+    };
+    let rules = FileRules {
+        max: config.http.upload_max,
+        anonymous: config.http.anonymous_upload || config.is_development(),
+        bounds: upload_bounds(config),
+    };
     FileService {
-        folder: Arc::new(match config.storage.kind {
-            StorageKind::Memory => UploadFolder::temporary(),
-            StorageKind::Sled | StorageKind::Mysql => UploadFolder::under(&config.data_dir),
-        }),
+        store: FileStore::new(folder, rules),
         tokens,
         forwarding: config.forwarding(),
         base: base_url(config, addrs),
-        max: config.http.upload_max,
-        anonymous: config.http.anonymous_upload || config.is_development(),
         origins: crate::lifecycle::origins(config),
-        bounds: upload_bounds(config),
     }
 }
 

@@ -21,6 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["gimlet-core", "gimlet-proto", "gimlet-record"],
     ),
     ("gimlet-storage-mysql", &["gimlet-core", "gimlet-record"]),
+    ("gimlet-files", &["gimlet-core"]),
     ("gimlet-listen", &["gimlet-core"]),
     (
         "gimlet-transport",

@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::multipart::MultipartRejection;
@@ -16,43 +15,29 @@ use axum::{Extension, Router};
 use gimlet_core::auth::TokenChecker;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
+use gimlet_files::FileStore;
 use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_transport::origins::AllowedOrigins;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
-use tokio::sync::Semaphore;
 use tokio_util::io::ReaderStream;
 
 use super::PeerAddr;
-use super::file_kind;
-use super::quota::{UploadBounds, UploadQuota};
 use super::range::{self, RangePart};
-use super::upload::{self, FileRefusal};
-use super::upload_folder::UploadFolder;
+use super::upload::{self, UploadRefusal};
 
-/// Time limit of a whole upload.
-const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
-/// Concurrent uploads; more are asked to try again.
-const MAX_CONCURRENT_UPLOADS: usize = 32;
 /// Bytes that a multipart body may have around the file.
 const FORM_OVERHEAD_BYTES: u64 = 64 * 1024;
 
 /// Parts of the file service.
 #[derive(Clone, Debug)]
 pub(crate) struct FileService {
-    /// Folder of the files.
-    pub(crate) folder: Arc<UploadFolder>,
+    /// The files, and the rules for them.
+    pub(crate) store: FileStore,
     /// Checks whether a caller is signed in.
     pub(crate) tokens: TokenChecker,
     /// Prefix of files' addresses, without a slash at the end.
     pub(crate) base: String,
-    /// Size of the largest file, in bytes.
-    pub(crate) max: u64,
-    /// `true` if uploads need no sign-in.
-    pub(crate) anonymous: bool,
     /// Origins whose pages may upload.
     pub(crate) origins: AllowedOrigins,
-    /// Bounds of the amount that may be uploaded.
-    pub(crate) bounds: UploadBounds,
     /// Proxies that may name a request's client.
     pub(crate) forwarding: ForwardedHeaders,
 }
@@ -75,63 +60,47 @@ impl FileService {
     }
 }
 
-struct FileServiceState {
-    files: FileService,
-    quota: UploadQuota,
-    upload_permits: Semaphore,
-}
-
 /// Builds the routes of the file service.
 pub(crate) fn router(files: FileService) -> Router {
-    let body = usize::try_from(files.max.saturating_add(FORM_OVERHEAD_BYTES)).unwrap_or(usize::MAX);
+    let body = files.store.rules().max.saturating_add(FORM_OVERHEAD_BYTES);
+    let body = usize::try_from(body).unwrap_or(usize::MAX);
     let cors = super::cors::layer(files.origins.clone());
     Router::new()
         .route("/upload", post(upload).layer(DefaultBodyLimit::max(body)))
         .route("/file/{name}", get(download))
         .layer(cors)
-        .with_state(Arc::new(FileServiceState {
-            quota: UploadQuota::new(files.bounds),
-            files,
-            upload_permits: Semaphore::new(MAX_CONCURRENT_UPLOADS),
-        }))
+        .with_state(Arc::new(files))
 }
 
 async fn upload(
-    State(service): State<Arc<FileServiceState>>,
+    State(files): State<Arc<FileService>>,
     peer: Option<Extension<PeerAddr>>,
     headers: HeaderMap,
     body: Result<Multipart, MultipartRejection>,
-) -> Result<Response, FileRefusal> {
-    let files = &service.files;
+) -> Result<Response, UploadRefusal> {
     let text = |name| headers.get(name).map(|it| it.to_str().unwrap_or(""));
     if !files
         .origins
         .allow(text(header::ORIGIN), text(header::HOST))
     {
         let why = "pages of this Origin may not upload; add it to http.origins of the server";
-        return Err(FileRefusal::Forbidden(why.into()));
+        return Err(UploadRefusal::Forbidden(why.into()));
     }
-    let user = if files.anonymous {
+    let user = if files.store.rules().anonymous {
         None
     } else {
         let client = peer.and_then(|Extension(peer)| files.client(peer, &headers));
         Some(check(client, &headers, &files.tokens).await?)
     };
-    // Taken after the sign-in check, so that strangers cannot use up the concurrent uploads.
-    let _place = service.upload_permits.try_acquire().map_err(|_| {
-        FileRefusal::Busy("too many uploads in progress; try again in a few seconds".into())
-    })?;
+    // Begun after the sign-in check, so that strangers cannot use up the concurrent uploads.
+    let begun = files.store.begin(user)?;
     let body = body.map_err(|error| {
-        FileRefusal::Bad(format!(
+        UploadRefusal::Bad(format!(
             "{}; send multipart/form-data with a field file",
             error.body_text()
         ))
     })?;
-    let room = service.quota.begin(user);
-    let taken = upload::take(body, &files.folder, files.max, room);
-    let name = tokio::time::timeout(UPLOAD_TIMEOUT, taken)
-        .await
-        .map_err(|_| FileRefusal::Bad("the upload took too long; send it again".into()))??;
+    let name = upload::take(body, begun).await?;
     Ok(upload::stored(format!("{}/file/{name}", files.base)))
 }
 
@@ -141,7 +110,7 @@ async fn check(
     client: Option<SocketAddr>,
     headers: &HeaderMap,
     tokens: &TokenChecker,
-) -> Result<UserId, FileRefusal> {
+) -> Result<UserId, UploadRefusal> {
     let field = |name: &str| {
         headers
             .get(name)
@@ -152,36 +121,28 @@ async fn check(
     let user = number("user_id").and_then(UserId::from_wire);
     let device = number("device_id").and_then(DeviceId::from_wire);
     let (Some(user), Some(device), Some(token)) = (user, device, field("token")) else {
-        return Err(FileRefusal::Unauthorized(
+        return Err(UploadRefusal::Unauthorized(
             "uploads need a sign-in; send the headers user-id, device-id and token".into(),
         ));
     };
     match tokens.check(client, user, device, token).await {
         Ok(()) => Ok(user),
         Err(refusal @ RequestRefusal::Unauthorized(_)) => {
-            Err(FileRefusal::Unauthorized(refusal.to_string()))
+            Err(UploadRefusal::Unauthorized(refusal.to_string()))
         }
-        Err(refusal) => Err(FileRefusal::Busy(refusal.to_string())),
+        Err(refusal) => Err(UploadRefusal::Busy(refusal.to_string())),
     }
 }
 
 async fn download(
-    State(service): State<Arc<FileServiceState>>,
+    State(files): State<Arc<FileService>>,
     Path(name): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, FileRefusal> {
-    let found = service
-        .files
-        .folder
-        .read(&name)
-        .await
-        .map_err(FileRefusal::Failed)?;
-    let kind = name
-        .rsplit_once('.')
-        .and_then(|(_, ext)| file_kind::of_extension(ext));
-    let (Some((mut file, length)), Some(kind)) = (found, kind) else {
+) -> Result<Response, UploadRefusal> {
+    let Some(stored) = files.store.open(&name).await? else {
         return Ok((StatusCode::NOT_FOUND, "no such file\n").into_response());
     };
+    let (kind, length) = (stored.kind, stored.length);
     let shown = if kind.inline { "inline" } else { "attachment" };
     let etag = range::etag(&name);
     let given = |name| headers.get(name).and_then(|it| it.to_str().ok());
@@ -205,10 +166,7 @@ async fn download(
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, held, lasting).into_response());
         }
     };
-    if first > 0 {
-        let sought = file.seek(SeekFrom::Start(first)).await;
-        sought.map_err(FileRefusal::Failed)?;
-    }
+    let part = stored.part(first, sent).await?;
     let headers = [
         (header::CONTENT_TYPE, kind.mime.to_owned()),
         (header::CONTENT_LENGTH, sent.to_string()),
@@ -219,12 +177,12 @@ async fn download(
             "default-src 'none'; sandbox".to_owned(),
         ),
     ];
-    let body = Body::from_stream(ReaderStream::new(file.take(sent)));
+    let body = Body::from_stream(ReaderStream::new(part));
     let mut response = (status, headers, lasting, body).into_response();
     if status == StatusCode::PARTIAL_CONTENT {
-        let part = format!("bytes {first}-{}/{length}", first + sent - 1);
-        if let Ok(part) = HeaderValue::try_from(part) {
-            response.headers_mut().insert(header::CONTENT_RANGE, part);
+        let range = format!("bytes {first}-{}/{length}", first + sent - 1);
+        if let Ok(range) = HeaderValue::try_from(range) {
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
         }
     }
     Ok(response)

@@ -5,13 +5,10 @@
 //! speed. It knows no route.
 
 mod cors;
-mod file_kind;
 pub(crate) mod files;
 mod min_rate;
-mod quota;
 mod range;
 mod upload;
-mod upload_folder;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,9 +28,6 @@ use min_rate::{PacedStream, RequestDeadline};
 use tokio_util::task::TaskTracker;
 
 use crate::accept::StopTokens;
-
-pub(crate) use quota::UploadBounds;
-pub(crate) use upload_folder::UploadFolder;
 
 /// Time limit for the first byte, and for the header of each request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);

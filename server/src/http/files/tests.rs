@@ -3,6 +3,7 @@
 use axum::http::Request;
 use gimlet_core::auth::SignInFailures;
 use gimlet_core::business::{BusinessBackend, UserInfo};
+use gimlet_files::{FileRules, UploadBounds, UploadFolder};
 use gimlet_listen::forwarded::ForwardedHeaders;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
@@ -39,17 +40,20 @@ fn service(anonymous: bool) -> Router {
 fn files(anonymous: bool) -> FileService {
     FileService {
         forwarding: ForwardedHeaders::default(),
-        folder: Arc::new(UploadFolder::temporary()),
+        store: store(anonymous, 0, 0),
         tokens: TokenChecker::new(Arc::new(OneUser), Arc::new(SignInFailures::new(10))),
         base: "http://files.example".into(),
+        origins: AllowedOrigins::new(&["same".to_owned()], false),
+    }
+}
+
+fn store(anonymous: bool, min_free: u64, each: u64) -> FileStore {
+    let rules = FileRules {
         max: 1_000,
         anonymous,
-        origins: AllowedOrigins::new(&["same".to_owned()], false),
-        bounds: UploadBounds {
-            min_free: 0,
-            each: 0,
-        },
-    }
+        bounds: UploadBounds { min_free, each },
+    };
+    FileStore::new(UploadFolder::temporary(), rules)
 }
 
 fn form(field: &str, name: &str, content: &[u8]) -> Vec<u8> {
@@ -275,7 +279,7 @@ async fn a_part_of_a_file_is_sent() {
 async fn what_has_no_room_is_refused_with_words() {
     let each = |min_free, each| {
         let mut files = files(true);
-        files.bounds = UploadBounds { min_free, each };
+        files.store = store(true, min_free, each);
         router(files)
     };
     let full = each(u64::MAX / 2, 0);

@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt as _;
 
 /// The folder of uploaded files.
 #[derive(Debug)]
-pub(crate) enum UploadFolder {
+pub enum UploadFolder {
     /// A permanent folder.
     At {
         /// Its path.
@@ -37,7 +37,8 @@ const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 impl UploadFolder {
     /// Returns a folder under the data directory.
-    pub(crate) fn under(data_dir: &Path) -> Self {
+    #[must_use]
+    pub fn under(data_dir: &Path) -> Self {
         Self::At {
             path: data_dir.join("files"),
             swept: AtomicBool::new(false),
@@ -45,12 +46,13 @@ impl UploadFolder {
     }
 
     /// Returns a folder that is removed with the server.
-    pub(crate) const fn temporary() -> Self {
+    #[must_use]
+    pub const fn temporary() -> Self {
         Self::Temporary(OnceLock::new())
     }
 
     /// Returns the path of the folder, and makes it if it does not exist.
-    pub(super) async fn path(&self) -> io::Result<&Path> {
+    pub(crate) async fn path(&self) -> io::Result<&Path> {
         match self {
             Self::At { path, swept } => {
                 tokio::fs::create_dir_all(path).await?;
@@ -76,7 +78,7 @@ impl UploadFolder {
     }
 
     /// Begins a new file.
-    pub(super) async fn begin(&self) -> io::Result<UnfinishedFile> {
+    pub(crate) async fn begin(&self) -> io::Result<UnfinishedFile> {
         let folder = self.path().await?.to_owned();
         let temporary = folder.join(format!(".{}", random_name()));
         let file = File::options()
@@ -93,7 +95,7 @@ impl UploadFolder {
 
     /// Opens a stored file for reading; `None` if the server did not make this name, or the file is
     /// gone.
-    pub(super) async fn read(&self, name: &str) -> io::Result<Option<(File, u64)>> {
+    pub(crate) async fn read(&self, name: &str) -> io::Result<Option<(File, u64)>> {
         let folder = match self {
             Self::At { path, .. } => path.as_path(),
             Self::Temporary(place) => match place.get() {
@@ -117,7 +119,7 @@ impl UploadFolder {
 
 /// An unfinished file, removed if it is dropped before [`keep`](Self::keep).
 #[derive(Debug)]
-pub(super) struct UnfinishedFile {
+pub(crate) struct UnfinishedFile {
     folder: PathBuf,
     temporary: Option<PathBuf>,
     file: File,
@@ -125,12 +127,12 @@ pub(super) struct UnfinishedFile {
 
 impl UnfinishedFile {
     /// Appends bytes.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes).await
     }
 
     /// Syncs the file, gives it its name, and returns the name.
-    pub(super) async fn keep(mut self, extension: &str) -> io::Result<String> {
+    pub(crate) async fn keep(mut self, extension: &str) -> io::Result<String> {
         // The order makes the file durable before it is visible: content on disk, then the name,
         // then the folder that contains the name.
         self.file.flush().await?;
@@ -186,7 +188,7 @@ fn random_name() -> String {
 
 fn is_stored_name(name: &str) -> bool {
     name.split_once('.').is_some_and(|(stem, extension)| {
-        is_stem(stem) && super::file_kind::of_extension(extension).is_some()
+        is_stem(stem) && crate::file_kind::of_extension(extension).is_some()
     })
 }
 

@@ -6,13 +6,13 @@
 
 /// A kind of file that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileKind {
+pub struct FileKind {
     /// The extension under which it is stored.
-    pub(super) extension: &'static str,
+    pub extension: &'static str,
     /// The MIME type with which it is served.
-    pub(super) mime: &'static str,
+    pub mime: &'static str,
     /// `true` if a browser may show it in place; the rest is a download.
-    pub(super) inline: bool,
+    pub inline: bool,
 }
 
 const fn media(extension: &'static str, mime: &'static str) -> FileKind {
@@ -93,10 +93,10 @@ const OLE: &[&str] = &["doc", "xls", "ppt"];
 const TEXT: &[&str] = &["txt", "log", "csv", "md", "json"];
 
 /// Bytes of a file that [`recognise`] needs.
-pub(super) const HEAD_BYTES: usize = 512;
+pub(crate) const HEAD_BYTES: usize = 512;
 
 /// Returns the kind of a stored file by its extension.
-pub(super) fn of_extension(extension: &str) -> Option<FileKind> {
+pub(crate) fn of_extension(extension: &str) -> Option<FileKind> {
     KINDS
         .iter()
         .find(|kind| kind.extension == extension)
@@ -105,7 +105,7 @@ pub(super) fn of_extension(extension: &str) -> Option<FileKind> {
 
 /// Returns the kind of a file by its first bytes and the name that the client gave it; `None` is
 /// not kept.
-pub(super) fn recognise(head: &[u8], name: &str) -> Option<FileKind> {
+pub(crate) fn recognise(head: &[u8], name: &str) -> Option<FileKind> {
     let extension = name
         .rsplit_once('.')
         .map(|(_, ext)| ext.to_ascii_lowercase());

@@ -22,17 +22,21 @@ const CHECK_BYTES: u64 = 1 << 20;
 
 /// The bounds of uploads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct UploadBounds {
+pub struct UploadBounds {
     /// Bytes that stay free on the disk.
-    pub(crate) min_free: u64,
+    pub min_free: u64,
     /// Bytes of a user in a day; 0 is unlimited. All uploads without a sign-in count as one user.
-    pub(crate) each: u64,
+    pub each: u64,
 }
 
 /// Reasons there is no room for an upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UploadLimitExceeded {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UploadLimitExceeded {
     /// The disk has too little free space.
+    #[error(
+        "the server's disk has {free} bytes free and keeps {needed} for messages; uploads are taken \
+         again when there is room"
+    )]
     Disk {
         /// Free bytes.
         free: u64,
@@ -40,6 +44,10 @@ pub(super) enum UploadLimitExceeded {
         needed: u64,
     },
     /// The user has used up the quota.
+    #[error(
+        "you may upload {each} bytes a day; try again in {} minutes",
+        wait.as_secs().div_ceil(60)
+    )]
     Quota {
         /// Bytes that are allowed in a day.
         each: u64,
@@ -58,7 +66,7 @@ struct UsageDay {
 
 /// Uploaded bytes of each user.
 #[derive(Clone, Debug)]
-pub(super) struct UploadQuota {
+pub(crate) struct UploadQuota {
     bounds: UploadBounds,
     /// Length of a day.
     span: Duration,
@@ -67,7 +75,7 @@ pub(super) struct UploadQuota {
 }
 
 impl UploadQuota {
-    pub(super) fn new(bounds: UploadBounds) -> Self {
+    pub(crate) fn new(bounds: UploadBounds) -> Self {
         Self {
             bounds,
             span: QUOTA_PERIOD,
@@ -80,7 +88,7 @@ impl UploadQuota {
     }
 
     /// Begins an upload of a user.
-    pub(super) fn begin(&self, user: Option<UserId>) -> UploadUsage {
+    pub(crate) fn begin(&self, user: Option<UserId>) -> UploadUsage {
         UploadUsage {
             quota: self.clone(),
             user,
@@ -128,7 +136,7 @@ impl UploadQuota {
 
 /// One upload; its bytes are given back unless it is [`keep`](Self::keep)-ed.
 #[derive(Debug)]
-pub(super) struct UploadUsage {
+pub(crate) struct UploadUsage {
     quota: UploadQuota,
     user: Option<UserId>,
     /// The day of the bytes in `taken`.
@@ -140,7 +148,7 @@ pub(super) struct UploadUsage {
 
 impl UploadUsage {
     /// Counts the next bytes, which are about to be written below this folder.
-    pub(super) async fn take(
+    pub(crate) async fn take(
         &mut self,
         folder: &Path,
         bytes: u64,
@@ -163,13 +171,20 @@ impl UploadUsage {
         match read.await.ok().flatten() {
             // An unknown free space does not refuse the upload: the write will fail if there is
             // none.
-            Some(free) if free < needed => Err(UploadLimitExceeded::Disk { free, needed }),
+            Some(free) if free < needed => {
+                tracing::debug!(
+                    free,
+                    needed,
+                    "upload refused, disk has too little free space"
+                );
+                Err(UploadLimitExceeded::Disk { free, needed })
+            }
             _ => Ok(()),
         }
     }
 
     /// Keeps the counted bytes: the file is stored.
-    pub(super) fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         self.taken = 0;
     }
 }
