@@ -8,8 +8,8 @@ use gimlet_listen::pem::{FileCheck, PemError, ReloadFiles};
 use gimlet_listen::{AlpnProtocols, ListenerTls, ServerTls};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::NodeTls;
 use crate::config::{Config, ListenerName};
+use gimlet_cluster::NodeTls;
 
 /// Interval of the looks at the files. Watching them would miss what Kubernetes and certbot do, which
 /// exchange links.

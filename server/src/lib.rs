@@ -24,7 +24,6 @@ mod accept;
 mod api;
 mod app;
 mod certificates;
-mod cluster;
 pub mod config;
 #[cfg(all(unix, feature = "sled"))]
 mod control;
@@ -37,6 +36,8 @@ mod lifecycle;
 mod listener_limits;
 mod listeners;
 mod metrics;
+#[cfg(test)]
+mod node_tls_tests;
 mod ops;
 mod private_dir;
 mod process;

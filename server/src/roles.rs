@@ -24,14 +24,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::StartError;
-use crate::cluster::{
+use crate::config::{
+    Config, DirectPolicy, GroupAdd, NodeRole, RoomPush, SecretString, StorageKind, SyncFromZero,
+};
+use crate::storage::OpenedStorage;
+use gimlet_cluster::{
     ClusterId, ConnectServer, LogicServer, NodeCredentials, NodeTls, RemoteBusiness, RemoteLogic,
     RemotePeer,
 };
-use crate::config::{
-    Config, DirectPolicy, GroupAdd, NodeRole, RoomPush, StorageKind, SyncFromZero,
-};
-use crate::storage::OpenedStorage;
 
 /// Time after which the other nodes have found a new connect node. It compares all heads then,
 /// because earlier pushes did not reach it.
@@ -147,7 +147,7 @@ impl RunningRoles {
         clock: Arc<dyn TimeSource>,
     ) -> Result<Self, StartError> {
         let cluster = RoleTasks::default();
-        let secret = config.cluster.secret.as_ref();
+        let secret = config.cluster.secret.as_ref().map(SecretString::reveal);
         let credentials = NodeCredentials::new(secret, storage.cluster.clone())
             .map_err(|what| StartError::Cluster(format!("cluster.secret: {what}")))?
             .with_tls(tls);

@@ -84,6 +84,7 @@ fn lines() -> BTreeMap<(String, String), LogLine> {
     let crates = [
         "core",
         "server",
+        "server/cluster",
         "server/files",
         "storage-sled",
         "storage-mysql",

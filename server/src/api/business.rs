@@ -16,7 +16,7 @@ use super::convert;
 use super::guard::{self, SignedInCaller};
 use super::list_pages;
 use super::status::status;
-use crate::cluster::TOKEN_LEFT_HEADER;
+use gimlet_cluster::TOKEN_LEFT_HEADER;
 
 /// The accounts behind all four services.
 #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@ use tonic::server::NamedService;
 use tonic::transport::server::TcpConnectInfo;
 
 use super::status::status;
-use crate::cluster::WRONG_SECRET_HEADER;
+use gimlet_cluster::WRONG_SECRET_HEADER;
 
 /// Methods that need no sign-in.
 const OPEN_METHODS: [&str; 3] = [

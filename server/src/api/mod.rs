@@ -44,9 +44,9 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::Layer as _;
 
 use crate::accept::{self, StopTokens};
-use crate::cluster::{ConnectServer, LogicServer};
 use crate::metrics::ServerMetrics;
 use business::BusinessService;
+use gimlet_cluster::{ConnectServer, LogicServer};
 use guard::{AuthGuard, CallAuth};
 use unimplemented::ServedServices;
 use unread_answers::ListenerUnread;

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use super::Config;
 use super::load::env_name;
 use super::sections::ListenerName;
-use crate::cluster::{NodeFiles, NodeTls};
+use gimlet_cluster::{NodeFiles, NodeTls};
 
 /// Listeners that carry tokens, messages or the cluster's secret. The ops listener has none of them.
 const CONFIDENTIAL: [&str; 5] = [

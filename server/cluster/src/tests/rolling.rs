@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::*;
-use crate::cluster::RemotePeer;
+use crate::RemotePeer;
 
 const SOON: Duration = Duration::from_secs(10);
 

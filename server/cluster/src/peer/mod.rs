@@ -40,7 +40,7 @@ const TAKEOVER_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// `PeerNodes` over gRPC. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct RemotePeer {
+pub struct RemotePeer {
     inner: Arc<PeerState>,
 }
 
@@ -59,7 +59,8 @@ struct PeerState {
 
 impl RemotePeer {
     /// Follows the list of nodes, and keeps a stream to each node that got pushes, until `stop`.
-    pub(crate) fn start(
+    #[must_use]
+    pub fn start(
         here: NodeId,
         route: Arc<dyn DeviceRoute>,
         caller: NodeCredentials,
@@ -89,12 +90,14 @@ impl RemotePeer {
     }
 
     /// Returns the number of connect nodes that are known now, without this one.
-    pub(crate) fn known(&self) -> usize {
+    #[must_use]
+    pub fn known(&self) -> usize {
         lock(&self.inner.nodes).len()
     }
 
     /// Returns the number of delivery batches dropped so far.
-    pub(crate) fn dropped(&self) -> u64 {
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
         self.inner.dropped.load(Ordering::Relaxed)
     }
 }

@@ -37,7 +37,7 @@ const SHUTDOWN_READ_TIME: Duration = Duration::from_secs(2);
 
 /// The service. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct LogicServer {
+pub struct LogicServer {
     logic: Arc<dyn LogicRole>,
     cluster: ClusterId,
     tasks: TaskTracker,
@@ -47,7 +47,8 @@ pub(crate) struct LogicServer {
 impl LogicServer {
     /// Serves this until `stop`. Streams of sends are tasks of `tasks` and end by themselves after
     /// the stop.
-    pub(crate) fn new(
+    #[must_use]
+    pub fn new(
         logic: Arc<dyn LogicRole>,
         cluster: ClusterId,
         tasks: TaskTracker,

@@ -38,13 +38,13 @@ const WARN_INTERVAL: Duration = Duration::from_secs(30);
 const UNAUTHORIZED_CODE: i32 = 10_000;
 /// Metadata that gimlet's own guard sets when the secret was wrong, which says nothing about the
 /// token.
-pub(crate) const WRONG_SECRET_HEADER: &str = "gimlet-wrong-secret";
+pub const WRONG_SECRET_HEADER: &str = "gimlet-wrong-secret";
 
 type BusinessClient = BusinessIntClient<RawStatus>;
 
 /// `BusinessBackend` over gRPC.
 #[derive(Debug)]
-pub(crate) struct RemoteBusiness {
+pub struct RemoteBusiness {
     servers: Vec<BusinessServer>,
     next_server: AtomicUsize,
     failures: AtomicU64,
@@ -87,7 +87,7 @@ impl RemoteBusiness {
     ///
     /// # Errors
     /// An address is not valid.
-    pub(crate) fn new(
+    pub fn new(
         addresses: &[String],
         caller: &NodeCredentials,
     ) -> Result<Self, tonic::transport::Error> {
@@ -109,7 +109,8 @@ impl RemoteBusiness {
     }
 
     /// Returns the number of calls that a server did not answer, or answered with invalid data.
-    pub(crate) fn failures(&self) -> u64 {
+    #[must_use]
+    pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
@@ -206,7 +207,7 @@ impl BusinessServer {
 }
 
 /// Metadata of an answer to `Auth`: the remaining validity of the token, in milliseconds.
-pub(crate) const TOKEN_LEFT_HEADER: &str = "token-left-ms";
+pub const TOKEN_LEFT_HEADER: &str = "token-left-ms";
 
 fn token_left<T>(answer: &Response<T>) -> Option<Duration> {
     let left = answer.metadata().get(TOKEN_LEFT_HEADER)?.to_str().ok()?;

@@ -14,7 +14,7 @@ use gimlet_core::seq::Seq;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::cluster::RemotePeer;
+use crate::RemotePeer;
 
 const SOON: Duration = Duration::from_secs(10);
 

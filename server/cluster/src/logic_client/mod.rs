@@ -50,7 +50,7 @@ const SEND_OVERHEAD_BYTES: usize = 256;
 
 /// `LogicRole` over gRPC.
 #[derive(Debug)]
-pub(crate) struct RemoteLogic {
+pub struct RemoteLogic {
     links: Vec<Arc<LogicLink>>,
     placement: Arc<UserPlacement>,
     next_node: AtomicUsize,
@@ -76,7 +76,7 @@ impl RemoteLogic {
     ///
     /// # Errors
     /// An address is not valid.
-    pub(crate) fn start(
+    pub fn start(
         addresses: &[String],
         caller: &NodeCredentials,
         send_deadline: Duration,
@@ -99,7 +99,7 @@ impl RemoteLogic {
     }
 
     /// Waits until a node is reached, at most `within`; returns whether one is.
-    pub(crate) async fn reached(&self, within: Duration) -> bool {
+    pub async fn reached(&self, within: Duration) -> bool {
         // The configuration refuses this. If it ever happens, the caller must not loop without a
         // pause.
         if self.links.is_empty() {
@@ -113,7 +113,7 @@ impl RemoteLogic {
     }
 
     /// Waits until no node is reached.
-    pub(crate) async fn lost(&self) {
+    pub async fn lost(&self) {
         while let Some(link) = self.links.iter().find(|link| link.is_up()) {
             link.lost().await;
         }

@@ -10,8 +10,7 @@ use gimlet_proto::pb::business_int_server::{BusinessInt, BusinessIntServer};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::*;
-use crate::cluster::RemoteBusiness;
-use crate::config::SecretString;
+use crate::RemoteBusiness;
 
 /// Behaviour of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,10 +98,9 @@ async fn foreign() -> (TestGrpcServer, FakeBusinessServer) {
 
 fn client(servers: &[&TestGrpcServer], secret: Option<&str>) -> RemoteBusiness {
     let addresses: Vec<String> = servers.iter().map(|it| it.address()).collect();
-    let secret = secret.map(SecretString::new);
     RemoteBusiness::new(
         &addresses,
-        &NodeCredentials::new(secret.as_ref(), ClusterId::default()).unwrap(),
+        &NodeCredentials::new(secret, ClusterId::default()).unwrap(),
     )
     .unwrap()
 }

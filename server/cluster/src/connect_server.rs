@@ -24,7 +24,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The service. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct ConnectServer {
+pub struct ConnectServer {
     gateway: ConnectGateway,
     here: NodeId,
     cluster: ClusterId,
@@ -34,7 +34,8 @@ pub(crate) struct ConnectServer {
 
 impl ConnectServer {
     /// Serves the connections of this gateway until `stop`.
-    pub(crate) const fn new(
+    #[must_use]
+    pub const fn new(
         gateway: ConnectGateway,
         here: NodeId,
         cluster: ClusterId,

@@ -12,7 +12,6 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use super::tls::NodeTls;
-use crate::config::SecretString;
 
 /// The version of `gimlet.node.v1` that this node speaks.
 const VERSION: &str = "1";
@@ -36,11 +35,12 @@ const CLUSTER_KEY: &str = "gimlet-cluster";
 
 /// The identity of the cluster that this node belongs to, once it is known. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ClusterId(Arc<AtomicU64>);
+pub struct ClusterId(Arc<AtomicU64>);
 
 impl ClusterId {
     /// Wraps the cell in which the storage keeps it; 0 while it is not known.
-    pub(crate) const fn new(cell: Arc<AtomicU64>) -> Self {
+    #[must_use]
+    pub const fn new(cell: Arc<AtomicU64>) -> Self {
         Self(cell)
     }
 
@@ -53,11 +53,11 @@ impl ClusterId {
 pub(super) const MESSAGE_MAX_BYTES: usize = 16 << 20;
 
 /// A channel to one node.
-pub(super) type NodeChannel = InterceptedService<Channel, CredentialInterceptor>;
+pub type NodeChannel = InterceptedService<Channel, CredentialInterceptor>;
 
 /// The credentials with which this node calls others. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct NodeCredentials {
+pub struct NodeCredentials {
     credentials: CredentialInterceptor,
     /// TLS to other nodes, if the cluster uses it.
     tls: Option<NodeTls>,
@@ -65,7 +65,7 @@ pub(crate) struct NodeCredentials {
 
 /// Adds version, cluster and secret to each request.
 #[derive(Clone, Debug)]
-pub(super) struct CredentialInterceptor {
+pub struct CredentialInterceptor {
     authorization: Option<MetadataValue<Ascii>>,
     cluster: ClusterId,
 }
@@ -91,10 +91,7 @@ impl NodeCredentials {
     ///
     /// # Errors
     /// The secret cannot be written in metadata.
-    pub(crate) fn new(
-        secret: Option<&SecretString>,
-        cluster: ClusterId,
-    ) -> Result<Self, &'static str> {
+    pub fn new(secret: Option<&str>, cluster: ClusterId) -> Result<Self, &'static str> {
         let authorization = secret.map(bearer).transpose()?;
         let credentials = CredentialInterceptor {
             authorization,
@@ -107,7 +104,8 @@ impl NodeCredentials {
     }
 
     /// Calls by TLS, except addresses that begin with `http://`.
-    pub(crate) fn with_tls(mut self, tls: Option<NodeTls>) -> Self {
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<NodeTls>) -> Self {
         self.tls = tls;
         self
     }
@@ -117,7 +115,7 @@ impl NodeCredentials {
     ///
     /// # Errors
     /// The address is not valid.
-    pub(super) fn channel(&self, address: &str) -> Result<NodeChannel, tonic::transport::Error> {
+    pub fn channel(&self, address: &str) -> Result<NodeChannel, tonic::transport::Error> {
         let credentials = self.credentials.clone();
         let endpoint = endpoint(address)?.keep_alive_while_idle(true);
         let channel = self.connect(address, &endpoint);
@@ -149,8 +147,8 @@ impl NodeCredentials {
     }
 }
 
-fn bearer(secret: &SecretString) -> Result<MetadataValue<Ascii>, &'static str> {
-    let text = format!("Bearer {}", secret.reveal());
+fn bearer(secret: &str) -> Result<MetadataValue<Ascii>, &'static str> {
+    let text = format!("Bearer {secret}");
     let mut value: MetadataValue<Ascii> = text
         .parse()
         .map_err(|_| "write it in visible ASCII characters")?;
@@ -181,7 +179,7 @@ fn uri(address: &str) -> String {
 ///
 /// # Errors
 /// The text says what would be right.
-pub(crate) fn check_address(address: &str) -> Result<(), &'static str> {
+pub fn check_address(address: &str) -> Result<(), &'static str> {
     const EXPECTED: &str = "write host:port, for example 10.0.0.5:50000 or logic-1.internal:50000";
     let address = uri(address);
     if !address.starts_with(PLAIN) {

@@ -15,7 +15,7 @@ use gimlet_core::store::{AckMark, Head};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::cluster::RemoteLogic;
+use crate::RemoteLogic;
 
 const SOON: Duration = Duration::from_secs(10);
 /// Time that a logic node allows a send.

@@ -18,10 +18,10 @@ mod refusal;
 mod tests;
 mod tls;
 
-pub(crate) use business_client::{RemoteBusiness, TOKEN_LEFT_HEADER, WRONG_SECRET_HEADER};
-pub(crate) use call::{ClusterId, NodeCredentials, check_address};
-pub(crate) use connect_server::ConnectServer;
-pub(crate) use logic_client::RemoteLogic;
-pub(crate) use logic_server::LogicServer;
-pub(crate) use peer::RemotePeer;
-pub(crate) use tls::{NodeFiles, NodeTls};
+pub use business_client::{RemoteBusiness, TOKEN_LEFT_HEADER, WRONG_SECRET_HEADER};
+pub use call::{ClusterId, CredentialInterceptor, NodeChannel, NodeCredentials, check_address};
+pub use connect_server::ConnectServer;
+pub use logic_client::RemoteLogic;
+pub use logic_server::LogicServer;
+pub use peer::RemotePeer;
+pub use tls::{NodeFiles, NodeTls};
