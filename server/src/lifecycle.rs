@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use gimlet_core::auth::SharedSecret;
+use gimlet_listen::origins::AllowedOrigins;
 use gimlet_transport::SessionProtocol;
-use gimlet_transport::origins::AllowedOrigins;
 use gimlet_transport_tcp::TcpFrameListener;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;

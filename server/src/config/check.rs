@@ -6,7 +6,7 @@
 use gimlet_cluster::{ClusterId, NodeCredentials, check_address};
 use gimlet_core::limits::Limits as NodeLimits;
 use gimlet_core::memory::RoomBounds;
-use gimlet_transport::origins::AllowedOrigins;
+use gimlet_listen::origins::AllowedOrigins;
 
 use super::Config;
 use super::codec::{SecretString, without_password};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use gimlet_transport::origins::AllowedOrigins;
+use gimlet_listen::origins::AllowedOrigins;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 /// Time for which a browser may keep the answer to a preflight: Chromium's own maximum.

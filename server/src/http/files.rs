@@ -17,7 +17,7 @@ use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_files::FileStore;
 use gimlet_listen::forwarded::ForwardedHeaders;
-use gimlet_transport::origins::AllowedOrigins;
+use gimlet_listen::origins::AllowedOrigins;
 use tokio_util::io::ReaderStream;
 
 use super::PeerAddr;

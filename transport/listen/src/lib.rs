@@ -14,6 +14,7 @@ pub mod admission;
 pub mod development;
 mod entrance;
 pub mod forwarded;
+pub mod origins;
 pub mod pem;
 pub mod proxy_protocol;
 mod refuse;

@@ -19,7 +19,6 @@ mod encode;
 #[cfg(test)]
 mod golden_tests;
 pub mod link;
-pub mod origins;
 mod page;
 mod push_codec;
 pub mod serve;
