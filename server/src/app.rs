@@ -14,8 +14,6 @@ use gimlet_core::time::{SystemClock, TimeSource};
 use gimlet_files::{FileRules, FileStore, UploadBounds, UploadFolder};
 use gimlet_transport::{SessionServer, SessionSettings};
 
-use crate::accept::StopTokens;
-use crate::api::GrpcServices;
 use crate::certificates::CertificateFiles;
 use crate::config::{Config, ConfigError, ListenerName, NodeRole, StorageKind};
 use crate::dependencies::NodeDependencies;
@@ -27,6 +25,8 @@ use crate::metrics::ServerMetrics;
 use crate::roles::RunningRoles;
 use crate::storage::{self, StorageWatch};
 use crate::verifier;
+use gimlet_grpc::{GrpcHealth, GrpcServices};
+use gimlet_listen::StopTokens;
 
 /// Reasons a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +189,8 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
             development: config.is_development(),
             unread: Arc::default(),
             forwarding: config.forwarding(),
-            metrics: metrics.clone(),
+            metrics: Arc::new(metrics.clone()),
+            health: GrpcHealth::default(),
         },
         files: uploads.map(|tokens| files(&config, &addrs, tokens)),
         failures,

@@ -20,8 +20,6 @@
 //! The stages are `Config` → [`build`] (binds, opens) → [`BuiltServer`] (addresses) → [`BuiltServer::run`]. This is
 //! the only crate that names both a storage engine and a wire.
 
-mod accept;
-mod api;
 mod app;
 mod certificates;
 pub mod config;
@@ -36,8 +34,6 @@ mod lifecycle;
 mod listener_limits;
 mod listeners;
 mod metrics;
-#[cfg(test)]
-mod node_tls_tests;
 mod ops;
 mod private_dir;
 mod process;

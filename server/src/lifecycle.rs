@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use gimlet_core::auth::SharedSecret;
+use gimlet_grpc::{CallerKind, ListenerServices, ServeError};
+use gimlet_listen::StopTokens;
 use gimlet_listen::origins::AllowedOrigins;
 use gimlet_transport::SessionProtocol;
 use gimlet_transport_tcp::TcpFrameListener;
@@ -17,11 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
 
-use crate::accept::StopTokens;
-use crate::api::{CallerKind, ListenerServices};
 use crate::app::BuiltServer;
 use crate::config::ListenerName;
 use crate::disk_space::DiskSpace;
@@ -47,7 +45,7 @@ pub enum RunError {
     Storage(String),
     /// A gRPC listener failed.
     #[error("a gRPC listener has failed")]
-    Grpc(#[from] tonic::transport::Error),
+    Grpc(#[from] ServeError),
 }
 
 /// The running tasks, and the channel on which a fatal failure is reported.
@@ -100,12 +98,11 @@ impl BuiltServer {
         let watch = self.watch.clone();
         let ops_ends = StopTokens::default();
         let ops_tasks = TaskTracker::new();
-        let (reporter, reporting) = tonic_health::server::health_reporter();
         // The ops listener first, so that probes read the state from the beginning. gRPC before any
         // client: other nodes must reach the roles of this one, or nodes that start together would
         // wait for each other.
         self.start_ops(&ops_tasks, &ops_ends);
-        self.start_grpc(&running, reporting);
+        self.start_grpc(&running);
         #[cfg(all(unix, feature = "sled"))]
         if let Some(control) = self.control.take() {
             let (tasks, ends) = (running.tasks.clone(), running.ends.clone());
@@ -120,7 +117,7 @@ impl BuiltServer {
             // could succeed.
             self.roles.reached().await;
             self.start_clients(&running);
-            self.follow(&reporter).await;
+            self.follow().await;
         };
         let mut outcome = tokio::select! {
             // A requested stop comes first. A failure at the same moment is found below.
@@ -135,7 +132,7 @@ impl BuiltServer {
             self.health.set(HealthState::Failed(error.to_string()));
         }
         self.health.set(HealthState::Draining);
-        self.set_serving(&reporter, ServingStatus::NotServing).await;
+        self.api.set_serving(false).await;
         if outcome.is_ok() {
             // Load balancers need time to notice that the node is not ready; until then clients
             // still come here. A failed server skips this: it cannot serve them.
@@ -244,21 +241,15 @@ impl BuiltServer {
         }
     }
 
-    fn start_grpc(
-        &mut self,
-        running: &RunningTasks,
-        health: tonic_health::pb::health_server::HealthServer<
-            impl tonic_health::pb::health_server::Health,
-        >,
-    ) {
-        let clients = self.api.clients(health.clone());
+    fn start_grpc(&mut self, running: &RunningTasks) {
+        let clients = self.api.clients();
         for listener in std::mem::take(&mut self.listeners.grpc) {
             self.spawn_grpc(running, listener, clients.clone(), CallerKind::Clients);
         }
         if let Some(listener) = self.listeners.internal.take() {
             let secret = self.config.cluster.secret.as_ref();
             let secret = secret.map(|secret| SharedSecret::new(secret.reveal()));
-            let backends = self.api.backends(secret, health);
+            let backends = self.api.backends(secret);
             self.spawn_grpc(running, listener, backends, CallerKind::Internal);
         }
     }
@@ -400,22 +391,22 @@ const MIN_FINISH_TIME: Duration = Duration::from_secs(5);
 impl BuiltServer {
     /// Keeps the readiness up to date: ready while everything that this process cannot serve
     /// without is reached. Never returns.
-    async fn follow(&self, reporter: &HealthReporter) {
+    async fn follow(&self) {
         let mut said = None;
         loop {
             let why = self.servers.keep_out();
-            self.say(reporter, &mut said, why).await;
+            self.say(&mut said, why).await;
             let looked = tokio::time::timeout(DEPENDENCY_CHECK_INTERVAL, self.roles.lost()).await;
             if looked.is_ok() {
                 let why = Some(NO_LOGIC_NODE_TEXT.to_owned());
-                self.say(reporter, &mut said, why).await;
+                self.say(&mut said, why).await;
                 self.roles.reached().await;
             }
         }
     }
 
     /// Sets the readiness for probes, and logs a change of it.
-    async fn say(&self, reporter: &HealthReporter, said: &mut Option<bool>, why: Option<String>) {
+    async fn say(&self, said: &mut Option<bool>, why: Option<String>) {
         let ready = why.is_none();
         let before = said.replace(ready);
         if before != Some(ready) {
@@ -424,23 +415,10 @@ impl BuiltServer {
                 None if before.is_some() => gimlet_core::info_rated!("ready again"),
                 None => {}
             }
-            let status = if ready {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
-            self.set_serving(reporter, status).await;
+            self.api.set_serving(ready).await;
         }
         self.health
             .set(why.map_or(HealthState::Ready, HealthState::Waiting));
-    }
-
-    /// Sets the answer of the gRPC health service.
-    async fn set_serving(&self, reporter: &HealthReporter, status: ServingStatus) {
-        // The empty name stands for the server as a whole.
-        for name in self.api.names().into_iter().chain([""]) {
-            reporter.set_service_status(name, status).await;
-        }
     }
 }
 

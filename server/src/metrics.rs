@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gimlet_grpc::CallCounter;
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
@@ -28,6 +29,22 @@ pub(crate) struct ServerMetrics {
 impl std::fmt::Debug for ServerMetrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl CallCounter for ServerMetrics {
+    fn answered(&self, service: &str, method: &str, code: i32, took: Duration) {
+        let labels = [
+            ("service", service.to_owned()),
+            ("method", method.to_owned()),
+        ];
+        self.with(|| {
+            histogram!("gimlet_request_seconds", &labels).record(took.as_secs_f64());
+            if code != 0 {
+                let labels = [("method", method.to_owned()), ("code", code.to_string())];
+                counter!("gimlet_refusals_total", &labels).increment(1);
+            }
+        });
     }
 }
 
@@ -54,21 +71,6 @@ impl ServerMetrics {
     /// Runs `f` with this recorder as the target of the `metrics` macros.
     fn with(&self, f: impl FnOnce()) {
         metrics::with_local_recorder(self.recorder.as_ref(), f);
-    }
-
-    /// Counts a gRPC request that was answered with `code` (0 is success).
-    pub(crate) fn request(&self, service: &str, method: &str, code: i32, took: Duration) {
-        let labels = [
-            ("service", service.to_owned()),
-            ("method", method.to_owned()),
-        ];
-        self.with(|| {
-            histogram!("gimlet_request_seconds", &labels).record(took.as_secs_f64());
-            if code != 0 {
-                let labels = [("method", method.to_owned()), ("code", code.to_string())];
-                counter!("gimlet_refusals_total", &labels).increment(1);
-            }
-        });
     }
 
     /// Sets a gauge to a value that is kept elsewhere.
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn two_servers_count_apart() {
         let (one, two) = (ServerMetrics::new(), ServerMetrics::new());
-        one.request("LogicExt", "SendMessage", 10_001, Duration::from_millis(3));
+        one.answered("LogicExt", "SendMessage", 10_001, Duration::from_millis(3));
         one.gauge("gimlet_connections", 3);
         let text = one.render();
         assert!(

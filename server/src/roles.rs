@@ -29,8 +29,8 @@ use crate::config::{
 };
 use crate::storage::OpenedStorage;
 use gimlet_cluster::{
-    ClusterId, ConnectServer, LogicServer, NodeCredentials, NodeTls, RemoteBusiness, RemoteLogic,
-    RemotePeer,
+    AddressError, ClusterId, ConnectServer, LogicServer, NodeCredentials, NodeTls, RemoteBusiness,
+    RemoteLogic, RemotePeer,
 };
 
 /// Time after which the other nodes have found a new connect node. It compares all heads then,
@@ -521,7 +521,7 @@ fn lacks_stores(role: &str) -> StartError {
     clippy::needless_pass_by_value,
     reason = "it is the end of the error: map_err(address)"
 )]
-fn address(error: tonic::transport::Error) -> StartError {
+fn address(error: AddressError) -> StartError {
     StartError::Cluster(error.to_string())
 }
 

@@ -112,7 +112,7 @@ mod tests {
             }
         };
         let router = axum::Router::new().route("/check", post(check));
-        let (tracker, ends) = (TaskTracker::new(), crate::accept::StopTokens::default());
+        let (tracker, ends) = (TaskTracker::new(), gimlet_listen::StopTokens::default());
         let admission = gimlet_listen::admission::ConnectionLimiter::new(9, 9);
         let entrance = gimlet_listen::ListenerEntrance::plain(listener, admission);
         let served = crate::http::serve(entrance, router, tracker.clone(), ends.clone());

@@ -86,6 +86,7 @@ fn lines() -> BTreeMap<(String, String), LogLine> {
         "server",
         "server/cluster",
         "server/files",
+        "server/grpc",
         "storage-sled",
         "storage-mysql",
     ];

@@ -31,6 +31,16 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("gimlet-files", &["gimlet-core"]),
+    (
+        "gimlet-grpc",
+        &[
+            "gimlet-cluster",
+            "gimlet-core",
+            "gimlet-listen",
+            "gimlet-proto",
+            "gimlet-transport",
+        ],
+    ),
     ("gimlet-listen", &["gimlet-core"]),
     (
         "gimlet-transport",
@@ -186,6 +196,7 @@ fn d9_content_enters_from_sockets_and_calls_by_a_copy_alone() {
             "transport/session/src/",
             "server/src/",
             "server/cluster/src/",
+            "server/grpc/src/",
         ];
         let is_test = shown.ends_with("tests.rs") || shown.contains("/src/session/tests/");
         if from_outside.iter().any(|place| shown.contains(place)) && !is_test {

@@ -25,3 +25,6 @@ pub use logic_client::RemoteLogic;
 pub use logic_server::LogicServer;
 pub use peer::RemotePeer;
 pub use tls::{NodeFiles, NodeTls};
+
+/// The error of an address at which no node can be called.
+pub type AddressError = tonic::transport::Error;

@@ -27,7 +27,7 @@ use hyper_util::service::TowerToHyperService;
 use min_rate::{PacedStream, RequestDeadline};
 use tokio_util::task::TaskTracker;
 
-use crate::accept::StopTokens;
+use gimlet_listen::StopTokens;
 
 /// Time limit for the first byte, and for the header of each request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);

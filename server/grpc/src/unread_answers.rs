@@ -30,7 +30,7 @@ const MAX_OPEN_STREAMS: (usize, usize) = (8, 1_024);
 
 /// Answers and streams that the clients of one listener have not taken.
 #[derive(Debug, Default)]
-pub(crate) struct ListenerUnread {
+pub struct ListenerUnread {
     bytes: AtomicUsize,
     streams: AtomicUsize,
 }

@@ -8,10 +8,10 @@ use gimlet_proto::pb::logic_ext_server::LogicExt;
 use gimlet_proto::pb::{self, Empty};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::convert;
-use super::guard::SignedInCaller;
-use super::list_pages;
-use super::status::status;
+use crate::convert;
+use crate::guard::SignedInCaller;
+use crate::list_pages;
+use crate::status::status;
 
 /// The clients' services of the logic role.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use gimlet_proto::pb::logic_int_server::LogicInt;
 use gimlet_proto::pb::{self, Empty};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::convert;
-use super::status::status;
+use crate::convert;
+use crate::status::status;
 
 /// The internal services of the logic role.
 #[derive(Clone, Debug)]

@@ -22,11 +22,11 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::status::CODE_HEADER;
-use super::unimplemented::ServedServices;
-use super::unread_answers::{self, ConnectionUnread};
 use crate::accept::AcceptedInfo;
-use crate::metrics::ServerMetrics;
+use crate::call_counter::CallCounter;
+use crate::status::CODE_HEADER;
+use crate::unimplemented::ServedServices;
+use crate::unread_answers::{self, ConnectionUnread};
 
 /// Time limit of a call. A send is answered long before.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ const NODE_SERVICES: &str = "/gimlet.node.";
 /// Wraps services in [`WireService`].
 #[derive(Clone, Debug)]
 pub(super) struct WireLayer {
-    metrics: ServerMetrics,
+    metrics: Arc<dyn CallCounter>,
     known: Arc<HashSet<String>>,
     /// `true` if calls that came through a proxy are refused.
     development: bool,
@@ -53,7 +53,7 @@ pub(super) struct WireLayer {
 
 impl WireLayer {
     pub(super) fn new(
-        metrics: ServerMetrics,
+        metrics: Arc<dyn CallCounter>,
         development: bool,
         served: Arc<ServedServices>,
     ) -> Self {
@@ -220,7 +220,7 @@ impl WireLayer {
             .and_then(|names| names.split_once('/'))
             .filter(|_| known);
         let (service, method) = names.unwrap_or(("other", "other"));
-        self.metrics.request(service, method, code, took);
+        self.metrics.answered(service, method, code, took);
         if code != 0 {
             tracing::debug!(service, method, code, "refused");
         }
@@ -247,6 +247,13 @@ fn rewrite(headers: &mut HeaderMap) -> i32 {
 mod tests {
     use super::*;
 
+    #[derive(Debug)]
+    struct NoCounter;
+
+    impl CallCounter for NoCounter {
+        fn answered(&self, _service: &str, _method: &str, _code: i32, _took: Duration) {}
+    }
+
     #[test]
     fn every_method_of_gim_is_known() {
         let known = methods();
@@ -261,7 +268,7 @@ mod tests {
             let make = make.clone();
             async move { make() }
         });
-        let layer = WireLayer::new(ServerMetrics::new(), true, Arc::default());
+        let layer = WireLayer::new(Arc::new(NoCounter), true, Arc::default());
         let request = Request::post("/pb.LogicExt/GetUser").body(Body::empty());
         layer.layer(inner).call(request.unwrap()).await.unwrap()
     }
@@ -272,7 +279,7 @@ mod tests {
             let inner = tower::service_fn(|_: Request<Body>| async {
                 Ok::<_, Infallible>(Response::new(Body::empty()))
             });
-            let layer = WireLayer::new(ServerMetrics::new(), development, Arc::default());
+            let layer = WireLayer::new(Arc::new(NoCounter), development, Arc::default());
             let request = Request::post("/pb.LogicExt/GetUser").header(header, "192.0.2.1");
             let request = request.body(Body::empty()).unwrap();
             let answer = layer.layer(inner).call(request).await.unwrap();
@@ -289,7 +296,7 @@ mod tests {
     async fn the_code_reaches_headers_and_trailers() {
         let refused = || {
             let refusal = gimlet_core::error::RequestRefusal::Unauthorized("no token");
-            Ok(super::super::status::status(refusal).into_http())
+            Ok(crate::status::status(refusal).into_http())
         };
         let response = through(refused).await;
         assert_eq!(response.headers()["grpc-status"], "10000");

@@ -16,17 +16,17 @@ use futures_util::Stream;
 use gimlet_listen::admission::ConnectionPermit;
 use gimlet_listen::wrong_port::ForeignProtocol;
 use gimlet_listen::{
-    AdmittedConnection, ClientStream as Socket, ConnectionProtocol, ListenerEntrance, development,
-    refuse,
+    AdmittedConnection, ClientStream as Socket, ConnectionProtocol, ListenerEntrance, StopTokens,
+    development, refuse,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::api::unread_answers::{ConnectionUnread, ListenerUnread};
+use crate::unread_answers::{ConnectionUnread, ListenerUnread};
 
 /// First bytes of every HTTP/2 client (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -45,15 +45,6 @@ const MAX_UNREAD_TIME: Duration = Duration::from_mins(1);
 /// Bytes that a client must take in `MAX_UNREAD_TIME`: a kilobyte a second. A phone on the slowest
 /// network takes more.
 const MIN_TAKEN_BYTES: usize = 60 << 10;
-
-/// The two stages in which connections end.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct StopTokens {
-    /// Graceful stop: nothing more is accepted.
-    pub(crate) stop: CancellationToken,
-    /// Forced close: open connections are broken off.
-    pub(crate) force_close: CancellationToken,
-}
 
 /// Accepts on a task of `tasks` and yields the connections that speak HTTP/2.
 pub(crate) fn incoming(
@@ -282,6 +273,7 @@ mod tests {
     use gimlet_listen::admission::ConnectionLimiter;
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
 

@@ -1,32 +1,16 @@
-//! gRPC: gim's services, on the clients' addresses and on the internal one.
-//!
-//! Each handler converts, calls core, and converts back. `wire` puts gim's status codes on the
-//! wire, `guard` authenticates callers.
-
-#[cfg(test)]
-mod answer_bounds;
-mod business;
-mod call_layer;
-mod connect_int;
-mod convert;
-mod guard;
-mod list_pages;
-mod logic_ext;
-mod logic_int;
-mod status;
-mod unimplemented;
-pub(crate) mod unread_answers;
+//! The services of each listener, built from the services of core, and their server.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gimlet_cluster::{ConnectServer, LogicServer};
 use gimlet_core::accounts::AccountService;
 use gimlet_core::auth::{SharedSecret, TokenChecker};
 use gimlet_core::gateway::ConnectGateway;
 use gimlet_core::service::LogicService;
-use gimlet_listen::ListenerEntrance;
 use gimlet_listen::forwarded::ForwardedHeaders;
+use gimlet_listen::{ListenerEntrance, StopTokens};
 use gimlet_proto::node::connect_node_server::ConnectNodeServer;
 use gimlet_proto::node::logic_node_server::LogicNodeServer;
 use gimlet_proto::pb::business_ext_server::BusinessExtServer;
@@ -40,19 +24,22 @@ use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
-use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::Layer as _;
 
-use crate::accept::{self, StopTokens};
-use crate::metrics::ServerMetrics;
-use business::BusinessService;
-use gimlet_cluster::{ConnectServer, LogicServer};
-use guard::{AuthGuard, CallAuth};
-use unimplemented::ServedServices;
-use unread_answers::ListenerUnread;
+use crate::accept;
+use crate::business::BusinessService;
+use crate::call_counter::CallCounter;
+use crate::call_layer::WireLayer;
+use crate::connect_int::ConnectIntService;
+use crate::guard::{AuthGuard, CallAuth};
+use crate::health::GrpcHealth;
+use crate::logic_ext::LogicExtService;
+use crate::logic_int::LogicIntService;
+use crate::unimplemented::ServedServices;
+use crate::unread_answers::ListenerUnread;
 
 /// The largest request: the largest message with everything around it, and room to spare.
-const REQUEST_MAX_BYTES: usize = 256 * 1024;
+pub(crate) const REQUEST_MAX_BYTES: usize = 256 * 1024;
 /// An HTTP/2 connection that does not answer a ping within this time is dead.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Interval of pings on a quiet connection.
@@ -81,27 +68,29 @@ const NODE_MESSAGE_MAX_BYTES: usize = 16 << 20;
 
 /// Everything that the gRPC services are built from.
 #[derive(Clone, Debug)]
-pub(crate) struct GrpcServices {
+pub struct GrpcServices {
     /// The logic role, if this process has it.
-    pub(crate) logic: Option<LogicService>,
+    pub logic: Option<LogicService>,
     /// The connect role, if this process has it.
-    pub(crate) gateway: Option<ConnectGateway>,
+    pub gateway: Option<ConnectGateway>,
     /// The logic role for other nodes.
-    pub(crate) logic_node: Option<LogicServer>,
+    pub logic_node: Option<LogicServer>,
     /// The connect role for other nodes.
-    pub(crate) connect_node: Option<ConnectServer>,
+    pub connect_node: Option<ConnectServer>,
     /// `true` if calls that came through a proxy are refused.
-    pub(crate) development: bool,
+    pub development: bool,
     /// The accounts, if this process has the business role.
-    pub(crate) accounts: Option<AccountService>,
+    pub accounts: Option<AccountService>,
     /// Checks clients' tokens; `None` for a connect role alone, which serves clients no calls.
-    pub(crate) tokens: Option<TokenChecker>,
+    pub tokens: Option<TokenChecker>,
     /// Proxies that may name a client's address.
-    pub(crate) forwarding: ForwardedHeaders,
+    pub forwarding: ForwardedHeaders,
     /// Answers that clients have not read.
-    pub(crate) unread: Arc<ListenerUnread>,
+    pub unread: Arc<ListenerUnread>,
     /// Request counters.
-    pub(crate) metrics: ServerMetrics,
+    pub metrics: Arc<dyn CallCounter>,
+    /// Health of the services.
+    pub health: GrpcHealth,
 }
 
 macro_rules! guarded {
@@ -121,7 +110,7 @@ fn name_of<S: NamedService>(_: &S) -> &'static str {
 
 /// The services of one listener.
 #[derive(Clone, Debug)]
-pub(crate) struct ListenerServices {
+pub struct ListenerServices {
     routes: Routes,
     served: Arc<ServedServices>,
 }
@@ -134,7 +123,7 @@ struct ListenerServicesBuilder {
 
 impl ListenerServicesBuilder {
     /// Adds health, and reflection that lists the services of this listener.
-    fn finish(mut self, health: HealthServer<impl Health>) -> ListenerServices {
+    fn finish(mut self, health: &GrpcHealth) -> ListenerServices {
         for name in HEALTH_AND_REFLECTION {
             self.served.add(name);
         }
@@ -150,7 +139,7 @@ impl ListenerServicesBuilder {
         let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
         let mut routes = self.routes;
         routes
-            .add_service(health)
+            .add_service(health.service())
             .add_service(v1.expect("the build script wrote the set"))
             .add_service(v1alpha.expect("the build script wrote the set"));
         ListenerServices {
@@ -162,7 +151,7 @@ impl ListenerServicesBuilder {
 
 /// The kind of callers of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CallerKind {
+pub enum CallerKind {
     /// Clients.
     Clients,
     /// Backends and other nodes.
@@ -172,10 +161,11 @@ pub(crate) enum CallerKind {
 impl GrpcServices {
     /// Returns the services for clients: the Ext services of this process's roles, health and
     /// reflection.
-    pub(crate) fn clients(&self, health: HealthServer<impl Health>) -> ListenerServices {
+    #[must_use]
+    pub fn clients(&self) -> ListenerServices {
         let mut listened = ListenerServicesBuilder::default();
         let Some(tokens) = self.tokens.clone() else {
-            return listened.finish(health);
+            return listened.finish(&self.health);
         };
         let gate = CallAuth::Clients(tokens);
         if let Some(service) = self.logic.clone() {
@@ -183,7 +173,7 @@ impl GrpcServices {
                 listened,
                 gate,
                 REQUEST_MAX_BYTES,
-                LogicExtServer(logic_ext::LogicExtService::new(service))
+                LogicExtServer(LogicExtService::new(service))
             );
         }
         if let Some(accounts) = self.accounts() {
@@ -195,24 +185,21 @@ impl GrpcServices {
                 UserExtServer(accounts),
             );
         }
-        listened.finish(health)
+        listened.finish(&self.health)
     }
 
     /// Returns the services for backends and other nodes: the Int services of this process's roles,
     /// health and reflection.
-    pub(crate) fn backends(
-        &self,
-        secret: Option<SharedSecret>,
-        health: HealthServer<impl Health>,
-    ) -> ListenerServices {
+    #[must_use]
+    pub fn backends(&self, secret: Option<SharedSecret>) -> ListenerServices {
         let gate = CallAuth::Backends(secret);
         let mut listened = ListenerServicesBuilder::default();
         if let Some(service) = self.logic.clone() {
-            let int = logic_int::LogicIntService::new(service);
+            let int = LogicIntService::new(service);
             guarded!(listened, gate, REQUEST_MAX_BYTES, LogicIntServer(int));
         }
         if let Some(gateway) = self.gateway.clone() {
-            let int = connect_int::ConnectIntService::new(gateway);
+            let int = ConnectIntService::new(gateway);
             guarded!(listened, gate, REQUEST_MAX_BYTES, ConnectIntServer(int));
         }
         if let Some(accounts) = self.accounts() {
@@ -240,15 +227,20 @@ impl GrpcServices {
                 ConnectNodeServer(server)
             );
         }
-        listened.finish(health)
+        listened.finish(&self.health)
     }
 
     fn accounts(&self) -> Option<BusinessService> {
         self.accounts.clone().map(BusinessService::new)
     }
 
+    /// Sets the answers of the health service.
+    pub async fn set_serving(&self, is_serving: bool) {
+        self.health.set(self.names(), is_serving).await;
+    }
+
     /// Returns the names of the services that clients and backends find here.
-    pub(crate) fn names(&self) -> Vec<&'static str> {
+    fn names(&self) -> Vec<&'static str> {
         let mut names = Vec::new();
         if self.logic.is_some() {
             names.extend(["pb.LogicExt", "pb.LogicInt"]);
@@ -268,8 +260,8 @@ impl GrpcServices {
     }
 
     /// Serves until `ends.stop`, then lets calls in progress finish. The rest is broken off after
-    /// `CLIENT_LEAVE_TIME`, or at `ends.cut`. Accepted connections are tasks of `tasks`.
-    pub(crate) async fn serve(
+    /// `CLIENT_LEAVE_TIME`, or at `ends.force_close`. Accepted connections are tasks of `tasks`.
+    pub async fn serve(
         &self,
         entrance: ListenerEntrance,
         services: ListenerServices,
@@ -290,7 +282,7 @@ impl GrpcServices {
             CallerKind::Clients => self.forwarding.clone(),
             CallerKind::Internal => ForwardedHeaders::default(),
         };
-        let layer = call_layer::WireLayer::new(self.metrics.clone(), self.development, served)
+        let layer = WireLayer::new(Arc::clone(&self.metrics), self.development, served)
             .forwarding(forwarding);
         let served = Server::builder()
             .http2_keepalive_interval(Some(PING_INTERVAL))

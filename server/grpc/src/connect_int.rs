@@ -7,8 +7,8 @@ use gimlet_proto::pb::connect_int_server::ConnectInt;
 use gimlet_proto::pb::{self, Empty};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::convert;
-use super::status::status;
+use crate::convert;
+use crate::status::status;
 
 /// The internal service of the connect role.
 #[derive(Clone, Debug)]

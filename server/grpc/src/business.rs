@@ -12,10 +12,10 @@ use gimlet_proto::pb::{self, Empty};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::convert;
-use super::guard::{self, SignedInCaller};
-use super::list_pages;
-use super::status::status;
+use crate::convert;
+use crate::guard::{self, SignedInCaller};
+use crate::list_pages;
+use crate::status::status;
 use gimlet_cluster::TOKEN_LEFT_HEADER;
 
 /// The accounts behind all four services.

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use gimlet_proto::DESCRIPTOR_SET;
 use prost::Message as _;
 
-use super::list_pages::MAX_ANSWER_BYTES;
+use crate::list_pages::MAX_ANSWER_BYTES;
+use crate::services::REQUEST_MAX_BYTES;
 
 /// The bound of an answer.
 enum AnswerBound {
@@ -30,7 +31,7 @@ const DEVICE_BYTES: usize = 2_000;
 /// Users of a search: the most that `limits.list_page` may be.
 const SEARCH_USERS: usize = 1_000;
 /// Bytes of ids: a request of 256 KiB bounds how many come back, ten bytes each at most.
-const IDS_BYTES: usize = 2 * super::REQUEST_MAX_BYTES;
+const IDS_BYTES: usize = 2 * REQUEST_MAX_BYTES;
 /// Bytes of a few numbers.
 const FEW_NUMBERS_BYTES: usize = 1_024;
 /// Bytes of a page of an inbox: 60 KiB and one message more, with names and mentions for 50.

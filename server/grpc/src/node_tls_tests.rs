@@ -8,7 +8,7 @@ use gimlet_cluster::{ClusterId, NodeCredentials, NodeFiles, NodeTls};
 use gimlet_listen::admission::ConnectionLimiter;
 use gimlet_listen::pem::PemFile;
 use gimlet_listen::tls::ServerFiles;
-use gimlet_listen::{AlpnProtocols, ListenerEntrance, ServerTls};
+use gimlet_listen::{AlpnProtocols, ListenerEntrance, ServerTls, StopTokens};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::TcpListener;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::accept::{self, StopTokens};
+use crate::accept;
 
 /// Writes an authority, and a certificate that it has signed for this name.
 fn write(folder: &Path, name: &str) {

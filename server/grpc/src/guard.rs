@@ -18,7 +18,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::transport::server::TcpConnectInfo;
 
-use super::status::status;
+use crate::status::status;
 use gimlet_cluster::WRONG_SECRET_HEADER;
 
 /// Methods that need no sign-in.
