@@ -6,27 +6,28 @@ use std::sync::Arc;
 
 use gimlet_core::accounts::AccountService;
 use gimlet_core::auth::{SignInFailures, TokenChecker};
-use gimlet_core::business::{BuiltinBusiness, BuiltinConfig};
+use gimlet_core::business::{BuiltinBusiness, BuiltinConfig, CodeVerifier, FixedCode};
 use gimlet_core::node::RunningNode;
 use gimlet_core::service::LogicService;
 use gimlet_core::store::StoreSet;
 use gimlet_core::time::{SystemClock, TimeSource};
-use gimlet_files::{FileRules, FileStore, UploadBounds, UploadFolder};
-use gimlet_transport::{SessionServer, SessionSettings};
-
-use crate::certificates::CertificateFiles;
-use crate::config::{Config, ConfigError, ListenerName, NodeRole, StorageKind};
-use crate::dependencies::NodeDependencies;
-use crate::health::{ServerHealth, ServerPhase};
-use crate::http::files::FileService;
-use crate::listener_limits::ListenerLimits;
-use crate::listeners::{BoundListeners, ListenAddrs};
-use crate::metrics::ServerMetrics;
-use crate::roles::RunningRoles;
-use crate::storage::{self, StorageWatch};
-use crate::verifier;
 use gimlet_grpc::{GrpcHealth, GrpcServices};
 use gimlet_listen::StopTokens;
+use gimlet_transport::{SessionServer, SessionSettings};
+use gimlet_web::disk_space::DiskSpace;
+use gimlet_web::files::{FileRules, FileService, FileStore, UploadBounds, UploadFolder};
+use gimlet_web::health::{ServerHealth, ServerPhase};
+use gimlet_web::metrics::ServerMetrics;
+use gimlet_web::verifier::{HttpVerifier, RejectingVerifier, VerifierUrlError};
+
+use crate::call_counter::CallMetrics;
+use crate::certificates::CertificateFiles;
+use crate::config::{self, Config, ConfigError, ListenerName, NodeRole, StorageKind};
+use crate::dependencies::NodeDependencies;
+use crate::listener_limits::ListenerLimits;
+use crate::listeners::{BoundListeners, ListenAddrs};
+use crate::roles::RunningRoles;
+use crate::storage::{self, StorageWatch};
 
 /// Reasons a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +190,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
             development: config.is_development(),
             unread: Arc::default(),
             forwarding: config.forwarding(),
-            metrics: Arc::new(metrics.clone()),
+            metrics: Arc::new(CallMetrics(metrics.clone())),
             health: GrpcHealth::default(),
         },
         files: uploads.map(|tokens| files(&config, &addrs, tokens)),
@@ -211,13 +212,35 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
     })
 }
 
+/// Creates the configured verifier of codes.
+fn code_verifier(
+    configured: &config::CodeVerifier,
+) -> Result<Arc<dyn CodeVerifier>, VerifierUrlError> {
+    Ok(match configured {
+        config::CodeVerifier::Development => Arc::new(FixedCode::default()),
+        // The check of the configuration refuses this for a process that checks codes.
+        config::CodeVerifier::Unset => Arc::new(RejectingVerifier),
+        config::CodeVerifier::Fixed(code) => Arc::new(FixedCode::new(code.reveal())),
+        config::CodeVerifier::Http(url) => Arc::new(HttpVerifier::new(url)?),
+    })
+}
+
+/// Returns the disk that the embedded storage needs on this machine.
+pub(crate) fn disk_space(config: &Config) -> DiskSpace {
+    let min_free = match config.storage.kind {
+        StorageKind::Sled => config.storage.min_free,
+        StorageKind::Memory | StorageKind::Mysql => 0,
+    };
+    DiskSpace::new(config.data_dir.clone(), min_free)
+}
+
 /// Makes the built-in business service.
 fn builtin(
     config: &Config,
     stores: &StoreSet,
     clock: Arc<dyn TimeSource>,
 ) -> Result<BuiltinBusiness, StartError> {
-    let verifier = verifier::of(&config.business.code_verifier).map_err(|error| {
+    let verifier = code_verifier(&config.business.code_verifier).map_err(|error| {
         StartError::Storage(format!(
             "business.code_verifier is not an http address: {error}"
         ))

@@ -7,29 +7,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use gimlet_core::auth::SharedSecret;
 use gimlet_grpc::{CallerKind, ListenerServices, ServeError};
 use gimlet_listen::StopTokens;
 use gimlet_listen::origins::AllowedOrigins;
 use gimlet_transport::SessionProtocol;
 use gimlet_transport_tcp::TcpFrameListener;
+use gimlet_web::health::HealthState;
+use gimlet_web::metrics::ServerMetrics;
+use gimlet_web::{files, ops, process};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::BuiltServer;
+use crate::app::{BuiltServer, disk_space};
 use crate::config::ListenerName;
-use crate::disk_space::DiskSpace;
-use crate::health::HealthState;
-use crate::http;
-use crate::http::files;
 use crate::listeners::BoundListeners;
-use crate::metrics::ServerMetrics;
-use crate::ops;
-use crate::process;
 use crate::storage::StorageWatch;
 
 /// The longest frame, because its length has two bytes.
@@ -143,7 +138,12 @@ impl BuiltServer {
         }
         self.drain(running, (ops_tasks, ops_ends)).await;
         // The drain stores the last sends and acks: a storage that failed meanwhile is no success.
-        match watch.failed().now_or_never() {
+        let failed = tokio::select! {
+            biased;
+            reason = watch.failed() => Some(reason),
+            () = std::future::ready(()) => None,
+        };
+        match failed {
             Some(reason) if outcome.is_ok() => Err(RunError::Storage(reason)),
             _ => outcome,
         }
@@ -231,8 +231,9 @@ impl BuiltServer {
         #[cfg(not(feature = "ws"))]
         drop(ws);
         if let (Some(listener), Some(files)) = (http, self.files.clone()) {
-            let router = http::direct_only(files::router(files), self.config.is_development());
-            running.tasks.spawn(http::serve(
+            let router =
+                gimlet_web::direct_only(files::router(files), self.config.is_development());
+            running.tasks.spawn(gimlet_web::serve(
                 self.entrance(ListenerName::Http, listener, &self.listener_limits.http),
                 router,
                 running.tasks.clone(),
@@ -292,16 +293,22 @@ impl BuiltServer {
         tasks.spawn(self.servers.clone().follow(ends.stop.clone()));
         tasks.spawn(self.certificates.clone().follow(ends.stop.clone()));
         if let Some(listener) = self.listeners.ops.take() {
+            let servers = self.servers.clone();
             let router = ops::router(
                 Arc::clone(&self.health),
                 self.metrics.clone(),
                 self.scrape(),
-                self.servers.clone(),
+                Arc::new(move || servers.failing()),
             );
-            let router = DiskSpace::of(&self.config).tell(router);
-            let router = http::direct_only(router, self.config.is_development());
+            let router = disk_space(&self.config).tell(router);
+            let router = gimlet_web::direct_only(router, self.config.is_development());
             let entrance = self.entrance(ListenerName::Ops, listener, &self.listener_limits.ops);
-            tasks.spawn(http::serve(entrance, router, tasks.clone(), ends.clone()));
+            tasks.spawn(gimlet_web::serve(
+                entrance,
+                router,
+                tasks.clone(),
+                ends.clone(),
+            ));
         }
     }
 
@@ -310,8 +317,10 @@ impl BuiltServer {
         let (roles, sessions) = (self.roles.clone(), self.sessions.clone());
         let (failures, places) = (Arc::clone(&self.failures), self.listener_limits.clone());
         let (watch, data_dir) = (self.watch.clone(), self.config.data_dir.clone());
-        let (started, space) = (Instant::now(), DiskSpace::of(&self.config));
+        let servers = self.servers.clone();
+        let (started, space) = (Instant::now(), disk_space(&self.config));
         Arc::new(move |metrics: &ServerMetrics| {
+            servers.scrape(metrics);
             let read_only = u64::from(space.shortage().is_some());
             metrics.gauge("gimlet_read_only", read_only);
             metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());

@@ -87,6 +87,7 @@ fn lines() -> BTreeMap<(String, String), LogLine> {
         "server/cluster",
         "server/files",
         "server/grpc",
+        "server/web",
         "storage-sled",
         "storage-mysql",
     ];

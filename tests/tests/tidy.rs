@@ -32,6 +32,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("gimlet-files", &["gimlet-core"]),
     (
+        "gimlet-web",
+        &["gimlet-core", "gimlet-files", "gimlet-listen"],
+    ),
+    (
         "gimlet-grpc",
         &[
             "gimlet-cluster",
@@ -59,6 +63,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-bench", &[]),
     ("gimlet-load", &["gimlet-client", "gimlet-proto"]),
 ];
+
+/// Most direct dependencies of a crate: one with more has more than one task, and is split.
+const MAX_DIRECT_DEPENDENCIES: usize = 24;
 
 /// External crates that `core` must not depend on.
 const NOT_IN_CORE: &[&str] = &[
@@ -129,6 +136,17 @@ fn who_may_know_whom() {
         assert!(
             !NOT_IN_CORE.contains(&dependency.as_str()),
             "core must not know {dependency}"
+        );
+    }
+}
+
+#[test]
+fn a_crate_has_some_twenty_direct_dependencies_at_most() {
+    for (name, manifest) in manifests() {
+        let direct = dependencies(&manifest).len();
+        assert!(
+            direct <= MAX_DIRECT_DEPENDENCIES,
+            "{name} has {direct} direct dependencies; split it, or drop some"
         );
     }
 }

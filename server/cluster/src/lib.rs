@@ -24,7 +24,7 @@ pub use connect_server::ConnectServer;
 pub use logic_client::RemoteLogic;
 pub use logic_server::LogicServer;
 pub use peer::RemotePeer;
-pub use tls::{NodeFiles, NodeTls};
+pub use tls::{NodeFiles, NodeTls, ServerName};
 
 /// The error of an address at which no node can be called.
 pub type AddressError = tonic::transport::Error;

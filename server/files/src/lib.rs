@@ -4,6 +4,7 @@
 //! upload, how much, for how long and which kinds, and hands out what it stored. It knows neither
 //! HTTP nor forms.
 
+mod disk;
 mod file_kind;
 mod quota;
 mod refusal;
@@ -11,6 +12,7 @@ mod store;
 mod upload;
 mod upload_folder;
 
+pub use disk::free_bytes;
 pub use file_kind::FileKind;
 pub use quota::{UploadBounds, UploadLimitExceeded};
 pub use refusal::FileRefusal;

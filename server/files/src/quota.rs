@@ -11,6 +11,8 @@ use std::time::Duration;
 use gimlet_core::id::UserId;
 use tokio::time::Instant;
 
+use crate::disk::free_bytes;
+
 /// Period of a quota.
 const QUOTA_PERIOD: Duration = Duration::from_hours(24);
 /// Users that are counted at a time, some 64 MiB; with more, a new day begins for all.
@@ -167,7 +169,7 @@ impl UploadUsage {
         let needed = self.quota.bounds.min_free.saturating_add(bytes);
         // Not on a thread of the runtime: a disk may hang, and every other task with it.
         let folder = folder.to_owned();
-        let read = tokio::task::spawn_blocking(move || free_space(&folder));
+        let read = tokio::task::spawn_blocking(move || free_bytes(&folder));
         match read.await.ok().flatten() {
             // An unknown free space does not refuse the upload: the write will fail if there is
             // none.
@@ -195,12 +197,6 @@ impl Drop for UploadUsage {
             self.quota.give_back(self.user, self.day, self.taken);
         }
     }
-}
-
-/// Returns the free bytes of the folder's disk.
-fn free_space(folder: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(folder).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use gimlet_cluster::{ClusterId, NodeCredentials, check_address};
 use gimlet_core::limits::Limits as NodeLimits;
 use gimlet_core::memory::RoomBounds;
 use gimlet_listen::origins::AllowedOrigins;
+use gimlet_web::verifier;
 
 use super::Config;
 use super::codec::{SecretString, without_password};
@@ -284,8 +285,7 @@ impl Config {
         let CodeVerifier::Http(url) = &self.business.code_verifier else {
             return;
         };
-        let address = http::Uri::try_from(url.as_str());
-        if address.is_ok_and(|address| address.host().is_some_and(|host| !host.is_empty())) {
+        if verifier::is_address(url) {
             return;
         }
         problems.push(

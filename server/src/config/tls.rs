@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use gimlet_cluster::ServerName;
 use gimlet_listen::ServerTls;
 use gimlet_listen::pem::{PemError, PemFile};
 use gimlet_listen::tls::ServerFiles;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::Config;
 use super::load::env_name;

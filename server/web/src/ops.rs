@@ -8,27 +8,30 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use crate::dependencies::NodeDependencies;
 use crate::health::{HealthState, ServerHealth};
 use crate::metrics::ServerMetrics;
 
 /// Reads the counters kept elsewhere into the metrics, just before they are rendered.
-pub(crate) type ScrapeFn = Arc<dyn Fn(&ServerMetrics) + Send + Sync>;
+pub type ScrapeFn = Arc<dyn Fn(&ServerMetrics) + Send + Sync>;
+
+/// Describes the failures that do not prevent serving, one per line.
+pub type FailingFn = Arc<dyn Fn() -> String + Send + Sync>;
 
 #[derive(Clone)]
 struct OpsState {
     health: Arc<ServerHealth>,
     metrics: ServerMetrics,
     scrape: ScrapeFn,
-    servers: NodeDependencies,
+    failing: FailingFn,
 }
 
 /// Builds the routes of the ops listener.
-pub(crate) fn router(
+#[must_use]
+pub fn router(
     health: Arc<ServerHealth>,
     metrics: ServerMetrics,
     scrape: ScrapeFn,
-    servers: NodeDependencies,
+    failing: FailingFn,
 ) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -38,13 +41,13 @@ pub(crate) fn router(
             health,
             metrics,
             scrape,
-            servers,
+            failing,
         })
 }
 
 async fn ready(Shared(ops): Shared<OpsState>) -> (StatusCode, String) {
     match ops.health.get() {
-        HealthState::Ready => (StatusCode::OK, format!("ready\n{}", ops.servers.failing())),
+        HealthState::Ready => (StatusCode::OK, format!("ready\n{}", (ops.failing)())),
         HealthState::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
         HealthState::Waiting(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting: {why}\n")),
         HealthState::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
@@ -57,7 +60,6 @@ async fn render(Shared(ops): Shared<OpsState>) -> Response {
         "gimlet_ready",
         u64::from(ops.health.get() == HealthState::Ready),
     );
-    ops.servers.scrape(&ops.metrics);
     (ops.scrape)(&ops.metrics);
     let kind = (
         header::CONTENT_TYPE,
@@ -90,7 +92,7 @@ mod tests {
             Arc::clone(&health),
             ServerMetrics::new(),
             Arc::new(|metrics: &ServerMetrics| metrics.gauge("gimlet_connections", 7)),
-            NodeDependencies::default(),
+            Arc::new(String::new),
         );
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         assert_eq!(

@@ -15,31 +15,33 @@ use axum::{Extension, Router};
 use gimlet_core::auth::TokenChecker;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
-use gimlet_files::FileStore;
 use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_listen::origins::AllowedOrigins;
 use tokio_util::io::ReaderStream;
 
-use super::PeerAddr;
-use super::range::{self, RangePart};
-use super::upload::{self, UploadRefusal};
+pub use gimlet_files::{FileRules, FileStore, UploadBounds, UploadFolder};
+
+use crate::cors;
+use crate::listener::PeerAddr;
+use crate::range::{self, RangePart};
+use crate::upload::{self, UploadRefusal};
 
 /// Bytes that a multipart body may have around the file.
 const FORM_OVERHEAD_BYTES: u64 = 64 * 1024;
 
 /// Parts of the file service.
 #[derive(Clone, Debug)]
-pub(crate) struct FileService {
+pub struct FileService {
     /// The files, and the rules for them.
-    pub(crate) store: FileStore,
+    pub store: FileStore,
     /// Checks whether a caller is signed in.
-    pub(crate) tokens: TokenChecker,
+    pub tokens: TokenChecker,
     /// Prefix of files' addresses, without a slash at the end.
-    pub(crate) base: String,
+    pub base: String,
     /// Origins whose pages may upload.
-    pub(crate) origins: AllowedOrigins,
+    pub origins: AllowedOrigins,
     /// Proxies that may name a request's client.
-    pub(crate) forwarding: ForwardedHeaders,
+    pub forwarding: ForwardedHeaders,
 }
 
 impl FileService {
@@ -61,10 +63,11 @@ impl FileService {
 }
 
 /// Builds the routes of the file service.
-pub(crate) fn router(files: FileService) -> Router {
+#[must_use]
+pub fn router(files: FileService) -> Router {
     let body = files.store.rules().max.saturating_add(FORM_OVERHEAD_BYTES);
     let body = usize::try_from(body).unwrap_or(usize::MAX);
-    let cors = super::cors::layer(files.origins.clone());
+    let cors = cors::layer(files.origins.clone());
     Router::new()
         .route("/upload", post(upload).layer(DefaultBodyLimit::max(body)))
         .route("/file/{name}", get(download))

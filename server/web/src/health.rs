@@ -4,7 +4,7 @@ use std::sync::{Mutex, OnceLock};
 
 /// State of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum HealthState {
+pub enum HealthState {
     /// Not serving yet.
     #[default]
     Starting,
@@ -36,7 +36,7 @@ type PhaseObserver = Box<dyn Fn(&ServerPhase) + Send + Sync>;
 
 /// The shared state of the server.
 #[derive(Default)]
-pub(crate) struct ServerHealth {
+pub struct ServerHealth {
     // A std mutex: held for a copy, never across an await.
     state: Mutex<HealthState>,
     observer: OnceLock<PhaseObserver>,
@@ -52,12 +52,13 @@ impl std::fmt::Debug for ServerHealth {
 
 impl ServerHealth {
     /// Returns the current state.
-    pub(crate) fn get(&self) -> HealthState {
+    #[must_use]
+    pub fn get(&self) -> HealthState {
         self.lock().clone()
     }
 
     /// Changes the state; a failed server stays failed.
-    pub(crate) fn set(&self, next: HealthState) {
+    pub fn set(&self, next: HealthState) {
         let phase = match &next {
             HealthState::Starting => None,
             HealthState::Ready => Some(ServerPhase::Ready),
@@ -79,7 +80,7 @@ impl ServerHealth {
     }
 
     /// Registers `observer` to be called at each change; only the first one is kept.
-    pub(crate) fn observe(&self, observer: impl Fn(&ServerPhase) + Send + Sync + 'static) {
+    pub fn observe(&self, observer: impl Fn(&ServerPhase) + Send + Sync + 'static) {
         let _ = self.observer.set(Box::new(observer));
     }
 

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_grpc::CallCounter;
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
@@ -21,7 +20,7 @@ const REQUEST_SECONDS_BUCKETS: &[f64] = &[
 
 /// One server's metrics; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct ServerMetrics {
+pub struct ServerMetrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
 }
@@ -32,25 +31,16 @@ impl std::fmt::Debug for ServerMetrics {
     }
 }
 
-impl CallCounter for ServerMetrics {
-    fn answered(&self, service: &str, method: &str, code: i32, took: Duration) {
-        let labels = [
-            ("service", service.to_owned()),
-            ("method", method.to_owned()),
-        ];
-        self.with(|| {
-            histogram!("gimlet_request_seconds", &labels).record(took.as_secs_f64());
-            if code != 0 {
-                let labels = [("method", method.to_owned()), ("code", code.to_string())];
-                counter!("gimlet_refusals_total", &labels).increment(1);
-            }
-        });
+impl Default for ServerMetrics {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl ServerMetrics {
     /// Creates a recorder with every metric described.
-    pub(crate) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         let builder = PrometheusBuilder::new();
         let builder = builder
             .set_buckets_for_metric(
@@ -73,37 +63,53 @@ impl ServerMetrics {
         metrics::with_local_recorder(self.recorder.as_ref(), f);
     }
 
+    /// Counts a gRPC request that was answered with `code` (0 is success).
+    pub fn request(&self, service: &str, method: &str, code: i32, took: Duration) {
+        let labels = [
+            ("service", service.to_owned()),
+            ("method", method.to_owned()),
+        ];
+        self.with(|| {
+            histogram!("gimlet_request_seconds", &labels).record(took.as_secs_f64());
+            if code != 0 {
+                let labels = [("method", method.to_owned()), ("code", code.to_string())];
+                counter!("gimlet_refusals_total", &labels).increment(1);
+            }
+        });
+    }
+
     /// Sets a gauge to a value that is kept elsewhere.
-    pub(crate) fn gauge(&self, name: &'static str, value: u64) {
+    pub fn gauge(&self, name: &'static str, value: u64) {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float by nature")]
         self.with(|| gauge!(name).set(value as f64));
     }
 
     /// Sets one gauge of a family, selected by a label, to a value that is kept elsewhere.
-    pub(crate) fn gauge_of(&self, name: &'static str, label: (&'static str, String), value: u64) {
+    pub fn gauge_of(&self, name: &'static str, label: (&'static str, String), value: u64) {
         let labels = [label];
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float by nature")]
         self.with(|| gauge!(name, &labels).set(value as f64));
     }
 
     /// Sets a counter to a value that is kept elsewhere.
-    pub(crate) fn counter(&self, name: &'static str, value: u64) {
+    pub fn counter(&self, name: &'static str, value: u64) {
         self.with(|| counter!(name).absolute(value));
     }
 
     /// Sets one counter of a family, selected by a label, to a value that is kept elsewhere.
-    pub(crate) fn counter_of(&self, name: &'static str, label: (&'static str, String), value: u64) {
+    pub fn counter_of(&self, name: &'static str, label: (&'static str, String), value: u64) {
         let labels = [label];
         self.with(|| counter!(name, &labels).absolute(value));
     }
 
     /// Renders all metrics in Prometheus' text format.
-    pub(crate) fn render(&self) -> String {
+    #[must_use]
+    pub fn render(&self) -> String {
         self.handle.render()
     }
 
     /// Drains the histograms' samples into buckets; called regularly so that they do not grow.
-    pub(crate) fn upkeep(&self) {
+    pub fn upkeep(&self) {
         self.handle.run_upkeep();
     }
 }
@@ -241,7 +247,7 @@ mod tests {
     #[test]
     fn two_servers_count_apart() {
         let (one, two) = (ServerMetrics::new(), ServerMetrics::new());
-        one.answered("LogicExt", "SendMessage", 10_001, Duration::from_millis(3));
+        one.request("LogicExt", "SendMessage", 10_001, Duration::from_millis(3));
         one.gauge("gimlet_connections", 3);
         let text = one.render();
         assert!(

@@ -1,38 +1,28 @@
 //! Checks verification codes with an external service: `POST {"phone_number", "code"}`, answered by
 //! 200 for right and 403 for wrong.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
-use gimlet_core::business::{CodeVerifier, FixedCode};
+use gimlet_core::business::CodeVerifier;
 use gimlet_core::error::RequestRefusal;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::config;
-
 /// Largest head of an answer. The status alone decides: the body is not read.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// Creates the configured verifier.
-pub(crate) fn of(config: &config::CodeVerifier) -> Result<Arc<dyn CodeVerifier>, http::Error> {
-    Ok(match config {
-        config::CodeVerifier::Development => Arc::new(FixedCode::default()),
-        // The check of the configuration refuses this for a process that checks codes.
-        config::CodeVerifier::Unset => Arc::new(RejectingVerifier),
-        config::CodeVerifier::Fixed(code) => Arc::new(FixedCode::new(code.reveal())),
-        config::CodeVerifier::Http(url) => Arc::new(HttpVerifier {
-            uri: Uri::try_from(url.as_str())?,
-        }),
-    })
+/// Returns whether a verifier can be called at this address.
+#[must_use]
+pub fn is_address(url: &str) -> bool {
+    let address = Uri::try_from(url);
+    address.is_ok_and(|address| address.host().is_some_and(|host| !host.is_empty()))
 }
 
 /// A verifier that accepts no code.
-#[derive(Debug)]
-struct RejectingVerifier;
+#[derive(Clone, Copy, Debug)]
+pub struct RejectingVerifier;
 
 #[async_trait]
 impl CodeVerifier for RejectingVerifier {
@@ -43,14 +33,27 @@ impl CodeVerifier for RejectingVerifier {
 
 /// A verifier behind an HTTP address. Core bounds the time that it may take.
 #[derive(Debug)]
-struct HttpVerifier {
+pub struct HttpVerifier {
     uri: Uri,
 }
 
 /// Any error of a call to the verifier.
 type VerifierCallError = Box<dyn std::error::Error + Send + Sync>;
 
+/// The error of an address that is not one of HTTP.
+pub type VerifierUrlError = http::uri::InvalidUri;
+
 impl HttpVerifier {
+    /// Creates a verifier that calls this address.
+    ///
+    /// # Errors
+    /// The address cannot be parsed.
+    pub fn new(url: &str) -> Result<Self, VerifierUrlError> {
+        Ok(Self {
+            uri: Uri::try_from(url)?,
+        })
+    }
+
     async fn ask(&self, phone: &str, code: &str) -> Result<StatusCode, VerifierCallError> {
         let host = self.uri.host().ok_or("the address has no host")?;
         let port = self.uri.port_u16().unwrap_or(80);
@@ -115,9 +118,9 @@ mod tests {
         let (tracker, ends) = (TaskTracker::new(), gimlet_listen::StopTokens::default());
         let admission = gimlet_listen::admission::ConnectionLimiter::new(9, 9);
         let entrance = gimlet_listen::ListenerEntrance::plain(listener, admission);
-        let served = crate::http::serve(entrance, router, tracker.clone(), ends.clone());
+        let served = crate::listener::serve(entrance, router, tracker.clone(), ends.clone());
         tracker.spawn(served);
-        let verifier = of(&config::CodeVerifier::Http(url)).unwrap();
+        let verifier = HttpVerifier::new(&url).unwrap();
         assert_eq!(verifier.verify("138", "right").await, Ok(true));
         assert_eq!(verifier.verify("138", "wrong").await, Ok(false));
         assert_eq!(

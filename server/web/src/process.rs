@@ -1,7 +1,6 @@
-//! Figures of this process and of the disk under its data, for metrics. `None` where the system
-//! does not provide them.
+//! Figures of this process, for metrics. `None` where the system does not provide them.
 
-use std::path::Path;
+pub use gimlet_files::free_bytes;
 
 /// Clock ticks per second in `/proc`: a constant of Linux's interface (`USER_HZ`), independent of
 /// the kernel's own rate.
@@ -9,21 +8,22 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// Figures of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ProcessUsage {
+pub struct ProcessUsage {
     /// Resident memory, in bytes.
-    pub(crate) resident: u64,
+    pub resident: u64,
     /// Seconds of CPU since the start, user and system.
-    pub(crate) cpu_seconds: u64,
+    pub cpu_seconds: u64,
     /// Threads.
-    pub(crate) threads: u64,
+    pub threads: u64,
     /// Open descriptors.
-    pub(crate) descriptors: u64,
+    pub descriptors: u64,
     /// Most descriptors that it may open.
-    pub(crate) descriptors_max: u64,
+    pub descriptors_max: u64,
 }
 
 /// Reads the figures; `None` where there is no `/proc`.
-pub(crate) fn usage() -> Option<ProcessUsage> {
+#[must_use]
+pub fn usage() -> Option<ProcessUsage> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     Some(ProcessUsage {
@@ -62,19 +62,6 @@ fn descriptors() -> Option<u64> {
     u64::try_from(listed).ok()
 }
 
-/// Returns the free bytes of the folder's disk, for a process that is not root.
-#[cfg(unix)]
-pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-/// Returns the free bytes of the folder's disk.
-#[cfg(not(unix))]
-pub(crate) const fn free_bytes(_folder: &Path) -> Option<u64> {
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,7 +86,5 @@ mod tests {
             (3..=usage.descriptors_max).contains(&usage.descriptors),
             "{usage:?}"
         );
-        assert!(free_bytes(Path::new(".")).is_some());
-        assert_eq!(free_bytes(Path::new("/nothing/is/here")), None);
     }
 }

@@ -3,7 +3,6 @@
 use axum::http::Request;
 use gimlet_core::auth::SignInFailures;
 use gimlet_core::business::{BusinessBackend, UserInfo};
-use gimlet_files::{FileRules, UploadBounds, UploadFolder};
 use gimlet_listen::forwarded::ForwardedHeaders;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;

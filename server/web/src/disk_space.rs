@@ -9,40 +9,34 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 
-use crate::config::{Config, StorageKind};
-
 /// The disk of a data directory.
 #[derive(Clone, Debug)]
-pub(crate) struct DiskSpace {
+pub struct DiskSpace {
     dir: PathBuf,
     /// Bytes that sends leave free; 0 if no data is on this disk.
     min_free: u64,
 }
 
 impl DiskSpace {
-    /// Returns the disk space that this configuration needs on this machine.
-    pub(crate) fn of(config: &Config) -> Self {
-        Self {
-            dir: config.data_dir.clone(),
-            min_free: match config.storage.kind {
-                StorageKind::Sled => config.storage.min_free,
-                StorageKind::Memory | StorageKind::Mysql => 0,
-            },
-        }
+    /// Returns the disk of this directory, where sends leave `min_free` bytes; 0 if no data is on it.
+    #[must_use]
+    pub const fn new(dir: PathBuf, min_free: u64) -> Self {
+        Self { dir, min_free }
     }
 
     /// Returns a description of the missing space, if sends lack some.
-    pub(crate) fn shortage(&self) -> Option<String> {
+    #[must_use]
+    pub fn shortage(&self) -> Option<String> {
         // An unknown free space does not count as missing: the storage will report a full disk.
-        let stat = rustix::fs::statvfs(&self.dir).ok()?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let free = gimlet_files::free_bytes(&self.dir)?;
         let needed = self.min_free;
         (free < needed)
             .then(|| format!("{free} bytes are free on the disk, and sends leave {needed} free"))
     }
 
     /// Adds the shortage to `/readyz` of a node that is ready.
-    pub(crate) fn tell(self, router: Router) -> Router {
+    #[must_use]
+    pub fn tell(self, router: Router) -> Router {
         router.layer(axum::middleware::from_fn(
             move |request: Request, next: Next| {
                 let space = self.clone();

@@ -1,14 +1,8 @@
-//! HTTP: what both HTTP listeners do with a connection, and the file service.
+//! Connections of the HTTP listeners.
 //!
 //! `axum::serve` has no timers, so a client that sends nothing, or half a header, would hold a
 //! connection forever. Here the first byte and the header have a deadline, and the rest has a least
 //! speed. It knows no route.
-
-mod cors;
-pub(crate) mod files;
-mod min_rate;
-mod range;
-mod upload;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,14 +14,13 @@ use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 use gimlet_listen::wrong_port::ForeignProtocol;
 use gimlet_listen::{
-    AdmittedConnection, ConnectionProtocol, ListenerEntrance, development, refuse,
+    AdmittedConnection, ConnectionProtocol, ListenerEntrance, StopTokens, development, refuse,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use min_rate::{PacedStream, RequestDeadline};
 use tokio_util::task::TaskTracker;
 
-use gimlet_listen::StopTokens;
+use crate::min_rate::{PacedStream, RequestDeadline};
 
 /// Time limit for the first byte, and for the header of each request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,7 +31,7 @@ const WRONG_PORT_TEXT: &str = "This is one of gimlet's HTTP/1.1 ports. gRPC is o
 
 /// Serves `router` until `ends.stop`, then lets requests in progress finish until `ends.cut`. Its
 /// connections are tasks of `tracker`.
-pub(crate) async fn serve(
+pub async fn serve(
     mut entrance: ListenerEntrance,
     router: Router,
     tracker: TaskTracker,
@@ -51,7 +44,8 @@ pub(crate) async fn serve(
 }
 
 /// Makes a development run refuse requests that came through a proxy; other runs serve them.
-pub(crate) fn direct_only(router: Router, development: bool) -> Router {
+#[must_use]
+pub fn direct_only(router: Router, development: bool) -> Router {
     if !development {
         return router;
     }
@@ -72,7 +66,7 @@ pub(crate) fn direct_only(router: Router, development: bool) -> Router {
 /// The address that a request's connection came from: the client's, or that of a proxy which speaks
 /// HTTP and names the client in a header.
 #[derive(Clone, Copy, Debug)]
-struct PeerAddr(SocketAddr);
+pub(crate) struct PeerAddr(pub(crate) SocketAddr);
 
 /// Waits for a request's first bytes, then serves HTTP/1.1.
 #[derive(Debug)]
