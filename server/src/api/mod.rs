@@ -1,6 +1,6 @@
 //! gRPC: gim's services, on the clients' addresses and on the internal one.
 //!
-//! Each handler converts, calls core, and converts back. `wire` puts gim's status codes on the
+//! Each handler converts, calls core, and converts back. `call_layer` puts gim's status codes on the
 //! wire, `guard` authenticates callers.
 
 #[cfg(test)]
