@@ -7,7 +7,7 @@
 //! - [`queue`](self): the bounded queue. It keeps each sender's order and is fair between senders.
 //! - `writer`: forms batches and keeps as many in flight as the store allows. No two of them share
 //!   a user or a group.
-//! - `aside`: defers sends that met a lock held by another node.
+//! - `deferred`: defers sends that met a lock held by another node.
 //! - `replan`: plans group sends again when their roster has changed.
 
 mod completion;
