@@ -48,7 +48,7 @@ pub enum UploadLimitExceeded {
     /// The user has used up the quota.
     #[error(
         "you may upload {each} bytes a day; try again in {} minutes",
-        wait.as_secs().div_ceil(60)
+        .wait.as_secs().div_ceil(60)
     )]
     Quota {
         /// Bytes that are allowed in a day.

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use gimlet_cluster::{ClusterId, NodeCredentials, NodeFiles, NodeTls};
+use gimlet_cluster::{ClusterId, NodeCredentials, NodeFiles, NodeTls, ServerName};
 use gimlet_listen::admission::ConnectionLimiter;
 use gimlet_listen::pem::PemFile;
 use gimlet_listen::tls::ServerFiles;
 use gimlet_listen::{AlpnProtocols, ListenerEntrance, ServerTls, StopTokens};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::TcpListener;
-use tokio_rustls::rustls::pki_types::ServerName;
+
 use tokio_util::task::TaskTracker;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
