@@ -201,6 +201,31 @@ fn ids_are_made_from_wire_integers_only_where_the_wire_is_read() {
     }
 }
 
+/// Crates that translate between a protocol and the services of core.
+const DOORS: &[&str] = &["server/grpc/src/", "server/web/src/"];
+
+/// A limit that one door has is a limit that the next door lacks.
+#[test]
+fn doors_have_no_limits_of_callers_of_their_own() {
+    let mut seen = 0;
+    for file in rust_files() {
+        if !DOORS.iter().any(|door| file.path.starts_with(door)) {
+            continue;
+        }
+        seen += 1;
+        let code = file.text.split("#[cfg(test)]").next().unwrap_or_default();
+        for limit in ["RateLimiter", "UploadQuota", "client_address("] {
+            assert!(
+                !code.contains(limit),
+                "{} has {limit}: limits belong to a service of core or to gimlet-files, so that \
+                 every door has them",
+                file.path
+            );
+        }
+    }
+    assert!(seen > 20, "the search for doors is broken");
+}
+
 /// A slice keeps the whole buffer that it was cut from alive.
 #[test]
 fn d9_content_enters_from_sockets_and_calls_by_a_copy_alone() {
