@@ -260,8 +260,8 @@ mod tests {
         }
     }
 
-    fn from(address: &str) -> Option<SocketAddr> {
-        Some(SocketAddr::new(address.parse().unwrap(), 1))
+    fn from(address: &str) -> SocketAddr {
+        SocketAddr::new(address.parse().unwrap(), 1)
     }
 
     #[tokio::test(start_paused = true)]
@@ -270,7 +270,7 @@ mod tests {
         let sign_in = |address, code| {
             let done = fixture
                 .accounts
-                .sign_in(from(address), request("13800000001", code));
+                .sign_in(Some(from(address)), request("13800000001", code));
             async move { done.await.map_or_else(|refusal| refusal.code(), |_| 0) }
         };
         for _ in 0..3 {
@@ -292,7 +292,7 @@ mod tests {
         let sign_in = |code| {
             let done = fixture
                 .accounts
-                .sign_in(from("192.0.2.1"), request("13800000001", code));
+                .sign_in(Some(from("192.0.2.1")), request("13800000001", code));
             async move { done.await.map_or_else(|refusal| refusal.code(), |_| 0) }
         };
         assert_eq!(sign_in("guess").await, 10_010);

@@ -92,12 +92,11 @@ impl FileUpload {
         if self.total > self.max {
             return Err(FileRefusal::TooLarge(self.max));
         }
-        let path = match &self.path {
-            Some(path) => path,
-            None => {
-                let path = self.folder.path().await.map_err(of_disk)?;
-                &*self.path.insert(path.to_owned())
-            }
+        let path = if let Some(path) = &self.path {
+            path
+        } else {
+            let path = self.folder.path().await.map_err(of_disk)?;
+            &*self.path.insert(path.to_owned())
         };
         self.usage.take(path, length).await?;
         if let Some((file, _)) = &mut self.file {

@@ -29,7 +29,7 @@ where
     Id: Copy,
 {
     let bounds = AnswerBounds::requested(limit.into(), MAX_ANSWER_BYTES)?;
-    let encode = |item| {
+    let encode = move |item| {
         let (id, wire) = convert(item);
         let size = size(&wire);
         (id, wire, size)

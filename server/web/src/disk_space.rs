@@ -35,7 +35,6 @@ impl DiskSpace {
     }
 
     /// Adds the shortage to `/readyz` of a node that is ready.
-    #[must_use]
     pub fn tell(self, router: Router) -> Router {
         router.layer(axum::middleware::from_fn(
             move |request: Request, next: Next| {

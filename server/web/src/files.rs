@@ -63,7 +63,6 @@ impl FileService {
 }
 
 /// Builds the routes of the file service.
-#[must_use]
 pub fn router(files: FileService) -> Router {
     let body = files.store.rules().max.saturating_add(FORM_OVERHEAD_BYTES);
     let body = usize::try_from(body).unwrap_or(usize::MAX);

@@ -44,7 +44,6 @@ pub async fn serve(
 }
 
 /// Makes a development run refuse requests that came through a proxy; other runs serve them.
-#[must_use]
 pub fn direct_only(router: Router, development: bool) -> Router {
     if !development {
         return router;

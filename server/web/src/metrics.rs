@@ -39,6 +39,10 @@ impl Default for ServerMetrics {
 
 impl ServerMetrics {
     /// Creates a recorder with every metric described.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "the list of buckets is not empty"
+    )]
     #[must_use]
     pub fn new() -> Self {
         let builder = PrometheusBuilder::new();

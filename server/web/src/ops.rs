@@ -26,7 +26,6 @@ struct OpsState {
 }
 
 /// Builds the routes of the ops listener.
-#[must_use]
 pub fn router(
     health: Arc<ServerHealth>,
     metrics: ServerMetrics,
