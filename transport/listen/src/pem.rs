@@ -1,4 +1,4 @@
-//! PEM files, and things made of them that are made again when the files change.
+//! PEM files, and values built from them, which are built again when the files change.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -242,8 +242,8 @@ impl<T: Send + Sync> ReloadFiles for ReloadablePem<T> {
         let texts = read(&self.files)?;
         let made = (self.build)(&self.files, &texts)?;
         let contents = Ok(fingerprint(&texts));
-        // The lock of `seen` is taken first here and in `look`: a look in between must not take
-        // what was just loaded for a change.
+        // `seen` is locked before the value is replaced, here and in `look`: a check in between must
+        // not mistake the contents that were just loaded for a change.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         self.replace(made);
         *seen = SeenFiles {

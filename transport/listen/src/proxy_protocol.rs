@@ -205,8 +205,8 @@ pub async fn read(
     }
 }
 
-/// Returns a number of bytes, at least 1, that surely belong to the header which `bytes` begin:
-/// more must not be read, because what follows is not ours.
+/// Returns a number of bytes, at least 1, that certainly belong to the header that begins with
+/// `bytes`. No more may be read, because the bytes after the header belong to the client's protocol.
 fn missing(bytes: &[u8]) -> usize {
     let whole = if bytes.len() < V2_SIGNATURE.len() {
         // Both versions are longer.

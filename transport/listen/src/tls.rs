@@ -66,7 +66,7 @@ impl ServerTls {
     /// Loads certificate and key.
     ///
     /// # Errors
-    /// They cannot be read, or are no pair.
+    /// They cannot be read, or do not belong together.
     pub fn load(files: ServerFiles) -> Result<Self, PemError> {
         let ServerFiles {
             cert,
@@ -77,7 +77,7 @@ impl ServerTls {
         ReloadablePem::load(files, build).map(Arc::new).map(Self)
     }
 
-    /// Returns what a listener of this kind needs.
+    /// Returns the TLS of one listener of this kind.
     #[must_use]
     pub fn listener(&self, alpn: AlpnProtocols) -> ListenerTls {
         ListenerTls {
