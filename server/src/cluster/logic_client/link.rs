@@ -58,7 +58,7 @@ type PendingSends = Arc<Mutex<HashMap<u64, (oneshot::Sender<SendOutcome>, OwnedS
 
 /// Reasons a stream ended.
 enum StreamEnd {
-    /// The node said that it is shutting down.
+    /// The node has announced that it is shutting down.
     Going,
     /// This node is shutting down.
     Stopped,
