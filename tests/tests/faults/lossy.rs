@@ -69,7 +69,7 @@ fn texts(part: &str) -> Vec<String> {
     (1..=MESSAGES).map(|at| format!("{part} {at}")).collect()
 }
 
-/// Checks that the device is told of the change, and then shown exactly these from 1 on.
+/// Checks that the device is notified of the change, and is then shown exactly these from 1 on.
 async fn starts_over(phone: &mut ClusterDevice, all: &[String], ledger: &mut RunLedger) -> u64 {
     let changed = |event| match event {
         ClientEvent::HistoryChanged { epoch } => Some(epoch),
