@@ -15,8 +15,8 @@ use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Starts a server that trusts this network and is not a development run; an address may have `each`
-/// connections.
+/// Starts a server that trusts this network and is not a development run; an address may have
+/// `each` connections.
 async fn server(trusted: &str, protocol: &[ListenerName], each: usize) -> Server {
     let mut config = Config::embedded();
     config.business.code_verifier = CodeVerifier::Fixed(SecretString::new("1"));

@@ -181,10 +181,10 @@ impl PageSlot {
 /// The entries that a page must hold: without a hole, up to its end or to the inbox's head.
 ///
 /// One statement of MySQL reads one moment. MariaDB (since 10.3) collects the transactions that are
-/// active at that moment without a lock: while it does, one of them can commit and a later one, which
-/// waited for it, can commit too. The statement then counts the first as active and the second as
-/// committed, and misses an entry below one that it returns. A page with a hole is therefore read
-/// again, with a new snapshot.
+/// active at that moment without a lock: while it does, one of them can commit and a later one,
+/// which waited for it, can commit too. The statement then counts the first as active and the
+/// second as committed, and misses an entry below one that it returns. A page with a hole is
+/// therefore read again, with a new snapshot.
 struct PageBounds {
     /// The page begins after this entry.
     after: Seq,
@@ -222,8 +222,8 @@ async fn lengths(
 ) -> Result<(InboxSlice, Vec<PageSlot>), EngineError> {
     let items = limit.items.max(1);
     let small = (limit.bytes / items).max(SMALL_BODY_BYTES);
-    // Entries and their head are one commit, and one statement reads one moment, as far as the server
-    // keeps it (see `PageBounds`). The first row is the head, the others are entries; with a
+    // Entries and their head are one commit, and one statement reads one moment, as far as the
+    // server keeps it (see `PageBounds`). The first row is the head, the others are entries; with a
     // join to the head, the server would sort the entries first.
     let sql = "SELECT 1, seq, floor, NULL FROM inbox_head WHERE user_id = ? UNION ALL \
                (SELECT 0, i.seq, CAST(LENGTH(COALESCE(i.body, m.body)) AS UNSIGNED), \

@@ -242,8 +242,8 @@ impl<T: Send + Sync> ReloadFiles for ReloadablePem<T> {
         let texts = read(&self.files)?;
         let made = (self.build)(&self.files, &texts)?;
         let contents = Ok(fingerprint(&texts));
-        // `seen` is locked before the value is replaced, here and in `look`: a check in between must
-        // not mistake the contents that were just loaded for a change.
+        // `seen` is locked before the value is replaced, here and in `look`: a check in between
+        // must not mistake the contents that were just loaded for a change.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         self.replace(made);
         *seen = SeenFiles {

@@ -206,7 +206,8 @@ pub async fn read(
 }
 
 /// Returns a number of bytes, at least 1, that certainly belong to the header that begins with
-/// `bytes`. No more may be read, because the bytes after the header belong to the client's protocol.
+/// `bytes`. No more may be read, because the bytes after the header belong to the client's
+/// protocol.
 fn missing(bytes: &[u8]) -> usize {
     let whole = if bytes.len() < V2_SIGNATURE.len() {
         // Both versions are longer.

@@ -1,10 +1,10 @@
 //! The judge checks that every answered message is delivered once, in order, to the right
 //! connections, and to no others. Serves every scenario; knows no socket.
 //!
-//! A *stream* is the sequence of messages from one sender to one user, group or room, numbered from
-//! 0. A *receiver* is a connection that must get the messages of its streams. Each message carries
-//! its stream, number and checksum (see [`content`]), so that lost, doubled, swapped and misdirected
-//! messages can be told apart. The judge keeps one counter per receiver and stream and,
+//! A *stream* is the sequence of messages from one sender to one user, group or room, numbered
+//! from 0. A *receiver* is a connection that must get the messages of its streams. Each message
+//! carries its stream, number and checksum (see [`content`]), so that lost, doubled, swapped and
+//! misdirected messages can be told apart. The judge keeps one counter per receiver and stream and,
 //! beyond that, only the numbers that are missing at the moment, never the messages.
 
 mod content;
