@@ -5,7 +5,8 @@
 //! message.**
 //!
 //! This crate has no sockets, no SQL, no protobuf and no environment variables. A
-//! [`RunningNode`](node::RunningNode) holds all parts in one value; this example runs one inside a test:
+//! [`RunningNode`](node::RunningNode) holds all parts in one value; this example runs one inside a
+//! test:
 //!
 //! ```
 //! use std::sync::Arc;

@@ -137,7 +137,8 @@ impl BuiltServer {
             }
         }
         self.drain(running, (ops_tasks, ops_ends)).await;
-        // The drain stores the last sends and acks: a storage that failed meanwhile is no success.
+        // The drain stores the last sends and acks, so a storage that failed meanwhile makes the
+        // stop a failure.
         let failed = tokio::select! {
             biased;
             reason = watch.failed() => Some(reason),

@@ -329,7 +329,7 @@ fn nb8_every_close_code_has_a_test_that_provokes_it() {
     assert_eq!(names.len(), CLOSE_CODES.len(), "{names:?}");
 }
 
-/// A recipe that names a file which is not there misleads whoever follows it.
+/// A recipe that names a missing file misleads its reader.
 #[test]
 fn the_files_of_the_recipes_exist() {
     let page = fs::read_to_string(root().join("docs/development.md")).unwrap();

@@ -44,7 +44,7 @@ pub(crate) const REQUEST_MAX_BYTES: usize = 256 * 1024;
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Interval of pings on a quiet connection.
 const PING_INTERVAL: Duration = Duration::from_mins(1);
-/// Time for clients to leave by themselves after they were told to.
+/// Time for clients to leave by themselves after they were asked to.
 const CLIENT_LEAVE_TIME: Duration = Duration::from_secs(3);
 /// Concurrent calls of one connection: of a client, and of a node, which calls for many clients.
 const MAX_CONCURRENT_CALLS: (u32, u32) = (256, 8_192);
@@ -277,7 +277,8 @@ impl GrpcServices {
         };
         let incoming = accept::incoming(entrance, tasks, ends, Arc::clone(&self.unread));
         let served = services.served;
-        // Nodes and backends call for themselves: what they forward is no client's address.
+        // Nodes and backends call on their own behalf, so a forwarded header of theirs names no
+        // client.
         let forwarding = match callers {
             CallerKind::Clients => self.forwarding.clone(),
             CallerKind::Internal => ForwardedHeaders::default(),
@@ -299,9 +300,9 @@ impl GrpcServices {
             .layer(tower::layer::layer_fn(move |inner| layer.layer(inner)))
             .add_routes(services.routes)
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
-        // Two stages: `stop` makes tonic send GOAWAY and finish calls; `CLIENT_LEAVE_TIME` later this
-        // listener's own `cut` breaks off connections that stayed. `cut` is a child token, so that
-        // it leaves the other listeners alone.
+        // Two stages: `stop` makes tonic send GOAWAY and finish calls; `CLIENT_LEAVE_TIME` later
+        // this listener's own `cut` breaks off connections that stayed. `cut` is a child token, so
+        // that it leaves the other listeners alone.
         let mut served = pin!(served);
         let left = async {
             stop.cancelled().await;

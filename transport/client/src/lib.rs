@@ -47,10 +47,11 @@
 //!   the server then leaves out are fetched from the inbox afterwards.
 //! - Rooms, broadcasts and messages that are not stored are best effort.
 //!
-//! The modules, inside out: `state` (the cursor's rules) and `reconnect_decision` (the action after a
-//! connection) are pure; `send`, `room`, `event_channel` and `cursor_saver` hold state that outlives a
-//! connection; `link` and `handshake` make a connection, `session` runs one, `engine` runs one after
-//! another; `client` is the handle. [`ApiClient`] is separate: gRPC, for devices, friends and groups.
+//! The modules, inside out: `state` (the cursor's rules) and `reconnect_decision` (the action after
+//! a connection) are pure; `send`, `room`, `event_channel` and `cursor_saver` hold state that
+//! outlives a connection; `link` and `handshake` make a connection, `session` runs one, `engine`
+//! runs one after another; `client` is the handle. [`ApiClient`] is separate: gRPC, for devices,
+//! friends and groups.
 
 mod api;
 mod backoff;
