@@ -68,6 +68,7 @@ pub mod accounts;
 pub mod auth;
 pub mod batch;
 pub mod business;
+pub mod delivery;
 pub mod dependency;
 pub mod directory;
 pub mod envelope;

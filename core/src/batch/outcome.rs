@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::error::RequestRefusal;
 use crate::id::GroupId;
 use crate::message::MessageReceiver;

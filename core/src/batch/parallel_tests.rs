@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::fanout::LocalSink;
 use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
 use crate::memory;

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::fanout::LocalSink;
 use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
 use crate::memory;

@@ -255,7 +255,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::envelope::DeliveryBatch;
+    use crate::delivery::DeliveryBatch;
     use crate::id::{ConnId, DeviceId, UserId};
     use crate::memory::MemoryRoute;
 

@@ -16,8 +16,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::delivery::DeliveryBatch;
 use crate::directory::ProfileDirectory;
-use crate::envelope::{DeliveryBatch, Envelope};
+use crate::envelope::Envelope;
 use crate::fanout::MessageFanout;
 use crate::id::GroupId;
 use crate::service::backlog::OpenJobs;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::envelope::{DeliveryBatch, Envelope};
+use crate::delivery::DeliveryBatch;
+use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
 use crate::id::{GroupId, MAX_ID, MessageId, UserId};
 use crate::logic::SendReceipt;

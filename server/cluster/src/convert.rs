@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gimlet_core::envelope::{DeliveryBatch, Envelope};
+use gimlet_core::delivery::DeliveryBatch;
+use gimlet_core::envelope::Envelope;
 use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
 use gimlet_core::logic::{InboxPage, SendReceipt};
 use gimlet_core::message::{MessageContent, MessageDraft, MessageReceiver, MessageSender};

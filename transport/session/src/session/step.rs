@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use gimlet_core::envelope::ConnectionDelivery;
+use gimlet_core::delivery::ConnectionDelivery;
 use gimlet_core::hub::ConnectionWork;
 use gimlet_core::room_batch::RoomBatch;
 use gimlet_proto::pb::{CloseCode, PackageType};
