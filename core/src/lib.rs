@@ -66,6 +66,7 @@
 
 pub mod accounts;
 pub mod auth;
+pub mod backlog;
 pub mod batch;
 pub mod business;
 pub mod delivery;
@@ -77,6 +78,7 @@ pub mod fanout;
 pub mod gateway;
 pub mod hub;
 pub mod id;
+mod janitor;
 pub mod limits;
 pub mod list;
 pub mod log_rate;
@@ -87,7 +89,9 @@ pub mod message;
 pub mod node;
 pub mod page;
 pub mod peer;
+pub mod rate;
 pub mod room_batch;
+mod roster;
 pub mod send_future;
 pub mod seq;
 pub mod service;

@@ -8,7 +8,7 @@ use crate::delivery::DeliveryBatch;
 use crate::error::RequestRefusal;
 use crate::id::GroupId;
 use crate::message::MessageReceiver;
-use crate::service::roster::CachedRoster;
+use crate::roster::CachedRoster;
 use crate::store::{AppendOutcome, AppendRequest, StoreErrorKind};
 use crate::wake_list::WakeList;
 

@@ -15,8 +15,8 @@ use crate::business::{BusinessBackend, CodeVerifier, SignIn, SignedIn, UserInfo}
 use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
 use crate::message::UserProfile;
+use crate::rate::RateLimiter;
 use crate::service::check;
-use crate::service::rate::RateLimiter;
 use crate::store::{
     AccountChange, AccountStore, DeviceStore, IdScope, NewAccount, NicknameMatch, SeqStore,
     StoreSet, TokenRecord, UserAccount,

@@ -48,7 +48,7 @@ use crate::id::{DeviceId, Epoch, NodeId, RoomId, UserId};
 use crate::limits::Limits;
 use crate::logic::LogicRole;
 use crate::peer::PeerNodes;
-use crate::service::rate::RateLimiter;
+use crate::rate::RateLimiter;
 use crate::store::{DeviceRoute, RoomSink, RoomStore};
 
 /// Reasons to refuse a sign-in whose token was right but which was overtaken.
