@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
     use crate::business::{BuiltinConfig, FixedCode};
-    use crate::envelope::DeliveryBatch;
+    use crate::delivery::DeliveryBatch;
     use crate::fanout::LocalSink;
     use crate::id::NodeId;
     use crate::memory;

@@ -30,7 +30,7 @@
 //!   process, and `testkit` (a feature) is the contract suite that every backend runs.
 //! - [`service`]: the logic role: devices, sign-in, send, sync, groups, friends, rooms; [`batch`]
 //!   writes waiting sends in one commit, [`fanout`] delivers stored entries to the recipients'
-//!   connections.
+//!   connections. [`backlog`], [`rate`], `roster` and `janitor` are what these have in common.
 //! - [`accounts`]: sign-in, profiles and sign-out of the built-in business service, as clients call
 //!   them.
 //! - [`auth`]: the checks of callers' tokens and secrets, and the limits of wrong ones.
@@ -98,6 +98,7 @@ pub mod service;
 pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod text_limits;
 pub mod time;
 mod unknown;
 pub mod verify;

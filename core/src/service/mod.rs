@@ -4,7 +4,7 @@
 //! clients and backends. It uses the store traits, the business seam and the fan-out; it uses no
 //! sockets, no protobuf, and no connections.
 
-pub(crate) mod check;
+mod check;
 mod device;
 mod friend;
 mod group;

@@ -1,8 +1,8 @@
 //! The contract suite that every backend runs (feature `testkit`).
 //!
 //! A case is a sentence about the store traits or a law of the design; each case gets a fresh
-//! store. A case that is missing from the list below is dead code, which the lints refuse, so a
-//! forgotten case does not compile. The cases of a missing backend are shown as ignored, or as a
+//! store. A case that is missing from the list in `contract.rs` is dead code, which the lints refuse,
+//! so a forgotten case does not compile. The cases of a missing backend are shown as ignored, or as a
 //! failure if `GIMLET_TEST_REQUIRE_BACKENDS=1` requires the backend.
 
 #![expect(
