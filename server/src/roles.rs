@@ -23,10 +23,10 @@ use gimlet_transport::WirePushCodec;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::StartError;
 use crate::config::{
     Config, DirectPolicy, GroupAdd, NodeRole, RoomPush, SecretString, StorageKind, SyncFromZero,
 };
+use crate::start_error::StartError;
 use crate::storage::OpenedStorage;
 use gimlet_cluster::{
     AddressError, ClusterId, ConnectServer, LogicServer, NodeCredentials, NodeTls, RemoteBusiness,
