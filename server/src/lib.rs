@@ -33,6 +33,7 @@ mod listener_limits;
 mod listeners;
 mod private_dir;
 mod roles;
+mod secret;
 mod server;
 mod start_error;
 mod storage;
