@@ -24,8 +24,9 @@ use gimlet_core::service::LogicService;
 use gimlet_core::time::TimeSource;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::StartError;
-use crate::config::{Config, SecretString, StorageKind};
+use crate::config::{Config, StorageKind};
+use crate::secret::SecretString;
+use crate::start_error::StartError;
 use crate::storage::OpenedStorage;
 use start::RoleStarter;
 use topology::{BusinessPlace, RoleTasks, RoleTopology};

@@ -17,7 +17,7 @@ use gimlet_core::time::TimeSource;
 use gimlet_transport::WirePushCodec;
 
 use super::topology::{BusinessPlace, LocalBusiness, RoleTasks, RoleTopology};
-use crate::app::StartError;
+use crate::start_error::StartError;
 use crate::config::{Config, DirectPolicy, GroupAdd, NodeRole, RoomPush, SyncFromZero};
 use crate::storage::OpenedStorage;
 
