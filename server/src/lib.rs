@@ -41,6 +41,7 @@ mod ops;
 mod private_dir;
 mod process;
 mod roles;
+mod secret;
 mod server;
 mod storage;
 mod tokens;

@@ -8,16 +8,13 @@ use gimlet_core::memory::RoomBounds;
 
 use super::Config;
 use super::codec::without_password;
-use super::load::{ConfigError, ConfigProblem, env_name};
+use super::load::env_name;
 #[cfg(feature = "cli")]
 use super::log_level;
+use super::problem::{ConfigError, ConfigNotice, ConfigProblem};
 use super::sections::{CodeVerifier, NodeRole, StorageKind};
 use crate::cluster::{ClusterId, NodeCredentials, check_address};
 use gimlet_transport::origins::AllowedOrigins;
-
-/// A legal setting that an operator should know of: logged as a warning at start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConfigNotice(pub &'static str);
 
 /// Bytes that a message's content may have in a frame, less what surrounds it there: envelope,
 /// profile, seq.

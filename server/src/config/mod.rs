@@ -10,16 +10,16 @@ mod load;
 #[cfg(feature = "cli")]
 mod log_level;
 mod nearest;
+mod problem;
 mod proxies;
 mod sections;
 mod service_link;
 mod table;
 mod tls;
 
-pub use check::ConfigNotice;
-pub use codec::SecretString;
+pub use crate::secret::SecretString;
 pub(crate) use load::env_name;
-pub use load::{ConfigError, ConfigProblem};
+pub use problem::{ConfigError, ConfigNotice, ConfigProblem};
 pub use sections::{
     BusinessConfig, ClusterConfig, CodeVerifier, CompatConfig, DirectPolicy, GroupAdd, HttpConfig,
     LimitsConfig, ListenConfig, ListenerName, LogConfig, LogFormat, NodeRole, NodeRoles,
