@@ -9,7 +9,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::Config;
 use super::load::env_name;
-use super::sections::ListenerName;
+use super::values::ListenerName;
 use crate::cluster::{NodeFiles, NodeTls};
 
 /// Listeners that carry tokens, messages or the cluster's secret. The ops listener has none of them.
