@@ -5,18 +5,19 @@
 //! message.**
 //!
 //! This crate has no sockets, no SQL, no protobuf and no environment variables. A
-//! [`RunningNode`](node::RunningNode) holds all parts in one value; this example runs one inside a test:
+//! [`RunningNode`](node::RunningNode) holds all parts in one value; this example runs one inside a
+//! test:
 //!
 //! ```
 //! use std::sync::Arc;
-//! use gimlet_core::{business::Open, id::{DeviceId, UserId}, memory, message::{Draft, Sender}, node::NodeBuilder};
+//! use gimlet_core::{business::OpenBusiness, id::{DeviceId, UserId}, memory, message::{MessageDraft, MessageSender}, node::NodeBuilder};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), gimlet_core::error::Refusal> {
-//! let node = NodeBuilder::new(memory::stores(), Arc::new(Open)).start();
+//! # async fn main() -> Result<(), gimlet_core::error::RequestRefusal> {
+//! let node = NodeBuilder::new(memory::stores(), Arc::new(OpenBusiness)).start();
 //! let (alice, bob) = (UserId::new(1).unwrap(), UserId::new(2).unwrap());
-//! let phone = Sender::User { user: alice, device: DeviceId::new(1) };
-//! let sent = node.service().send(phone, Draft::text(bob, "hi")).await?;
+//! let phone = MessageSender::User { user: alice, device: DeviceId::new(1) };
+//! let sent = node.service().send(phone, MessageDraft::text(bob, "hi")).await?;
 //! assert_eq!(sent.seq.get(), 1);
 //! node.stop().await;
 //! # Ok(())

@@ -24,7 +24,7 @@ declare_limits! {
         mentions: usize = 200;
         /// Maximum bytes of a client message id; a longer one is refused with 10001.
         client_id: usize = 64;
-        /// Maximum number of members of a group; an addition beyond it is refused.
+        /// Maximum number of members of a group; further additions are refused.
         group_members: usize = 10_000, LimitBound::range(1, 1_000_000);
         /// Maximum number of users that one user may add to groups in a day; more are refused with
         /// 8.
@@ -46,8 +46,8 @@ declare_limits! {
         group_backlog: usize = 500_000, LimitBound::range(1, 1 << 40);
         /// The same for all groups of this node.
         node_backlog: usize = 2_000_000, LimitBound::range(1, 1 << 40);
-        /// Maximum time until a send is answered: after it the answer is 14 if the append had not
-        /// begun, otherwise 4.
+        /// Time within which a send is answered. When it ends, a send whose append has not begun is
+        /// answered with 14, any other with 4.
         send_deadline: Duration = Duration::from_millis(1_500), LimitBound::not_zero();
         /// Time for which a repeated `client_message_id` is recognised.
         key_window: Duration = Duration::from_hours(168);
@@ -61,7 +61,7 @@ declare_limits! {
         /// connections to this node.
         request_rate: u32 = 200, LimitBound::range(1, 1 << 30);
         // Generous, because an old client that returns to a long inbox asks for page after page.
-        /// The same, in a burst; more are refused with 8.
+        /// The same packets, in a burst; more are refused with 8.
         request_burst: u32 = 2_000, LimitBound::range(1, 1 << 30);
         /// Maximum number of messages in one SYNC page.
         page_items: usize = 50, LimitBound::range(1, 50);
@@ -83,7 +83,7 @@ declare_limits! {
         sync_wait: Duration = Duration::from_secs(5);
         /// Interval at which collected acks are written.
         ack_flush: Duration = Duration::from_secs(5);
-        /// Time in which heartbeats share one read of heads.
+        /// Interval at which heads are read, in one call for all heartbeats that arrived meanwhile.
         head_check: Duration = Duration::from_secs(1);
         /// Time for which users' profiles are cached.
         profile_ttl: Duration = Duration::from_mins(1);

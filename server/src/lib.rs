@@ -17,8 +17,8 @@
 //! # }
 //! ```
 //!
-//! The stages are `Config` → [`build`] (binds, opens) → [`BuiltServer`] (addresses) → [`BuiltServer::run`]. This is
-//! the only crate that names both a storage engine and a wire.
+//! The stages are `Config` → [`build`] (binds, opens) → [`BuiltServer`] (addresses) →
+//! [`BuiltServer::run`]. This is the only crate that names both a storage engine and a wire.
 
 mod accept;
 mod api;

@@ -144,7 +144,8 @@ impl BuiltServer {
             }
         }
         self.drain(running, (ops_tasks, ops_ends)).await;
-        // The drain stores the last sends and acks: a storage that failed meanwhile is no success.
+        // The drain stores the last sends and acks, so a storage that failed meanwhile makes the
+        // stop a failure.
         match watch.failed().now_or_never() {
             Some(reason) if outcome.is_ok() => Err(RunError::Storage(reason)),
             _ => outcome,

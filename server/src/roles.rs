@@ -78,8 +78,8 @@ impl RoleTasks {
 
 impl RunningRoles {
     /// Starts the configured roles over this storage. `internal` is the address at which this
-    /// process listens for other nodes; `builtin` is set if it has the business role, `tls` if nodes are
-    /// called by TLS.
+    /// process listens for other nodes; `builtin` is set if it has the business role, `tls` if
+    /// nodes are called by TLS.
     pub(crate) fn start(
         config: &Config,
         storage: &OpenedStorage,

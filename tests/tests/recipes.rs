@@ -151,7 +151,7 @@ fn is_command(text: &str) -> bool {
     programs.iter().any(|program| text.starts_with(program))
 }
 
-/// A recipe that names a file which is not there misleads whoever follows it.
+/// A recipe that names a missing file misleads its reader.
 #[test]
 fn the_files_and_commands_of_the_recipes_exist() {
     let (inline, mut commands) = code_of(&read(PAGE));

@@ -1,9 +1,9 @@
 //! The connect role: the operations of a signed-in connection, independent of its wire.
 //!
-//! A [`ConnectGateway`] holds the hub and calls the logic role through [`LogicRole`]; it knows neither sockets
-//! nor databases. Its background tasks write acks in batches, compare heads in batches, read the
-//! heads of new connections, check the epoch, renew the node's lease, detect pauses of the process,
-//! and close connections whose token has expired.
+//! A [`ConnectGateway`] holds the hub and calls the logic role through [`LogicRole`]; it knows
+//! neither sockets nor databases. Its background tasks write acks in batches, compare heads in
+//! batches, read the heads of new connections, check the epoch, renew the node's lease, detect
+//! pauses of the process, and close connections whose token has expired.
 
 mod acks;
 mod connection;

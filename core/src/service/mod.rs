@@ -1,8 +1,8 @@
 //! The services of the logic role, one use case per file.
 //!
-//! Serves the gateway (through [`LogicRole`](crate::logic::LogicRole)) and the gRPC calls of clients and
-//! backends. It uses the store traits, the business seam and the fan-out; it uses no sockets, no
-//! protobuf, and no connections.
+//! Serves the gateway (through [`LogicRole`](crate::logic::LogicRole)) and the gRPC calls of
+//! clients and backends. It uses the store traits, the business seam and the fan-out; it uses no
+//! sockets, no protobuf, and no connections.
 
 pub mod backlog;
 pub(crate) mod check;
@@ -239,7 +239,8 @@ impl LogicService {
     /// revocation takes effect.
     ///
     /// # Errors
-    /// [`RequestRefusal::Unavailable`] if a connect node may still serve the connection. Repeat the call.
+    /// [`RequestRefusal::Unavailable`] if a connect node may still serve the connection. Repeat the
+    /// call.
     pub async fn disconnect(
         &self,
         user: UserId,

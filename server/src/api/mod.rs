@@ -1,7 +1,7 @@
 //! gRPC: gim's services, on the clients' addresses and on the internal one.
 //!
-//! Each handler converts, calls core, and converts back. `wire` puts gim's status codes on the
-//! wire, `guard` authenticates callers.
+//! Each handler converts, calls core, and converts back. `call_layer` puts gim's status codes on
+//! the wire, `guard` authenticates callers.
 
 #[cfg(test)]
 mod answer_bounds;
@@ -59,7 +59,7 @@ const REQUEST_MAX_BYTES: usize = 256 * 1024;
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Interval of pings on a quiet connection.
 const PING_INTERVAL: Duration = Duration::from_mins(1);
-/// Time for clients to leave by themselves after they were told to.
+/// Time for clients to leave by themselves after they were asked to.
 const CLIENT_LEAVE_TIME: Duration = Duration::from_secs(3);
 /// Concurrent calls of one connection: of a client, and of a node, which calls for many clients.
 const MAX_CONCURRENT_CALLS: (u32, u32) = (256, 8_192);
@@ -301,7 +301,8 @@ impl GrpcServices {
         };
         let incoming = accept::incoming(entrance, tasks, ends, Arc::clone(&self.unread));
         let served = services.served;
-        // Nodes and backends call for themselves: what they forward is no client's address.
+        // Nodes and backends call on their own behalf, so a forwarded header of theirs names no
+        // client.
         let forwarding = match callers {
             CallerKind::Clients => self.forwarding.clone(),
             CallerKind::Internal => ForwardedHeaders::default(),
@@ -323,9 +324,9 @@ impl GrpcServices {
             .layer(tower::layer::layer_fn(move |inner| layer.layer(inner)))
             .add_routes(services.routes)
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
-        // Two stages: `stop` makes tonic send GOAWAY and finish calls; `CLIENT_LEAVE_TIME` later this
-        // listener's own `cut` breaks off connections that stayed. `cut` is a child token, so that
-        // it leaves the other listeners alone.
+        // Two stages: `stop` makes tonic send GOAWAY and finish calls; `CLIENT_LEAVE_TIME` later
+        // this listener's own `cut` breaks off connections that stayed. `cut` is a child token, so
+        // that it leaves the other listeners alone.
         let mut served = pin!(served);
         let left = async {
             stop.cancelled().await;

@@ -1,5 +1,5 @@
-//! Limits how fast new devices are registered: a registration needs no sign-in, and a device is kept
-//! forever.
+//! Limits how fast new devices are registered: a registration needs no sign-in, and a device is
+//! kept forever.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,7 +1,7 @@
 //! Refusals as gRPC statuses, with gim's codes from 10000 up.
 //!
-//! tonic's `Code` is a closed set, so a larger code travels in a header that [`call_layer`](super::call_layer)
-//! copies into `grpc-status` on the way out.
+//! tonic's `Code` is a closed set, so a larger code travels in a header that
+//! [`call_layer`](super::call_layer) copies into `grpc-status` on the way out.
 
 use gimlet_core::error::RequestRefusal;
 use tonic::metadata::MetadataValue;

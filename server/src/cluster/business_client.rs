@@ -1,5 +1,5 @@
-//! `BusinessBackend` over gim's `BusinessInt`: the client for a business role in another process, served
-//! by gimlet or by a third-party backend.
+//! `BusinessBackend` over gim's `BusinessInt`: the client for a business role in another process,
+//! served by gimlet or by a third-party backend.
 //!
 //! Code 10000 (and gRPC's own 16, for servers that cannot send 10000) refuses a token. Everything
 //! else that is not an answer, and an answer that contradicts itself, counts as a failed call, and

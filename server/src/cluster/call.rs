@@ -125,8 +125,8 @@ impl NodeCredentials {
     }
 
     /// Creates a channel without credentials, to a server that is not gimlet's. It is pinged only
-    /// while a call waits: gRPC's own servers close connections of callers that ping while no call is
-    /// open.
+    /// while a call waits: gRPC's own servers close connections of callers that ping while no call
+    /// is open.
     ///
     /// # Errors
     /// The address is not valid.

@@ -217,10 +217,10 @@ impl SendWorker {
         while reading || !self.work.is_empty() {
             let room = self.work.len() < MAX_SENDS_IN_FLIGHT && self.bytes < MAX_BYTES_IN_FLIGHT;
             // The order of the branches matters. Completed sends first, because each frees room for
-            // the next one and its caller waits. Then the stop: the caller is told to send no more,
-            // and reading goes on for `SHUTDOWN_READ_TIME`, because it may have sends on the way. Then the end
-            // of that time. New sends last, only while there is room: an unread stream is the
-            // backpressure.
+            // the next one and its caller waits. Then the stop: the caller is asked to send no
+            // more, and reading goes on for `SHUTDOWN_READ_TIME`, because sends may be on the way.
+            // Then the end of that time. New sends come last, and only while there is room: an
+            // unread stream exerts backpressure on the caller.
             tokio::select! {
                 biased;
                 Some((id, weight, outcome)) = self.work.next() => {

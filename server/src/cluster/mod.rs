@@ -1,5 +1,5 @@
-//! Calls between nodes: each seam of core (`LogicRole`, `PeerNodes`, `BusinessBackend`) as a gRPC client, and the
-//! servers of the first two.
+//! Calls between nodes: each seam of core (`LogicRole`, `PeerNodes`, `BusinessBackend`) as a gRPC
+//! client, and the servers of the first two.
 //!
 //! Serves `build`, which uses the remote half of a seam where the role behind it is not in this
 //! process. The protocol is `gimlet.node.v1`; a backend's own business service is called through

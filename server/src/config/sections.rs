@@ -100,7 +100,7 @@ settings! {
         /// the certificate and its name are verified, unless `mysql_url` has `?ssl-mode=VERIFY_CA`
         /// or another mode.
         mysql_ca: Option<String> as maybe = None;
-        /// PEM file of the CA that signed Redis' certificate, for `rediss://`. Without it the
+        /// PEM file of the CA that signed Redis's certificate, for `rediss://`. Without it the
         /// system's CAs are trusted (and those of `SSL_CERT_FILE`).
         redis_ca: Option<String> as maybe = None;
         /// Maximum number of connections of this process to MySQL; if the server grants fewer,
@@ -203,9 +203,9 @@ const fn loopback(port: u16) -> SocketAddr {
 settings! {
     /// Proxies in front of the listeners: keys of `[listen]`.
     pub struct ProxyConfig [proxies] "listen." {
-        /// Networks of the proxies in front of gimlet, for example `10.0.0.0/8,192.0.2.7`. Only
-        /// they are believed when they name a client's address, which limits, log and lock-outs
-        /// then use. See `docs/proxies.md#the-clients-address`.
+        /// Networks of the proxies in front of gimlet, for example `10.0.0.0/8,192.0.2.7`. The
+        /// client addresses that they report are used for limits, the log and lock-outs; those that
+        /// others report are ignored. See `docs/proxies.md#the-clients-address`.
         trusted_proxies: Vec<TrustedNetwork> as networks = Vec::new();
         /// Listeners (`tcp`, `ws`, `http`, `grpc`, `ops`) on which connections of the trusted
         /// proxies begin with a header of the PROXY protocol, version 1 or 2; one without it is
@@ -223,10 +223,10 @@ settings! {
     ///
     /// See `docs/tls.md`.
     pub struct TlsConfig [tls] "tls." {
-        /// PEM file of the listeners' certificate, with those of its authorities behind it.
+        /// PEM file of the listeners' certificate, followed by those of its CAs.
         cert: Option<String> as maybe = None;
         /// PEM file of its private key, without a password. Both files are read again on SIGHUP,
-        /// and within some seconds after a change; open connections are not touched.
+        /// and within some seconds after a change; open connections are not affected.
         key: Option<String> as maybe = None;
         /// Listeners that speak TLS once there is a certificate: `tcp`, `ws`, `http`, `grpc`,
         /// `ops`.
@@ -243,12 +243,12 @@ settings! {
     ///
     /// For the built-in business service only, except `end_expired`.
     pub struct BusinessConfig [business] "business." {
-        /// Checker of verification codes: an `http://` address that receives `POST {"phone_number":
-        /// …, "code": …}` and answers 200 (right) or 403 (wrong). The status alone decides: the
-        /// body is not read, and a head above 16 KiB counts as no answer. Or `fixed:CODE`, one code
-        /// for everyone. Or `dev`: 000000 is right for everyone, and every listener must be on
-        /// loopback; see `docs/configuration.md#a-development-run`. Required for the role business,
-        /// except in a run without any configuration.
+        /// Checker of verification codes: `fixed:CODE` (one code for everybody), `dev` (000000 is
+        /// right for everybody, and every listener must be on loopback; see
+        /// `docs/configuration.md#a-development-run`), or an `http://` address that receives `POST
+        /// {"phone_number": …, "code": …}` and answers 200 (right) or 403 (wrong). Of that answer
+        /// only the status counts: the body is not read, and a head above 16 KiB counts as no
+        /// answer. Required for the role business, except in a run without any configuration.
         code_verifier: CodeVerifier as verifier = CodeVerifier::Unset;
         /// Lifetime of a token.
         token_ttl: Duration as duration = Duration::from_hours(90 * 24), LimitBound::not_zero();
@@ -315,17 +315,19 @@ settings! {
     /// See `docs/operations.md#limits` for the effects of all limits.
     pub struct LimitsConfig [limits] "limits." {
         /// Maximum number of client connections; those beyond it are refused. 0 means as many as
-        /// descriptors allow: 40 % of 1,024, 52 % of 4,096, 72 % of 65,536; the rest is for gRPC,
-        /// files and storage. A number is granted as far as descriptors allow.
+        /// the descriptor limit allows: 40 % of 1,024, 52 % of 4,096, 72 % of 65,536; the rest is
+        /// for gRPC, files and storage. Any other number is lowered if the descriptor limit
+        /// requires it.
         max_connections: usize as number = 0;
         /// Maximum number of connections from one address; those beyond it are refused. Loopback,
         /// where a proxy represents many clients, is not counted. 0 is unlimited.
         per_address: usize as number = 1_000;
-        /// Maximum number of devices that one address may register per second, ten times as many at
-        /// once. Clients behind a proxy on this machine share ten times this. Beyond it
-        /// `RegisterDevice` is refused with code 8. 0 is unlimited.
+        /// Maximum number of devices that one address may register per second, with bursts of ten
+        /// times as many. Clients behind a proxy on this machine together have ten times this
+        /// limit. Beyond it `RegisterDevice` is refused with code 8. 0 is unlimited.
         device_registrations: u32 as number = 20;
-        /// A connection without a packet for this long is closed; WebSocket a minute later.
+        /// A connection without a packet for this long is closed; a WebSocket connection one minute
+        /// later.
         idle: Duration as duration = Duration::from_mins(11), LimitBound::not_zero();
         /// A connection that sends nothing after connecting is closed after this time.
         silent_before_sign_in: Duration as duration = Duration::from_secs(10), LimitBound::not_zero();
@@ -411,8 +413,8 @@ settings_of_core! {
 settings! {
     /// `[stop]`.
     pub struct StopConfig [stop] "stop." {
-        /// Time for which the node keeps serving after `/readyz` turned 503 and before it stops
-        /// accepting: the time that a load balancer needs to notice.
+        /// Time for which the node keeps serving between the time when `/readyz` turns 503 and the
+        /// time when it stops accepting connections: the time that a load balancer needs to notice.
         delay: Duration as duration = Duration::ZERO;
         /// Maximum time for draining after SIGTERM or Ctrl-C, after which open connections are
         /// closed by force. A second signal, half a second or more later, ends the process at once.
@@ -450,20 +452,20 @@ settings! {
         /// Internal listeners of the business nodes, or of your own business server, separated by
         /// commas, if this process does not have that role.
         business: Vec<String> as list = Vec::new();
-        /// PEM file of the authorities of the nodes' certificates. Set together with `tls_cert` and
-        /// `tls_key` it turns on TLS between nodes: `listen.internal` speaks TLS, and other nodes
-        /// and the business server are called by TLS, except addresses that begin with `http://`.
-        /// The files are read again as that of `tls.cert`.
+        /// PEM file of the CAs that signed the nodes' certificates. Set together with `tls_cert`
+        /// and `tls_key` it turns on TLS between nodes: `listen.internal` speaks TLS, and other
+        /// nodes and the business server are called by TLS, except addresses that begin with
+        /// `http://`. The files are read again as that of `tls.cert`.
         tls_ca: Option<String> as maybe = None;
-        /// PEM file of this node's certificate, with those of its authorities behind it.
+        /// PEM file of this node's certificate, followed by those of its CAs.
         tls_cert: Option<String> as maybe = None;
         /// PEM file of its private key.
         tls_key: Option<String> as maybe = None;
         /// A name that the certificate of every node has; without it the certificate must have the
         /// host of the address at which the node is called.
         tls_name: Option<String> as maybe = None;
-        /// Requires callers of `listen.internal`, other nodes and backends, to show a certificate
-        /// of `tls_ca`.
+        /// Requires callers of `listen.internal`, other nodes and backends, to present a
+        /// certificate that a CA of `tls_ca` has signed.
         tls_mutual: bool as switch = false;
     }
 }

@@ -1,8 +1,8 @@
 //! Cross-origin requests of web pages (CORS): answers preflights, and lets a page read an answer.
 //!
-//! A browser asks with `OPTIONS` before it sends an upload with sign-in headers to another origin. Pages
-//! of the origins in `http.origins` are allowed; other pages get no `Access-Control-Allow-Origin`, so
-//! that their browser refuses.
+//! A browser asks with `OPTIONS` before it sends an upload with sign-in headers to another origin.
+//! Pages of the origins in `http.origins` are allowed; other pages get no
+//! `Access-Control-Allow-Origin`, so that their browser refuses.
 
 use std::time::Duration;
 

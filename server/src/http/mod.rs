@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns what a client gets back that sends `bytes` and then nothing.
+    /// Returns the answer to a client that sends `bytes` and then nothing.
     async fn answer(bytes: &[u8]) -> Vec<u8> {
         answer_of(bytes, false).await
     }

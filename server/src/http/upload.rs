@@ -164,7 +164,7 @@ async fn keep(
             file = Some(begin(&head, &name, folder).await?);
         }
     }
-    // A file shorter than `kind::HEAD_BYTES` is recognised at its end.
+    // A file shorter than `file_kind::HEAD_BYTES` is recognised at its end.
     let (draft, kind) = match file {
         Some(file) => file,
         None if head.is_empty() => {

@@ -1,7 +1,7 @@
 //! Connection limits: a number of connections for the node and a number for each client address.
 //!
-//! Shared by the accept loops of all wires through one [`ConnectionLimiter`]. It only counts; the caller
-//! turns the client away.
+//! Shared by the accept loops of all wires through one [`ConnectionLimiter`]. It only counts; the
+//! caller turns the client away.
 
 use std::collections::HashMap;
 use std::fmt;

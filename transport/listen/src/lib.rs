@@ -3,12 +3,13 @@
 //! Every listener of the server (TCP, WebSocket, gRPC, HTTP, ops) runs [`accept`]:
 //!
 //! ```text
-//! accept ─ connection permit ─ PROXY header ─ TLS handshake ─ Protocol::open ─ Protocol::serve
+//! accept ─ connection permit ─ PROXY header ─ TLS handshake
+//!        ─ ConnectionProtocol::open ─ ConnectionProtocol::serve
 //! ```
 //!
 //! Everything up to the end of `open` shares one deadline and counts against the connection limits.
-//! A [`ClientStream`] is a plain or a TLS socket, and the address that goes with it is the client's own,
-//! also behind a trusted proxy. This crate knows no frame, request or service.
+//! A [`ClientStream`] is a plain or a TLS socket, and the address that goes with it is the client's
+//! own, also behind a trusted proxy. This crate knows no frame, request or service.
 
 pub mod admission;
 pub mod development;

@@ -150,7 +150,8 @@ impl SignInFailures {
 }
 
 impl FailureState {
-    /// Allows one check per [`PROXIED_CHECK_INTERVAL`] for a user; otherwise returns the time to wait.
+    /// Allows one check per [`PROXIED_CHECK_INTERVAL`] for a user; otherwise returns the time to
+    /// wait.
     fn trickle(&mut self, user: UserId) -> Duration {
         if self.trickle.len() >= MAX_COUNTED_KEYS {
             self.trickle

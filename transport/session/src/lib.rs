@@ -1,8 +1,8 @@
 //! The session layer shared by all wires: turns frames into requests to a gateway, and back.
 //!
 //! The accept loop of `gimlet-listen` accepts sockets; a wire (`gimlet-transport-tcp`,
-//! `gimlet-transport-ws`) turns them into links that carry frames ([`link`]), and a [`SessionServer`] serves
-//! those ([`serve`]):
+//! `gimlet-transport-ws`) turns them into links that carry frames ([`link`]), and a
+//! [`SessionServer`] serves those ([`serve`]):
 //!
 //! ```text
 //! frame ─ dispatch ─ packet ─ convert ─ request ─ session ─ gateway      (in)

@@ -1,7 +1,8 @@
 //! The form of a message for nodes of a release that does not read `gimlet.store.v1.Envelope`.
 //!
-//! Fields that such a release does not know are left out. This file goes, with `Envelope`, `Profile` and
-//! `Message` of node.proto, in the release whose neighbours all read records.
+//! Fields that such a release does not know are left out. This file can be removed, together with
+//! `Envelope`, `Profile` and `Message` of node.proto, once every release that a rolling upgrade can
+//! start from reads records.
 
 use std::sync::Arc;
 

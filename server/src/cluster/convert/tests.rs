@@ -41,7 +41,7 @@ fn known(envelope: &Envelope) -> Envelope {
     Envelope::new(message.into(), profile.clone().into(), request_id)
 }
 
-/// Sends a parcel over the wire.
+/// Encodes a delivery batch for the wire and decodes it again.
 fn crossed(parcel: &DeliveryBatch, form: MessageForm) -> DeliveryBatch {
     let bytes = batch_out(parcel, form).encode_to_vec();
     let parcel = node::Parcel::decode(bytes.as_slice()).unwrap();

@@ -58,7 +58,7 @@ type PendingSends = Arc<Mutex<HashMap<u64, (oneshot::Sender<SendOutcome>, OwnedS
 
 /// Reasons a stream ended.
 enum StreamEnd {
-    /// The node said that it is shutting down.
+    /// The node has announced that it is shutting down.
     Going,
     /// This node is shutting down.
     Stopped,
@@ -110,8 +110,8 @@ impl LogicLink {
         draft: MessageDraft,
         room: OwnedSemaphorePermit,
     ) -> Option<oneshot::Receiver<SendOutcome>> {
-        // The lane is locked until the send is queued: sends must be queued in the order of their
-        // ids, which is the order in which callers started them.
+        // The send stream is locked until the send is queued: sends must be queued in the order of
+        // their ids, which is the order in which callers started them.
         let mut place = lock(&self.send_stream);
         let lane = place.as_mut()?;
         lane.next += 1;
@@ -157,8 +157,8 @@ impl LogicLink {
                 Ok(Err(status)) => StreamEnd::Broken(status.message().to_owned()),
                 Err(_) => StreamEnd::Broken("it did not answer in time".into()),
             };
-            // Dropping the lane (and `pending`, when the arm above ended) fails the receivers of
-            // all unanswered sends: their outcome is unknown.
+            // Dropping the send stream (and `pending`, when the arm above ended) fails the
+            // receivers of all unanswered sends: their outcome is unknown.
             self.close();
             match end {
                 StreamEnd::Stopped => return,
@@ -184,7 +184,7 @@ impl LogicLink {
         let requests = stream::poll_fn(move |cx| queued.poll_recv(cx));
         let replies = self.client().send(requests).await?.into_inner();
         let pending = PendingSends::default();
-        // The lane exists before `up` is set: a caller that sees `up` must find a lane.
+        // The send stream exists before `up` is set: a caller that sees `up` must find one.
         *lock(&self.send_stream) = Some(OpenSendStream {
             queue,
             next: 0,
@@ -234,7 +234,8 @@ impl LogicLink {
     }
 
     fn close(&self) {
-        // In the reverse order of `open`: callers stop choosing this node before its lane is gone.
+        // In the reverse order of `open`: callers stop choosing this node before its send stream is
+        // gone.
         self.up.send_replace(false);
         lock(&self.send_stream).take();
     }

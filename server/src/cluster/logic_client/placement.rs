@@ -9,18 +9,20 @@ use gimlet_core::id::UserId;
 
 /// The nodes by index, and the node of each user with sends in flight.
 ///
-/// The order of nodes for a user is rendezvous hashing: a node that leaves moves its own users
-/// only.
+/// The order of nodes for a user comes from rendezvous hashing: when a node leaves, only its own
+/// users move.
 #[derive(Debug)]
 pub(super) struct UserPlacement {
     seeds: Vec<u64>,
-    /// Bounded by the sends in flight.
+    /// Users with sends in flight; `None` stands for senders that are not users.
     busy: Mutex<HashMap<Option<UserId>, BusyUser>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct BusyUser {
+    /// Index of the node that has the sends.
     at: usize,
+    /// Number of sends in flight.
     sends: usize,
 }
 
@@ -37,7 +39,7 @@ impl UserPlacement {
         }
     }
 
-    /// Returns all nodes, the user's first: the same order on every connect node.
+    /// Returns all nodes, the user's own first. Every connect node computes the same order.
     pub(super) fn order(&self, user: UserId) -> Vec<usize> {
         self.scored(user.get())
     }
@@ -51,8 +53,8 @@ impl UserPlacement {
         order
     }
 
-    /// Chooses the node for a send: the node of the user's other sends in flight while it is
-    /// reached, else the first one in the user's order that is reached. `None` if none is.
+    /// Chooses the node for a send: the node of the user's other sends in flight if it is up,
+    /// otherwise the first node in the user's order that is up. `None` if every node is down.
     pub(super) fn take(
         self: &Arc<Self>,
         user: Option<UserId>,
@@ -91,7 +93,7 @@ impl UserPlacement {
     }
 }
 
-/// The node chosen for a send, reserved for its user until it is dropped.
+/// The node chosen for a send. Until this is dropped, the user's later sends go to the same node.
 #[derive(Debug)]
 pub(super) struct PlacementGuard {
     placement: Arc<UserPlacement>,
@@ -118,7 +120,7 @@ impl Drop for PlacementGuard {
     }
 }
 
-/// The finaliser of splitmix64.
+/// Mixes the bits of a number: the finaliser of splitmix64.
 const fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

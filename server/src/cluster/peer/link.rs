@@ -42,8 +42,8 @@ pub(super) struct ConnectLink {
     room: Arc<Semaphore>,
     /// `true` if something was dropped and the node was not notified of it yet.
     missed: AtomicBool,
-    /// Set once the node has announced that it reads records. Never reset: a link belongs to one run of one
-    /// node.
+    /// Set once the node has announced that it reads records. Never reset, because a link belongs
+    /// to one run of one node.
     accepts_record: AtomicBool,
     ended: CancellationToken,
 }

@@ -23,7 +23,8 @@ use crate::cluster::RemotePeer;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A connect node that says whether it reads records, and shows the parcels that it gets.
+/// A connect node that says whether it reads records, and collects the delivery batches that it
+/// gets.
 struct RecordingPeer {
     accepts_record: bool,
     parcels: mpsc::Sender<node::Parcel>,
@@ -84,8 +85,8 @@ fn envelope() -> Arc<Envelope> {
     Arc::new(Envelope::new(Arc::new(message), Arc::default(), 7))
 }
 
-/// Delivers to such a node `most` times, or until it gets a record; returns how many parcels came in the
-/// legacy form before, and the record.
+/// Delivers to such a node `most` times, or until it gets a record; returns the number of delivery
+/// batches in the legacy form before, and the record.
 async fn deliver_to(accepts_record: bool, most: usize) -> (usize, Option<node::Parcel>) {
     let (parcels, mut came) = mpsc::channel(8);
     let served = TestGrpcServer::routes(|_, _| {

@@ -57,8 +57,8 @@ pub struct SessionServer {
 
 impl SessionServer {
     /// Creates sessions on this gateway. When `stop` is cancelled, connections that have not signed
-    /// in are closed; signed-in ones are closed by [`ConnectGateway::close_all`], which must be called
-    /// after it.
+    /// in are closed; signed-in ones are closed by [`ConnectGateway::close_all`], which must be
+    /// called after it.
     #[must_use]
     pub fn new(
         gateway: ConnectGateway,
