@@ -31,6 +31,9 @@
 //! - [`service`]: the logic role: devices, sign-in, send, sync, groups, friends, rooms; [`batch`]
 //!   writes waiting sends in one commit, [`fanout`] delivers stored entries to the recipients'
 //!   connections.
+//! - [`accounts`]: sign-in, profiles and sign-out of the built-in business service, as clients call
+//!   them.
+//! - [`auth`]: the checks of callers' tokens and secrets, and the limits of wrong ones.
 //! - [`gateway`] and [`hub`]: the connect role: live connections, each with a cursor.
 //! - [`logic`], [`peer`], [`business`]: the seams between roles, between nodes, and to the business
 //!   backend.
@@ -61,6 +64,8 @@
 //! 12. **Every list is paged and ordered; every queue and buffer is bounded in bytes; every wait
 //!     has a deadline; order and leases never depend on wall-clock time.**
 
+pub mod accounts;
+pub mod auth;
 pub mod batch;
 pub mod business;
 pub mod dependency;
@@ -72,6 +77,7 @@ pub mod gateway;
 pub mod hub;
 pub mod id;
 pub mod limits;
+pub mod list;
 pub mod log_rate;
 pub mod logic;
 mod map;

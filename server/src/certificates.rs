@@ -9,8 +9,8 @@ use gimlet_listen::pem::{FileCheck, PemError, ReloadFiles};
 use gimlet_listen::{AlpnProtocols, ListenerTls, ServerTls};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::NodeTls;
 use crate::config::{Config, ListenerName};
+use gimlet_cluster::NodeTls;
 
 /// Interval of the checks of the files. A file watch would miss the changes of Kubernetes and
 /// certbot, which replace symbolic links.

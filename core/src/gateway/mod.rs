@@ -11,6 +11,8 @@ mod epochs;
 mod expiry;
 mod heads;
 mod histories;
+mod limited_sign_in;
+mod on_device;
 mod pause_detector;
 mod room_fanout;
 mod rooms;
@@ -56,8 +58,7 @@ const TOKEN_REVOKED: &str = "this token was revoked meanwhile";
 
 /// Returns whether a sign-in was refused although its token was right, because a newer sign-in or a
 /// revocation overtook it. Such a refusal is not a guessed token.
-#[must_use]
-pub fn was_overtaken(refusal: &RequestRefusal) -> bool {
+fn was_overtaken(refusal: &RequestRefusal) -> bool {
     let RequestRefusal::Unauthorized(why) = refusal else {
         return false;
     };

@@ -1,6 +1,10 @@
 //! Checks of the configuration: a combination that cannot work is refused before anything opens,
 //! and a legal but dangerous one gets a notice.
 
+use gimlet_cluster::{ClusterId, NodeCredentials, check_address};
+use gimlet_listen::origins::AllowedOrigins;
+use gimlet_web::verifier;
+
 use super::Config;
 use super::codec::without_password;
 use super::load::env_name;
@@ -9,8 +13,7 @@ use super::log_level;
 use super::problem::{ConfigError, ConfigNotice, ConfigProblem};
 use super::sections::all_settings;
 use super::values::{CodeVerifier, NodeRole, StorageKind};
-use crate::cluster::{ClusterId, NodeCredentials, check_address};
-use gimlet_transport::origins::AllowedOrigins;
+use crate::secret::SecretString;
 
 impl Config {
     /// Refuses a configuration that cannot work or must not run; returns the notices for the
@@ -100,7 +103,8 @@ impl Config {
                 }
             }
         }
-        if let Err(right) = NodeCredentials::new(cluster.secret.as_ref(), ClusterId::default()) {
+        let secret = cluster.secret.as_ref().map(SecretString::reveal);
+        if let Err(right) = NodeCredentials::new(secret, ClusterId::default()) {
             problems.push(format!("cluster.secret cannot be sent: {right}"));
         }
         if clustered && connect && cluster.advertise.is_none() {
@@ -257,8 +261,7 @@ impl Config {
         let CodeVerifier::Http(url) = &self.business.code_verifier else {
             return;
         };
-        let address = http::Uri::try_from(url.as_str());
-        if address.is_ok_and(|address| address.host().is_some_and(|host| !host.is_empty())) {
+        if verifier::is_address(url) {
             return;
         }
         problems.push(

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
+use gimlet_cluster::ServerName;
 use gimlet_listen::ServerTls;
 use gimlet_listen::pem::{PemError, PemFile};
 use gimlet_listen::tls::ServerFiles;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::Config;
 use super::load::env_name;
 use super::values::ListenerName;
-use crate::cluster::{NodeFiles, NodeTls};
+use gimlet_cluster::{NodeFiles, NodeTls};
 
 /// Listeners that carry tokens, messages or the cluster's secret. The ops listener has none of
 /// them.

@@ -15,10 +15,12 @@ pub mod admission;
 pub mod development;
 mod entrance;
 pub mod forwarded;
+pub mod origins;
 pub mod pem;
 pub mod proxy_protocol;
 mod refuse;
 pub mod socket;
+mod stop_tokens;
 mod stream;
 pub mod tls;
 mod trusted;
@@ -29,6 +31,7 @@ pub use entrance::{
     ListenerEntrance, accept, accept_each, attend, note_address,
 };
 pub use refuse::{refuse, refuse_proxy};
+pub use stop_tokens::StopTokens;
 pub use stream::{ClientStream, CountedSocket};
 pub use tls::{AlpnProtocols, ListenerTls, ServerTls};
 pub use trusted::{TrustedNetwork, TrustedProxies};

@@ -16,11 +16,9 @@ mod close;
 pub mod convert;
 mod dispatch;
 mod encode;
-mod failures;
 #[cfg(test)]
 mod golden_tests;
 pub mod link;
-pub mod origins;
 mod page;
 mod push_codec;
 pub mod serve;
@@ -28,7 +26,6 @@ mod session;
 mod settings;
 mod stats;
 
-pub use failures::{SignInAttempt, SignInFailures};
 pub use link::{
     ConnectedLink, FrameLink, LinkError, OpenedLink, SignInSource, UrlSignIn, WireFraming, WireKind,
 };

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use gimlet_listen::forwarded::ForwardedHeaders;
+use gimlet_listen::origins::AllowedOrigins;
 use gimlet_listen::{AcceptLimits, AdmittedConnection, ClientStream, socket};
-use gimlet_transport::origins::AllowedOrigins;
 use gimlet_transport::{ConnectedLink, LinkError, OpenedLink, WireFraming};
 use http::StatusCode;
 use tokio::net::TcpStream;
