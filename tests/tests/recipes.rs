@@ -146,6 +146,12 @@ fn fault_of(command: &str) -> Option<String> {
     }
 }
 
+/// Returns whether a text is the name of a page or manifest at the root.
+fn is_page(text: &str) -> bool {
+    let ending = Path::new(text).extension();
+    ending.is_some_and(|it| it == "md" || it == "toml")
+}
+
 fn is_command(text: &str) -> bool {
     let programs = ["cargo ", "python3 ", "tests/run", "tests/backends/with"];
     programs.iter().any(|program| text.starts_with(program))
@@ -159,7 +165,7 @@ fn the_files_and_commands_of_the_recipes_exist() {
     for text in inline {
         if is_command(&text) {
             commands.push(text);
-        } else if text.contains('/') || text.ends_with(".md") || text.ends_with(".toml") {
+        } else if text.contains('/') || is_page(&text) {
             paths += 1;
             let path = repository().join(&text);
             let exists = if text.ends_with('/') {

@@ -176,7 +176,10 @@ macro_rules! settings_of_core {
             };
         )+
 
-        const _: fn(&$core) = |$core { $($( $field: _, )+)+ $( $fixed: _, )* }| ();
+        const _: () = {
+            const _EVERY_LIMIT_OF_CORE_IS_LISTED: fn(&$core) =
+                |$core { $($( $field: _, )+)+ $( $fixed: _, )* }| ();
+        };
     };
 }
 

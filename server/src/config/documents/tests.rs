@@ -142,9 +142,9 @@ fn a_refusal_names_the_range_in_the_notation_of_the_key() {
 fn in_prose(setting: &ConfigSetting, value: u64) -> String {
     match setting.codec {
         "duration" => match Duration::from_millis(value) {
-            it if value % 86_400_000 == 0 => format!("{} days", it.as_secs() / 86_400),
-            it if value % 60_000 == 0 => format!("{} min", it.as_secs() / 60),
-            it if value % 1_000 == 0 => format!("{} s", it.as_secs()),
+            it if value.is_multiple_of(86_400_000) => format!("{} days", it.as_secs() / 86_400),
+            it if value.is_multiple_of(60_000) => format!("{} min", it.as_secs() / 60),
+            it if value.is_multiple_of(1_000) => format!("{} s", it.as_secs()),
             it => format!("{}.{} s", it.as_secs(), it.subsec_millis() / 100),
         },
         "bytes" => {
