@@ -17,12 +17,11 @@ use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 
 use kept::KeptMessages;
+pub use kept::RoomBounds;
 
 use crate::envelope::Envelope;
 use crate::id::RoomId;
-use crate::limits::LimitBound;
-use crate::limits::field::declare_limits;
-use crate::memory::lock;
+use crate::memory::helpers::lock;
 use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{RoomHistory, RoomItem, RoomSink, RoomStore, StoreError, StreamId};
@@ -36,27 +35,6 @@ const ROOM_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Rooms that one publish examines without freeing memory before it leaves the rest to the next.
 const MAX_VAIN_EXAMINATIONS: usize = 64;
-
-declare_limits! {
-    /// Limits of the rooms; above any of them the oldest messages are dropped.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct RoomBounds {
-        /// Maximum number of messages that a room keeps; 0 keeps none.
-        messages: usize = 1_000, LimitBound::range(0, 100_000);
-        /// Maximum number of bytes that a room keeps, each message counted with its overhead.
-        bytes: usize = 4 << 20;
-        /// Time for which messages are kept, and for which an unused room keeps its numbering in this
-        /// process (24 h in Redis).
-        age: Duration = Duration::from_mins(2), LimitBound::range(1_000, 86_400_000);
-        /// Maximum number of bytes over all rooms; beyond it the oldest messages of all rooms are
-        /// removed. With Redis: bytes that one node publishes within `age`; beyond it, messages reach
-        /// current subscribers and are not kept.
-        total_bytes: usize = 64 << 20, LimitBound::at_least(
-            1 << 20,
-            " is too little for one page of a room; write 1MiB or more",
-        );
-    }
-}
 
 /// Rooms of one process, with their brief history.
 #[derive(Debug)]

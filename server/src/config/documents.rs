@@ -1,5 +1,5 @@
-//! Writes the documents about the settings from their declaration: the template of the file, and
-//! the tables of docs/configuration.md.
+//! Writes the documents about the settings from their declaration: the template of the file, the
+//! tables of docs/configuration.md, and the effective values.
 //!
 //! In a doc comment, a page is named by its path in backticks (`docs/tls.md`, with `#anchor` if
 //! needed): the template keeps the path, and the page gets a link.
@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::Config;
 use super::load::env_name;
-use super::sections::GROUPS;
+use super::sections::{GROUPS, all_settings};
 use super::setting::{ConfigKey, SettingGroup};
 
 /// The beginning of the template.
@@ -103,6 +103,34 @@ pub fn page_tables() -> String {
         }
     }
     text
+}
+
+impl Config {
+    /// Returns the keys whose values differ in another configuration.
+    #[must_use]
+    pub fn changed(&self, other: &Self) -> Vec<&'static str> {
+        all_settings()
+            .filter(|setting| !(setting.same)(self, other))
+            .map(|setting| setting.key)
+            .collect()
+    }
+
+    /// Returns the effective values as TOML, secrets masked: `gimlet check-config`.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        let mut text = String::new();
+        let mut open = "";
+        for setting in all_settings() {
+            let (section, name) = setting.split();
+            if section != open {
+                let _ = write!(text, "\n[{section}]\n");
+                open = section;
+            }
+            let value = (setting.get)(self);
+            let _ = writeln!(text, "{name} = {}", toml::Value::String(value));
+        }
+        text
+    }
 }
 
 impl<C: 'static> SettingGroup<C> {

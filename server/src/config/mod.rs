@@ -32,10 +32,6 @@ pub use values::{
     StorageDurability, StorageKind, SyncFromZero,
 };
 
-use std::fmt::Write as _;
-
-use sections::all_settings;
-
 impl Config {
     /// Returns the configuration of a whole server inside another program: a development run with
     /// in-memory storage, every listener on a free port of loopback, and no files but uploads in a
@@ -67,32 +63,6 @@ impl Config {
     pub fn needs_mysql(&self) -> bool {
         self.storage.kind == StorageKind::Mysql
             && (self.roles.has(NodeRole::Logic) || self.roles.has(NodeRole::Business))
-    }
-
-    /// Returns the keys whose values differ in another configuration.
-    #[must_use]
-    pub fn changed(&self, other: &Self) -> Vec<&'static str> {
-        all_settings()
-            .filter(|setting| !(setting.same)(self, other))
-            .map(|setting| setting.key)
-            .collect()
-    }
-
-    /// Returns the effective values as TOML, secrets masked: `gimlet check-config`.
-    #[must_use]
-    pub fn masked(&self) -> String {
-        let mut text = String::new();
-        let mut open = "";
-        for setting in all_settings() {
-            let (section, name) = setting.split();
-            if section != open {
-                let _ = write!(text, "\n[{section}]\n");
-                open = section;
-            }
-            let value = (setting.get)(self);
-            let _ = writeln!(text, "{name} = {}", toml::Value::String(value));
-        }
-        text
     }
 }
 

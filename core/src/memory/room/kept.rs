@@ -4,11 +4,33 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RoomBounds;
-use crate::memory::page_while;
+use crate::limits::LimitBound;
+use crate::limits::field::declare_limits;
+use crate::memory::helpers::page_while;
 use crate::page::{ListPage, PageLimit};
 use crate::seq::Seq;
 use crate::store::RoomItem;
+
+declare_limits! {
+    /// Limits of the rooms; above any of them the oldest messages are dropped.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct RoomBounds {
+        /// Maximum number of messages that a room keeps; 0 keeps none.
+        messages: usize = 1_000, LimitBound::range(0, 100_000);
+        /// Maximum number of bytes that a room keeps, each message counted with its overhead.
+        bytes: usize = 4 << 20;
+        /// Time for which messages are kept, and for which an unused room keeps its numbering in
+        /// this process (24 h in Redis).
+        age: Duration = Duration::from_mins(2), LimitBound::range(1_000, 86_400_000);
+        /// Maximum number of bytes over all rooms; beyond it the oldest messages of all rooms are
+        /// removed. With Redis: bytes that one node publishes within `age`; beyond it, messages
+        /// reach current subscribers and are not kept.
+        total_bytes: usize = 64 << 20, LimitBound::at_least(
+            1 << 20,
+            " is too little for one page of a room; write 1MiB or more",
+        );
+    }
+}
 
 /// Kept messages, each with the monotonic time of its publication. With a wall clock, one wrong
 /// time would put a message at the front that never expires, and nothing behind it would be
