@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use gimlet_server::Config;
-use gimlet_server::config::{ConfigError, TEMPLATE};
+use gimlet_server::config::{ConfigError, template};
 
 use crate::tool_output::ToolCommand;
 
@@ -219,7 +219,7 @@ pub(crate) fn parse(
         }
         Some(CliCommand::Config {
             command: ConfigCommand::Default,
-        }) => Ok(ParsedCommand::Print(TEMPLATE.to_owned())),
+        }) => Ok(ParsedCommand::Print(template())),
     }
 }
 
@@ -257,7 +257,7 @@ mod tests {
         let Ok(ParsedCommand::Print(text)) = run(&["config", "default"], &[]) else {
             panic!("it prints");
         };
-        assert_eq!(text, TEMPLATE);
+        assert_eq!(text, template());
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl BuiltServer {
         ListenerEntrance {
             tls: self.certificates.of(&self.config, which),
             trusted: self.config.forwarding().trusted,
-            proxy_protocol: self.config.proxies.protocol.contains(&which),
+            proxy_protocol: self.config.proxies.proxy_protocol.contains(&which),
             ..ListenerEntrance::plain(listener, Arc::clone(admission))
         }
     }

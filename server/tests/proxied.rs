@@ -22,8 +22,8 @@ async fn server(trusted: &str, protocol: &[ListenerName], each: usize) -> Server
     config.business.code_verifier = CodeVerifier::Fixed(SecretString::new("1"));
     config.limits.per_address = each;
     config.limits.node.failed_sign_ins = 3;
-    config.proxies.trusted = vec![trusted.parse().unwrap()];
-    config.proxies.protocol = protocol.to_vec();
+    config.proxies.trusted_proxies = vec![trusted.parse().unwrap()];
+    config.proxies.proxy_protocol = protocol.to_vec();
     Server::start(config).await.unwrap()
 }
 

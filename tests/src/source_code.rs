@@ -1,9 +1,10 @@
-//! Rust sources of this repository, for the tests that check rules of the code.
+//! Sources and pages of this repository, for the tests that check rules of them.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A Rust file of the repository.
+/// A text file of the repository.
 #[derive(Debug)]
 pub struct SourceFile {
     /// Path relative to the root of the repository, with `/` between its parts.
@@ -27,13 +28,23 @@ pub fn repository() -> &'static Path {
 /// If a file cannot be read, or if too few are found: the search would be broken.
 #[must_use]
 pub fn rust_files() -> Vec<SourceFile> {
-    let root = repository();
-    let mut paths = Vec::new();
-    collect(root, &mut paths);
-    paths.sort();
-    let files: Vec<SourceFile> = paths.iter().map(|path| read(root, path)).collect();
+    let files = files_with(&["rs"]);
     assert!(files.len() > 300, "the search for sources is broken");
     files
+}
+
+/// Returns all files of the repository with one of these endings (`md`), as [`rust_files`] does.
+///
+/// # Panics
+///
+/// If a file cannot be read.
+#[must_use]
+pub fn files_with(endings: &[&str]) -> Vec<SourceFile> {
+    let root = repository();
+    let mut paths = Vec::new();
+    collect(root, endings, &mut paths);
+    paths.sort();
+    paths.iter().map(|path| read(root, path)).collect()
 }
 
 fn read(root: &Path, path: &Path) -> SourceFile {
@@ -45,16 +56,19 @@ fn read(root: &Path, path: &Path) -> SourceFile {
     }
 }
 
-fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+fn collect(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     for path in entries.flatten().map(|it| it.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() {
             let skipped = name.starts_with('.') || name == "node_modules";
             if !skipped && !path.join("CACHEDIR.TAG").exists() {
-                collect(&path, found);
+                collect(&path, endings, found);
             }
-        } else if path.extension().is_some_and(|it| it == "rs") {
+        } else if endings
+            .iter()
+            .any(|it| path.extension() == Some(OsStr::new(it)))
+        {
             found.push(path);
         }
     }

@@ -366,20 +366,6 @@ fn nb8_every_close_code_has_a_test_that_provokes_it() {
     assert_eq!(names.len(), CLOSE_CODES.len(), "{names:?}");
 }
 
-/// A recipe that names a missing file misleads its reader.
-#[test]
-fn the_files_of_the_recipes_exist() {
-    let page = fs::read_to_string(root().join("docs/development.md")).unwrap();
-    let named = page.split('`').skip(1).step_by(2);
-    let files: Vec<_> = named
-        .filter(|it| it.contains('/') || it.contains(".md"))
-        .collect();
-    assert!(files.len() >= 10, "{files:?}");
-    for file in files {
-        assert!(root().join(file).is_file(), "{file} of docs/development.md");
-    }
-}
-
 #[test]
 fn nothing_is_left_for_later() {
     let words = [

@@ -1,11 +1,7 @@
 //! Checks of the configuration: a combination that cannot work is refused before anything opens,
 //! and a legal but dangerous one gets a notice.
-//!
-//! Long because each rule stands with its text and its cases.
 
 use gimlet_cluster::{ClusterId, NodeCredentials, check_address};
-use gimlet_core::limits::Limits as NodeLimits;
-use gimlet_core::memory::RoomBounds;
 use gimlet_listen::origins::AllowedOrigins;
 use gimlet_web::verifier;
 
@@ -15,15 +11,9 @@ use super::load::env_name;
 #[cfg(feature = "cli")]
 use super::log_level;
 use super::problem::{ConfigError, ConfigNotice, ConfigProblem};
-use super::sections::{CodeVerifier, NodeRole, StorageKind};
+use super::sections::all_settings;
+use super::values::{CodeVerifier, NodeRole, StorageKind};
 use crate::secret::SecretString;
-
-/// Bytes that a message's content may have in a frame, less what surrounds it there: envelope,
-/// profile, seq.
-const MAX_CONTENT_BYTES: usize = 60 * 1024;
-
-/// The smallest page cache of sled: below it every read goes to the file.
-const MIN_CACHE_BYTES: u64 = 1 << 20;
 
 impl Config {
     /// Refuses a configuration that cannot work or must not run; returns the notices for the
@@ -36,7 +26,7 @@ impl Config {
         self.check_exposure(&mut problems);
         self.check_tls(&mut problems);
         self.check_proxies(&mut problems);
-        self.check_limits(&mut problems);
+        self.check_bounds(&mut problems);
         self.check_verifier(&mut problems);
         self.check_origins(&mut problems);
         #[cfg(feature = "cli")]
@@ -169,12 +159,6 @@ impl Config {
                         ));
                     }
                 }
-                if storage.mysql_connections == 0 {
-                    problems.push("storage.mysql_connections = 0; write at least 1".into());
-                }
-                if storage.mysql_parallel_batches == 0 {
-                    problems.push("storage.mysql_parallel_batches = 0; write at least 1".into());
-                }
             }
             StorageKind::Sled if cfg!(not(feature = "sled")) => problems.push(
                 "storage.kind = \"sled\": this build has no sled storage; write memory, or build \
@@ -182,12 +166,6 @@ impl Config {
                     .into(),
             ),
             StorageKind::Sled | StorageKind::Memory => {
-                if storage.cache < MIN_CACHE_BYTES {
-                    problems.push(format!(
-                        "storage.cache = {}: it is a number of bytes; write at least \"1MiB\"",
-                        storage.cache
-                    ));
-                }
                 let urls = [
                     ("storage.mysql_url", storage.mysql_url.is_some()),
                     ("storage.redis_url", storage.redis_url.is_some()),
@@ -306,90 +284,16 @@ impl Config {
         }
     }
 
-    fn check_limits(&self, problems: &mut Vec<String>) {
-        let NodeLimits {
-            content,
-            page_items,
-            page_bytes,
-            send_queue,
-            send_queue_bytes,
-            send_rate,
-            send_burst,
-            request_rate,
-            request_burst,
-            parallel_reads,
-            outbox_bytes,
-            list_page,
-            group_members,
-            group_backlog,
-            node_backlog,
-            ..
-        } = &self.limits.node;
-        let bounds = [
-            ("content", *content, 1, MAX_CONTENT_BYTES),
-            ("page_items", *page_items, 1, 50),
-            ("page_bytes", *page_bytes, 1, MAX_CONTENT_BYTES),
-            ("send_queue", *send_queue, 1, 1 << 20),
-            ("send_queue_bytes", *send_queue_bytes, 1 << 20, 1 << 40),
-            ("send_rate", *send_rate as usize, 1, 1 << 30),
-            ("send_burst", *send_burst as usize, 1, 1 << 30),
-            ("request_rate", *request_rate as usize, 1, 1 << 30),
-            ("request_burst", *request_burst as usize, 1, 1 << 30),
-            ("parallel_reads", *parallel_reads, 1, 4_096),
-            ("outbox_bytes", *outbox_bytes, MAX_CONTENT_BYTES, 1 << 30),
-            ("list_page", *list_page, 1, 1_000),
-            ("group_members", *group_members, 1, 1_000_000),
-            (
-                "socket_buffer",
-                self.limits.socket_buffer,
-                16 << 10,
-                16 << 20,
-            ),
-            ("group_backlog", *group_backlog, 1, 1 << 40),
-            ("node_backlog", *node_backlog, 1, 1 << 40),
-        ];
-        for (name, value, min, max) in bounds {
-            if !(min..=max).contains(&value) {
-                problems.push(format!(
-                    "limits.{name} = {value} is out of range; write {min} … {max}"
-                ));
-            }
-        }
-        let RoomBounds {
-            messages,
-            age,
-            total_bytes,
-            ..
-        } = self.rooms;
-        if messages > 100_000 {
-            problems.push(format!(
-                "rooms.messages = {messages} is out of range; write 0 … 100000"
-            ));
-        }
-        if !(1..=86_400).contains(&age.as_secs()) {
-            problems.push("rooms.age is out of range; write 1s … 1d".into());
-        }
-        if total_bytes < 1 << 20 {
-            problems.push(format!(
-                "rooms.total_bytes = {total_bytes} is too little for one page of a room; write \
-                 1MiB or more"
-            ));
-        }
-        let spans = [
-            ("limits.idle", self.limits.idle),
-            (
-                "limits.silent_before_sign_in",
-                self.limits.silent_before_sign_in,
-            ),
-            ("limits.stuck", self.limits.stuck),
-            ("limits.send_deadline", self.limits.node.send_deadline),
-            ("business.token_ttl", self.business.token_ttl),
-        ];
-        for (key, _) in spans.into_iter().filter(|(_, span)| span.is_zero()) {
-            problems.push(format!(
-                "{key} may not be zero; leave it out for the default"
-            ));
-        }
+    /// Refuses values that are out of their bounds. Those of an unused storage do not matter.
+    fn check_bounds(&self, problems: &mut Vec<String>) {
+        let is_mysql = self.storage.kind == StorageKind::Mysql;
+        let is_used = |key: &str| match key {
+            "storage.cache" => !is_mysql,
+            "storage.mysql_connections" | "storage.mysql_parallel_batches" => is_mysql,
+            _ => true,
+        };
+        let used = all_settings().filter(|setting| is_used(setting.key));
+        problems.extend(used.filter_map(|setting| setting.refusal(self)));
     }
 
     fn notices(&self) -> Vec<ConfigNotice> {

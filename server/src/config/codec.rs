@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use gimlet_listen::forwarded::ForwardedHeader;
 
-use super::sections::{
+use super::values::{
     CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole, NodeRoles, RoomPush,
     StorageDurability, StorageKind, SyncFromZero,
 };

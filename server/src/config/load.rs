@@ -6,9 +6,9 @@ use std::path::Path;
 use super::Config;
 use super::nearest::nearest;
 use super::problem::{ConfigError, ConfigNotice, ConfigProblem};
-use super::sections::CodeVerifier;
+use super::sections::{ConfigSetting, all_settings};
 use super::service_link;
-use super::table::{ConfigKey, SETTINGS};
+use super::values::CodeVerifier;
 
 /// Prefix of the keys in the environment.
 const ENV_PREFIX: &str = "GIMLET_";
@@ -81,7 +81,7 @@ impl Config {
                     Some(text) => self.apply(setting, key, text, problems),
                     None => problems.push(ConfigProblem::BadValue {
                         key,
-                        value: if setting.secret {
+                        value: if setting.is_secret() {
                             "***".to_owned()
                         } else {
                             value.to_string()
@@ -126,13 +126,13 @@ impl Config {
 
     fn apply(
         &mut self,
-        setting: &ConfigKey,
+        setting: &ConfigSetting,
         key: String,
         value: String,
         problems: &mut Vec<ConfigProblem>,
     ) {
         if let Err(wanted) = (setting.set)(self, &value) {
-            let value = if setting.secret {
+            let value = if setting.is_secret() {
                 "***".to_owned()
             } else {
                 value
@@ -158,8 +158,8 @@ fn read_file(config: &mut Config, path: &Path, problems: &mut Vec<ConfigProblem>
     }
 }
 
-fn find(key: &str) -> Option<&'static ConfigKey> {
-    SETTINGS.iter().find(|setting| setting.key == key)
+fn find(key: &str) -> Option<&'static ConfigSetting> {
+    all_settings().find(|setting| setting.key == key)
 }
 
 /// Returns a key's name in the environment.
@@ -171,7 +171,7 @@ pub(crate) fn env_name(key: &str) -> String {
 }
 
 fn unknown(written: &str, key: &str, spell: impl Fn(&str) -> String) -> ConfigProblem {
-    let keys = SETTINGS.iter().map(|setting| setting.key);
+    let keys = all_settings().map(|setting| setting.key);
     ConfigProblem::UnknownKey {
         key: written.to_owned(),
         meant: nearest(key, keys).map(spell),

@@ -6,6 +6,7 @@
 
 mod check;
 mod codec;
+mod documents;
 mod load;
 #[cfg(feature = "cli")]
 mod log_level;
@@ -14,86 +15,22 @@ mod problem;
 mod proxies;
 mod sections;
 mod service_link;
-mod table;
+mod setting;
 mod tls;
+mod values;
 
 pub use crate::secret::SecretString;
+pub use documents::{TABLES_START, page_tables, template};
 pub(crate) use load::env_name;
 pub use problem::{ConfigError, ConfigNotice, ConfigProblem};
 pub use sections::{
-    BusinessConfig, ClusterConfig, CodeVerifier, CompatConfig, DirectPolicy, GroupAdd, HttpConfig,
-    LimitsConfig, ListenConfig, ListenerName, LogConfig, LogFormat, NodeRole, NodeRoles,
-    PolicyConfig, ProxyConfig, RoomPush, StopConfig, StorageConfig, StorageDurability, StorageKind,
-    SyncFromZero, TlsConfig,
+    BusinessConfig, ClusterConfig, CompatConfig, Config, HttpConfig, LimitsConfig, ListenConfig,
+    LogConfig, PolicyConfig, ProxyConfig, StopConfig, StorageConfig, TlsConfig,
 };
-
-use std::path::PathBuf;
-
-use gimlet_core::memory::RoomBounds;
-
-/// The commented configuration file with every key at its default: `gimlet config default`.
-pub const TEMPLATE: &str = include_str!("../../gimlet.toml");
-
-/// The whole configuration. `gimlet.toml` beside this crate says what each key means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Folder of the embedded storage and of uploaded files.
-    pub data_dir: PathBuf,
-    /// The roles of this process.
-    pub roles: NodeRoles,
-    /// Storage engine.
-    pub storage: StorageConfig,
-    /// Addresses for clients and backends.
-    pub listen: ListenConfig,
-    /// Proxies in front of the listeners.
-    pub proxies: ProxyConfig,
-    /// Certificate of the listeners, and who encrypts without one.
-    pub tls: TlsConfig,
-    /// The built-in business service.
-    pub business: BusinessConfig,
-    /// Upload and download of files.
-    pub http: HttpConfig,
-    /// Switches for gim's old clients.
-    pub compat: CompatConfig,
-    /// Rules that each deployment chooses.
-    pub policy: PolicyConfig,
-    /// Bounds of what rooms keep.
-    pub rooms: RoomBounds,
-    /// Bounds of everything else.
-    pub limits: LimitsConfig,
-    /// Timing of a stop.
-    pub stop: StopConfig,
-    /// Format and level of the log.
-    pub log: LogConfig,
-    /// Other nodes.
-    pub cluster: ClusterConfig,
-    /// `true` if variables of a service named gimlet were in the environment and were ignored.
-    #[doc(hidden)]
-    pub service_links: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            data_dir: PathBuf::from("./data"),
-            roles: NodeRoles::default(),
-            storage: StorageConfig::default(),
-            listen: ListenConfig::default(),
-            proxies: ProxyConfig::default(),
-            tls: TlsConfig::default(),
-            business: BusinessConfig::default(),
-            http: HttpConfig::default(),
-            compat: CompatConfig::default(),
-            policy: PolicyConfig::default(),
-            rooms: RoomBounds::default(),
-            limits: LimitsConfig::default(),
-            stop: StopConfig::default(),
-            log: LogConfig::default(),
-            cluster: ClusterConfig::default(),
-            service_links: false,
-        }
-    }
-}
+pub use values::{
+    CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole, NodeRoles, RoomPush,
+    StorageDurability, StorageKind, SyncFromZero,
+};
 
 impl Config {
     /// Returns the configuration of a whole server inside another program: a development run with

@@ -10,13 +10,13 @@ impl Config {
     /// Returns the proxies that are believed, and the header that they write.
     pub(crate) fn forwarding(&self) -> ForwardedHeaders {
         ForwardedHeaders {
-            trusted: TrustedProxies::new(&self.proxies.trusted),
-            header: self.proxies.header,
+            trusted: TrustedProxies::new(&self.proxies.trusted_proxies),
+            header: self.proxies.forwarded_header,
         }
     }
 
     pub(super) fn check_proxies(&self, problems: &mut Vec<String>) {
-        let (trusted, protocol) = (&self.proxies.trusted, &self.proxies.protocol);
+        let (trusted, protocol) = (&self.proxies.trusted_proxies, &self.proxies.proxy_protocol);
         if trusted.is_empty() && !protocol.is_empty() {
             problems.push(format!(
                 "listen.proxy_protocol is set and listen.trusted_proxies is not, so no proxy would be \
@@ -43,10 +43,10 @@ mod tests {
     fn proxies_are_believed_by_their_networks_and_never_in_development() {
         let mut config = Config::default();
         config.business.code_verifier = CodeVerifier::Fixed(SecretString::new("1"));
-        config.proxies.protocol = vec![ListenerName::Tcp];
+        config.proxies.proxy_protocol = vec![ListenerName::Tcp];
         let text = config.check().unwrap_err().to_string();
         assert!(text.contains("GIMLET_LISTEN__TRUSTED_PROXIES"), "{text}");
-        config.proxies.trusted = vec!["10.0.0.0/8".parse().unwrap()];
+        config.proxies.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
         assert!(config.check().is_ok());
         assert!(config.masked().contains("trusted_proxies = \"10.0.0.0/8\""));
         config.business.code_verifier = CodeVerifier::Development;

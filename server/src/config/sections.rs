@@ -1,154 +1,147 @@
-//! The sections of the configuration, as plain data with their defaults.
-//!
-//! The meaning of each key for an operator is written once, in `gimlet.toml`.
+//! The sections of the configuration. Each setting is declared once, at its field: its name, doc,
+//! codec, default and bound. After a change, `cargo run -p gimlet-server --example settings` writes
+//! `gimlet.toml` and `docs/configuration.md`.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use gimlet_core::limits::{LimitBound, Limits};
+use gimlet_core::memory::RoomBounds;
 use gimlet_listen::TrustedNetwork;
 use gimlet_listen::forwarded::ForwardedHeader;
 
+use super::codec;
+use super::setting::{ConfigKey, SettingGroup, settings, settings_of_core};
+use super::values::{
+    CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole, NodeRoles, RoomPush,
+    StorageDurability, StorageKind, SyncFromZero,
+};
 use crate::secret::SecretString;
 
-/// A role that a process can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeRole {
-    /// Holds clients' connections.
-    Connect,
-    /// Sends, syncs, groups.
-    Logic,
-    /// Accounts.
-    Business,
-}
+/// One setting of this configuration.
+pub(super) type ConfigSetting = ConfigKey<Config>;
 
-/// The roles of this process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeRoles(pub Vec<NodeRole>);
-
-impl Default for NodeRoles {
-    fn default() -> Self {
-        Self(vec![NodeRole::Connect, NodeRole::Logic, NodeRole::Business])
-    }
-}
-
-impl NodeRoles {
-    /// Returns whether this role is one of them.
-    #[must_use]
-    pub fn has(&self, role: NodeRole) -> bool {
-        self.0.contains(&role)
-    }
-
-    /// Returns whether all three roles run here.
-    #[must_use]
-    pub fn all(&self) -> bool {
-        [NodeRole::Connect, NodeRole::Logic, NodeRole::Business]
-            .iter()
-            .all(|role| self.0.contains(role))
-    }
-}
-
-/// Storage engines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StorageKind {
-    /// In this process; lost when it ends.
-    Memory,
-    /// Embedded, under the data directory.
-    Sled,
-    /// MySQL and Redis.
-    Mysql,
-}
-
-/// Failures that an answered send survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StorageDurability {
-    /// A loss of power.
-    Power,
-    /// A killed process.
-    Process,
-}
-
-/// `[storage]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StorageConfig {
-    /// The engine.
-    pub kind: StorageKind,
-    /// Failures that an answered send survives (sled).
-    pub durability: StorageDurability,
-    /// Free space below which sends are refused, in bytes (sled).
-    pub min_free: u64,
-    /// Bytes of the engine's page cache (sled); the memory it really takes is several times that.
-    pub cache: u64,
-    /// Address of the MySQL server.
-    pub mysql_url: Option<SecretString>,
-    /// Address of the Redis server.
-    pub redis_url: Option<SecretString>,
-    /// PEM file of the CA that signed the certificate of MySQL.
-    pub mysql_ca: Option<String>,
-    /// PEM file of the CA that signed the certificate of Redis.
-    pub redis_ca: Option<String>,
-    /// Connections to MySQL of this process.
-    pub mysql_connections: u32,
-    /// Batches of sends that this process has in flight to MySQL, up to half of the connections.
-    pub mysql_parallel_batches: u32,
-    /// Accepts a MySQL server that answers commits before they are on disk.
-    pub relaxed_durability: bool,
-    /// Prefix of every key in Redis.
-    pub redis_prefix: String,
-    /// Brings the tables in MySQL up to this version at start.
-    pub migrate: bool,
-}
-
-impl Default for StorageConfig {
-    fn default() -> Self {
-        Self {
-            kind: if cfg!(feature = "sled") {
-                StorageKind::Sled
-            } else {
-                StorageKind::Memory
-            },
-            durability: StorageDurability::Power,
-            min_free: 256 << 20,
-            cache: 256 << 20,
-            mysql_url: None,
-            redis_url: None,
-            mysql_ca: None,
-            redis_ca: None,
-            mysql_connections: 16,
-            mysql_parallel_batches: 8,
-            relaxed_durability: false,
-            redis_prefix: "gimlet:".into(),
-            migrate: true,
+settings! {
+    /// The whole configuration. `gimlet.toml` beside this crate says what each key means.
+    pub struct Config [] "" {
+        /// Folder of the embedded storage and of uploaded files; created if missing, accessible
+        /// only to its owner (0700).
+        data_dir: PathBuf as path = PathBuf::from("./data");
+        /// Roles of this process: `connect` (clients' sockets), `logic` (sends, sync, groups) and
+        /// `business` (accounts and files). In separate processes they need `storage.kind` `mysql`;
+        /// `connect,logic` with a business server of your own also runs on `sled` or `memory`. See
+        /// `docs/cluster.md`.
+        roles: NodeRoles as roles = NodeRoles::default();
+        with {
+            /// Storage engine.
+            storage: StorageConfig = StorageConfig::default();
+            /// Addresses for clients and backends.
+            listen: ListenConfig = ListenConfig::default();
+            /// Proxies in front of the listeners.
+            proxies: ProxyConfig = ProxyConfig::default();
+            /// Certificate of the listeners, and who encrypts without one.
+            tls: TlsConfig = TlsConfig::default();
+            /// The built-in business service.
+            business: BusinessConfig = BusinessConfig::default();
+            /// Upload and download of files.
+            http: HttpConfig = HttpConfig::default();
+            /// Switches for gim's old clients.
+            compat: CompatConfig = CompatConfig::default();
+            /// Rules that each deployment chooses.
+            policy: PolicyConfig = PolicyConfig::default();
+            /// Bounds of what rooms keep.
+            rooms: RoomBounds = RoomBounds::default();
+            /// Bounds of everything else.
+            limits: LimitsConfig = LimitsConfig::default();
+            /// Timing of a stop.
+            stop: StopConfig = StopConfig::default();
+            /// Format and level of the log.
+            log: LogConfig = LogConfig::default();
+            /// Other nodes.
+            cluster: ClusterConfig = ClusterConfig::default();
+            /// `true` if variables of a service named gimlet were in the environment and were
+            /// ignored.
+            #[doc(hidden)]
+            service_links: bool = false;
         }
     }
 }
 
-/// `[listen]`: `None` or an empty list opens no such listener; port 0 takes a free one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenConfig {
-    /// Clients' TCP.
-    pub tcp: Option<SocketAddr>,
-    /// Clients' WebSocket.
-    pub ws: Option<SocketAddr>,
-    /// Files.
-    pub http: Option<SocketAddr>,
-    /// Clients' gRPC services, the same on each.
-    pub grpc: Vec<SocketAddr>,
-    /// Backends' gRPC services.
-    pub internal: Option<SocketAddr>,
-    /// Health and metrics.
-    pub ops: Option<SocketAddr>,
+settings! {
+    /// `[storage]`.
+    pub struct StorageConfig [storage] "storage." {
+        /// Storage engine: `memory` (lost when the process ends), `sled` (embedded, one process,
+        /// under `data_dir`) or `mysql` (MySQL and Redis).
+        kind: StorageKind as choice = if cfg!(feature = "sled") {
+            StorageKind::Sled
+        } else {
+            StorageKind::Memory
+        };
+        /// With sled, the failures that an answered send survives: `power` means also a loss of
+        /// power, `process` means only a killed process, and is faster.
+        durability: StorageDurability as choice = StorageDurability::Power;
+        /// With sled, sends are refused while the disk has less free space than this; reads
+        /// continue.
+        min_free: u64 as bytes = 256 << 20;
+        /// With sled, the size of its page cache, measured by the stored size of pages; in memory
+        /// it takes up to ten times that. See `docs/operations.md#storage-sled`.
+        cache: u64 as bytes = 256 << 20,
+            LimitBound::at_least(1 << 20, ": it is a number of bytes; write at least \"1MiB\"");
+        /// Address of MySQL: `mysql://user:password@host:port/database`. With `mysql`, for the
+        /// roles logic and business.
+        mysql_url: Option<SecretString> as secret_url = None;
+        /// Address of Redis: `redis://host:port/db`, `rediss://` for TLS; the nodes of a Redis
+        /// Cluster separated by commas; or Sentinels as
+        /// `redis+sentinel://user:password@host:26379,host:26379/service/db` (`rediss+sentinel://`
+        /// for TLS), with `?sentinel_password=…` if they require one. With `mysql`, for all roles.
+        redis_url: Option<SecretString> as secret_url = None;
+        /// PEM file of the CA that signed MySQL's certificate. The connection then uses TLS, and
+        /// the certificate and its name are verified, unless `mysql_url` has `?ssl-mode=VERIFY_CA`
+        /// or another mode.
+        mysql_ca: Option<String> as maybe = None;
+        /// PEM file of the CA that signed Redis's certificate, for `rediss://`. Without it the
+        /// system's CAs are trusted (and those of `SSL_CERT_FILE`).
+        redis_ca: Option<String> as maybe = None;
+        /// Maximum number of connections of this process to MySQL; if the server grants fewer,
+        /// gimlet works with those.
+        mysql_connections: u32 as number = 16, LimitBound::at_least(1, "; write at least 1");
+        /// Batches of sends of this process in flight at a time, at most half of the connections.
+        /// More of them compensate for slow commits, and the others continue while one waits for a
+        /// lock.
+        mysql_parallel_batches: u32 as number = 8, LimitBound::at_least(1, "; write at least 1");
+        /// Accepts a MySQL server that answers a commit before it is on disk; if that machine
+        /// fails, answered messages can be lost.
+        relaxed_durability: bool as switch = false;
+        /// Prefix of every key in Redis, so that several clusters can share one Redis. Each cluster
+        /// needs its own prefix, and a second cluster on the same one is refused.
+        redis_prefix: String as text = "gimlet:".into();
+        /// Migrates the tables in MySQL to this version at start; otherwise run `gimlet migrate`.
+        migrate: bool as switch = true;
+    }
 }
 
-impl Default for ListenConfig {
-    fn default() -> Self {
-        Self {
-            tcp: Some(loopback(8080)),
-            ws: cfg!(feature = "ws").then(|| loopback(8081)),
-            http: Some(loopback(8085)),
-            grpc: vec![loopback(50100), loopback(50200)],
-            internal: Some(loopback(50000)),
-            ops: Some(loopback(8086)),
-        }
+settings! {
+    /// `[listen]`: the addresses of the listeners. `None` or an empty list opens no such listener.
+    ///
+    /// Each address is an IP address and a port. Port 0 selects a free port; `off` disables the
+    /// listener. A process opens only the listeners of its roles: connect `tcp`, `ws`; logic
+    /// `grpc`; business `grpc`, `http`; every role `internal` and `ops`.
+    pub struct ListenConfig [listen] "listen." {
+        /// TCP for clients, in gim's framing.
+        tcp: Option<SocketAddr> as addr = Some(loopback(8080));
+        /// WebSocket for clients, at `/ws`.
+        ws: Option<SocketAddr> as addr = cfg!(feature = "ws").then(|| loopback(8081));
+        /// File upload and download.
+        http: Option<SocketAddr> as addr = Some(loopback(8085));
+        /// List of addresses of gRPC for clients (`LogicExt`, `BusinessExt`, `UserExt`), the same
+        /// services on each.
+        grpc: Vec<SocketAddr> as addrs = vec![loopback(50100), loopback(50200)];
+        /// gRPC for backends and other nodes (`LogicInt`, `ConnectInt`, `BusinessInt`, `UserInt`).
+        /// It acts for any user: keep it away from clients. Off loopback it needs `cluster.secret`.
+        internal: Option<SocketAddr> as addr = Some(loopback(50000));
+        /// Health and metrics: `/healthz`, `/readyz`, `/metrics`.
+        ops: Option<SocketAddr> as addr = Some(loopback(8086));
     }
 }
 
@@ -207,313 +200,297 @@ const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-/// The checker of verification codes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum CodeVerifier {
-    /// Not set: allowed only in a run without any configuration.
-    #[default]
-    Unset,
-    /// Development on one machine: the code 000000, uploads without a sign-in.
-    Development,
-    /// One code for everyone.
-    Fixed(SecretString),
-    /// An HTTP address that checks each code.
-    Http(String),
+settings! {
+    /// Proxies in front of the listeners: keys of `[listen]`.
+    pub struct ProxyConfig [proxies] "listen." {
+        /// Networks of the proxies in front of gimlet, for example `10.0.0.0/8,192.0.2.7`. The
+        /// client addresses that they report are used for limits, the log and lock-outs; those that
+        /// others report are ignored. See `docs/proxies.md#the-clients-address`.
+        trusted_proxies: Vec<TrustedNetwork> as networks = Vec::new();
+        /// Listeners (`tcp`, `ws`, `http`, `grpc`, `ops`) on which connections of the trusted
+        /// proxies begin with a header of the PROXY protocol, version 1 or 2; one without it is
+        /// refused.
+        proxy_protocol: Vec<ListenerName> as choices = Vec::new();
+        /// The header in which proxies that speak HTTP or gRPC name the client: `x-forwarded-for`
+        /// or `forwarded` (RFC 7239). It must be the one that they write, because a client can send
+        /// the other one itself.
+        forwarded_header: ForwardedHeader as choice = ForwardedHeader::XForwardedFor;
+    }
 }
 
-/// `[business]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BusinessConfig {
-    /// The checker of verification codes.
-    pub code_verifier: CodeVerifier,
-    /// Validity of a token.
-    pub token_ttl: Duration,
+settings! {
+    /// `[tls]`.
+    ///
+    /// See `docs/tls.md`.
+    pub struct TlsConfig [tls] "tls." {
+        /// PEM file of the listeners' certificate, followed by those of its CAs.
+        cert: Option<String> as maybe = None;
+        /// PEM file of its private key, without a password. Both files are read again on SIGHUP,
+        /// and within some seconds after a change; open connections are not affected.
+        key: Option<String> as maybe = None;
+        /// Listeners that speak TLS once there is a certificate: `tcp`, `ws`, `http`, `grpc`,
+        /// `ops`.
+        listeners: Vec<ListenerName> as choices =
+            vec![ListenerName::Tcp, ListenerName::Ws, ListenerName::Http, ListenerName::Grpc];
+        /// Off loopback `tcp`, `ws`, `http`, `grpc` and `internal` start without TLS only if this
+        /// is `true`: a proxy or a private network encrypts.
+        terminated_elsewhere: bool as switch = false;
+    }
 }
 
-impl Default for BusinessConfig {
-    fn default() -> Self {
-        Self {
-            code_verifier: CodeVerifier::Unset,
-            token_ttl: Duration::from_hours(90 * 24),
+settings! {
+    /// `[business]`.
+    ///
+    /// For the built-in business service only, except `end_expired`.
+    pub struct BusinessConfig [business] "business." {
+        /// Checker of verification codes: `fixed:CODE` (one code for everybody), `dev` (000000 is
+        /// right for everybody, and every listener must be on loopback; see
+        /// `docs/configuration.md#a-development-run`), or an `http://` address that receives `POST
+        /// {"phone_number": …, "code": …}` and answers 200 (right) or 403 (wrong). Of that answer
+        /// only the status counts: the body is not read, and a head above 16 KiB counts as no
+        /// answer. Required for the role business, except in a run without any configuration.
+        code_verifier: CodeVerifier as verifier = CodeVerifier::Unset;
+        /// Lifetime of a token.
+        token_ttl: Duration as duration = Duration::from_hours(90 * 24), LimitBound::not_zero();
+    }
+}
+
+settings! {
+    /// `[http]`.
+    pub struct HttpConfig [http] "http." {
+        /// Prefix of the addresses of uploaded files, as clients reach them; without it, the
+        /// address of the http listener.
+        public_url: Option<String> as url = None;
+        /// Largest upload; a larger one is answered 413.
+        upload_max: u64 as bytes = 20 << 20;
+        /// Allows uploads without a sign-in; in a development run they are always allowed.
+        anonymous_upload: bool as switch = false;
+        /// Web pages that may open a WebSocket and upload: `same` (served from the host that they
+        /// call, by its `Host` header; in a development run also from this machine), `any`, or a
+        /// list, for example `same,https://chat.example.com`. Clients other than browsers send no
+        /// `Origin` and are not affected. Preflights (`OPTIONS`) of uploads are answered by the
+        /// same list.
+        origins: Vec<String> as list = vec!["same".into()];
+        /// Uploads are answered 507 while the disk has less free space than this, or than twice
+        /// `storage.min_free`: they stop before sends do.
+        upload_min_free: u64 as bytes = 1 << 30;
+        /// Bytes that a user may upload in a day; more is answered 429; 0 is unlimited. Counted by
+        /// this process since its start; all uploads without a sign-in count as one user.
+        upload_quota: u64 as bytes = 1 << 30;
+    }
+}
+
+settings! {
+    /// `[compat]`.
+    pub struct CompatConfig [compat] "compat." {
+        /// Issues the token `0`, and accepts it for every existing user on every device, as gim
+        /// did; for gim's old test clients only.
+        fixed_token: bool as switch = false;
+        /// Sends one frame at a time to TCP clients without a protocol version, which parse one
+        /// frame per read. Turn it off for a fleet whose clients parse streams.
+        tcp_pacing: bool as switch = true;
+    }
+}
+
+settings! {
+    /// `[policy]`: rules that each deployment chooses.
+    pub struct PolicyConfig [policy] "policy." {
+        /// Users who may send direct messages to a user: `anyone` or `friends`.
+        direct: DirectPolicy as choice = DirectPolicy::Anyone;
+        /// Users who may add a user to a group: `anyone` or `friends`. Members of a group see each
+        /// other's profiles.
+        group_add: GroupAdd as choice = GroupAdd::Anyone;
+        /// Senders that may push to a room: `anyone` or `business` (the backend, through
+        /// `LogicInt`); others get code 7.
+        room: RoomPush as choice = RoomPush::Anyone;
+        /// Start of a SYNC from seq 0: `all` (everything that is kept), `device_ack` (the last ack
+        /// of this device) or `user_ack` (the highest ack of the user's devices, gim's rule).
+        sync_from_zero: SyncFromZero as choice = SyncFromZero::All;
+    }
+}
+
+settings! {
+    /// `[limits]`: the limits of the node and of the listeners.
+    ///
+    /// See `docs/operations.md#limits` for the effects of all limits.
+    pub struct LimitsConfig [limits] "limits." {
+        /// Maximum number of client connections; those beyond it are refused. 0 means as many as
+        /// the descriptor limit allows: 40 % of 1,024, 52 % of 4,096, 72 % of 65,536; the rest is
+        /// for gRPC, files and storage. Any other number is lowered if the descriptor limit
+        /// requires it.
+        max_connections: usize as number = 0;
+        /// Maximum number of connections from one address; those beyond it are refused. Loopback,
+        /// where a proxy represents many clients, is not counted. 0 is unlimited.
+        per_address: usize as number = 1_000;
+        /// Maximum number of devices that one address may register per second, with bursts of ten
+        /// times as many. Clients behind a proxy on this machine together have ten times this
+        /// limit. Beyond it `RegisterDevice` is refused with code 8. 0 is unlimited.
+        device_registrations: u32 as number = 20;
+        /// A connection without a packet for this long is closed; a WebSocket connection one minute
+        /// later.
+        idle: Duration as duration = Duration::from_mins(11), LimitBound::not_zero();
+        /// A connection that sends nothing after connecting is closed after this time.
+        silent_before_sign_in: Duration as duration = Duration::from_secs(10), LimitBound::not_zero();
+        /// A client that accepts none of the data written to it for this long is closed with 4102;
+        /// undelivered messages remain in its inbox.
+        stuck: Duration as duration = Duration::from_mins(2), LimitBound::not_zero();
+        /// A WebSocket client that received nothing for this long gets a ping, because proxies
+        /// close silent connections (nginx after 60 s). `0s` means never.
+        ws_silence: Duration as duration = Duration::from_secs(50);
+        /// System buffer of one client connection over TCP or WebSocket, in each direction; Linux
+        /// allocates twice that. A smaller buffer is slower over long distances: 64 KiB allow 640
+        /// KB a second at 100 ms.
+        socket_buffer: usize as bytes = 64 << 10, LimitBound::range(16 << 10, 16 << 20);
+        with {
+            /// Limits that core applies.
+            node: Limits = Limits::default();
         }
     }
 }
 
-/// `[http]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpConfig {
-    /// Prefix of uploaded files' addresses.
-    pub public_url: Option<String>,
-    /// Largest upload, in bytes.
-    pub upload_max: u64,
-    /// Lets uploads work without a sign-in, also outside a development run.
-    pub anonymous_upload: bool,
-    /// Origins whose pages may open a WebSocket and upload.
-    pub origins: Vec<String>,
-    /// Bytes that uploads leave free on the disk, at least; more if messages need more.
-    pub upload_min_free: u64,
-    /// Bytes a user may upload in a day; 0 is unlimited.
-    pub upload_quota: u64,
-}
+settings_of_core! {
+    Limits [limits.node]
 
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self {
-            public_url: None,
-            upload_max: 20 << 20,
-            anonymous_upload: false,
-            origins: vec!["same".into()],
-            upload_min_free: 1 << 30,
-            upload_quota: 1 << 30,
-        }
+    /// `[business]`: settings of the role connect.
+    SIGN_IN_SETTINGS "business." {
+        end_expired: switch;
+    }
+
+    /// `[limits]`: the limits that core applies.
+    NODE_SETTINGS "limits." {
+        failed_sign_ins: number;
+        content: bytes;
+        mentions: number;
+        group_members: number;
+        group_adds: number;
+        group_backlog: number;
+        node_backlog: number;
+        send_rate: number;
+        send_burst: number;
+        request_rate: number;
+        request_burst: number;
+        send_queue: number;
+        send_queue_bytes: bytes;
+        send_deadline: duration;
+        key_window: duration;
+        legacy_window: duration;
+        page_items: number;
+        page_bytes: bytes;
+        parallel_reads: number;
+        outbox_bytes: bytes;
+        sync_wait: duration;
+        ack_flush: duration;
+        profile_ttl: duration;
+        profiles: number;
+        list_page: number;
+        keep_entries: number;
+    }
+
+    not settings {
+        client_id batch_sends batch_entries batch_bytes parked_entries parked_bytes parked_wait
+        head_check roster_members zombies lease
     }
 }
 
-/// `[compat]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CompatConfig {
-    /// Hands out and accepts the token `0`, as gim did.
-    pub fixed_token: bool,
-    /// Paces frames for old TCP clients, which parse one frame per read.
-    pub tcp_pacing: bool,
+settings_of_core! {
+    RoomBounds [rooms]
+
+    /// `[rooms]`: the history that a room keeps.
+    ///
+    /// The history that a room keeps for later subscribers. When any of these limits is exceeded,
+    /// the oldest messages are removed. Rooms are never stored durably: with `memory` and `sled`
+    /// they live in this process, with `mysql` in Redis.
+    ROOM_SETTINGS "rooms." {
+        messages: number;
+        bytes: bytes;
+        age: duration;
+        total_bytes: bytes;
+    }
+
+    not settings {}
 }
 
-impl Default for CompatConfig {
-    fn default() -> Self {
-        Self {
-            fixed_token: false,
-            tcp_pacing: true,
-        }
+settings! {
+    /// `[stop]`.
+    pub struct StopConfig [stop] "stop." {
+        /// Time for which the node keeps serving between the time when `/readyz` turns 503 and the
+        /// time when it stops accepting connections: the time that a load balancer needs to notice.
+        delay: Duration as duration = Duration::ZERO;
+        /// Maximum time for draining after SIGTERM or Ctrl-C, after which open connections are
+        /// closed by force. A second signal, half a second or more later, ends the process at once.
+        grace: Duration as duration = Duration::from_secs(10);
+        /// Clients are told to reconnect after a random part of this time.
+        come_back: Duration as duration = Duration::from_secs(3);
     }
 }
 
-/// Users who may add a user to a group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum GroupAdd {
-    /// Every user.
-    #[default]
-    Anyone,
-    /// Its friends.
-    Friends,
-}
-
-/// Users who may write to a user directly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DirectPolicy {
-    /// Everybody.
-    #[default]
-    Anyone,
-    /// Friends.
-    Friends,
-}
-
-/// Senders that may push to a room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RoomPush {
-    /// Everybody.
-    #[default]
-    Anyone,
-    /// The business backend.
-    Business,
-}
-
-/// Start of a SYNC from seq 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SyncFromZero {
-    /// Everything that is kept.
-    #[default]
-    All,
-    /// The ack of this device.
-    DeviceAck,
-    /// The highest ack of the user's devices, as gim did.
-    UserAck,
-}
-
-/// `[policy]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PolicyConfig {
-    /// Users who may write to a user directly.
-    pub direct: DirectPolicy,
-    /// Users who may add a user to a group.
-    pub group_add: GroupAdd,
-    /// Senders that may push to a room.
-    pub room: RoomPush,
-    /// Start of a SYNC from seq 0.
-    pub sync_from_zero: SyncFromZero,
-}
-
-/// `[limits]`: those of the node and of the listeners.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LimitsConfig {
-    /// Bounds that core applies.
-    pub node: gimlet_core::limits::Limits,
-    /// Clients' connections; 0 means the most that the descriptors allow.
-    pub max_connections: usize,
-    /// Connections of one address, loopback exempt; 0 means no bound.
-    pub per_address: usize,
-    /// Devices that one address may register in a second; 0 means no limit.
-    pub device_registrations: u32,
-    /// A connection without a packet for this long is closed.
-    pub idle: Duration,
-    /// A connection that sends nothing after connecting is closed after this.
-    pub silent_before_sign_in: Duration,
-    /// A client that takes none of the data written to it for this long is closed.
-    pub stuck: Duration,
-    /// A WebSocket client that got nothing for this long gets a ping; 0 means never.
-    pub ws_silence: Duration,
-    /// Bytes that the system holds for one client connection, in each direction.
-    pub socket_buffer: usize,
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        Self {
-            node: gimlet_core::limits::Limits::default(),
-            max_connections: 0,
-            per_address: 1_000,
-            device_registrations: 20,
-            idle: Duration::from_mins(11),
-            silent_before_sign_in: Duration::from_secs(10),
-            stuck: Duration::from_mins(2),
-            ws_silence: Duration::from_secs(50),
-            socket_buffer: 64 << 10,
-        }
+settings! {
+    /// `[log]`.
+    pub struct LogConfig [log] "log." {
+        /// Format of the lines on standard error: `text` or `json`.
+        format: LogFormat as choice = LogFormat::Text;
+        /// Lines that are written: `error`, `warn`, `info`, `debug`, `trace` (the last two apply to
+        /// gimlet only; the libraries below it stay at `info`), or a filter, for example
+        /// `info,gimlet_core=debug,h2=debug`. An unknown level is refused with a suggestion.
+        /// Content, tokens, codes and phone numbers are never logged. Read again on SIGHUP.
+        level: String as text = "info".into();
     }
 }
 
-/// `[stop]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StopConfig {
-    /// Time for which it still serves, already not ready, before it stops accepting.
-    pub delay: Duration,
-    /// Time limit of a stop.
-    pub grace: Duration,
-    /// Clients are asked to come back after a random part of this.
-    pub come_back: Duration,
-}
-
-impl Default for StopConfig {
-    fn default() -> Self {
-        Self {
-            delay: Duration::ZERO,
-            grace: Duration::from_secs(10),
-            come_back: Duration::from_secs(3),
-        }
+settings! {
+    /// `[cluster]`: other nodes.
+    pub struct ClusterConfig [cluster] "cluster." {
+        /// Secret that callers of the internal services send as metadata `authorization: Bearer
+        /// SECRET`; the same on all nodes. Required when `listen.internal` is not on loopback.
+        secret: Option<SecretString> as secret = None;
+        /// Address (`host:port`) at which other nodes reach this node's internal listener; without
+        /// it, the listener's own address. Required when that is `0.0.0.0`.
+        advertise: Option<String> as maybe = None;
+        /// Internal listeners of the logic nodes, separated by commas, if this process does not
+        /// have that role.
+        logic: Vec<String> as list = Vec::new();
+        /// Internal listeners of the business nodes, or of your own business server, separated by
+        /// commas, if this process does not have that role.
+        business: Vec<String> as list = Vec::new();
+        /// PEM file of the CAs that signed the nodes' certificates. Set together with `tls_cert`
+        /// and `tls_key` it turns on TLS between nodes: `listen.internal` speaks TLS, and other
+        /// nodes and the business server are called by TLS, except addresses that begin with
+        /// `http://`. The files are read again as that of `tls.cert`.
+        tls_ca: Option<String> as maybe = None;
+        /// PEM file of this node's certificate, followed by those of its CAs.
+        tls_cert: Option<String> as maybe = None;
+        /// PEM file of its private key.
+        tls_key: Option<String> as maybe = None;
+        /// A name that the certificate of every node has; without it the certificate must have the
+        /// host of the address at which the node is called.
+        tls_name: Option<String> as maybe = None;
+        /// Requires callers of `listen.internal`, other nodes and backends, to present a
+        /// certificate that a CA of `tls_ca` has signed.
+        tls_mutual: bool as switch = false;
     }
 }
 
-/// The shape of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
-}
+/// All settings, in the order of the file.
+pub(super) const GROUPS: &[SettingGroup<Config>] = &[
+    Config::GROUP,
+    StorageConfig::GROUP,
+    ListenConfig::GROUP,
+    ProxyConfig::GROUP,
+    TlsConfig::GROUP,
+    BusinessConfig::GROUP,
+    SIGN_IN_SETTINGS,
+    HttpConfig::GROUP,
+    CompatConfig::GROUP,
+    PolicyConfig::GROUP,
+    ROOM_SETTINGS,
+    LimitsConfig::GROUP,
+    NODE_SETTINGS,
+    StopConfig::GROUP,
+    LogConfig::GROUP,
+    ClusterConfig::GROUP,
+];
 
-/// `[log]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogConfig {
-    /// The shape of a line.
-    pub format: LogFormat,
-    /// The lines that are written: a level, or tracing's filter syntax.
-    pub level: String,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            level: "info".into(),
-        }
-    }
-}
-
-/// A listener of this process that can speak TLS by `[tls]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenerName {
-    /// `listen.tcp`.
-    Tcp,
-    /// `listen.ws`.
-    Ws,
-    /// `listen.http`.
-    Http,
-    /// `listen.grpc`.
-    Grpc,
-    /// `listen.ops`.
-    Ops,
-}
-
-impl ListenerName {
-    /// Returns the key of its address.
-    #[must_use]
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::Tcp => "listen.tcp",
-            Self::Ws => "listen.ws",
-            Self::Http => "listen.http",
-            Self::Grpc => "listen.grpc",
-            Self::Ops => "listen.ops",
-        }
-    }
-}
-
-/// Proxies in front of the listeners: keys of `[listen]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProxyConfig {
-    /// Networks of the proxies that are believed.
-    pub trusted: Vec<TrustedNetwork>,
-    /// Listeners on which their connections begin with a PROXY header.
-    pub protocol: Vec<ListenerName>,
-    /// The header in which they write a client's address.
-    pub header: ForwardedHeader,
-}
-
-/// `[tls]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsConfig {
-    /// PEM file of the certificate, followed by those of its CAs.
-    pub cert: Option<String>,
-    /// PEM file of its private key.
-    pub key: Option<String>,
-    /// Listeners that speak TLS once there is a certificate.
-    pub listeners: Vec<ListenerName>,
-    /// `true` if something else encrypts the connections of listeners off loopback.
-    pub terminated_elsewhere: bool,
-}
-
-impl Default for TlsConfig {
-    fn default() -> Self {
-        use ListenerName::{Grpc, Http, Tcp, Ws};
-        Self {
-            cert: None,
-            key: None,
-            listeners: vec![Tcp, Ws, Http, Grpc],
-            terminated_elsewhere: false,
-        }
-    }
-}
-
-/// `[cluster]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClusterConfig {
-    /// The secret that callers of the internal services must send.
-    pub secret: Option<SecretString>,
-    /// The address at which other nodes reach this one.
-    pub advertise: Option<String>,
-    /// Logic nodes.
-    pub logic: Vec<String>,
-    /// Business nodes.
-    pub business: Vec<String>,
-    /// PEM file of the authorities of the nodes' certificates: TLS between nodes.
-    pub tls_ca: Option<String>,
-    /// PEM file of this node's certificate.
-    pub tls_cert: Option<String>,
-    /// PEM file of its private key.
-    pub tls_key: Option<String>,
-    /// Name in the certificate of every node, instead of the host of its address.
-    pub tls_name: Option<String>,
-    /// `true` if callers of the internal services must show a certificate of these authorities.
-    pub tls_mutual: bool,
+/// Returns all settings, in the order of the file.
+pub(super) fn all_settings() -> impl Iterator<Item = &'static ConfigSetting> {
+    GROUPS.iter().flat_map(|group| group.settings)
 }

@@ -9,7 +9,7 @@ use gimlet_listen::tls::ServerFiles;
 
 use super::Config;
 use super::load::env_name;
-use super::sections::ListenerName;
+use super::values::ListenerName;
 use gimlet_cluster::{NodeFiles, NodeTls};
 
 /// Listeners that carry tokens, messages or the cluster's secret. The ops listener has none of

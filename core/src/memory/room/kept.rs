@@ -4,33 +4,31 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limits::LimitBound;
+use crate::limits::field::declare_limits;
 use crate::memory::helpers::page_while;
 use crate::page::{ListPage, PageLimit};
 use crate::seq::Seq;
 use crate::store::RoomItem;
 
-/// Limits of the rooms; above any of them the oldest messages are dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoomBounds {
-    /// Kept messages of a room; default 1,000.
-    pub messages: usize,
-    /// Their bytes, each counted with its overhead; default 4 MiB.
-    pub bytes: usize,
-    /// Time for which messages are kept, and for which an unused room keeps its numbering; default
-    /// 2 minutes.
-    pub age: Duration,
-    /// Bytes over all rooms; default 64 MiB.
-    pub total_bytes: usize,
-}
-
-impl Default for RoomBounds {
-    fn default() -> Self {
-        Self {
-            messages: 1_000,
-            bytes: 4 << 20,
-            age: Duration::from_mins(2),
-            total_bytes: 64 << 20,
-        }
+declare_limits! {
+    /// Limits of the rooms; above any of them the oldest messages are dropped.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct RoomBounds {
+        /// Maximum number of messages that a room keeps; 0 keeps none.
+        messages: usize = 1_000, LimitBound::range(0, 100_000);
+        /// Maximum number of bytes that a room keeps, each message counted with its overhead.
+        bytes: usize = 4 << 20;
+        /// Time for which messages are kept, and for which an unused room keeps its numbering in
+        /// this process (24 h in Redis).
+        age: Duration = Duration::from_mins(2), LimitBound::range(1_000, 86_400_000);
+        /// Maximum number of bytes over all rooms; beyond it the oldest messages of all rooms are
+        /// removed. With Redis: bytes that one node publishes within `age`; beyond it, messages
+        /// reach current subscribers and are not kept.
+        total_bytes: usize = 64 << 20, LimitBound::at_least(
+            1 << 20,
+            " is too little for one page of a room; write 1MiB or more",
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::super::{StorageKind, TEMPLATE};
+use super::super::{StorageKind, template};
 use super::*;
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -134,9 +134,9 @@ fn a_file_that_is_missing_or_broken_is_named() {
 
 #[test]
 fn the_template_has_every_key_at_its_default() {
-    let table: toml::Table = TEMPLATE.parse().unwrap();
+    let table: toml::Table = template().parse().unwrap();
     let written: Vec<_> = flatten(&table).into_iter().map(|(key, _)| key).collect();
-    for setting in SETTINGS {
+    for setting in all_settings() {
         assert!(
             written.iter().any(|key| key == setting.key),
             "{} is missing",
@@ -145,7 +145,7 @@ fn the_template_has_every_key_at_its_default() {
     }
     let mut config = Config::default();
     config
-        .apply_toml(Path::new("gimlet.toml"), TEMPLATE)
+        .apply_toml(Path::new("gimlet.toml"), &template())
         .unwrap();
     if cfg!(all(feature = "sled", feature = "ws")) {
         assert_eq!(config, Config::default());
