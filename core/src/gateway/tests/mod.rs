@@ -4,6 +4,7 @@ mod acks;
 mod history;
 mod inbox;
 mod rooms;
+mod routes;
 mod takeover;
 
 use std::future::poll_fn;
