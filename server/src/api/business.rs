@@ -144,11 +144,13 @@ impl BusinessService {
     }
 
     async fn sign_out(&self, caller: SignedInCaller) -> Result<Empty, RequestRefusal> {
+        // The token first: whatever the nodes answer, no new connection can be made with it.
         self.builtin.sign_out(caller.user, caller.device).await?;
         if let Some(fanout) = &self.fanout {
-            fanout
-                .disconnect(caller.user, Some(caller.device), SIGNED_OUT)
-                .await;
+            let acknowledged = fanout.disconnect(caller.user, Some(caller.device), SIGNED_OUT);
+            if !acknowledged.await {
+                return Err(RequestRefusal::Unavailable);
+            }
         }
         Ok(Empty {})
     }
@@ -297,5 +299,86 @@ impl UserInt for BusinessService {
         request: Request<pb::GetUsersReq>,
     ) -> Result<Response<pb::GetUsersResp>, Status> {
         BusinessInt::get_users(self, request).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gimlet_core::business::{BuiltinConfig, FixedCode};
+    use gimlet_core::envelope::DeliveryBatch;
+    use gimlet_core::fanout::NoConnections;
+    use gimlet_core::id::{DeviceId, Generation, NodeId};
+    use gimlet_core::memory;
+    use gimlet_core::peer::PeerNodes;
+    use gimlet_core::store::DeviceInfo;
+    use gimlet_core::time::{SystemClock, UnixTimestamp};
+
+    use super::*;
+
+    /// Another node that acknowledges nothing.
+    #[derive(Debug)]
+    struct UnreachablePeer;
+
+    #[async_trait]
+    impl PeerNodes for UnreachablePeer {
+        async fn nodes(&self) -> Vec<NodeId> {
+            vec![NodeId::boot("other")]
+        }
+
+        async fn deliver(&self, _: &NodeId, _: Vec<DeliveryBatch>) -> bool {
+            false
+        }
+
+        async fn supersede(&self, _: &NodeId, _: UserId, _: DeviceId, _: Generation) {}
+
+        async fn disconnect(&self, _: &NodeId, _: UserId, _: Option<DeviceId>, _: &str) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sign_out_that_a_node_did_not_acknowledge_is_not_answered_as_done() {
+        let stores = memory::stores();
+        let device = DeviceId::new(1).unwrap();
+        let info = DeviceInfo {
+            kind: 1,
+            brand: "b".into(),
+            model: "m".into(),
+            system_version: "s".into(),
+            sdk_version: "k".into(),
+        };
+        let registered = stores
+            .device
+            .register(device, &info, UnixTimestamp(1))
+            .await;
+        registered.unwrap();
+        let verifier = Arc::new(FixedCode::default());
+        let config = BuiltinConfig::default();
+        let builtin = BuiltinBusiness::new(&stores, Arc::new(SystemClock), verifier, config);
+        let sign_in = SignIn {
+            phone: "13800000001".into(),
+            code: "000000".into(),
+            device,
+            holder: None,
+        };
+        let signed_in = builtin.sign_in(sign_in).await.unwrap();
+        // Without the store of devices the old connection cannot be fenced either.
+        let fanout = MessageFanout::new(
+            NodeId::boot("here"),
+            Arc::new(NoConnections),
+            Arc::new(UnreachablePeer),
+            Arc::clone(&stores.route),
+        );
+        let failures = Arc::new(SignInFailures::new(10));
+        let service = BusinessService::new(builtin.clone(), None, Some(fanout), 10, failures);
+        let caller = SignedInCaller {
+            user: signed_in.user,
+            device,
+            request_id: None,
+        };
+        let refused = service.sign_out(caller).await.unwrap_err();
+        assert_eq!(refused.code(), 14);
+        let auth = builtin.auth(signed_in.user, device, &signed_in.token).await;
+        assert!(auth.is_err(), "the token is revoked all the same");
     }
 }
