@@ -27,6 +27,8 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from
 
 /// Rejected clients that are answered at a time; beyond it they are just closed.
 const REJECTIONS: usize = 64;
+/// The same for answers inside TLS: each costs a handshake, and the node is busy already.
+const TLS_REJECTIONS: usize = 8;
 
 /// Answer in plain text on a port that speaks TLS.
 const TLS_PORT: &str = "This port of gimlet speaks TLS: use https://, wss:// or tls:// in the \
@@ -133,13 +135,16 @@ pub trait ConnectionProtocol: Send + Sync + 'static {
     fn serve(&self, opened: Self::Opened) -> impl Future<Output = ()> + Send;
 
     /// Tells a client that it is not served now and when to come back, as far as the protocol can.
-    fn reject(&self, stream: TcpStream, after: Duration) -> impl Future<Output = ()> + Send {
+    fn reject(&self, stream: ClientStream, after: Duration) -> impl Future<Output = ()> + Send {
         drop((stream, after));
         std::future::ready(())
     }
 
     /// Logs that a limit is reached.
     fn note_full(&self, full: LimitReached, addr: SocketAddr) {
+    /// `true` if [`reject`](Self::reject) writes an answer, which on a TLS port needs a handshake.
+    const ANSWERS_REJECTED: bool = false;
+
         tracing::debug!(%addr, ?full, "connection limit reached");
     }
 }
@@ -176,7 +181,7 @@ pub async fn accept<P: ConnectionProtocol>(
         proxy_protocol,
         limits,
     });
-    let rejections = Arc::new(Semaphore::new(REJECTIONS));
+    let rejections = Arc::new(Semaphore::new(shared.rejections()));
     let each = |(socket, peer): (TcpStream, SocketAddr)| {
         // The permit is taken before the handshakes, so that unfinished ones count as well. A trusted
         // proxy stands for many clients: its connections are counted for their addresses, as soon as
@@ -377,18 +382,33 @@ impl<P: ConnectionProtocol> EntranceState<P> {
             handshake,
             come_back,
         } = self.limits;
-        // Words would need a handshake first, which is what there is no room for.
         let rejected = async {
-            if self.tls.is_some() {
-                refuse(socket, &wrong_port::alert(wrong_port::INTERNAL_ERROR)).await;
-            } else {
-                self.protocol.reject(socket, come_back).await;
-            }
+            let stream = match &self.tls {
+                None => ClientStream::Plain(socket),
+                // Nothing would be said inside TLS, so the handshake is spared.
+                Some(_) if !P::ANSWERS_REJECTED => {
+                    return refuse(socket, &wrong_port::alert(wrong_port::INTERNAL_ERROR)).await;
+                }
+                Some(tls) => match secure(tls, socket, addr).await {
+                    Some(stream) => stream,
+                    None => return,
+                },
+            };
+            self.protocol.reject(stream, come_back).await;
         };
         if tokio::time::timeout(handshake, rejected).await.is_err() {
             tracing::debug!(%addr, "client did not take its rejection in time");
         }
     }
+    /// Returns the number of rejected clients that are answered at a time.
+    fn rejections(&self) -> usize {
+        if P::ANSWERS_REJECTED && self.tls.is_some() {
+            TLS_REJECTIONS
+        } else {
+            REJECTIONS
+        }
+    }
+
 }
 
 /// Does the TLS handshake. Plain text gets a plain answer, where its protocol has one.

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use gimlet_listen::{AdmittedConnection, socket};
+use gimlet_listen::{AdmittedConnection, ClientStream, socket};
 use gimlet_transport::{ConnectedLink, LinkError, OpenedLink, SignInSource, WireFraming};
-use tokio::net::TcpStream;
 
 use crate::frame;
 use crate::link::TcpLink;
@@ -50,7 +49,7 @@ impl WireFraming for TcpFrameListener {
         })
     }
 
-    async fn refuse(&self, _socket: TcpStream, _after: Duration) {
+    async fn refuse(&self, _stream: ClientStream, _after: Duration) {
         // A client that has not signed in has not said that it understands PT_CLOSE; gim's clients
         // come back by themselves after some seconds.
     }

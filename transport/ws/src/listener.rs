@@ -8,7 +8,6 @@ use gimlet_listen::{AcceptLimits, AdmittedConnection, ClientStream, socket};
 use gimlet_transport::origins::AllowedOrigins;
 use gimlet_transport::{ConnectedLink, LinkError, OpenedLink, WireFraming};
 use http::StatusCode;
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
@@ -68,6 +67,8 @@ impl WsFrameListener {
 impl WireFraming for WsFrameListener {
     type Link = WsLink;
 
+    const ANSWERS_REFUSED: bool = true;
+
     async fn open(
         &self,
         mut accepted: AdmittedConnection,
@@ -99,9 +100,9 @@ impl WireFraming for WsFrameListener {
         })
     }
 
-    async fn refuse(&self, socket: TcpStream, after: Duration) {
-        // The client is being turned away: that it has left by itself is no news.
-        drop(reject(&mut ClientStream::Plain(socket), after).await);
+    async fn refuse(&self, mut stream: ClientStream, after: Duration) {
+        // A client that has left by itself needs no answer.
+        drop(reject(&mut stream, after).await);
     }
 }
 
