@@ -118,12 +118,32 @@ impl AdmittedConnection {
             .count_for(client)
             .inspect_err(|_| note_address(self.addr))
     }
+
+    /// Counts the connection for its peer, unless it is counted already: a trusted proxy that does
+    /// not name the client is taken for the client, so that no connection escapes the limit.
+    ///
+    /// # Errors
+    /// The proxy's address has all connections it may.
+    pub fn unnamed(&mut self) -> Result<(), LimitReached> {
+        if self.permit.is_counted() {
+            return Ok(());
+        }
+        self.permit.count_for(self.addr.ip()).inspect_err(|_| {
+            gimlet_core::warn_rated!(
+                addr = %self.addr,
+                "connection rejected: a trusted proxy names no clients and is at limits.per_address"
+            );
+        })
+    }
 }
 
 /// The protocol of a listener: reads the first bytes of its connections and serves them.
 pub trait ConnectionProtocol: Send + Sync + 'static {
     /// A connection whose first bytes were right. It holds the permit.
     type Opened: Send;
+
+    /// `true` if [`reject`](Self::reject) writes an answer, which on a TLS port needs a handshake.
+    const ANSWERS_REJECTED: bool = false;
 
     /// Reads the first bytes; `None` if the connection is not served. Runs within the deadline.
     fn open(
@@ -142,9 +162,6 @@ pub trait ConnectionProtocol: Send + Sync + 'static {
 
     /// Logs that a limit is reached.
     fn note_full(&self, full: LimitReached, addr: SocketAddr) {
-    /// `true` if [`reject`](Self::reject) writes an answer, which on a TLS port needs a handshake.
-    const ANSWERS_REJECTED: bool = false;
-
         tracing::debug!(%addr, ?full, "connection limit reached");
     }
 }
@@ -377,6 +394,15 @@ impl<P: ConnectionProtocol> EntranceState<P> {
         })
     }
 
+    /// Returns the number of rejected clients that are answered at a time.
+    fn rejections(&self) -> usize {
+        if P::ANSWERS_REJECTED && self.tls.is_some() {
+            TLS_REJECTIONS
+        } else {
+            REJECTIONS
+        }
+    }
+
     async fn reject(&self, socket: TcpStream, addr: SocketAddr) {
         let AcceptLimits {
             handshake,
@@ -400,15 +426,6 @@ impl<P: ConnectionProtocol> EntranceState<P> {
             tracing::debug!(%addr, "client did not take its rejection in time");
         }
     }
-    /// Returns the number of rejected clients that are answered at a time.
-    fn rejections(&self) -> usize {
-        if P::ANSWERS_REJECTED && self.tls.is_some() {
-            TLS_REJECTIONS
-        } else {
-            REJECTIONS
-        }
-    }
-
 }
 
 /// Does the TLS handshake. Plain text gets a plain answer, where its protocol has one.

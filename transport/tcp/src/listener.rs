@@ -8,6 +8,10 @@ use gimlet_transport::{ConnectedLink, LinkError, OpenedLink, SignInSource, WireF
 use crate::frame;
 use crate::link::TcpLink;
 
+/// Reason of a connection's end that its client is not told: gim's frames have no answer to a
+/// client that has not signed in.
+const UNNAMED_PROXY_FULL: &str = "its proxy names no clients and has as many connections as it may";
+
 /// gim's framing: two bytes of length in front of each frame.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpFrameListener {
@@ -30,8 +34,12 @@ impl WireFraming for TcpFrameListener {
     /// There is no handshake: the client's first frame may take as long as a session allows.
     async fn open(
         &self,
-        accepted: AdmittedConnection,
+        mut accepted: AdmittedConnection,
     ) -> Result<ConnectedLink<TcpLink>, LinkError> {
+        // Over TCP only a PROXY header, which was read before, names a client.
+        if accepted.unnamed().is_err() {
+            return Err(LinkError::protocol(UNNAMED_PROXY_FULL));
+        }
         let AdmittedConnection {
             stream,
             addr,

@@ -112,13 +112,17 @@ async fn reject(stream: &mut ClientStream, after: Duration) -> std::io::Result<(
     upgrade::answer(stream, StatusCode::SERVICE_UNAVAILABLE, FULL, &retry).await
 }
 
-/// Counts the connection for the client that a trusted proxy has named, or answers that there is no
-/// place for it.
-pub(crate) async fn count_forwarded(
+/// Counts the connection for the client that a trusted proxy has named, or for the proxy that names
+/// none. Answers a client that has too many connections.
+pub(crate) async fn count_client(
     accepted: &mut AdmittedConnection,
-    ip: IpAddr,
+    named: Option<IpAddr>,
 ) -> Result<(), LinkError> {
-    if accepted.forwarded(ip).is_ok() {
+    let counted = match named {
+        Some(client) => accepted.forwarded(client),
+        None => accepted.unnamed(),
+    };
+    if counted.is_ok() {
         return Ok(());
     }
     let come_back = AcceptLimits::default().come_back;

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 
-use crate::listener::{WsFrameListener, count_forwarded};
+use crate::listener::{WsFrameListener, count_client};
 
 /// Bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
@@ -82,9 +82,8 @@ pub(crate) async fn upgrade(
     let name = frames.forwarding.header.name();
     let lines = request.headers().get_all(name).iter();
     let lines = lines.map(|line| line.to_str().unwrap_or_default());
-    if let Some(client) = frames.forwarding.client(accepted.addr.ip(), lines) {
-        count_forwarded(accepted, client).await?;
-    }
+    let named = frames.forwarding.client(accepted.addr.ip(), lines);
+    count_client(accepted, named).await?;
     let stream = &mut accepted.stream;
     let path = request.uri().path();
     if path.strip_suffix('/').unwrap_or(path) != WS_PATH {
