@@ -19,7 +19,7 @@ use gimlet_tests::scenario::soon;
 use gimlet_tests::writers;
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Builder;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Longest duration of one test.
 const STORY: Duration = Duration::from_mins(2);
@@ -64,6 +64,7 @@ const ON_APART: &[ClusterTest] = stories![
 ];
 
 fn main() -> ExitCode {
+    a_sign_in_waits_for_a_node_that_is_frozen_briefly,
     let args = Arguments::from_args();
     let servers = BackendAddresses::of_environment();
     let apart = ON_APART.iter().map(|story| ("apart", APART, story));
@@ -315,3 +316,25 @@ async fn eight_writers_to_one_user_leave_no_hole_to_its_reader(cluster: NodeClus
     assert!(outcome.clean() && outcome.answered > 8, "{outcome:?}");
     assert!(outcome.read >= outcome.answered, "{outcome:?}");
 }
+/// A freeze of less than two seconds is not noticed by the node itself. Until it has acknowledged
+/// the takeover, it could show the older connection what it received before the freeze.
+async fn a_sign_in_waits_for_a_node_that_is_frozen_briefly(mut cluster: NodeCluster) {
+    const FREEZE: Duration = Duration::from_millis(1_600);
+    let (_alice, mut older) = pair(&cluster).await;
+    cluster.connect[1].freeze().unwrap();
+    let endpoint = cluster.endpoint(0);
+    let begun = Instant::now();
+    let signing_in = async {
+        let mut newer = ClusterDevice::new(&older.who, endpoint).await;
+        newer.is_up_to_date().await;
+        (newer, begun.elapsed())
+    };
+    let ((_newer, took), ()) = tokio::join!(signing_in, async {
+        sleep(FREEZE).await;
+        cluster.connect[1].thaw().unwrap();
+    });
+    assert!(took >= FREEZE, "answered during the freeze, after {took:?}");
+    let end = older.expect_session_end().await;
+    assert!(matches!(end, ClientEvent::Superseded), "{end:?}");
+}
+
