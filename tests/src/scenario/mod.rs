@@ -20,6 +20,7 @@ mod matrix_cell;
 mod person;
 mod relay;
 mod servers;
+mod tls;
 
 use std::fmt;
 use std::future::Future;
