@@ -23,8 +23,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accept::StopTokens;
 use crate::tools::files::add_files;
+use gimlet_listen::StopTokens;
 use location::{SOCKET_NAME, runtime_dirs};
 
 /// Prefix of every request.

@@ -23,8 +23,8 @@ const _: () = assert!(
     "a takeover must wait longer than a pause that is not noticed"
 );
 
-/// Longest time that connections stay fenced while their routes are compared. Shorter than `PAUSE_THRESHOLD`,
-/// so that a slow store is not taken for another pause.
+/// Longest time that connections stay fenced while their routes are compared. Shorter than
+/// `PAUSE_THRESHOLD`, so that a slow store is not taken for another pause.
 const ROUTE_CHECK_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 #[derive(Debug)]

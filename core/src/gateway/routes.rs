@@ -23,7 +23,7 @@ use crate::store::{DeviceRoute, ROUTE_CLAIM_INTERVAL, Route, RouteClaimOutcome, 
 /// Routes registered in parallel after a lease has expired.
 const ROUTE_CLAIM_CONCURRENCY: usize = 64;
 
-/// Outcome of a claim with respect to older connections of the device.
+/// Outcome of a claim with respect to other connections of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ClaimResult {
     /// The store has no older route.
@@ -48,7 +48,8 @@ pub(super) struct RouteRegistration {
     registered: Mutex<Instant>,
     /// Requests a registration of all routes.
     registration: Notify,
-    /// Time at which this node's lease was last found missing.
+    /// Last time at which the store may have lost routes: it did not answer, said that it was new,
+    /// or did not hold this node's lease.
     forgotten: Mutex<Option<Instant>>,
     /// Time of the last check of the lease for a sign-in.
     looked: AsyncMutex<Option<Instant>>,
@@ -131,8 +132,8 @@ impl RouteRegistration {
         }
     }
 
-    /// Renews the lease; returns whether it was still held. An expired lease may mean that the
-    /// store lost all its data. The routes of other nodes are then missing until those nodes have
+    /// Renews the lease; returns whether it was still held. A missing lease may mean that the store
+    /// has lost all its data. The routes of other nodes are then missing until those nodes have
     /// renewed their leases.
     async fn renew(&self) -> Result<bool, StoreError> {
         let renewed = self.store.renew(&self.node).await;
@@ -143,8 +144,8 @@ impl RouteRegistration {
         renewed.map(|it| it.held)
     }
 
-    /// Takes the first lease of this run. A missing lease says nothing about the routes here; a
-    /// store that is new or does not answer does.
+    /// Takes the first lease of this run. It is expected to be missing, so only a store that is new
+    /// or does not answer may have lost routes.
     async fn take_first_lease(&self) {
         let taken = self.store.renew(&self.node).await;
         if !matches!(&taken, Ok(it) if !it.forgot) {
@@ -155,8 +156,8 @@ impl RouteRegistration {
         }
     }
 
-    /// Returns whether the store may have lost routes recently. The lease of this node tells: it is
-    /// renewed now, once for all callers that ask at the same time.
+    /// Returns whether the store may have lost routes recently. To find out, renews this node's
+    /// lease, once for all callers that ask at the same time.
     async fn forgot(&self) -> bool {
         if self.peer.is_alone() {
             return false;
@@ -165,7 +166,7 @@ impl RouteRegistration {
         {
             let mut looked = self.looked.lock().await;
             // A check that began after this call is recent enough. Otherwise this caller makes one,
-            // and those behind the lock share it.
+            // and the callers that wait for the lock share it.
             if looked.is_none_or(|at| at <= asked) {
                 *looked = Some(Instant::now());
                 if !matches!(self.renew().await, Ok(true)) {
@@ -259,7 +260,7 @@ async fn register_routes(inner: &GatewayInner) {
     inner.token.run_until_cancelled(registering).await;
 }
 
-/// Renews the lease and registers every connection, after a pause of this process.
+/// Renews the lease and registers every connection again after this process was paused.
 pub(super) async fn refresh(inner: &GatewayInner) {
     if let Err(error) = inner.routes.renew().await {
         crate::warn_rated!(error = %ErrorChain(&error), "lease not renewed after a pause, retrying");

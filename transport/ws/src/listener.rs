@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use gimlet_listen::forwarded::ForwardedHeaders;
+use gimlet_listen::origins::AllowedOrigins;
 use gimlet_listen::{AcceptLimits, AdmittedConnection, ClientStream, socket};
-use gimlet_transport::origins::AllowedOrigins;
 use gimlet_transport::{ConnectedLink, LinkError, OpenedLink, WireFraming};
 use http::StatusCode;
 use tokio_tungstenite::WebSocketStream;
@@ -106,7 +106,7 @@ impl WireFraming for WsFrameListener {
     }
 }
 
-/// Answers that there is no place.
+/// Answers that the connection limit is reached.
 async fn reject(stream: &mut ClientStream, after: Duration) -> std::io::Result<()> {
     let retry = format!("Retry-After: {}\r\n", after.as_secs().max(1));
     upgrade::answer(stream, StatusCode::SERVICE_UNAVAILABLE, FULL, &retry).await

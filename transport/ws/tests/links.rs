@@ -14,10 +14,10 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use gimlet_listen::admission::ConnectionLimiter;
 use gimlet_listen::forwarded::{ForwardedHeader, ForwardedHeaders};
+use gimlet_listen::origins::AllowedOrigins;
 use gimlet_listen::{
     AcceptLimits, AdmittedConnection, ListenerEntrance, TrustedNetwork, TrustedProxies, accept,
 };
-use gimlet_transport::origins::AllowedOrigins;
 use gimlet_transport::serve::{ServeLink, SessionProtocol};
 use gimlet_transport::{FrameLink, LinkError, OpenedLink, SignInSource, WireFraming, WireKind};
 use gimlet_transport_ws::{WsFrameListener, WsLink};
