@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::id::{DeviceId, Generation, NodeId, UserId};
 
 /// Longest wait for the acknowledgement of a takeover, before the newer sign-in is answered. It is

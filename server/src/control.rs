@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::tools::files::add_files;
+use crate::uploaded_files::add_files;
 use gimlet_listen::StopTokens;
 use location::{SOCKET_NAME, runtime_dirs};
 

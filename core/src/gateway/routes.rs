@@ -13,7 +13,8 @@ use futures_util::stream;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
 
-use super::GatewayInner;
+use super::context::GatewayContext;
+use super::heads::HeadComparisons;
 use crate::error::ErrorChain;
 use crate::hub::{ConnectionHandle, ConnectionIdentity};
 use crate::id::{Generation, NodeId};
@@ -213,10 +214,16 @@ impl RouteRegistration {
 ///
 /// Renewals and registrations run side by side: a registration of many connections at a slow store
 /// takes longer than a lease.
-pub(super) async fn run(inner: &GatewayInner) {
-    let routes = &inner.routes;
+pub(super) async fn run(
+    routes: &RouteRegistration,
+    heads: &HeadComparisons,
+    context: &GatewayContext,
+) {
     routes.take_first_lease().await;
-    tokio::join!(renew_lease(inner), register_routes(inner));
+    tokio::join!(
+        renew_lease(routes, context),
+        register_routes(routes, heads, context)
+    );
     if let Err(error) = routes.store.retire(&routes.node).await {
         tracing::debug!(%error, "lease not ended; it expires by itself");
     }
@@ -224,14 +231,13 @@ pub(super) async fn run(inner: &GatewayInner) {
 
 /// Renews the lease three times per lease period, and requests the registrations that are due. Each
 /// follows a renewal, because the routes of a node without a lease are not valid.
-async fn renew_lease(inner: &GatewayInner) {
-    let routes = &inner.routes;
-    let mut period = tokio::time::interval(inner.limits.lease / 3);
+async fn renew_lease(routes: &RouteRegistration, context: &GatewayContext) {
+    let mut period = tokio::time::interval(context.limits.lease / 3);
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            () = inner.token.cancelled() => break,
+            () = context.token.cancelled() => break,
             _ = period.tick() => {}
         }
         match routes.renew().await {
@@ -250,38 +256,50 @@ async fn renew_lease(inner: &GatewayInner) {
 
 /// Registers all routes whenever that was requested. A request during a registration is kept and
 /// starts the next one. A stop breaks a registration off: the routes end with the lease.
-async fn register_routes(inner: &GatewayInner) {
+async fn register_routes(
+    routes: &RouteRegistration,
+    heads: &HeadComparisons,
+    context: &GatewayContext,
+) {
     let registering = async {
         loop {
-            inner.routes.registration.notified().await;
-            register_all(inner).await;
+            routes.registration.notified().await;
+            register_all(routes, heads, context).await;
         }
     };
-    inner.token.run_until_cancelled(registering).await;
+    context.token.run_until_cancelled(registering).await;
 }
 
 /// Renews the lease and registers every connection again after this process was paused.
-pub(super) async fn refresh(inner: &GatewayInner) {
-    if let Err(error) = inner.routes.renew().await {
+pub(super) async fn refresh(
+    routes: &RouteRegistration,
+    heads: &HeadComparisons,
+    context: &GatewayContext,
+) {
+    if let Err(error) = routes.renew().await {
         crate::warn_rated!(error = %ErrorChain(&error), "lease not renewed after a pause, retrying");
-        inner.routes.doubt();
+        routes.doubt();
     }
-    register_all(inner).await;
+    register_all(routes, heads, context).await;
 }
 
 /// Registers every connection, and requests a comparison of every head, because pushes may have
 /// been lost meanwhile.
-async fn register_all(inner: &GatewayInner) {
+async fn register_all(
+    routes: &RouteRegistration,
+    heads: &HeadComparisons,
+    context: &GatewayContext,
+) {
     let mut handles = Vec::new();
-    inner.hub.each(|handle| handles.push(Arc::clone(handle)));
+    context.hub.each(|handle| handles.push(Arc::clone(handle)));
     let claims =
         stream::iter(handles).for_each_concurrent(ROUTE_CLAIM_CONCURRENCY, |handle| async move {
-            if inner.routes.claim(&handle).await == ClaimResult::Overtaken {
+            if routes.claim(&handle).await == ClaimResult::Overtaken {
                 let identity = handle.identity();
                 handle.supersede();
                 tracing::debug!(device = %identity.device, "connection superseded elsewhere");
             }
-            inner.heads.ask(handle.identity().user);
+            heads.ask(handle.identity().user);
         });
     claims.await;
 }
@@ -295,7 +313,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::envelope::DeliveryBatch;
+    use crate::delivery::DeliveryBatch;
     use crate::id::{ConnId, DeviceId, UserId};
     use crate::memory::MemoryRoute;
     use crate::store::ROUTE_LIFETIME;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 
-use super::GatewayInner;
+use super::context::GatewayContext;
 use crate::error::RequestRefusal;
 use crate::id::UserId;
 use crate::store::Head;
@@ -51,12 +51,12 @@ impl SignInHeads {
     /// Waits for the next batch and takes all sign-ins that wait; `false` if no more will come.
     ///
     /// Only one worker waits for a batch at a time; the others wait for its lock or are in a call.
-    async fn next(&self, batch: &mut Vec<(UserId, HeadReply)>, inner: &GatewayInner) -> bool {
+    async fn next(&self, batch: &mut Vec<(UserId, HeadReply)>, token: &CancellationToken) -> bool {
         let mut waiting = self.waiting.lock().await;
         tokio::select! {
             biased;
             // At shutdown the queue is closed and what waits in it is still served.
-            () = inner.token.cancelled(), if !waiting.is_closed() => waiting.close(),
+            () = token.cancelled(), if !waiting.is_closed() => waiting.close(),
             count = waiting.recv_many(batch, HEADS_PER_CALL) => return count > 0,
         }
         waiting.recv_many(batch, HEADS_PER_CALL).await > 0
@@ -64,18 +64,20 @@ impl SignInHeads {
 }
 
 /// Reads heads batch by batch; one of [`HEAD_READ_CONCURRENCY`] workers.
-pub(super) async fn run(inner: &GatewayInner, tracker: &TaskTracker) {
+pub(super) async fn run(sign_ins: &SignInHeads, context: &GatewayContext) {
     let mut batch = Vec::new();
-    while inner.sign_in_heads.next(&mut batch, inner).await {
+    while sign_ins.next(&mut batch, &context.token).await {
         // Sign-ins whose caller has given up are dropped from the batch.
         batch.retain(|(_, answer)| !answer.is_closed());
         if batch.is_empty() {
             continue;
         }
         let users: Vec<_> = batch.iter().map(|(user, _)| *user).collect();
-        let logic = Arc::clone(&inner.logic);
+        let logic = Arc::clone(&context.logic);
         // In a task of its own, so that a panic of the store does not end the worker.
-        let heads = tracker.spawn(async move { logic.heads(&users).await });
+        let heads = context
+            .tracker
+            .spawn(async move { logic.heads(&users).await });
         match heads.await.unwrap_or(Err(RequestRefusal::Unavailable)) {
             Ok(heads) => {
                 // A sign-in without a head gets `Unavailable`, because its sender is dropped.

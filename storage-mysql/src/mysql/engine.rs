@@ -46,9 +46,9 @@ struct EngineInner {
     statements: Arc<AtomicU64>,
     tasks: TaskTracker,
     health: Arc<DependencyHealth>,
-    epoch: super::seq::EpochCell,
+    epoch: super::epoch_cache::EpochCell,
     history: Arc<StoreHistory>,
-    tokens: super::tokens::TokenBatcher,
+    tokens: super::token_queue::TokenBatcher,
 }
 
 impl fmt::Debug for MysqlEngine {
@@ -111,9 +111,9 @@ impl MysqlEngine {
                 statements: Arc::default(),
                 tasks: TaskTracker::new(),
                 health: Arc::new(DependencyHealth::new("mysql")),
-                epoch: super::seq::EpochCell::default(),
+                epoch: super::epoch_cache::EpochCell::default(),
                 history,
-                tokens: super::tokens::TokenBatcher::default(),
+                tokens: super::token_queue::TokenBatcher::default(),
             }),
         }
     }
@@ -170,7 +170,7 @@ impl MysqlEngine {
         self.inner.clock.now()
     }
 
-    pub(super) fn epoch_cell(&self) -> &super::seq::EpochCell {
+    pub(super) fn epoch_cell(&self) -> &super::epoch_cache::EpochCell {
         &self.inner.epoch
     }
 
@@ -194,7 +194,7 @@ impl MysqlEngine {
         Ok(())
     }
 
-    pub(super) fn tokens(&self) -> &super::tokens::TokenBatcher {
+    pub(super) fn tokens(&self) -> &super::token_queue::TokenBatcher {
         &self.inner.tokens
     }
 

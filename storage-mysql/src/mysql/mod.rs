@@ -11,6 +11,8 @@ mod connect;
 mod decide;
 mod device;
 mod engine;
+mod entries;
+mod epoch_cache;
 mod friend;
 mod group;
 mod history;
@@ -22,6 +24,7 @@ mod pool;
 mod seq;
 mod session;
 mod settings;
+mod token_queue;
 mod tokens;
 
 pub(crate) use connect::{MysqlConnector, opening_step};

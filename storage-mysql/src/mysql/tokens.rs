@@ -3,8 +3,8 @@
 //! Lookups that arrive while others are being read form the next batch, without a timer. Each
 //! token is read after its lookup began, so a token that was set or revoked before is seen.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use gimlet_core::id::{DeviceId, UserId};
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::engine::{MysqlEngine, StatementEffect};
 use super::session::{bytes, number, time};
+use super::token_queue::TokenLookup;
 use crate::error::EngineError;
 
 /// Name of the operation in errors.
@@ -22,59 +23,11 @@ const OPERATION: &str = "account.token";
 /// Capacity of the queue of lookups; further lookups are refused as unavailable.
 const TOKEN_QUEUE_LEN: usize = 8_192;
 
-/// Tokens per statement.
-const TOKEN_BATCH_LEN: usize = 250;
-
 /// Concurrent statements, so that one that hangs does not block all sign-ins.
 const TOKEN_CONCURRENCY: usize = 4;
 
-/// A queued lookup of the token of a user on a device.
-#[derive(Debug)]
-struct TokenLookup {
-    user: UserId,
-    device: DeviceId,
-    answer: oneshot::Sender<Result<Option<TokenRecord>, StoreError>>,
-}
-
 /// A row: the hash and its expiry.
 type TokenRow = (Vec<u8>, UnixTimestamp);
-
-/// Queued lookups, and the number of running workers.
-#[derive(Debug, Default)]
-pub(super) struct TokenBatcher(Mutex<TokenQueue>);
-
-#[derive(Debug, Default)]
-struct TokenQueue {
-    waiting: VecDeque<TokenLookup>,
-    workers: usize,
-}
-
-impl TokenBatcher {
-    fn lock(&self) -> MutexGuard<'_, TokenQueue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes the next batch of a worker. An empty batch ends the worker and removes it from
-    /// the count.
-    fn take(&self) -> Vec<TokenLookup> {
-        // The batch is taken and the worker uncounted under one lock. Otherwise a lookup could find
-        // all workers still counted, start none, and wait until its deadline.
-        let mut asked = self.lock();
-        let mut batch = Vec::new();
-        while batch.len() < TOKEN_BATCH_LEN
-            && let Some(ask) = asked.waiting.pop_front()
-        {
-            // Lookups whose caller timed out are dropped from the batch.
-            if !ask.answer.is_closed() {
-                batch.push(ask);
-            }
-        }
-        if batch.is_empty() {
-            asked.workers -= 1;
-        }
-        batch
-    }
-}
 
 /// Returns the token of this user on this device.
 pub(super) async fn token(
