@@ -124,10 +124,18 @@ impl AccountService {
     }
 
     /// Revokes the device's token and closes its connection.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::Unavailable`] if a connect node may still serve the connection; the token
+    /// is revoked even then.
     pub async fn sign_out(&self, user: UserId, device: DeviceId) -> Result<(), RequestRefusal> {
+        // The token first: whatever the nodes answer, no new connection can be made with it.
         self.builtin.sign_out(user, device).await?;
         if let Some(fanout) = &self.fanout {
-            fanout.disconnect(user, Some(device), SIGNED_OUT).await;
+            let acknowledged = fanout.disconnect(user, Some(device), SIGNED_OUT).await;
+            if !acknowledged {
+                return Err(RequestRefusal::Unavailable);
+            }
         }
         Ok(())
     }
@@ -176,13 +184,15 @@ impl AccountService {
 mod tests {
     use std::sync::Mutex;
 
+    use async_trait::async_trait;
+
     use super::*;
     use crate::business::{BuiltinConfig, FixedCode};
     use crate::delivery::DeliveryBatch;
     use crate::fanout::LocalSink;
-    use crate::id::NodeId;
+    use crate::id::{Generation, NodeId};
     use crate::memory;
-    use crate::peer::SingleNodePeer;
+    use crate::peer::{PeerNodes, SingleNodePeer};
     use crate::store::{DeviceInfo, StoreSet};
     use crate::time::{SystemClock, UnixTimestamp};
 
@@ -196,6 +206,27 @@ mod tests {
         fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str) {
             let close = (user, device, reason.to_owned());
             self.0.lock().unwrap().push(close);
+        }
+    }
+
+    /// Another node that acknowledges nothing.
+    #[derive(Debug)]
+    struct UnreachablePeer;
+
+    #[async_trait]
+    impl PeerNodes for UnreachablePeer {
+        async fn nodes(&self) -> Vec<NodeId> {
+            vec![NodeId::boot("other")]
+        }
+
+        async fn deliver(&self, _: &NodeId, _: Vec<DeliveryBatch>) -> bool {
+            false
+        }
+
+        async fn supersede(&self, _: &NodeId, _: UserId, _: DeviceId, _: Generation) {}
+
+        async fn disconnect(&self, _: &NodeId, _: UserId, _: Option<DeviceId>, _: &str) -> bool {
+            false
         }
     }
 
@@ -224,6 +255,10 @@ mod tests {
     }
 
     async fn fixture(failed_sign_ins: u32) -> AccountFixture {
+        fixture_with(failed_sign_ins, Arc::new(SingleNodePeer)).await
+    }
+
+    async fn fixture_with(failed_sign_ins: u32, peer: Arc<dyn PeerNodes>) -> AccountFixture {
         let stores = memory::stores();
         for number in 1..=3 {
             register(&stores, number).await;
@@ -238,7 +273,7 @@ mod tests {
         let fanout = MessageFanout::new(
             NodeId::boot("local"),
             Arc::clone(&closes) as _,
-            Arc::new(SingleNodePeer),
+            peer,
             Arc::clone(&stores.route),
         );
         let failures = Arc::new(SignInFailures::new(10));
@@ -321,6 +356,19 @@ mod tests {
             .failures
             .attempt(address, done.user, device(1), &done.token);
         assert_eq!(fixture.failures.check(&right), Ok(()));
+    }
+
+    /// Without the store of devices the old connection cannot be fenced either.
+    #[tokio::test]
+    async fn a_sign_out_that_a_node_did_not_acknowledge_is_not_answered_as_done() {
+        let fixture = fixture_with(10, Arc::new(UnreachablePeer)).await;
+        let accounts = &fixture.accounts;
+        let done = accounts.sign_in(None, request("13800000001", "000000"));
+        let done = done.await.unwrap();
+        let refused = accounts.sign_out(done.user, device(1)).await.unwrap_err();
+        assert_eq!(refused.code(), 14);
+        let auth = accounts.auth(done.user, device(1), &done.token).await;
+        assert!(auth.is_err(), "the token is revoked all the same");
     }
 
     #[tokio::test]

@@ -1,11 +1,17 @@
 //! The seam between nodes: delivers to the node that holds the connections.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::delivery::DeliveryBatch;
 use crate::id::{DeviceId, Generation, NodeId, UserId};
+
+/// Longest wait for the acknowledgement of a takeover, before the newer sign-in is answered. It is
+/// longer than a pause that a node does not notice by itself: a node that has not acknowledged by
+/// then is paused, and compares its routes before it serves anything (law 7), or is out of reach.
+pub const TAKEOVER_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// Calls other connect nodes. Delivery batches are hints: a lost one costs time, never a message
 /// (law 6), so failures are counted and not retried. A takeover is retried until it is
@@ -25,9 +31,9 @@ pub trait PeerNodes: Debug + Send + Sync + 'static {
     async fn deliver(&self, node: &NodeId, parcels: Vec<DeliveryBatch>) -> bool;
 
     /// Reports a takeover: the user has signed in elsewhere on this device with this generation,
-    /// and an older connection of both on that node must not be served any more. Waits briefly for
-    /// the acknowledgement. Without one the call is repeated in the background, and the node gets
-    /// no delivery batches before it has acknowledged.
+    /// and an older connection of both on that node must not be served any more. Waits for the
+    /// acknowledgement, up to [`TAKEOVER_TIMEOUT`]. Without one the call is repeated in the
+    /// background, and the node gets no delivery batches before it has acknowledged.
     async fn supersede(
         &self,
         node: &NodeId,

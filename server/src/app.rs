@@ -44,7 +44,7 @@ pub struct BuiltServer {
     pub(crate) certificates: CertificateFiles,
     pub(crate) watch: StorageWatch,
     #[cfg(all(unix, feature = "sled"))]
-    pub(crate) control: Option<crate::control::ControlSocket>,
+    pub(crate) control: Option<crate::control::BoundControl>,
     pub(crate) servers: NodeDependencies,
     pub(crate) health: Arc<ServerHealth>,
     pub(crate) metrics: ServerMetrics,
@@ -153,7 +153,9 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         certificates,
         watch: storage.watch,
         #[cfg(all(unix, feature = "sled"))]
-        control: storage.control,
+        control: storage
+            .control
+            .and_then(crate::control::ControlSocket::bind),
         servers: storage.servers,
         health: Arc::new(ServerHealth::default()),
         metrics,

@@ -1,9 +1,11 @@
-//! The entry point for gimlet's own tools: a socket in the data directory, which only its user may
+//! The entry point for gimlet's own tools: a socket in a directory that only the server's user may
 //! enter.
 //!
 //! Only one process has an embedded storage open, so `gimlet backup` and `gimlet new-epoch` send
 //! their request to that process. A request is a line, `gimlet-control 1 COMMAND`; the answer is a
 //! line, `ok …` or `error …`, and for a backup the bytes of the backup after it.
+
+mod location;
 
 use std::io::{self, Read as _, Write};
 use std::os::fd::AsRawFd as _;
@@ -23,9 +25,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::uploaded_files::add_files;
 use gimlet_listen::StopTokens;
+use location::{SOCKET_NAME, runtime_dirs};
 
-/// The socket's name in the data directory.
-const SOCKET_NAME: &str = "control.sock";
 /// Prefix of every request.
 const REQUEST_PREFIX: &str = "gimlet-control 1 ";
 /// Most bytes of a request, which is one short line.
@@ -60,20 +61,21 @@ fn short(dir: &Path) -> io::Result<(std::fs::File, PathBuf)> {
     Ok((open, path))
 }
 
-/// Connects to the process that has this directory open; `None` if none listens.
+/// Connects to the process that has this data directory open; `None` if none listens.
 pub(crate) fn connect(dir: &Path) -> io::Result<Option<StdStream>> {
-    let (_open, path) = match short(dir) {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    match StdStream::connect(path) {
-        Ok(stream) => Ok(Some(stream)),
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
-            _ => Err(error),
-        },
+    for folder in location::candidates(dir, &runtime_dirs())? {
+        match short(&folder).and_then(|(_open, path)| StdStream::connect(path)) {
+            Ok(stream) => return Ok(Some(stream)),
+            // Left by a killed process, or removed meanwhile by one that stopped.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(None)
 }
 
 /// Sends a request and returns the text after `ok`, or the error's text.
@@ -93,36 +95,59 @@ pub(crate) fn ask(stream: &mut StdStream, command: &str) -> io::Result<Result<St
     })
 }
 
-/// Serves the tools until the stop.
-pub(crate) async fn serve(control: ControlSocket, tasks: TaskTracker, ends: StopTokens) {
-    let listener = match listen(&control.dir) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::warn!(%error, "backups and new epochs need the server to be stopped");
-            return;
-        }
-    };
-    let each = |stream| {
-        let (control, stop) = (control.clone(), ends.stop.clone());
-        tasks.spawn(async move {
-            if let Err(error) = answer(stream, control, stop).await {
-                tracing::debug!(%error, "the connection of a tool failed");
-            }
-        });
-    };
-    gimlet_listen::accept_each(&listener, &ends.stop, each).await;
-    // A socket that stays behind is harmless: no process listens on it.
-    let _ = std::fs::remove_file(control.dir.join(SOCKET_NAME));
+/// The bound socket.
+#[derive(Debug)]
+pub(crate) struct BoundControl {
+    control: ControlSocket,
+    listener: UnixListener,
+    folder: PathBuf,
 }
 
-fn listen(dir: &Path) -> io::Result<UnixListener> {
-    let (_open, path) = short(dir)?;
-    // This process holds the directory's lock, so the process that made an existing socket is gone.
-    match std::fs::remove_file(dir.join(SOCKET_NAME)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+impl ControlSocket {
+    /// Binds the socket. Called before the server reports that it has started, so that a tool that
+    /// follows the start reaches it. A server whose socket cannot be bound serves without its tools.
+    pub(crate) fn bind(self) -> Option<BoundControl> {
+        match listen(&self.dir) {
+            Ok((listener, folder)) => Some(BoundControl {
+                control: self,
+                listener,
+                folder,
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "backups and new epochs need the server to be stopped");
+                None
+            }
+        }
     }
-    UnixListener::bind(path)
+}
+
+impl BoundControl {
+    /// Serves the tools until the stop.
+    pub(crate) async fn serve(self, tasks: TaskTracker, ends: StopTokens) {
+        let each = |stream| {
+            let (control, stop) = (self.control.clone(), ends.stop.clone());
+            tasks.spawn(async move {
+                if let Err(error) = answer(stream, control, stop).await {
+                    tracing::debug!(%error, "the connection of a tool failed");
+                }
+            });
+        };
+        gimlet_listen::accept_each(&self.listener, &ends.stop, each).await;
+    }
+}
+
+impl Drop for BoundControl {
+    fn drop(&mut self) {
+        location::remove(&self.folder);
+    }
+}
+
+/// Listens for the tools of this data directory, whose lock this process holds; returns also the
+/// socket's folder.
+fn listen(dir: &Path) -> io::Result<(UnixListener, PathBuf)> {
+    let folder = location::create(dir, &runtime_dirs())?;
+    let (_open, path) = short(&folder)?;
+    Ok((UnixListener::bind(path)?, folder))
 }
 
 async fn answer(

@@ -95,9 +95,7 @@ impl BuiltServer {
         #[cfg(all(unix, feature = "sled"))]
         if let Some(control) = self.control.take() {
             let (tasks, ends) = (running.tasks.clone(), running.ends.clone());
-            running
-                .tasks
-                .spawn(crate::control::serve(control, tasks, ends));
+            running.tasks.spawn(control.serve(tasks, ends));
         }
         // Not spawned: dropping this future at the stop ends the supervision of the readiness, so
         // that it cannot overwrite `Draining`.

@@ -300,6 +300,24 @@ async fn a_handshake_that_does_not_end_is_closed_and_frees_its_place() {
     secure.client("13800000001", false).await;
 }
 
+/// A browser that finds no place learns when to come back, also inside TLS.
+#[tokio::test]
+async fn a_websocket_client_over_the_limit_gets_a_retry_time_inside_tls() {
+    let secure = TlsServer::start_with(|config| config.limits.max_connections = 1).await;
+    let (first, events) = secure.client("13800000001", true).await;
+    let ws = secure.server.addrs().ws.unwrap();
+    let mut second = secure.authority.connect(ws, &["http/1.1"]).await;
+    let request = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+                   Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    second.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    second.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("Retry-After: 5\r\n"), "{answer}");
+    drop((first, events));
+}
+
 #[tokio::test]
 async fn an_unfinished_handshake_takes_a_place_and_the_next_client_gets_an_alert() {
     let secure = TlsServer::start_with(|config| config.limits.max_connections = 1).await;

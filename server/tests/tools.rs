@@ -231,6 +231,59 @@ async fn a_new_epoch_is_noticed_by_who_runs() {
     stop(server);
 }
 
+/// Copies a directory as tools do that know files and directories only, for example Python's
+/// `shutil.copytree`: anything else is an error.
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (kind, target) = (entry.file_type().unwrap(), to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            assert!(kind.is_file(), "{} is not a file", entry.path().display());
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A killed server leaves its control socket. It must neither disturb a copy of the data directory
+/// nor the next server, and a tool on the copy must not reach a server of the original.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_directory_of_a_killed_server_can_be_copied_and_the_copy_is_independent() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    let (data, copied, runtime) = (path("data"), path("copied"), path("runtime"));
+    std::fs::create_dir(&runtime).unwrap();
+    let mut env = sled(&data).to_vec();
+    env.push(("XDG_RUNTIME_DIR", runtime.to_str().unwrap()));
+    let (server, _) = GimletProcess::start(&env);
+    let who = sign_up(&server, "13800000001").await;
+    put(&server, who.user, "hi").await;
+    server.signal("-KILL");
+    server.wait();
+    assert_eq!(
+        std::fs::read_dir(&runtime).unwrap().count(),
+        1,
+        "its socket"
+    );
+    copy_directory(&data, &copied);
+    let (server, _) = GimletProcess::start(&env);
+    // The tool's environment lacks the variable, so it finds the socket by the data directory.
+    let live = path("live");
+    let said = json(&data, &["backup", live.to_str().unwrap(), "--json"]);
+    assert_eq!(said["live"], true);
+    let closed = path("closed");
+    let said = json(&copied, &["backup", closed.to_str().unwrap(), "--json"]);
+    assert_eq!(said["live"], false, "no server has the copy open");
+    stop(server);
+    assert_eq!(
+        std::fs::read_dir(&runtime).unwrap().count(),
+        0,
+        "removed at the stop"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_and_a_backup_say_what_they_did_by_their_exit_codes() {
     let place = tempfile::tempdir().unwrap();

@@ -125,6 +125,7 @@ cases! {
         a_lease_ends_by_itself,
         a_room_keeps_within_its_bounds,
         another_stream_begins_when_the_numbers_are_lost,
+        a_repeated_claim_renews_the_life_of_a_route,
         d2_a_busy_room_leaves_time_for_everything_else,
         all_rooms_of_a_node_are_bounded_together,
         a_private_ca_of_redis_is_trusted_if_it_is_named,

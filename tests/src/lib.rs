@@ -3,6 +3,7 @@
 // Starting a whole server is one deeply nested future, whose auto traits the compiler derives here.
 #![recursion_limit = "256"]
 
+pub mod certificates;
 pub mod cluster;
 pub mod fault;
 pub mod ledger;

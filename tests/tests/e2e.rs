@@ -23,6 +23,14 @@ use tokio::time::timeout;
 /// Longest duration of one scenario.
 const STORY: Duration = Duration::from_mins(1);
 
+/// The wires of the matrix.
+const WIRES: [ScenarioWire; 4] = [
+    ScenarioWire::Tcp,
+    ScenarioWire::Ws,
+    ScenarioWire::Tls,
+    ScenarioWire::Wss,
+];
+
 /// Message of the cluster's tests without MySQL and Redis.
 const MISSING: &str = "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by \
                        tests/backends/with, which brings both servers";
@@ -52,6 +60,10 @@ struct ScenarioCase {
 
 impl ScenarioCase {
     fn is_about(&self, store: ScenarioStore, wire: ScenarioWire) -> bool {
+        // TLS is the same in front of every storage.
+        if wire.is_encrypted() && store != ScenarioStore::Memory {
+            return false;
+        }
         match self.on {
             CoveredCells::Every => true,
             CoveredCells::OneProcess => store != ScenarioStore::Cluster,
@@ -85,7 +97,7 @@ fn main() -> ExitCode {
             ScenarioStore::Sled,
             ScenarioStore::Cluster,
         ] {
-            for wire in [ScenarioWire::Tcp, ScenarioWire::Ws] {
+            for wire in WIRES {
                 if scenario.is_about(store, wire) {
                     let name = format!("{store}::{wire}::{}", scenario.name);
                     let tell = scenario.tell;

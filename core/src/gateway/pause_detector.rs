@@ -10,12 +10,21 @@ use tokio::time::{Instant, timeout};
 use super::context::GatewayContext;
 use super::heads::HeadComparisons;
 use super::routes::{self, RouteRegistration};
+use crate::peer::TAKEOVER_TIMEOUT;
 
 /// Interval between two ticks.
 const TICK_INTERVAL: Duration = Duration::from_millis(200);
 /// Gap between two ticks above which the process counts as paused. Other nodes may have taken over
 /// its devices meanwhile.
 const PAUSE_THRESHOLD: Duration = Duration::from_secs(2);
+// A sign-in elsewhere waits this long for the acknowledgement of this node. After a longer pause
+// this node finds itself paused and serves nothing; after a shorter one it has acknowledged.
+// Without the margin of one tick there would be pauses for which neither holds.
+const _: () = assert!(
+    PAUSE_THRESHOLD.as_millis() + TICK_INTERVAL.as_millis() < TAKEOVER_TIMEOUT.as_millis(),
+    "a takeover must wait longer than a pause that is not noticed"
+);
+
 /// Longest time that connections stay fenced while their routes are compared. Shorter than
 /// `PAUSE_THRESHOLD`, so that a slow store is not taken for another pause.
 const ROUTE_CHECK_TIMEOUT: Duration = Duration::from_millis(1_500);

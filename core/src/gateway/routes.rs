@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
 
 use super::context::GatewayContext;
@@ -19,7 +19,7 @@ use crate::error::ErrorChain;
 use crate::hub::{ConnectionHandle, ConnectionIdentity};
 use crate::id::{Generation, NodeId};
 use crate::peer::PeerNodes;
-use crate::store::{DeviceRoute, Route, RouteClaimOutcome, StoreError};
+use crate::store::{DeviceRoute, ROUTE_CLAIM_INTERVAL, Route, RouteClaimOutcome, StoreError};
 
 /// Routes registered in parallel after a lease has expired.
 const ROUTE_CLAIM_CONCURRENCY: usize = 64;
@@ -45,6 +45,10 @@ pub(super) struct RouteRegistration {
     lease: Duration,
     /// Set after a failed call: all routes are registered again.
     dirty: AtomicBool,
+    /// Time at which the last registration of all routes was requested.
+    registered: Mutex<Instant>,
+    /// Requests a registration of all routes.
+    registration: Notify,
     /// Last time at which the store may have lost routes: it did not answer, said that it was new,
     /// or did not hold this node's lease.
     forgotten: Mutex<Option<Instant>>,
@@ -65,6 +69,8 @@ impl RouteRegistration {
             peer,
             lease,
             dirty: AtomicBool::new(true),
+            registered: Mutex::new(Instant::now()),
+            registration: Notify::new(),
             forgotten: Mutex::new(None),
             looked: AsyncMutex::new(None),
         }
@@ -178,6 +184,19 @@ impl RouteRegistration {
         self.dirty.store(true, Ordering::Relaxed);
     }
 
+    /// Returns whether all routes must be registered now: after a lost lease, after a failed call,
+    /// and once in [`ROUTE_CLAIM_INTERVAL`], because a store drops routes that are not claimed
+    /// again.
+    fn is_registration_due(&self, held: bool) -> bool {
+        let mut registered = lock(&self.registered);
+        let is_old = registered.elapsed() >= ROUTE_CLAIM_INTERVAL;
+        let is_due = self.dirty.swap(false, Ordering::Relaxed) || !held || is_old;
+        if is_due {
+            *registered = Instant::now();
+        }
+        is_due
+    }
+
     /// Releases the connection's route, unless a newer connection has replaced it.
     pub(super) async fn release(&self, handle: &ConnectionHandle) {
         let identity = handle.identity();
@@ -191,14 +210,28 @@ impl RouteRegistration {
     }
 }
 
-/// Renews the lease three times per lease period, and registers all routes again if the lease had
-/// expired or a call had failed.
+/// Keeps the lease and the routes until the stop, then ends the lease.
+///
+/// Renewals and registrations run side by side: a registration of many connections at a slow store
+/// takes longer than a lease.
 pub(super) async fn run(
     routes: &RouteRegistration,
     heads: &HeadComparisons,
     context: &GatewayContext,
 ) {
     routes.take_first_lease().await;
+    tokio::join!(
+        renew_lease(routes, context),
+        register_routes(routes, heads, context)
+    );
+    if let Err(error) = routes.store.retire(&routes.node).await {
+        tracing::debug!(%error, "lease not ended; it expires by itself");
+    }
+}
+
+/// Renews the lease three times per lease period, and requests the registrations that are due. Each
+/// follows a renewal, because the routes of a node without a lease are not valid.
+async fn renew_lease(routes: &RouteRegistration, context: &GatewayContext) {
     let mut period = tokio::time::interval(context.limits.lease / 3);
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -209,8 +242,8 @@ pub(super) async fn run(
         }
         match routes.renew().await {
             Ok(held) => {
-                if routes.dirty.swap(false, Ordering::Relaxed) || !held {
-                    register_all(routes, heads, context).await;
+                if routes.is_registration_due(held) {
+                    routes.registration.notify_one();
                 }
             }
             Err(error) => {
@@ -219,9 +252,22 @@ pub(super) async fn run(
             }
         }
     }
-    if let Err(error) = routes.store.retire(&routes.node).await {
-        tracing::debug!(%error, "lease not ended; it expires by itself");
-    }
+}
+
+/// Registers all routes whenever that was requested. A request during a registration is kept and
+/// starts the next one. A stop breaks a registration off: the routes end with the lease.
+async fn register_routes(
+    routes: &RouteRegistration,
+    heads: &HeadComparisons,
+    context: &GatewayContext,
+) {
+    let registering = async {
+        loop {
+            routes.registration.notified().await;
+            register_all(routes, heads, context).await;
+        }
+    };
+    context.token.run_until_cancelled(registering).await;
 }
 
 /// Renews the lease and registers every connection again after this process was paused.
@@ -270,6 +316,7 @@ mod tests {
     use crate::delivery::DeliveryBatch;
     use crate::id::{ConnId, DeviceId, UserId};
     use crate::memory::MemoryRoute;
+    use crate::store::ROUTE_LIFETIME;
 
     /// One other node, which records the generations it is notified of.
     #[derive(Debug, Default)]
@@ -305,6 +352,27 @@ mod tests {
             client: None,
         };
         ConnectionHandle::new(identity, false, &Arc::default(), &Arc::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn routes_are_registered_again_long_before_a_store_drops_them() {
+        assert!(ROUTE_CLAIM_INTERVAL * 10 < ROUTE_LIFETIME);
+        let routes = RouteRegistration::new(
+            NodeId::boot("here"),
+            Arc::new(MemoryRoute::default()),
+            Arc::new(RecordingOtherNode::default()),
+            Duration::from_secs(15),
+        );
+        assert!(routes.is_registration_due(true), "the first one");
+        assert!(!routes.is_registration_due(true));
+        assert!(routes.is_registration_due(false), "the lease was lost");
+        tokio::time::advance(ROUTE_CLAIM_INTERVAL * 9 / 10).await;
+        assert!(!routes.is_registration_due(true));
+        tokio::time::advance(ROUTE_CLAIM_INTERVAL / 10).await;
+        assert!(routes.is_registration_due(true));
+        assert!(!routes.is_registration_due(true));
+        routes.doubt();
+        assert!(routes.is_registration_due(true), "a claim had failed");
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,7 +31,9 @@ pub use inbox::{
     RosterVersion,
 };
 pub use room::{RoomHistory, RoomItem, RoomSink, RoomStore, StreamId};
-pub use route::{DeviceRoute, LeaseRenewal, Route, RouteClaimOutcome};
+pub use route::{
+    DeviceRoute, LeaseRenewal, ROUTE_CLAIM_INTERVAL, ROUTE_LIFETIME, Route, RouteClaimOutcome,
+};
 pub use seq::{Head, IdScope, SeqStore};
 
 /// A fault of a store: the call has no result.

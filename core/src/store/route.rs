@@ -5,11 +5,19 @@
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::id::{DeviceId, Generation, NodeId, UserId};
 use crate::store::StoreError;
+
+/// Time after which a store may drop a route that was not claimed again, so that routes of dead
+/// nodes do not stay for ever.
+pub const ROUTE_LIFETIME: Duration = Duration::from_hours(30 * 24);
+
+/// Interval at which a gateway claims the routes of its connections again.
+pub const ROUTE_CLAIM_INTERVAL: Duration = Duration::from_hours(24);
 
 /// A device's connection, as other nodes see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +37,9 @@ pub struct Route {
 /// Store of routes. Routes are hints that can be lost and rebuilt: no durable data depends on them.
 #[async_trait]
 pub trait DeviceRoute: Debug + Send + Sync + 'static {
-    /// Sets the route of this user on this device if its generation is larger than that of the
-    /// present route, or equal on the same node. Returns the route that was displaced.
+    /// Sets the route of this user on this device, for [`ROUTE_LIFETIME`], if its generation is
+    /// larger than that of the present route, or equal on the same node. Returns the route that was
+    /// displaced.
     async fn claim(&self, route: &Route) -> Result<RouteClaimOutcome, StoreError>;
 
     /// Removes the route of this user on this device if it has exactly this generation, and returns

@@ -104,6 +104,21 @@ mod tests {
         assert!(length > (4 << 20) - 4_096, "as much as fits: {length}");
     }
 
+    /// gim's and fim's clients send no limit and know no pages.
+    #[tokio::test]
+    async fn p10_a_request_without_a_limit_gets_the_largest_group_whole() {
+        let usual = |id| {
+            let (id, mut member) = member(id);
+            member.user_extra.truncate(400 - 20);
+            (member.nickname, member.avatar_url) = (String::new(), String::new());
+            (id, member)
+        };
+        let read = |after, limit| page(10_000, after, limit);
+        let (members, has_more) = fill(None, 0, read, usual).await.unwrap();
+        assert!(members.iter().all(|it| it.encoded_len() > 380));
+        assert_eq!((members.len(), has_more), (10_000, false));
+    }
+
     #[tokio::test]
     async fn p10_pages_make_up_the_whole_list() {
         for (limit, asks) in [(0, 5), (700, 15), (5_000, 10)] {

@@ -8,6 +8,7 @@ mod cors;
 pub mod disk_space;
 pub mod files;
 pub mod health;
+mod linger;
 mod listener;
 pub mod metrics;
 mod min_rate;

@@ -2,7 +2,8 @@
 //!
 //! `axum::serve` has no timers, so a client that sends nothing, or half a header, would hold a
 //! connection forever. Here the first byte and the header have a deadline, and the rest has a least
-//! speed. It knows no route.
+//! speed. A client that is still sending when its request is refused gets the answer. It knows no
+//! route.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio_util::task::TaskTracker;
 
+use crate::linger::{LingeringStream, UnreadBody};
 use crate::min_rate::{PacedStream, RequestDeadline};
 
 /// Time limit for the first byte, and for the header of each request.
@@ -108,16 +110,16 @@ impl ConnectionProtocol for HttpProtocol {
             stop,
             force_close: cut,
         } = &self.ends;
-        let pace = RequestDeadline::default();
+        let (pace, unread) = (RequestDeadline::default(), UnreadBody::default());
+        let stream = LingeringStream::new(stream, unread.clone());
         let paced = PacedStream::new(stream, pace.clone());
         let router = self.router.clone();
-        let router = router.layer(axum::middleware::map_request(
-            move |mut request: Request| {
-                pace.restart();
-                request.extensions_mut().insert(PeerAddr(addr));
-                std::future::ready(request)
-            },
-        ));
+        let router = router.layer(axum::middleware::map_request(move |request: Request| {
+            pace.restart();
+            let mut request = request.map(|body| unread.watch(body));
+            request.extensions_mut().insert(PeerAddr(addr));
+            std::future::ready(request)
+        }));
         let service = TowerToHyperService::new(router);
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -205,6 +207,36 @@ mod tests {
             let served = answer_of(request.as_bytes(), false).await;
             assert!(served.ends_with(b"hello"));
         }
+    }
+
+    /// Most clients send the whole body before they read. Without the drain, the close resets the
+    /// connection while they send, and they never see the answer.
+    #[tokio::test]
+    async fn a_client_that_is_still_sending_gets_the_refusal() {
+        const BODY_CHUNKS: usize = 256;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (tracker, ends) = (TaskTracker::new(), StopTokens::default());
+        let refuse = || std::future::ready(StatusCode::UNAUTHORIZED);
+        let router = Router::new().route("/", axum::routing::post(refuse));
+        let entrance = ListenerEntrance::plain(listener, ConnectionLimiter::new(1, 1));
+        tracker.spawn(serve(entrance, router, tracker.clone(), ends.clone()));
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        // More than the buffers of both sockets hold.
+        let chunk = vec![0; 64 << 10];
+        let length = BODY_CHUNKS * chunk.len();
+        let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..BODY_CHUNKS {
+            client.write_all(&chunk).await.unwrap();
+        }
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        drop(client);
+        ends.stop.cancel();
+        tracker.close();
+        tracker.wait().await;
     }
 
     #[tokio::test(start_paused = true)]

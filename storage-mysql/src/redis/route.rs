@@ -9,16 +9,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
-use gimlet_core::store::{DeviceRoute, LeaseRenewal, Route, RouteClaimOutcome, StoreError};
+use gimlet_core::store::{
+    DeviceRoute, LeaseRenewal, ROUTE_LIFETIME, Route, RouteClaimOutcome, StoreError,
+};
 use redis::{Script, cmd};
 
 use super::connection::RedisConnection;
 use super::keys::RedisKeys;
 use crate::error::EngineError;
-
-/// Expiry of a user's routes after the last claim, which removes what dead nodes left behind. A
-/// connection is expected to live far shorter.
-const ROUTES_EXPIRY: Duration = Duration::from_hours(30 * 24);
 
 static CLAIM_SCRIPT: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/claim.lua")));
@@ -78,7 +76,7 @@ fn node(name: &str) -> Option<NodeId> {
 
 impl RedisRoutes {
     async fn claim(&self, route: &Route) -> Result<RouteClaimOutcome, EngineError> {
-        let (record, life) = (encode(route), ROUTES_EXPIRY.as_millis().to_string());
+        let (record, life) = (encode(route), ROUTE_LIFETIME.as_millis().to_string());
         let mut call = CLAIM_SCRIPT.prepare_invoke();
         call.key(self.keys.routes(route.user))
             .arg(route.device.get())

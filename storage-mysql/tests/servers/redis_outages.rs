@@ -25,7 +25,9 @@ use gimlet_core::message::{
 use gimlet_core::node::NodeBuilder;
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{RoomItem, RoomSink, Route, RouteClaimOutcome, StoreErrorKind};
+use gimlet_core::store::{
+    ROUTE_LIFETIME, RoomItem, RoomSink, Route, RouteClaimOutcome, StoreErrorKind,
+};
 use gimlet_core::time::UnixTimestamp;
 use gimlet_storage_mysql::{RedisConfig, RedisStores, open_live};
 use tokio::sync::Notify;
@@ -399,6 +401,37 @@ pub(super) async fn another_stream_begins_when_the_numbers_are_lost(servers: Ser
         .await
         .unwrap();
     assert_eq!((history.items.len(), history.stream), (1, after.stream));
+}
+
+/// A connection may live longer than Redis keeps a route that is not claimed again.
+pub(super) async fn a_repeated_claim_renews_the_life_of_a_route(servers: ServerUrls) {
+    let config = config(&servers.redis);
+    let live = open_live(&config, None).unwrap();
+    let node = NodeId::boot("a");
+    live.route.renew(&node).await.unwrap();
+    let route = Route {
+        device: DeviceId::new(1).unwrap(),
+        user: user(1),
+        generation: Generation(1),
+        node,
+        client: None,
+    };
+    let client = redis::Client::open(servers.redis.as_str()).unwrap();
+    let mut conn = client.get_multiplexed_async_connection().await.unwrap();
+    let key = format!("{}{{u:1}}:routes", config.prefix);
+    for _ in 0..2 {
+        let claimed = live.route.claim(&route).await.unwrap();
+        assert_eq!(claimed, RouteClaimOutcome::Claimed(None));
+        let left = redis::cmd("PTTL").arg(&key).take();
+        let left: u64 = left.query_async(&mut conn).await.unwrap();
+        assert!(
+            u128::from(left) > ROUTE_LIFETIME.as_millis() * 9 / 10,
+            "{left}"
+        );
+        // The life is nearly over.
+        let short = redis::cmd("PEXPIRE").arg(&key).arg(60_000).take();
+        let (): () = short.query_async(&mut conn).await.unwrap();
+    }
 }
 
 /// Reads a connection's deliveries until it has `n` messages.

@@ -54,6 +54,8 @@ class Server:
         write = "{0[0]}:{0[1]}".format
         own.update({
             "GIMLET_DATA_DIR": os.path.join(self.folder, "data"),
+            # The control socket of a killed server goes with the folder.
+            "XDG_RUNTIME_DIR": self.folder,
             "GIMLET_STORAGE__KIND": "sled",
             "GIMLET_BUSINESS__CODE_VERIFIER": "dev",
             "GIMLET_LISTEN__TCP": write(self.tcp_address),

@@ -10,11 +10,11 @@ use gimlet_client::{DeviceCredentials, pb};
 use pb::PackageType as Kind;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use super::tls::ByteStream;
 use super::{ScenarioFixture, ScenarioWire, soon};
 
 /// Encodes a packet, without a frame around it.
@@ -30,8 +30,8 @@ pub fn packet(kind: i32, request_id: i64, data: &impl prost::Message) -> Vec<u8>
 
 #[derive(Debug)]
 enum WireStream {
-    Tcp(TcpStream, BytesMut),
-    Ws(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>),
+    Tcp(Box<dyn ByteStream>, BytesMut),
+    Ws(Box<WebSocketStream<Box<dyn ByteStream>>>),
 }
 
 /// A connection without a client library.
@@ -55,17 +55,14 @@ impl BareConnection {
     /// Connects over the fixture's wire.
     pub async fn connect(world: &ScenarioFixture) -> Self {
         match world.wire() {
-            ScenarioWire::Tcp => Self::tcp(world).await,
-            ScenarioWire::Ws => Self::ws(world, "").await,
+            ScenarioWire::Tcp | ScenarioWire::Tls => Self::tcp(world).await,
+            ScenarioWire::Ws | ScenarioWire::Wss => Self::ws(world, "").await,
         }
     }
 
     /// Connects over TCP.
     pub async fn tcp(world: &ScenarioFixture) -> Self {
-        let stream = TcpStream::connect(world.tcp())
-            .await
-            .expect("the server listens");
-        stream.set_nodelay(true).expect("a socket");
+        let stream = world.connect(world.tcp()).await;
         Self::over(WireStream::Tcp(stream, BytesMut::new()))
     }
 
@@ -74,7 +71,8 @@ impl BareConnection {
         let addr = world.addrs().ws.expect("embedded servers listen on it");
         let url = format!("ws://{addr}/ws{query}");
         let config = WebSocketConfig::default();
-        let (stream, _) = connect_async_with_config(url, Some(config), true)
+        let stream = world.connect(addr).await;
+        let (stream, _) = client_async_with_config(url, stream, Some(config))
             .await
             .expect("the server upgrades");
         Self::over(WireStream::Ws(Box::new(stream)))
@@ -133,7 +131,11 @@ impl BareConnection {
     /// Writes bytes without a frame; TCP only.
     pub async fn try_write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.line {
-            WireStream::Tcp(stream, _) => stream.write_all(bytes).await,
+            WireStream::Tcp(stream, _) => {
+                stream.write_all(bytes).await?;
+                // TLS keeps what the socket did not take.
+                stream.flush().await
+            }
             WireStream::Ws(_) => panic!("bytes without a frame are for TCP"),
         }
     }

@@ -62,6 +62,7 @@ impl Device {
         let mut options = ClientOptions::new(self.fixture.endpoint(), self.who.clone());
         let cursor: Arc<MemoryCursor> = Arc::clone(&self.cursor);
         options.cursor = Some(cursor);
+        options.trust = self.fixture.trust();
         (options.backoff_base, options.backoff_cap) = BACKOFF;
         change(&mut options);
         let connected = Client::connect(options).await;

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use gimlet_client::{ApiClient, ServerEndpoint};
+use gimlet_client::{ApiClient, ServerEndpoint, TrustedRoots};
 use gimlet_server::config::{SecretString, StorageDurability, StorageKind};
 use gimlet_server::{Config, ListenAddrs};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 use super::matrix::{ScenarioStore, ScenarioWire};
 use super::servers::{ScenarioServers, ServerAddresses};
+use super::tls::{ByteStream, FixtureTls};
 use super::{GrpcServices, TcpRelay};
 use crate::cluster::BackendAddresses;
 
@@ -39,6 +41,8 @@ struct FixtureState {
     store: ScenarioStore,
     wire: ScenarioWire,
     config: Config,
+    /// Set on an encrypted wire.
+    tls: Option<FixtureTls>,
     relay: TcpRelay,
     servers: tokio::sync::Mutex<Option<ScenarioServers>>,
     doors: Mutex<(ServerAddresses, Option<ApiClient>)>,
@@ -75,10 +79,15 @@ impl ScenarioFixture {
             }
         };
         config.stop.come_back = COME_BACK;
+        let tls = wire.is_encrypted().then(FixtureTls::new);
+        if let Some(tls) = &tls {
+            tls.configure(&mut config);
+        }
         let world = Self(Arc::new(FixtureState {
             store,
             wire,
             config,
+            tls,
             relay: TcpRelay::start().await,
             servers: tokio::sync::Mutex::new(None),
             doors: Mutex::default(),
@@ -142,8 +151,8 @@ impl ScenarioFixture {
     #[must_use]
     pub fn fronts(&self) -> Vec<SocketAddr> {
         let each = |addrs: &ListenAddrs| match self.0.wire {
-            ScenarioWire::Tcp => addrs.tcp,
-            ScenarioWire::Ws => addrs.ws,
+            ScenarioWire::Tcp | ScenarioWire::Tls => addrs.tcp,
+            ScenarioWire::Ws | ScenarioWire::Wss => addrs.ws,
         };
         self.doors().0.connect.iter().filter_map(each).collect()
     }
@@ -161,6 +170,24 @@ impl ScenarioFixture {
         match self.0.wire {
             ScenarioWire::Tcp => ServerEndpoint::Tcp(addr.to_string()),
             ScenarioWire::Ws => ServerEndpoint::Ws(format!("ws://{addr}/ws")),
+            ScenarioWire::Tls => ServerEndpoint::Tls(addr.to_string()),
+            ScenarioWire::Wss => ServerEndpoint::Ws(format!("wss://{addr}/ws")),
+        }
+    }
+
+    /// Returns the authorities that clients trust, on an encrypted wire.
+    #[must_use]
+    pub fn trust(&self) -> Option<TrustedRoots> {
+        self.0.tls.as_ref().map(FixtureTls::trust)
+    }
+
+    /// Connects a socket to the server, inside TLS on an encrypted wire.
+    pub(crate) async fn connect(&self, addr: SocketAddr) -> Box<dyn ByteStream> {
+        let stream = TcpStream::connect(addr).await.expect("the server listens");
+        stream.set_nodelay(true).expect("a socket");
+        match &self.0.tls {
+            Some(tls) => tls.connect(stream).await,
+            None => Box::new(stream),
         }
     }
 

@@ -20,6 +20,18 @@ pub enum ScenarioWire {
     Tcp,
     /// WebSocket.
     Ws,
+    /// gim's framing inside TLS.
+    Tls,
+    /// WebSocket inside TLS.
+    Wss,
+}
+
+impl ScenarioWire {
+    /// Returns whether the wire is encrypted.
+    #[must_use]
+    pub const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
 }
 
 impl fmt::Display for ScenarioStore {
@@ -37,6 +49,8 @@ impl fmt::Display for ScenarioWire {
         f.write_str(match self {
             Self::Tcp => "tcp",
             Self::Ws => "ws",
+            Self::Tls => "tls",
+            Self::Wss => "wss",
         })
     }
 }

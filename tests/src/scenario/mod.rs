@@ -21,6 +21,7 @@ mod matrix_cell;
 mod person;
 mod relay;
 mod servers;
+mod tls;
 
 pub use bare_connection::{BareConnection, packet};
 pub use device::Device;

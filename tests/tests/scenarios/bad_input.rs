@@ -254,12 +254,12 @@ async fn half_a_packet_and_a_hang_up_harm_nobody(cell: &MatrixCell) {
     let world = cell.start().await;
     for length in [1, 2, 3, 20] {
         match world.wire() {
-            ScenarioWire::Tcp => {
+            ScenarioWire::Tcp | ScenarioWire::Tls => {
                 let mut bare = world.bare().await;
                 let bytes = [&[0, 50][..], &[8; 40]].concat();
                 bare.try_write_bytes(&bytes[..length]).await.unwrap();
             }
-            ScenarioWire::Ws => {
+            ScenarioWire::Ws | ScenarioWire::Wss => {
                 use tokio::io::AsyncWriteExt as _;
                 let addr = world.addrs().ws.unwrap();
                 let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();

@@ -105,6 +105,11 @@ pub struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
+    /// Returns whether the connection is counted for an address.
+    pub(crate) const fn is_counted(&self) -> bool {
+        self.address.is_some()
+    }
+
     /// Counts the connection for this client instead of the one before.
     pub fn count_for(&mut self, ip: IpAddr) -> Result<(), LimitReached> {
         if let Some(former) = self.address.take() {

@@ -27,6 +27,8 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from
 
 /// Rejected clients that are answered at a time; beyond it they are just closed.
 const REJECTIONS: usize = 64;
+/// The same for answers inside TLS: each costs a handshake, and the node is busy already.
+const TLS_REJECTIONS: usize = 8;
 
 /// Answer in plain text on a port that speaks TLS.
 const TLS_PORT: &str = "This port of gimlet speaks TLS: use https://, wss:// or tls:// in the \
@@ -116,12 +118,32 @@ impl AdmittedConnection {
             .count_for(client)
             .inspect_err(|_| note_address(self.addr))
     }
+
+    /// Counts the connection for its peer, unless it is counted already: a trusted proxy that does
+    /// not name the client is taken for the client, so that no connection escapes the limit.
+    ///
+    /// # Errors
+    /// The proxy's address has all connections it may.
+    pub fn unnamed(&mut self) -> Result<(), LimitReached> {
+        if self.permit.is_counted() {
+            return Ok(());
+        }
+        self.permit.count_for(self.addr.ip()).inspect_err(|_| {
+            gimlet_core::warn_rated!(
+                addr = %self.addr,
+                "connection rejected: a trusted proxy names no clients and is at limits.per_address"
+            );
+        })
+    }
 }
 
 /// The protocol of a listener: reads the first bytes of its connections and serves them.
 pub trait ConnectionProtocol: Send + Sync + 'static {
     /// A connection whose first bytes were right. It holds the permit.
     type Opened: Send;
+
+    /// `true` if [`reject`](Self::reject) writes an answer, which on a TLS port needs a handshake.
+    const ANSWERS_REJECTED: bool = false;
 
     /// Reads the first bytes; `None` if the connection is not served. Runs within the deadline.
     fn open(
@@ -133,7 +155,7 @@ pub trait ConnectionProtocol: Send + Sync + 'static {
     fn serve(&self, opened: Self::Opened) -> impl Future<Output = ()> + Send;
 
     /// Tells a client that it is not served now and when to come back, as far as the protocol can.
-    fn reject(&self, stream: TcpStream, after: Duration) -> impl Future<Output = ()> + Send {
+    fn reject(&self, stream: ClientStream, after: Duration) -> impl Future<Output = ()> + Send {
         drop((stream, after));
         std::future::ready(())
     }
@@ -176,7 +198,7 @@ pub async fn accept<P: ConnectionProtocol>(
         proxy_protocol,
         limits,
     });
-    let rejections = Arc::new(Semaphore::new(REJECTIONS));
+    let rejections = Arc::new(Semaphore::new(shared.rejections()));
     let each = |(socket, peer): (TcpStream, SocketAddr)| {
         // The permit is taken before the handshakes, so that unfinished ones count as well. A
         // trusted proxy stands for many clients: its connections are counted for their addresses,
@@ -372,19 +394,33 @@ impl<P: ConnectionProtocol> EntranceState<P> {
         })
     }
 
+    /// Returns the number of rejected clients that are answered at a time.
+    fn rejections(&self) -> usize {
+        if P::ANSWERS_REJECTED && self.tls.is_some() {
+            TLS_REJECTIONS
+        } else {
+            REJECTIONS
+        }
+    }
+
     async fn reject(&self, socket: TcpStream, addr: SocketAddr) {
         let AcceptLimits {
             handshake,
             come_back,
         } = self.limits;
-        // On a TLS listener an alert is all that can be sent: text would need a handshake first,
-        // and handshakes are what the limit prevents.
         let rejected = async {
-            if self.tls.is_some() {
-                refuse(socket, &wrong_port::alert(wrong_port::INTERNAL_ERROR)).await;
-            } else {
-                self.protocol.reject(socket, come_back).await;
-            }
+            let stream = match &self.tls {
+                None => ClientStream::Plain(socket),
+                // Nothing would be said inside TLS, so the handshake is spared.
+                Some(_) if !P::ANSWERS_REJECTED => {
+                    return refuse(socket, &wrong_port::alert(wrong_port::INTERNAL_ERROR)).await;
+                }
+                Some(tls) => match secure(tls, socket, addr).await {
+                    Some(stream) => stream,
+                    None => return,
+                },
+            };
+            self.protocol.reject(stream, come_back).await;
         };
         if tokio::time::timeout(handshake, rejected).await.is_err() {
             tracing::debug!(%addr, "client did not take its rejection in time");

@@ -15,6 +15,8 @@ const METHODS: [&[u8]; 8] = [
 pub const TLS_HANDSHAKE: u8 = 0x16;
 /// The head of a TLS handshake record of any version.
 const TLS: &[u8] = &[TLS_HANDSHAKE, 0x03];
+/// Status of an answer to a client of another protocol.
+const BAD_REQUEST: &str = "400 Bad Request";
 /// The TLS alert `protocol_version`.
 const PROTOCOL_VERSION: u8 = 70;
 /// The TLS alert `internal_error`.
@@ -60,20 +62,22 @@ impl ForeignProtocol {
     }
 
     /// Returns the answer that a client of this protocol can show; `text` says what listens here
-    /// and where the client may want to go. TLS has no field for a text, so its client only learns
-    /// that the handshake failed.
+    /// and where the client may want to go. Every answer also contains the status of HTTP/1, for
+    /// programs and people that look at the bytes only.
     #[must_use]
     pub fn answer(self, text: &str) -> Vec<u8> {
         match self {
             Self::Proxy => Self::Http1.answer(development::PROXY_REFUSAL),
             Self::Http1 => format!(
-                "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                "HTTP/1.1 {BAD_REQUEST}\r\nContent-Type: text/plain; charset=utf-8\r\n\
                  Content-Length: {}\r\nConnection: close\r\n\r\n{text}\n",
                 text.len() + 1
             )
             .into_bytes(),
-            Self::Http2 => go_away(text),
-            Self::Tls => alert(PROTOCOL_VERSION),
+            Self::Http2 => go_away(&format!("{BAD_REQUEST}: {text}")),
+            // TLS has no field for a text: its client learns from the alert that the handshake
+            // failed, and reads no further.
+            Self::Tls => [alert(PROTOCOL_VERSION), Self::Http1.answer(text)].concat(),
         }
     }
 
@@ -158,8 +162,19 @@ mod tests {
     fn a_go_away_is_two_whole_frames() {
         let answer = ForeignProtocol::Http2.answer("hello");
         assert_eq!(&answer[..9], [0, 0, 0, 4, 0, 0, 0, 0, 0]);
-        assert_eq!(&answer[9..18], [0, 0, 13, 7, 0, 0, 0, 0, 0]);
-        assert_eq!(answer.len(), 18 + 13);
-        assert!(answer.ends_with(b"hello"));
+        let text = b"400 Bad Request: hello";
+        let length = 8 + u8::try_from(text.len()).unwrap();
+        assert_eq!(&answer[9..18], [0, 0, length, 7, 0, 0, 0, 0, 0]);
+        assert_eq!(answer.len(), 18 + usize::from(length));
+        assert!(answer.ends_with(text));
+    }
+
+    #[test]
+    fn the_text_for_a_tls_client_is_behind_the_alert() {
+        let answer = ForeignProtocol::Tls.answer("hello");
+        let (record, rest) = answer.split_at(7);
+        assert_eq!(record, [0x15, 3, 1, 0, 2, 2, 70], "a whole fatal alert");
+        assert!(rest.starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
+        assert!(rest.ends_with(b"\r\n\r\nhello\n"));
     }
 }

@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use gimlet_listen::AdmittedConnection;
 use gimlet_listen::admission::ConnectionPermit;
-use tokio::net::TcpStream;
+use gimlet_listen::{AdmittedConnection, ClientStream};
 use tokio::time::Instant;
 
 /// A kind of wire.
@@ -71,6 +70,9 @@ pub trait WireFraming: Send + Sync + 'static {
     /// The link that a socket becomes.
     type Link: FrameLink;
 
+    /// `true` if [`refuse`](Self::refuse) writes an answer.
+    const ANSWERS_REFUSED: bool = false;
+
     /// Performs the handshake, in the connection's own task.
     fn open(
         &self,
@@ -78,7 +80,7 @@ pub trait WireFraming: Send + Sync + 'static {
     ) -> impl Future<Output = Result<ConnectedLink<Self::Link>, LinkError>> + Send;
 
     /// Rejects a client and tells it when to reconnect, if the wire can express that.
-    fn refuse(&self, socket: TcpStream, after: Duration) -> impl Future<Output = ()> + Send;
+    fn refuse(&self, stream: ClientStream, after: Duration) -> impl Future<Output = ()> + Send;
 }
 
 /// A connection that can carry frames, with all that belongs to it.

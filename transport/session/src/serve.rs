@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use gimlet_listen::admission::LimitReached;
-use gimlet_listen::{AdmittedConnection, ConnectionProtocol};
-use tokio::net::TcpStream;
+use gimlet_listen::{AdmittedConnection, ClientStream, ConnectionProtocol};
 
 use crate::link::{ConnectedLink, OpenedLink, WireFraming};
 
@@ -38,6 +37,8 @@ impl<F, S> SessionProtocol<F, S> {
 impl<F: WireFraming, S: ServeLink<F::Link>> ConnectionProtocol for SessionProtocol<F, S> {
     type Opened = ConnectedLink<F::Link>;
 
+    const ANSWERS_REJECTED: bool = F::ANSWERS_REFUSED;
+
     async fn open(&self, accepted: AdmittedConnection) -> Option<Self::Opened> {
         let addr = accepted.addr;
         match self.framing.open(accepted).await {
@@ -60,8 +61,8 @@ impl<F: WireFraming, S: ServeLink<F::Link>> ConnectionProtocol for SessionProtoc
         session.map(move |()| drop(permit))
     }
 
-    async fn reject(&self, socket: TcpStream, after: Duration) {
-        self.framing.refuse(socket, after).await;
+    async fn reject(&self, stream: ClientStream, after: Duration) {
+        self.framing.refuse(stream, after).await;
     }
 
     fn note_full(&self, full: LimitReached, addr: SocketAddr) {

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use gimlet_listen::{AdmittedConnection, socket};
+use gimlet_listen::{AdmittedConnection, ClientStream, socket};
 use gimlet_transport::{ConnectedLink, LinkError, OpenedLink, SignInSource, WireFraming};
-use tokio::net::TcpStream;
 
 use crate::frame;
 use crate::link::TcpLink;
+
+/// Reason of a connection's end that its client is not told: gim's frames have no answer to a
+/// client that has not signed in.
+const UNNAMED_PROXY_FULL: &str = "its proxy names no clients and has as many connections as it may";
 
 /// gim's framing: two bytes of length in front of each frame.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +34,12 @@ impl WireFraming for TcpFrameListener {
     /// There is no handshake: the client's first frame may take as long as a session allows.
     async fn open(
         &self,
-        accepted: AdmittedConnection,
+        mut accepted: AdmittedConnection,
     ) -> Result<ConnectedLink<TcpLink>, LinkError> {
+        // Over TCP only a PROXY header, which was read before, names a client.
+        if accepted.unnamed().is_err() {
+            return Err(LinkError::protocol(UNNAMED_PROXY_FULL));
+        }
         let AdmittedConnection {
             stream,
             addr,
@@ -50,7 +57,7 @@ impl WireFraming for TcpFrameListener {
         })
     }
 
-    async fn refuse(&self, _socket: TcpStream, _after: Duration) {
+    async fn refuse(&self, _stream: ClientStream, _after: Duration) {
         // A client that has not signed in has not said that it understands PT_CLOSE; gim's clients
         // come back by themselves after some seconds.
     }

@@ -11,10 +11,11 @@ use gimlet_listen::admission::ConnectionLimiter;
 use gimlet_listen::pem::PemFile;
 use gimlet_listen::tls::ServerFiles;
 use gimlet_listen::{
-    AlpnProtocols, ClientStream, ListenerEntrance, ListenerTls, ServerTls, accept, socket,
+    AdmittedConnection, AlpnProtocols, ClientStream, ListenerEntrance, ListenerTls, ServerTls,
+    accept, socket,
 };
 use gimlet_transport::serve::{ServeLink, SessionProtocol};
-use gimlet_transport::{FrameLink, LinkError, OpenedLink, SessionServer, WireKind};
+use gimlet_transport::{FrameLink, LinkError, OpenedLink, SessionServer, WireFraming, WireKind};
 use gimlet_transport_tcp::{TcpFrameListener, TcpLink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -52,6 +53,32 @@ async fn frames_arrive_whole_wherever_the_network_cuts_them() {
             assert_eq!(link.next().await.unwrap().unwrap(), body);
         }
     }
+}
+
+/// Over TCP a proxy names clients by a PROXY header only. One that sends none would otherwise be
+/// counted for no address, and its clients would have no limit at all.
+#[tokio::test]
+async fn a_trusted_proxy_that_names_no_client_is_counted_itself() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let limiter = ConnectionLimiter::new(10, 1);
+    let framing = TcpFrameListener::new(LIMIT);
+    let open = async |peer: &str| {
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let (_client, (socket, _)) = (client.unwrap(), accepted.unwrap());
+        let permit = limiter.enter_uncounted().unwrap();
+        let admitted = AdmittedConnection::plain(socket, peer.parse().unwrap(), permit);
+        framing.open(admitted).await
+    };
+    let first = open("10.0.0.1:5000").await.unwrap();
+    let refused = open("10.0.0.1:5001").await.unwrap_err();
+    assert!(
+        refused.to_string().contains("names no clients"),
+        "{refused}"
+    );
+    let _other = open("10.0.0.2:5000").await.unwrap();
+    drop(first);
+    open("10.0.0.1:5002").await.unwrap();
 }
 
 /// Browsers, gRPC clients and TLS get an answer in their own protocol instead of 10 s of silence.

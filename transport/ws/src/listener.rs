@@ -6,7 +6,6 @@ use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_listen::origins::AllowedOrigins;
 use gimlet_listen::{AdmittedConnection, ClientStream, socket};
 use gimlet_transport::{ConnectedLink, LinkError, OpenedLink, WireFraming};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
@@ -63,6 +62,8 @@ impl WsFrameListener {
 impl WireFraming for WsFrameListener {
     type Link = WsLink;
 
+    const ANSWERS_REFUSED: bool = true;
+
     async fn open(
         &self,
         mut accepted: AdmittedConnection,
@@ -94,8 +95,8 @@ impl WireFraming for WsFrameListener {
         })
     }
 
-    async fn refuse(&self, socket: TcpStream, after: Duration) {
-        // The client is rejected anyway, so an error because it has already left is ignored.
-        drop(reject(&mut ClientStream::Plain(socket), after).await);
+    async fn refuse(&self, mut stream: ClientStream, after: Duration) {
+        // A client that has left by itself needs no answer.
+        drop(reject(&mut stream, after).await);
     }
 }

@@ -100,9 +100,8 @@ pub(crate) async fn upgrade(
     let name = rules.forwarding.header.name();
     let lines = request.headers().get_all(name).iter();
     let lines = lines.map(|line| line.to_str().unwrap_or_default());
-    if let Some(client) = rules.forwarding.client(accepted.addr.ip(), lines) {
-        count_forwarded(accepted, client).await?;
-    }
+    let named = rules.forwarding.client(accepted.addr.ip(), lines);
+    count_client(accepted, named).await?;
     let stream = &mut accepted.stream;
     let path = request.uri().path();
     if path.strip_suffix('/').unwrap_or(path) != WS_PATH {
@@ -193,10 +192,17 @@ pub(crate) async fn reject(stream: &mut ClientStream, after: Duration) -> io::Re
     answer(stream, StatusCode::SERVICE_UNAVAILABLE, FULL, &retry).await
 }
 
-/// Counts the connection for the client that a trusted proxy has named, or answers that the
-/// connection limit is reached.
-async fn count_forwarded(accepted: &mut AdmittedConnection, ip: IpAddr) -> Result<(), LinkError> {
-    if accepted.forwarded(ip).is_ok() {
+/// Counts the connection for the client that a trusted proxy has named, or for the proxy that names
+/// none. Answers a client that has too many connections.
+async fn count_client(
+    accepted: &mut AdmittedConnection,
+    named: Option<IpAddr>,
+) -> Result<(), LinkError> {
+    let counted = match named {
+        Some(client) => accepted.forwarded(client),
+        None => accepted.unnamed(),
+    };
+    if counted.is_ok() {
         return Ok(());
     }
     let come_back = AcceptLimits::default().come_back;

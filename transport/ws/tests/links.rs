@@ -13,8 +13,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use gimlet_listen::admission::ConnectionLimiter;
+use gimlet_listen::forwarded::{ForwardedHeader, ForwardedHeaders};
 use gimlet_listen::origins::AllowedOrigins;
-use gimlet_listen::{AcceptLimits, AdmittedConnection, ListenerEntrance, accept};
+use gimlet_listen::{
+    AcceptLimits, AdmittedConnection, ListenerEntrance, TrustedNetwork, TrustedProxies, accept,
+};
 use gimlet_transport::serve::{ServeLink, SessionProtocol};
 use gimlet_transport::{FrameLink, LinkError, OpenedLink, SignInSource, WireFraming, WireKind};
 use gimlet_transport_ws::{WsFrameListener, WsLink};
@@ -96,6 +99,44 @@ fn upgrade(path: &str, more: &str) -> String {
         "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
     )
+}
+
+/// Otherwise the clients of a proxy that writes another header than the configured one would be
+/// counted for no address, and would have no limit at all.
+#[tokio::test]
+async fn a_trusted_proxy_that_names_no_client_is_counted_itself() {
+    let limiter = ConnectionLimiter::new(10, 1);
+    let network = "10.0.0.0/8".parse::<TrustedNetwork>().unwrap();
+    let frames = WsFrameListener::new(LIMIT, AllowedOrigins::any()).forwarding(ForwardedHeaders {
+        trusted: TrustedProxies::new(&[network]),
+        header: ForwardedHeader::XForwardedFor,
+    });
+    let open = async |headers: &str| {
+        let (listener, addr) = listen().await;
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        let request = upgrade("/ws", headers);
+        client.write_all(request.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let permit = limiter.enter_uncounted().unwrap();
+        let proxy = "10.0.0.1:5000".parse().unwrap();
+        let opened = frames
+            .open(AdmittedConnection::plain(socket, proxy, permit))
+            .await;
+        let mut status = [0; 12];
+        client.read_exact(&mut status).await.unwrap();
+        (String::from_utf8_lossy(&status).into_owned(), opened)
+    };
+    let (status, first) = open("").await;
+    assert_eq!(status, "HTTP/1.1 101");
+    // The header that is not configured names nobody either.
+    for headers in ["", "Forwarded: for=203.0.113.1\r\n"] {
+        assert_eq!(open(headers).await.0, "HTTP/1.1 503", "{headers}");
+    }
+    let (status, _named) = open("X-Forwarded-For: 203.0.113.1\r\n").await;
+    assert_eq!(status, "HTTP/1.1 101");
+    drop(first);
+    assert_eq!(open("").await.0, "HTTP/1.1 101");
 }
 
 #[tokio::test]

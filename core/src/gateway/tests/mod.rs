@@ -5,6 +5,7 @@ mod history;
 mod inbox;
 mod on_device;
 mod rooms;
+mod routes;
 mod takeover;
 
 use std::future::poll_fn;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 use gimlet_core::delivery::DeliveryBatch;
 use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
+use gimlet_core::peer::TAKEOVER_TIMEOUT;
 use gimlet_proto::node::connect_node_client::ConnectNodeClient;
 use gimlet_proto::node::deliver_request::What;
 use gimlet_proto::node::{self, Plain};
@@ -24,7 +25,7 @@ const DELIVERY_QUEUE_LEN: usize = 4_096;
 const DELIVERY_QUEUE_BYTES: usize = 16 << 20;
 /// Bytes of one item: far below the most that a node accepts.
 const BATCH_BYTES: usize = 1 << 20;
-/// Time limit for opening the stream, and for each single call.
+/// Time limit for opening the stream, and for each single call but a takeover.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// First and longest pause after a failure.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -159,7 +160,8 @@ impl ConnectLink {
             user: user.get(),
         };
         let mut client = self.client.clone();
-        self.call("supersede", client.supersede(request)).await
+        let call = client.supersede(request);
+        self.call("supersede", TAKEOVER_TIMEOUT, call).await
     }
 
     /// Closes connections on the node; returns whether the node acknowledged it.
@@ -175,11 +177,17 @@ impl ConnectLink {
             reason: reason.to_owned(),
         };
         let mut client = self.client.clone();
-        self.call("disconnect", client.disconnect(request)).await
+        let call = client.disconnect(request);
+        self.call("disconnect", CALL_TIMEOUT, call).await
     }
 
-    async fn call<T>(&self, what: &str, call: impl Future<Output = Result<T, Status>>) -> bool {
-        match timeout(CALL_TIMEOUT, call).await {
+    async fn call<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> bool {
+        match timeout(limit, call).await {
             Ok(Ok(_)) => return true,
             Ok(Err(status)) => {
                 let why = status.message();

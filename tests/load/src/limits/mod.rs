@@ -63,7 +63,7 @@ pub struct LimitsArgs {
     #[arg(long, default_value_t = 2.0)]
     pub seconds: f64,
     /// Passes of each probe; the median counts
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub passes: u32,
     /// Folder of the disk probes; by default a temporary one
     #[arg(long, value_name = "DIR")]
@@ -158,4 +158,20 @@ fn wires(
         found(runtime.block_on(connect)?);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_has_at_least_one_pass() {
+        let passes = |count| {
+            let command = LimitsArgs::augment_args(clap::Command::new("limits"));
+            command.try_get_matches_from(["limits", "--passes", count])
+        };
+        let refused = passes("0").unwrap_err().to_string();
+        assert!(refused.contains("0 is not in 1.."), "{refused}");
+        assert!(passes("1").is_ok());
+    }
 }

@@ -89,12 +89,19 @@ impl UserSet {
         }
     }
 
-    /// Makes the users from `from` on write to the next of them, and those before to no user.
+    /// Makes the users from `from` on write to the next of them, and those before to no user. A lone
+    /// newcomer writes to the user before it, and a lone user to no one.
     pub(super) fn ring(&mut self, judge: &mut DeliveryJudge, from: usize) {
         for person in self.all.iter_mut().take(from) {
             person.streams.clear();
         }
         let count = self.len().saturating_sub(from);
+        if count == 1 {
+            if let Some(before) = from.checked_sub(1) {
+                self.writes_to(judge, from, before);
+            }
+            return;
+        }
         for at in 0..count {
             self.writes_to(judge, from + at, from + (at + 1) % count);
         }
@@ -154,6 +161,17 @@ mod tests {
             peers_of_each(&people, &judge),
             [vec![2], vec![3], vec![], vec![]]
         );
+    }
+
+    #[test]
+    fn a_lone_newcomer_does_not_write_to_itself() {
+        let (mut people, mut judge) = (UserSet::new(), DeliveryJudge::new(1));
+        people.add(&mut judge, accounts(0..1));
+        people.ring(&mut judge, 0);
+        assert_eq!(peers_of_each(&people, &judge), [[0; 0]]);
+        people.add(&mut judge, accounts(1..2));
+        people.ring(&mut judge, 1);
+        assert_eq!(peers_of_each(&people, &judge), [vec![], vec![0]]);
     }
 
     #[test]

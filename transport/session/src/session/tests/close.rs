@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimlet_listen::admission::ConnectionLimiter;
-use gimlet_listen::{AdmittedConnection, EntranceState, attend};
+use gimlet_listen::{AdmittedConnection, ClientStream, EntranceState, attend};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
@@ -294,7 +294,7 @@ impl WireFraming for NoLink {
         Err(LinkError::Truncated)
     }
 
-    async fn refuse(&self, _socket: TcpStream, _after: Duration) {}
+    async fn refuse(&self, _stream: ClientStream, _after: Duration) {}
 }
 
 #[tokio::test(start_paused = true)]
