@@ -129,7 +129,7 @@ pub struct ListenConfig {
     pub tcp: Option<SocketAddr>,
     /// Clients' WebSocket.
     pub ws: Option<SocketAddr>,
-    /// Files.
+    /// The HTTP API and files.
     pub http: Option<SocketAddr>,
     /// Clients' gRPC services, the same on each.
     pub grpc: Vec<SocketAddr>,
@@ -167,15 +167,17 @@ impl ListenConfig {
     }
 
     /// Returns the listeners that these roles open: connect has clients' sockets, logic and
-    /// business have clients' gRPC, business has files, every role has the rest.
+    /// business have clients' gRPC, business has HTTP, and so has a process with connect and logic;
+    /// every role has the rest.
     #[must_use]
     pub fn of(&self, roles: &NodeRoles) -> Self {
         let has = |role| roles.has(role);
         let grpc = has(NodeRole::Logic) || has(NodeRole::Business);
+        let http = has(NodeRole::Business) || (has(NodeRole::Connect) && has(NodeRole::Logic));
         Self {
             tcp: self.tcp.filter(|_| has(NodeRole::Connect)),
             ws: self.ws.filter(|_| has(NodeRole::Connect)),
-            http: self.http.filter(|_| has(NodeRole::Business)),
+            http: self.http.filter(|_| http),
             grpc: if grpc { self.grpc.clone() } else { Vec::new() },
             internal: self.internal,
             ops: self.ops,
@@ -254,6 +256,8 @@ pub struct HttpConfig {
     pub upload_min_free: u64,
     /// Bytes a user may upload in a day; 0 is unlimited.
     pub upload_quota: u64,
+    /// Keys of backends that call the HTTP API.
+    pub api_keys: Vec<SecretString>,
 }
 
 impl Default for HttpConfig {
@@ -265,6 +269,7 @@ impl Default for HttpConfig {
             origins: vec!["same".into()],
             upload_min_free: 1 << 30,
             upload_quota: 1 << 30,
+            api_keys: Vec::new(),
         }
     }
 }

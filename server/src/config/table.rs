@@ -28,7 +28,7 @@ macro_rules! settings {
                 config.$($field).+ = codec::$codec::parse(text)?;
                 Ok(())
             },
-            secret: matches!(stringify!($codec).as_bytes(), b"secret" | b"secret_url" | b"verifier"),
+            secret: matches!(stringify!($codec).as_bytes(), b"secret" | b"secret_url" | b"verifier" | b"api_keys"),
             get: |config| codec::$codec::show(&config.$($field).+),
             same: |one, other| one.$($field).+ == other.$($field).+,
         }),+];
@@ -73,6 +73,7 @@ settings! {
     "http.origins": list http.origins;
     "http.upload_min_free": bytes http.upload_min_free;
     "http.upload_quota": bytes http.upload_quota;
+    "http.api_keys": api_keys http.api_keys;
     "compat.fixed_token": switch compat.fixed_token;
     "compat.tcp_pacing": switch compat.tcp_pacing;
     "policy.direct": choice policy.direct;
