@@ -123,6 +123,30 @@ impl AccountService {
         Ok(done)
     }
 
+    /// Returns the user with this phone number, creating it if there is none, and whether it was
+    /// created: for a backend, which vouches for the number.
+    pub async fn create(&self, phone: String) -> Result<(UserId, bool), RequestRefusal> {
+        let (user, is_new) = self.builtin.create(phone).await?;
+        if is_new {
+            // The user's absence may have been cached a moment ago.
+            self.forget(user).await;
+        }
+        Ok((user, is_new))
+    }
+
+    /// Makes a token of the user on the device for a backend, which vouches for the user. An earlier
+    /// token of the user on this device ends; a connection that was opened with it stays.
+    pub async fn issue_token(
+        &self,
+        user: UserId,
+        device: DeviceId,
+    ) -> Result<String, RequestRefusal> {
+        let token = self.builtin.issue_token(user, device).await?;
+        let attempt = self.failures.attempt(None, user, device, &token);
+        self.failures.right(&attempt);
+        Ok(token)
+    }
+
     /// Revokes the device's token and closes its connection.
     ///
     /// # Errors

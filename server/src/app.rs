@@ -13,6 +13,7 @@ use gimlet_grpc::{GrpcHealth, GrpcServices};
 use gimlet_listen::StopTokens;
 use gimlet_listen::origins::AllowedOrigins;
 use gimlet_transport::{SessionServer, SessionSettings};
+use gimlet_web::api::{ApiKeys, ApiListener, HttpApi};
 use gimlet_web::disk_space::DiskSpace;
 use gimlet_web::files::{FileRules, FileService, FileStore, UploadBounds, UploadFolder};
 use gimlet_web::health::{ServerHealth, ServerPhase};
@@ -37,6 +38,7 @@ pub struct BuiltServer {
     pub(crate) roles: RunningRoles,
     pub(crate) api: GrpcServices,
     pub(crate) files: Option<FileService>,
+    pub(crate) http_api: ApiListener,
     pub(crate) sessions: Option<Arc<SessionServer>>,
     /// Wrong tokens of the last minute, at every listener.
     pub(crate) failures: Arc<SignInFailures>,
@@ -129,9 +131,25 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         .map(|business| TokenChecker::new(business, Arc::clone(&failures)));
     // The file service belongs to the business role, which knows the users.
     let uploads = roles.builtin().and(tokens.clone());
+    let accounts = accounts(&config, &roles, &failures);
+    let http_api = HttpApi {
+        service: roles.service().cloned(),
+        gateway: roles.gateway().cloned(),
+        tokens: tokens.clone(),
+        failures: Arc::clone(&failures),
+        accounts: accounts.clone(),
+        api_keys: ApiKeys::new(
+            config
+                .http
+                .api_keys
+                .iter()
+                .map(config::SecretString::reveal),
+        ),
+        stop: ends.stop.clone(),
+    };
     Ok(BuiltServer {
         api: GrpcServices {
-            accounts: accounts(&config, &roles, &failures),
+            accounts,
             tokens,
             logic: roles.service().cloned(),
             gateway: roles.gateway().cloned(),
@@ -144,6 +162,11 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
             health: GrpcHealth::default(),
         },
         files: uploads.map(|tokens| files(&config, &addrs, tokens)),
+        http_api: ApiListener {
+            api: http_api,
+            origins: crate::lifecycle::origins(&config),
+            forwarding: config.forwarding(),
+        },
         failures,
         addrs,
         listeners,

@@ -114,12 +114,9 @@ impl StartBanner {
             "http://"
         };
         line("internal", internal, before, "  (for backends only)");
-        line(
-            "files",
-            addrs.http.as_ref(),
-            scheme(ListenerName::Http, "http://", "https://"),
-            "/upload",
-        );
+        let before = scheme(ListenerName::Http, "http://", "https://");
+        line("http", addrs.http.as_ref(), before, "/v1");
+        line("files", addrs.http.as_ref(), before, "/upload");
         let ops = addrs.ops.as_ref();
         let before = scheme(ListenerName::Ops, "http://", "https://");
         line("ops", ops, before, "/readyz /healthz /metrics");

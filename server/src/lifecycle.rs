@@ -14,7 +14,7 @@ use gimlet_transport::SessionProtocol;
 use gimlet_transport_tcp::TcpFrameListener;
 use gimlet_web::health::HealthState;
 use gimlet_web::metrics::ServerMetrics;
-use gimlet_web::{files, ops, process};
+use gimlet_web::{api, files, ops, process};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -223,9 +223,13 @@ impl BuiltServer {
         }
         #[cfg(not(feature = "ws"))]
         drop(ws);
-        if let (Some(listener), Some(files)) = (http, self.files.clone()) {
-            let router =
-                gimlet_web::direct_only(files::router(files), self.config.is_development());
+        if let Some(listener) = http {
+            let router = api::router(self.http_api.clone());
+            let router = match self.files.clone() {
+                Some(files) => router.merge(files::router(files)),
+                None => router,
+            };
+            let router = gimlet_web::direct_only(router, self.config.is_development());
             running.tasks.spawn(gimlet_web::serve(
                 self.entrance(ListenerName::Http, listener, &self.listener_limits.http),
                 router,

@@ -133,7 +133,9 @@ pub(crate) async fn open(
         StorageKind::Sled => Err(StartError::Storage("this build has no sled storage".into())),
         #[cfg(feature = "mysql")]
         StorageKind::Mysql => {
-            if config.opened().http.is_some() {
+            // Files are in the data directory.
+            if config.opened().http.is_some() && config.roles.has(crate::config::NodeRole::Business)
+            {
                 keep(config).await?;
             }
             mysql(config, clock).await

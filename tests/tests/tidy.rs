@@ -33,7 +33,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-files", &["gimlet-core"]),
     (
         "gimlet-web",
-        &["gimlet-core", "gimlet-files", "gimlet-listen"],
+        &["gimlet-core", "gimlet-files", "gimlet-http", "gimlet-listen"],
     ),
     (
         "gimlet-grpc",
@@ -59,6 +59,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["gimlet-listen", "gimlet-transport"],
     ),
     ("gimlet-client", &["gimlet-proto"]),
+    ("gimlet-http", &["gimlet-core", "gimlet-proto"]),
     ("gimlet-chat", &["gimlet-client"]),
     ("gimlet-bench", &[]),
     ("gimlet-load", &["gimlet-client", "gimlet-proto"]),
@@ -239,7 +240,7 @@ fn ids_are_made_from_wire_integers_only_where_the_wire_is_read() {
 }
 
 /// Crates that translate between a protocol and the services of core.
-const DOORS: &[&str] = &["server/grpc/src/", "server/web/src/"];
+const DOORS: &[&str] = &["server/grpc/src/", "server/web/src/", "transport/http/src/"];
 
 /// A limit that one door has is a limit that the next door lacks.
 #[test]

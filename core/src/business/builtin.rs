@@ -111,26 +111,8 @@ impl BuiltinBusiness {
         if self.devices.get(device).await?.is_none() {
             return Err(RequestRefusal::NoSuchDevice(device));
         }
-        let now = self.clock.now();
-        let (account, is_new) = if let Some(account) = self.accounts.by_phone(&phone).await? {
-            (account, false)
-        } else {
-            let number = self.seq.reserve(IdScope::User, 1).await?;
-            let user = UserId::new(number).ok_or(RequestRefusal::Internal)?;
-            let at = now;
-            let new = NewAccount { user, phone, at };
-            self.accounts.find_or_create(&new).await?
-        };
-        let token = if self.config.fixed_token {
-            FIXED_TOKEN.to_owned()
-        } else {
-            hex(&rand::random::<[u8; 32]>())
-        };
-        let record = TokenRecord {
-            hash: hash(&token),
-            expires_at: now.after(self.config.token_ttl),
-        };
-        let user = account.user;
+        let (user, is_new) = self.find_or_create(phone).await?;
+        let (token, record) = self.new_token();
         let alone = match request.holder {
             Some((holder, shown)) => self.auth(holder, device, &shown).await.is_ok(),
             None => false,
@@ -143,6 +125,59 @@ impl BuiltinBusiness {
             token,
             ended: ended.await?,
         })
+    }
+
+    /// Returns the user with this phone number, creating it if there is none, and whether it was
+    /// created: for a backend, which vouches for the number.
+    pub async fn create(&self, phone: String) -> Result<(UserId, bool), RequestRefusal> {
+        check_phone(&phone)?;
+        self.find_or_create(phone).await
+    }
+
+    /// Makes a token of the user on the device for a backend, which vouches for the user. An earlier
+    /// token of the user on this device ends.
+    pub async fn issue_token(
+        &self,
+        user: UserId,
+        device: DeviceId,
+    ) -> Result<String, RequestRefusal> {
+        self.get(user).await?;
+        if self.devices.get(device).await?.is_none() {
+            return Err(RequestRefusal::NoSuchDevice(device));
+        }
+        let (token, record) = self.new_token();
+        let ended = self
+            .accounts
+            .put_token(user, device, &record, false)
+            .await?;
+        debug_assert!(ended.is_empty(), "other users' tokens stay");
+        Ok(token)
+    }
+
+    async fn find_or_create(&self, phone: String) -> Result<(UserId, bool), RequestRefusal> {
+        if let Some(account) = self.accounts.by_phone(&phone).await? {
+            return Ok((account.user, false));
+        }
+        let number = self.seq.reserve(IdScope::User, 1).await?;
+        let user = UserId::new(number).ok_or(RequestRefusal::Internal)?;
+        let at = self.clock.now();
+        let new = NewAccount { user, phone, at };
+        let (account, is_new) = self.accounts.find_or_create(&new).await?;
+        Ok((account.user, is_new))
+    }
+
+    /// Makes a token, and the record by which it is recognised.
+    fn new_token(&self) -> (String, TokenRecord) {
+        let token = if self.config.fixed_token {
+            FIXED_TOKEN.to_owned()
+        } else {
+            hex(&rand::random::<[u8; 32]>())
+        };
+        let record = TokenRecord {
+            hash: hash(&token),
+            expires_at: self.clock.now().after(self.config.token_ttl),
+        };
+        (token, record)
     }
 
     /// Revokes the device's token. The caller must then close the device's connection.

@@ -73,6 +73,29 @@ async fn welcome(town: &BusinessFixture, who: &SignedIn, on: u64) -> bool {
 }
 
 #[tokio::test]
+async fn a_backend_creates_users_and_issues_their_tokens() {
+    let town = town(BuiltinConfig::default()).await;
+    let builtin = &town.builtin;
+    let (alice, is_new) = builtin.create("13800000001".into()).await.unwrap();
+    assert!(is_new);
+    let again = builtin.create("13800000001".into()).await.unwrap();
+    assert_eq!(again, (alice, false));
+    let bob = enter(&town, "13800000002", 1).await.unwrap();
+    let token = builtin.issue_token(alice, device(1)).await.unwrap();
+    assert_eq!(builtin.auth(alice, device(1), &token).await, Ok(()));
+    assert!(welcome(&town, &bob, 1).await, "another user's token stays");
+    let newer = builtin.issue_token(alice, device(1)).await.unwrap();
+    assert!(builtin.auth(alice, device(1), &token).await.is_err());
+    assert_eq!(builtin.auth(alice, device(1), &newer).await, Ok(()));
+    let unknown = UserId::new(99).unwrap();
+    let refused = builtin.issue_token(unknown, device(1)).await;
+    assert_eq!(refused, Err(RequestRefusal::NoSuchUser(unknown)));
+    let refused = builtin.issue_token(alice, device(99)).await;
+    assert_eq!(refused, Err(RequestRefusal::NoSuchDevice(device(99))));
+    assert!(builtin.create("x".into()).await.is_err());
+}
+
+#[tokio::test]
 async fn a_token_is_valid_for_its_device_until_it_expires_or_is_revoked() {
     let town = town(BuiltinConfig::default()).await;
     let alice = enter(&town, "13800000001", 1).await.unwrap();

@@ -86,6 +86,9 @@ pub struct SignInRequest {
     /// Set for a legacy client, one of gim over TCP: it parses one frame per read, loses pushes
     /// that follow its own sends, and accepts nothing before its first SYNC reply.
     pub legacy: bool,
+    /// Set for a client that learns of its device's sends by no answer on this connection: they are
+    /// delivered to it like any other message.
+    pub echo: bool,
 }
 
 /// The connect role of a node; cheap to clone.
@@ -199,6 +202,7 @@ impl ConnectGateway {
             client,
             protocol,
             legacy: fragile,
+            echo,
         } = request;
         // The order of these steps matters:
         // - `begin` is read before the token is checked, so a revocation in between is found by
@@ -221,12 +225,10 @@ impl ConnectGateway {
             expires,
             client,
         };
-        let handle = Arc::new(ConnectionHandle::new(
-            identity,
-            fragile,
-            &inner.context.limits,
-            inner.context.hub.lag_counter(),
-        ));
+        let limits = &inner.context.limits;
+        let lags = inner.context.hub.lag_counter();
+        let handle = ConnectionHandle::new(identity, fragile, limits, lags);
+        let handle = Arc::new(handle.echoing(echo));
         if !inner.context.hub.insert(&handle) {
             return Err(RequestRefusal::Unauthorized(SIGNED_IN_AGAIN));
         }

@@ -50,6 +50,7 @@ fn request(n: u64) -> SignInRequest {
         client: None,
         protocol: 1,
         legacy: false,
+        echo: false,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::delivery::ConnectionDelivery;
 use crate::envelope::Envelope;
 use crate::id::RoomId;
 use crate::limits::Limits;
+use crate::message::Message;
 use crate::room_batch::RoomBatch;
 use crate::seq::Seq;
 use crate::store::{Head, RoomItem};
@@ -30,6 +31,8 @@ pub struct ConnectionHandle {
     pub(super) identity: ConnectionIdentity,
     /// Set for a legacy TCP client, which gets one frame at a time.
     one_by_one: bool,
+    /// Set if the device's own sends are delivered too, because their answers go elsewhere.
+    echo: bool,
     /// The limits, shared by all connections.
     pub(super) limits: Arc<Limits>,
     pub(super) lags: Arc<LagCounter>,
@@ -61,10 +64,24 @@ impl ConnectionHandle {
         Self {
             identity,
             one_by_one: hold_live,
+            echo: false,
             limits: Arc::clone(limits),
             lags: Arc::clone(lags),
             state: Mutex::new(ConnectionState::new(hold_live)),
         }
+    }
+
+    /// Delivers the device's own sends too, if `echo` is set.
+    #[must_use]
+    pub(crate) const fn echoing(mut self, echo: bool) -> Self {
+        self.echo = echo;
+        self
+    }
+
+    /// Returns whether the answer to a send of this connection stands for the message, so that it is
+    /// not delivered here.
+    pub(super) fn was_answered(&self, message: &Message) -> bool {
+        !self.echo && self.identity.sent(message)
     }
 
     /// Returns the user, device and sign-in of this connection.

@@ -254,7 +254,7 @@ impl ConnectionHub {
                     for &(user, seq) in to {
                         self.each_of(user, |handle| {
                             offered += 1;
-                            let own = handle.identity().sent(&envelope.message);
+                            let own = handle.was_answered(&envelope.message);
                             let entry = (!own).then(|| Arc::clone(envelope));
                             wakes.add(handle.offer(seq, entry));
                         });
@@ -264,7 +264,7 @@ impl ConnectionHub {
                     for &user in to {
                         self.each_of(user, |handle| {
                             offered += 1;
-                            if !handle.identity().sent(&envelope.message) {
+                            if !handle.was_answered(&envelope.message) {
                                 wakes.add(handle.offer_live_quietly(Seq::ZERO, envelope));
                             }
                         });

@@ -148,7 +148,7 @@ impl ConnectionHandle {
                 if seq <= state.cursor.served() {
                     continue;
                 }
-                let own = self.identity.sent(&envelope.message);
+                let own = self.was_answered(&envelope.message);
                 // A page fits the budget, and it is read only while the outbox is empty.
                 if !own {
                     state

@@ -103,6 +103,8 @@ struct ServiceInner {
     rosters: RosterCache,
     sign_ins: SignIns,
     rate: RateLimiter<UserId>,
+    /// Reads of a user by calls, beside those of its connections.
+    reads: RateLimiter<UserId>,
     /// Daily limit of the users that one user adds to groups.
     group_adds: RateLimiter<UserId>,
     registrations: RegistrationLimits,
@@ -159,6 +161,7 @@ impl LogicService {
             token.clone(),
         );
         let rate = RateLimiter::per_second(limits.send_rate, limits.send_burst);
+        let reads = RateLimiter::per_second(limits.request_rate, limits.request_burst);
         let group_adds = RateLimiter::per_day(limits.group_adds);
         let registrations =
             RegistrationLimits::new(policy.device_registrations, policy.loopback_is_developer);
@@ -177,6 +180,7 @@ impl LogicService {
                 rosters,
                 sign_ins,
                 rate,
+                reads,
                 group_adds,
                 registrations,
                 order: OrderLocks::default(),
@@ -221,6 +225,15 @@ impl LogicService {
     #[must_use]
     pub fn fanout(&self) -> &MessageFanout {
         &self.inner.fanout
+    }
+
+    /// Counts a read that a user requests by a call, for a door whose calls are not limited otherwise.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::RateLimited`] beyond the rate of a connection's requests.
+    pub fn count_read(&self, user: UserId) -> Result<(), RequestRefusal> {
+        let taken = self.inner.reads.take(user);
+        taken.map_err(|retry_after| RequestRefusal::RateLimited { retry_after })
     }
 
     /// Accepts the token, or refuses it with 10000; a backend that does not answer is

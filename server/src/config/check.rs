@@ -332,7 +332,9 @@ impl Config {
         let unreachable = |addr: std::net::SocketAddr| {
             addr.ip().is_unspecified() || addr.ip().is_loopback() && !self.is_development()
         };
-        if self.opened().http.is_some_and(unreachable) && self.http.public_url.is_none() {
+        let has_files = self.roles.has(NodeRole::Business);
+        let unreachable = has_files && self.opened().http.is_some_and(unreachable);
+        if unreachable && self.http.public_url.is_none() {
             notices.push(ConfigNotice(
                 "http.public_url is not set: the addresses of uploaded files will not be reachable; \
                  set it to the address at which clients reach the http listener",
@@ -493,6 +495,7 @@ mod tests {
         );
         config.cluster.business = vec!["127.0.0.1:7000".into()];
         assert!(config.check().is_ok());
+        assert!(config.opened().http.is_some(), "for the HTTP API");
     }
 
     #[test]

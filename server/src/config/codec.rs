@@ -218,6 +218,26 @@ pub(super) mod secret {
     }
 }
 
+/// Keys of backends, shown as `***` each.
+pub(super) mod api_keys {
+    use gimlet_web::api::ApiKeys;
+
+    use super::SecretString;
+
+    pub(in crate::config) fn parse(text: &str) -> Result<Vec<SecretString>, String> {
+        let keys = super::items(text).map(|key| {
+            let right = |right| format!("a key is {right}; separate several keys by commas");
+            ApiKeys::check(key).map_err(right)?;
+            Ok(SecretString::new(key))
+        });
+        keys.collect()
+    }
+
+    pub(in crate::config) fn show(value: &[SecretString]) -> String {
+        vec!["***"; value.len()].join(",")
+    }
+}
+
 /// Addresses with a password in them: shown with the password masked.
 pub(super) mod secret_url {
     use super::SecretString;

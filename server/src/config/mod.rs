@@ -76,10 +76,12 @@ mod tests {
         config.cluster.secret = Some(SecretString::new("tr0ub4dor"));
         config.business.code_verifier = CodeVerifier::Fixed(SecretString::new("248163"));
         config.storage.mysql_url = Some(SecretString::new("mysql://root:pass@db/gimlet"));
+        config.http.api_keys = vec![SecretString::new("k3y"), SecretString::new("k3y-2")];
         for text in [config.masked(), format!("{config:?}")] {
             assert!(!text.contains("tr0ub4dor"), "{text}");
             assert!(!text.contains("248163"), "{text}");
             assert!(!text.contains("pass"), "{text}");
+            assert!(!text.contains("k3y"), "{text}");
         }
         assert!(config.masked().contains("[cluster]\nsecret = \"***\""));
     }

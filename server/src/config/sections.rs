@@ -132,7 +132,7 @@ settings! {
         tcp: Option<SocketAddr> as addr = Some(loopback(8080));
         /// WebSocket for clients, at `/ws`.
         ws: Option<SocketAddr> as addr = cfg!(feature = "ws").then(|| loopback(8081));
-        /// File upload and download.
+        /// The HTTP/JSON API (`docs/http.md`); with the role business also file upload and download.
         http: Option<SocketAddr> as addr = Some(loopback(8085));
         /// List of addresses of gRPC for clients (`LogicExt`, `BusinessExt`, `UserExt`), the same
         /// services on each.
@@ -160,15 +160,17 @@ impl ListenConfig {
     }
 
     /// Returns the listeners that these roles open: connect has clients' sockets, logic and
-    /// business have clients' gRPC, business has files, every role has the rest.
+    /// business have clients' gRPC, business has HTTP, and so has a process with connect and logic;
+    /// every role has the rest.
     #[must_use]
     pub fn of(&self, roles: &NodeRoles) -> Self {
         let has = |role| roles.has(role);
         let grpc = has(NodeRole::Logic) || has(NodeRole::Business);
+        let http = has(NodeRole::Business) || (has(NodeRole::Connect) && has(NodeRole::Logic));
         Self {
             tcp: self.tcp.filter(|_| has(NodeRole::Connect)),
             ws: self.ws.filter(|_| has(NodeRole::Connect)),
-            http: self.http.filter(|_| has(NodeRole::Business)),
+            http: self.http.filter(|_| http),
             grpc: if grpc { self.grpc.clone() } else { Vec::new() },
             internal: self.internal,
             ops: self.ops,
@@ -277,6 +279,11 @@ settings! {
         /// Bytes that a user may upload in a day; more is answered 429; 0 is unlimited. Counted by
         /// this process since its start; all uploads without a sign-in count as one user.
         upload_quota: u64 as bytes = 1 << 30;
+        /// Keys of backends that call the HTTP API (`docs/http.md`), separated by commas; each has at
+        /// least 32 characters out of letters, digits and `-._~+/=`. A program with a key acts for
+        /// any user, so make it of random digits (`openssl rand -hex 32`). To replace a key, set the
+        /// old and the new one until every backend has the new one.
+        api_keys: Vec<SecretString> as api_keys = Vec::new();
     }
 }
 

@@ -44,24 +44,6 @@ pub struct FileService {
     pub forwarding: ForwardedHeaders,
 }
 
-impl FileService {
-    /// Returns the address that failed sign-ins count for. Without configured proxies it is `None`:
-    /// an unknown proxy stands in front of most HTTP listeners, and failures must not count for it.
-    fn client(&self, PeerAddr(peer): PeerAddr, headers: &HeaderMap) -> Option<SocketAddr> {
-        let ForwardedHeaders { trusted, header } = &self.forwarding;
-        if trusted.is_empty() {
-            return None;
-        }
-        if !trusted.contains(peer.ip()) {
-            return Some(peer);
-        }
-        let lines = headers.get_all(header.name()).iter();
-        let lines = lines.map(|line| line.to_str().unwrap_or_default());
-        let client = self.forwarding.client(peer.ip(), lines)?;
-        Some(SocketAddr::new(client, 0))
-    }
-}
-
 /// Builds the routes of the file service.
 pub fn router(files: FileService) -> Router {
     let body = files.store.rules().max.saturating_add(FORM_OVERHEAD_BYTES);
@@ -91,7 +73,7 @@ async fn upload(
     let user = if files.store.rules().anonymous {
         None
     } else {
-        let client = peer.and_then(|Extension(peer)| files.client(peer, &headers));
+        let client = peer.and_then(|Extension(peer)| peer.client(&files.forwarding, &headers));
         Some(check(client, &headers, &files.tokens).await?)
     };
     // Begun after the sign-in check, so that strangers cannot use up the concurrent uploads.

@@ -1,9 +1,10 @@
-//! HTTP in gimlet's server: what every HTTP listener does with a connection, the file service,
-//! health and metrics for operators, and the call to a code verifier.
+//! HTTP in gimlet's server: what every HTTP listener does with a connection, the HTTP/JSON API on it,
+//! the file service, health and metrics for operators, and the call to a code verifier.
 //!
 //! The rules for files are in `gimlet-files`. This crate reads requests, calls services, and writes
 //! answers; it knows neither the configuration nor the roles.
 
+pub mod api;
 mod cors;
 pub mod disk_space;
 pub mod files;

@@ -6,13 +6,16 @@
 //! route.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
+use gimlet_http::RestartTimeLimit;
+use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_listen::wrong_port::ForeignProtocol;
 use gimlet_listen::{
     AdmittedConnection, ConnectionProtocol, ListenerEntrance, StopTokens, development, refuse,
@@ -69,6 +72,29 @@ pub fn direct_only(router: Router, development: bool) -> Router {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerAddr(pub(crate) SocketAddr);
 
+impl PeerAddr {
+    /// Returns the address that failed sign-ins count for. Without configured proxies it is `None`:
+    /// an unknown proxy stands in front of most HTTP listeners, and failures must not count for it.
+    pub(crate) fn client(
+        self,
+        forwarding: &ForwardedHeaders,
+        headers: &HeaderMap,
+    ) -> Option<SocketAddr> {
+        let Self(peer) = self;
+        let ForwardedHeaders { trusted, header } = forwarding;
+        if trusted.is_empty() {
+            return None;
+        }
+        if !trusted.contains(peer.ip()) {
+            return Some(peer);
+        }
+        let lines = headers.get_all(header.name()).iter();
+        let lines = lines.map(|line| line.to_str().unwrap_or_default());
+        let client = forwarding.client(peer.ip(), lines)?;
+        Some(SocketAddr::new(client, 0))
+    }
+}
+
 /// Waits for a request's first bytes, then serves HTTP/1.1.
 #[derive(Debug)]
 struct HttpProtocol {
@@ -114,10 +140,15 @@ impl ConnectionProtocol for HttpProtocol {
         let stream = LingeringStream::new(stream, unread.clone());
         let paced = PacedStream::new(stream, pace.clone());
         let router = self.router.clone();
+        let restart = RestartTimeLimit(Arc::new({
+            let pace = pace.clone();
+            move || pace.restart()
+        }));
         let router = router.layer(axum::middleware::map_request(move |request: Request| {
             pace.restart();
             let mut request = request.map(|body| unread.watch(body));
             request.extensions_mut().insert(PeerAddr(addr));
+            request.extensions_mut().insert(restart.clone());
             std::future::ready(request)
         }));
         let service = TowerToHyperService::new(router);
@@ -146,11 +177,17 @@ impl ConnectionProtocol for HttpProtocol {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
 
+    use axum::Extension;
+    use bytes::Bytes;
     use gimlet_listen::admission::ConnectionLimiter;
+    use hyper::body::{Body, Frame};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Sleep;
 
     use super::*;
 
@@ -160,11 +197,14 @@ mod tests {
     }
 
     async fn answer_of(bytes: &[u8], development: bool) -> Vec<u8> {
+        let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
+        answer_by(direct_only(router, development), bytes).await
+    }
+
+    async fn answer_by(router: Router, bytes: &[u8]) -> Vec<u8> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (tracker, ends) = (TaskTracker::new(), StopTokens::default());
-        let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
-        let router = direct_only(router, development);
         let entrance = ListenerEntrance::plain(listener, ConnectionLimiter::new(1, 1));
         tracker.spawn(serve(entrance, router, tracker.clone(), ends.clone()));
         let mut client = TcpStream::connect(addr).await.unwrap();
@@ -175,6 +215,59 @@ mod tests {
         tracker.close();
         tracker.wait().await;
         got
+    }
+
+    /// A body of one line every 15 s, as an event stream is while nothing happens.
+    struct SlowLines {
+        restart: Option<RestartTimeLimit>,
+        timer: Pin<Box<Sleep>>,
+        left: u32,
+    }
+
+    impl Body for SlowLines {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.left -= 1;
+            let next = self.timer.deadline() + Duration::from_secs(15);
+            self.timer.as_mut().reset(next);
+            if let Some(RestartTimeLimit(restart)) = &self.restart {
+                restart();
+            }
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"tick\n")))))
+        }
+    }
+
+    /// Returns the lines that a client gets in five minutes.
+    async fn slow_lines(restarts: bool) -> usize {
+        let streamed = move |Extension(restart): Extension<RestartTimeLimit>| {
+            let body = SlowLines {
+                restart: restarts.then_some(restart),
+                timer: Box::pin(tokio::time::sleep(Duration::from_secs(15))),
+                left: 20,
+            };
+            std::future::ready(axum::body::Body::new(body))
+        };
+        let router = Router::new().route("/", axum::routing::get(streamed));
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let got = answer_by(router, request).await;
+        String::from_utf8(got).unwrap().matches("tick").count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_restarts_its_time_limit_lives_on() {
+        assert_eq!(slow_lines(true).await, 20);
+        assert!(slow_lines(false).await < 5, "any other answer has a minute");
     }
 
     #[tokio::test(start_paused = true)]

@@ -475,6 +475,7 @@ pub(super) async fn d2_a_busy_room_leaves_time_for_everything_else(servers: Serv
             client: None,
             protocol: 1,
             legacy: false,
+            echo: false,
         };
         let connection = node.gateway().sign_in(request).await.unwrap();
         connection.synced(Seq::ZERO, Seq::ZERO, false);

@@ -120,6 +120,7 @@ async fn sign_in(gateway: &ConnectGateway, on: u64, fragile: bool) -> ClientConn
         client: None,
         protocol: u32::from(!fragile),
         legacy: fragile,
+        echo: false,
     };
     gateway.sign_in(request).await.unwrap()
 }

@@ -10,11 +10,20 @@ use crate::time::UnixTimestamp;
 
 /// Stores an entry without a push, like a push that was lost.
 async fn store_silently(stores: &StoreSet, from: u64, to: u64) {
+    store(stores, from, None, to).await;
+}
+
+/// Stores an own send of this device without a push.
+async fn store_from(stores: &StoreSet, who: u64, on: u64) {
+    store(stores, who, DeviceId::new(on), who).await;
+}
+
+async fn store(stores: &StoreSet, from: u64, device: Option<DeviceId>, to: u64) {
     let message = Message {
         id: MessageId::generate(),
         sender: MessageSender::User {
             user: user(from),
-            device: None,
+            device,
         },
         receiver: MessageReceiver::User(user(to)),
         mentions: Vec::new(),
@@ -44,6 +53,32 @@ async fn a_message_is_live_on_every_device_but_the_one_that_sent_it() {
     assert_eq!(next(&phone, 1).await, [2], "its own send needs no body");
     assert_eq!(next(&laptop, 2).await, [1, 2]);
     assert_eq!(next(&bob, 1).await, [1]);
+}
+
+/// A client whose sends are answered elsewhere, for example over HTTP, has no other way to learn of
+/// them in order.
+#[tokio::test(start_paused = true)]
+async fn an_echoing_connection_gets_its_own_sends_in_order() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let request = SignInRequest {
+        user: user(1),
+        device: DeviceId::new(11).unwrap(),
+        token: "any".to_owned(),
+        client: None,
+        protocol: 1,
+        legacy: false,
+        echo: true,
+    };
+    let phone = node.gateway().sign_in(request).await.unwrap();
+    sync(&phone, 0).await;
+    send(&node, 1, 11, 2).await;
+    send(&node, 2, 21, 1).await;
+    assert_eq!(next(&phone, 2).await, [1, 2], "pushed");
+    // Lost pushes are read from the inbox.
+    store_from(&stores, 1, 11).await;
+    let _ = phone.heartbeat();
+    assert_eq!(next(&phone, 1).await, [3], "read");
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,6 +45,7 @@ async fn sign_in(
         client: None,
         protocol,
         legacy: fragile,
+        echo: false,
     };
     node.gateway().sign_in(request).await.unwrap()
 }

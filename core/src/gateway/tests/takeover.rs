@@ -81,6 +81,7 @@ async fn a_sign_in_that_was_overtaken_is_no_wrong_token() {
         client: None,
         protocol: 1,
         legacy: false,
+        echo: false,
     };
     let refusal = node.gateway().sign_in(request).await.unwrap_err();
     assert!(was_overtaken(&refusal), "{refusal}");

@@ -88,6 +88,7 @@ impl NodePair {
             client: None,
             protocol: 1,
             legacy: false,
+            echo: false,
         };
         let connection = self.nodes[at].gateway().sign_in(request).await.unwrap();
         let page = connection.sync(Seq::ZERO).await.unwrap();

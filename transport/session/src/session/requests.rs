@@ -145,6 +145,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             client: Some(self.addr),
             protocol,
             legacy,
+            echo: false,
         };
         let (gateway, failures) = (&self.shared.gateway, &self.shared.failures);
         let signed_in = gateway.sign_in_limited(failures, request).await;

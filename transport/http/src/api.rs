@@ -1,0 +1,49 @@
+//! The parts that the API is built from.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use gimlet_core::accounts::AccountService;
+use gimlet_core::auth::{SignInFailures, TokenChecker};
+use gimlet_core::gateway::ConnectGateway;
+use gimlet_core::service::LogicService;
+use tokio_util::sync::CancellationToken;
+
+use crate::credentials::ApiKeys;
+
+/// The address that the limits of a request count for; `None` if a proxy that is not configured may
+/// stand before the client. The server adds it to the extensions of each request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientAddr(pub Option<SocketAddr>);
+
+/// Restarts the time limit of a request. An event stream calls it for each event, because its answer
+/// has no end. The server adds it to the extensions of each request.
+#[derive(Clone)]
+pub struct RestartTimeLimit(pub Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for RestartTimeLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RestartTimeLimit")
+    }
+}
+
+/// The parts of the API. A part of a role that this process does not have is `None`, and its
+/// operations are refused.
+#[derive(Clone, Debug)]
+pub struct HttpApi {
+    /// The logic role.
+    pub service: Option<LogicService>,
+    /// The connect role: event streams.
+    pub gateway: Option<ConnectGateway>,
+    /// The check of tokens.
+    pub tokens: Option<TokenChecker>,
+    /// Wrong tokens of the last minute.
+    pub failures: Arc<SignInFailures>,
+    /// The built-in users.
+    pub accounts: Option<AccountService>,
+    /// The keys of backends.
+    pub api_keys: ApiKeys,
+    /// Cancelled when the server stops: event streams are not opened any more.
+    pub stop: CancellationToken,
+}

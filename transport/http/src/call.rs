@@ -1,0 +1,153 @@
+//! One call of an operation: its caller, and the parts that the operation needs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use gimlet_core::accounts::AccountService;
+use gimlet_core::auth::{PresentedToken, TokenChecker};
+use gimlet_core::error::RequestRefusal;
+use gimlet_core::gateway::ConnectGateway;
+use gimlet_core::id::UserId;
+use gimlet_core::message::MessageSender;
+use gimlet_core::service::LogicService;
+use http::HeaderMap;
+
+use crate::api::{HttpApi, RestartTimeLimit};
+use crate::problem::ApiProblem;
+
+/// Requests of a node that wait for a message; a further one is answered at once.
+const MAX_WAITS: usize = 4_096;
+
+/// State shared by all calls.
+#[derive(Debug)]
+pub(crate) struct ApiState {
+    pub(crate) api: HttpApi,
+    /// Requests that wait for a message.
+    pub(crate) waits: tokio::sync::Semaphore,
+}
+
+impl ApiState {
+    pub(crate) fn new(api: HttpApi) -> Self {
+        Self {
+            api,
+            waits: tokio::sync::Semaphore::new(MAX_WAITS),
+        }
+    }
+}
+
+/// The checked caller of an operation.
+#[derive(Clone, Debug)]
+pub(crate) enum ApiCaller {
+    /// A stranger.
+    Stranger,
+    /// A user on a device.
+    User(PresentedToken),
+    /// A backend, for a user or for itself.
+    Backend(Option<UserId>),
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiCall {
+    pub(crate) shared: Arc<ApiState>,
+    pub(crate) caller: ApiCaller,
+    pub(crate) client: Option<SocketAddr>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) restart_time_limit: Option<RestartTimeLimit>,
+}
+
+impl ApiCall {
+    /// Returns the user that calls, or that the backend acts for.
+    pub(crate) fn user(&self) -> Result<UserId, ApiProblem> {
+        match &self.caller {
+            ApiCaller::User(token) => Ok(token.user),
+            ApiCaller::Backend(Some(user)) => Ok(*user),
+            ApiCaller::Backend(None) => Err(ApiProblem::field(
+                "Gimlet-User",
+                "the header Gimlet-User is missing; set it to the id of the user that the backend \
+                 acts for",
+            )),
+            ApiCaller::Stranger => Err(unauthorized()),
+        }
+    }
+
+    /// Returns the token of the user, for an operation of one device.
+    pub(crate) fn token(&self) -> Result<&PresentedToken, ApiProblem> {
+        match &self.caller {
+            ApiCaller::User(token) => Ok(token),
+            ApiCaller::Backend(_) => Err(device_only()),
+            ApiCaller::Stranger => Err(unauthorized()),
+        }
+    }
+
+    /// Returns the sender of a message: the user, or the backend itself.
+    pub(crate) fn sender(&self) -> Result<MessageSender, ApiProblem> {
+        match &self.caller {
+            ApiCaller::Backend(None) => Ok(MessageSender::Business),
+            ApiCaller::Backend(Some(user)) => Ok(MessageSender::User {
+                user: *user,
+                device: None,
+            }),
+            ApiCaller::User(token) => Ok(MessageSender::User {
+                user: token.user,
+                device: Some(token.device),
+            }),
+            ApiCaller::Stranger => Err(unauthorized()),
+        }
+    }
+
+    /// Counts a read that the user requests, and returns the logic role.
+    pub(crate) fn reading(&self, user: UserId) -> Result<&LogicService, ApiProblem> {
+        let service = self.service()?;
+        service.count_read(user)?;
+        Ok(service)
+    }
+
+    pub(crate) fn service(&self) -> Result<&LogicService, ApiProblem> {
+        present(
+            self.shared.api.service.as_ref(),
+            "this node has no logic role; send the request to a node that has it",
+        )
+    }
+
+    pub(crate) fn gateway(&self) -> Result<&ConnectGateway, ApiProblem> {
+        present(
+            self.shared.api.gateway.as_ref(),
+            "this node has no connect role; open event streams on a node that has it",
+        )
+    }
+
+    pub(crate) fn tokens(&self) -> Result<&TokenChecker, ApiProblem> {
+        present(
+            self.shared.api.tokens.as_ref(),
+            "this node has neither the logic nor the business role; send the request to a node that \
+             has one of them",
+        )
+    }
+
+    pub(crate) fn accounts(&self) -> Result<&AccountService, ApiProblem> {
+        present(
+            self.shared.api.accounts.as_ref(),
+            "this node has no built-in users; send the request to a node with the business role",
+        )
+    }
+}
+
+fn present<'a, T>(part: Option<&'a T>, otherwise: &'static str) -> Result<&'a T, ApiProblem> {
+    part.ok_or_else(|| RequestRefusal::Unsupported(otherwise).into())
+}
+
+pub(crate) fn unauthorized() -> ApiProblem {
+    RequestRefusal::Unauthorized(
+        "the header Authorization is missing; send Authorization: Bearer and a token",
+    )
+    .into()
+}
+
+pub(crate) fn device_only() -> ApiProblem {
+    RequestRefusal::Forbidden(
+        "this operation belongs to a user's device; call it with the user's token, which \
+         POST /v1/users/{user_id}/tokens makes",
+    )
+    .into()
+}

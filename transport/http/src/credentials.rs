@@ -1,0 +1,218 @@
+//! Credentials of a request: a user's token or a backend's API key, both as `Authorization: Bearer`.
+//!
+//! A token belongs to a user on a device, so the bearer names all three: `USER.DEVICE.TOKEN`. A
+//! sign-in over this API returns that form; a token from gRPC or from a business server is put behind
+//! the two ids.
+
+use std::fmt;
+
+use gimlet_core::auth::PresentedToken;
+use gimlet_core::error::RequestRefusal;
+use gimlet_core::id::{DeviceId, UserId};
+use http::{HeaderMap, header};
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+
+/// Header in which a backend names the user that it acts for.
+pub(crate) const USER_HEADER: &str = "gimlet-user";
+
+/// Shortest API key, in characters.
+pub const MIN_API_KEY_LEN: usize = 32;
+
+/// Reads `USER.DEVICE.TOKEN`.
+pub(crate) fn parse_bearer(bearer: &str) -> Option<PresentedToken> {
+    let mut parts = bearer.splitn(3, '.');
+    let mut number = || parts.next()?.parse::<i64>().ok();
+    let user = UserId::from_wire(number()?)?;
+    let device = DeviceId::from_wire(number()?)?;
+    let token = parts.next().filter(|token| !token.is_empty())?.to_owned();
+    Some(PresentedToken {
+        user,
+        device,
+        token,
+    })
+}
+
+/// Returns the bearer of a token.
+pub(crate) fn bearer_of(user: UserId, device: DeviceId, token: &str) -> String {
+    format!("{}.{}.{token}", user.get(), device.get())
+}
+
+/// The API keys of backends, as hashes.
+#[derive(Clone, Default)]
+pub struct ApiKeys(Vec<[u8; 32]>);
+
+impl fmt::Debug for ApiKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApiKeys({})", self.0.len())
+    }
+}
+
+impl ApiKeys {
+    /// Accepts these keys.
+    pub fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(keys.into_iter().map(hash).collect())
+    }
+
+    /// Checks a key of the configuration.
+    ///
+    /// # Errors
+    /// A text that says what a key must be.
+    pub fn check(key: &str) -> Result<(), &'static str> {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        if key.len() >= MIN_API_KEY_LEN && key.bytes().all(is_token) {
+            return Ok(());
+        }
+        Err(
+            "at least 32 characters out of letters, digits and -._~+/=: for example 64 random \
+             hexadecimal digits",
+        )
+    }
+
+    /// Returns whether one of the keys was given. The time does not depend on the position of the
+    /// first wrong character, nor on which key it is.
+    fn accept(&self, given: &str) -> bool {
+        let given = hash(given);
+        let same = self.0.iter().map(|key| key.ct_eq(&given));
+        same.fold(Choice::from(0), |any, one| any | one).into()
+    }
+}
+
+fn hash(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// Credentials that a request carries; a user's token is not checked yet.
+#[derive(Clone, Debug)]
+pub(crate) enum RequestCredentials {
+    /// None.
+    Absent,
+    /// A user's token.
+    User(PresentedToken),
+    /// An API key, with the user that the backend acts for.
+    Backend(Option<UserId>),
+}
+
+/// Reads the credentials of a request. A key is compared here; a token is checked by the caller.
+pub(crate) fn credentials(
+    headers: &HeaderMap,
+    query_token: Option<&str>,
+    keys: &ApiKeys,
+) -> Result<RequestCredentials, RequestRefusal> {
+    let bearer = match headers.get(header::AUTHORIZATION) {
+        Some(value) => bearer(value.as_bytes())?,
+        None => match query_token {
+            Some(token) => token,
+            None => return Ok(RequestCredentials::Absent),
+        },
+    };
+    if keys.accept(bearer) {
+        return acting_for(headers).map(RequestCredentials::Backend);
+    }
+    let token = parse_bearer(bearer).ok_or(RequestRefusal::Unauthorized(
+        "the bearer is neither a user's token, USER.DEVICE.TOKEN, nor an API key",
+    ))?;
+    Ok(RequestCredentials::User(token))
+}
+
+fn bearer(value: &[u8]) -> Result<&str, RequestRefusal> {
+    let text = std::str::from_utf8(value).ok();
+    let split = text.and_then(|it| it.split_once(' '));
+    let bearer = split.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    bearer
+        .map(|(_, token)| token.trim())
+        .ok_or(RequestRefusal::Unauthorized(
+            "the header Authorization has another form; send Authorization: Bearer and a token",
+        ))
+}
+
+fn acting_for(headers: &HeaderMap) -> Result<Option<UserId>, RequestRefusal> {
+    let Some(value) = headers.get(USER_HEADER) else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default();
+    let user = text.parse().ok().and_then(UserId::from_wire);
+    user.map(Some).ok_or_else(|| {
+        let right = "the id of the user that the backend acts for, or left out";
+        RequestRefusal::bad(format!(
+            "the header Gimlet-User is not a user's id; it must be {right}"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+    fn read(
+        authorization: Option<&str>,
+        user: Option<&str>,
+    ) -> Result<RequestCredentials, RequestRefusal> {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization {
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        }
+        if let Some(value) = user {
+            headers.insert(USER_HEADER, value.parse().unwrap());
+        }
+        credentials(&headers, None, &ApiKeys::new([KEY]))
+    }
+
+    #[test]
+    fn a_bearer_names_the_user_the_device_and_the_token() {
+        let token = parse_bearer("7.8.a.b=c").unwrap();
+        assert_eq!((token.user.get(), token.device.get()), (7, 8));
+        assert_eq!(token.token, "a.b=c");
+        assert_eq!(bearer_of(token.user, token.device, "a.b=c"), "7.8.a.b=c");
+        for wrong in [
+            "",
+            "7",
+            "7.8",
+            "7.8.",
+            "0.8.t",
+            "7.-8.t",
+            "x.8.t",
+            "eyJh.eyJz.c2ln",
+        ] {
+            assert!(parse_bearer(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_a_backend_and_anything_else_is_refused() {
+        let key = format!("Bearer {KEY}");
+        let acting = |user| match read(Some(&key), user) {
+            Ok(RequestCredentials::Backend(user)) => user,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(acting(None), None);
+        assert_eq!(acting(Some("5")), UserId::new(5));
+        let wrong_user = read(Some(&key), Some("x")).unwrap_err();
+        assert_eq!(wrong_user.code(), 10_001);
+        // A user cannot act for another one.
+        let user = read(Some("bearer 1.2.t"), Some("3")).unwrap();
+        assert!(matches!(user, RequestCredentials::User(token) if token.user.get() == 1));
+        assert!(matches!(read(None, None), Ok(RequestCredentials::Absent)));
+        let nearly = format!("Bearer {}e", &KEY[..31]);
+        for wrong in [
+            nearly.as_str(),
+            "Bearer",
+            "Bearer ",
+            "Basic dTpw",
+            KEY,
+            "Bearer \u{e9}",
+        ] {
+            let refusal = read(Some(wrong), None).unwrap_err();
+            assert_eq!(refusal.code(), 10_000, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_short_key_is_refused_by_the_configuration() {
+        assert_eq!(ApiKeys::check(KEY), Ok(()));
+        assert!(ApiKeys::check(&KEY[..31]).is_err());
+        assert!(ApiKeys::check(&KEY.replace('0', " ")).is_err());
+    }
+}

@@ -1,0 +1,146 @@
+//! Pages of an inbox, and the wait for the next message.
+
+use std::time::Duration;
+
+use gimlet_core::id::UserId;
+use gimlet_core::logic::LogicRole as _;
+use gimlet_core::seq::Seq;
+use http::Method;
+use tokio::time::{Instant, sleep_until};
+
+use crate::call::ApiCall;
+use crate::json::{WholeNumber, object};
+use crate::message::EntryInfo;
+use crate::operation::{ApiOperation, NoContent, OperationAccess};
+use crate::problem::ApiProblem;
+
+/// Longest wait for a message. The server closes a connection after a minute without traffic.
+const MAX_WAIT_SECONDS: u32 = 30;
+/// First and longest pause between two looks at an inbox.
+const LOOK_PAUSE_RANGE: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_millis(800));
+
+object! {
+    /// A page of the inbox.
+    ReadInbox {
+        /// The seq after which the page starts; 0, the default, is the beginning.
+        after: Option<Seq>,
+        /// The number of entries; at most, and by default, what the server is configured for, usually
+        /// 50.
+        limit: Option<u32>,
+        /// Seconds to wait for an entry if there is none, up to 30; by default 0.
+        wait: Option<u32>,
+    }
+}
+
+object! {
+    /// Entries of an inbox, ascending.
+    InboxPage {
+        /// The entries.
+        entries: Vec<EntryInfo>,
+        /// True if the inbox continues after the last of them.
+        more: bool,
+        /// The seq of the inbox's last entry.
+        head: Seq,
+        /// The seq up to which the server has removed entries.
+        floor: Seq,
+        /// Identity of the inbox's history. If it changes, the server has lost entries, for example
+        /// by a restore: read the inbox again from 0.
+        epoch: WholeNumber,
+    }
+}
+
+object! {
+    /// Entries that a device has stored.
+    AckInbox {
+        /// The seq up to which the device has stored the entries.
+        seq: Seq,
+    }
+}
+
+async fn read(call: ApiCall, input: ReadInbox) -> Result<InboxPage, ApiProblem> {
+    let user = call.user()?;
+    let after = input.after.unwrap_or_default();
+    let wait = input.wait.unwrap_or(0);
+    if wait > MAX_WAIT_SECONDS {
+        let detail = format!("wait is {wait}; it must be at most {MAX_WAIT_SECONDS}");
+        return Err(ApiProblem::field("wait", detail));
+    }
+    if input.limit == Some(0) {
+        let detail = "limit is 0; it must be at least 1";
+        return Err(ApiProblem::field("limit", detail));
+    }
+    let service = call.reading(user)?;
+    if wait > 0
+        && let Ok(_permit) = call.shared.waits.try_acquire()
+    {
+        wait_for_entry(&call, user, after, Duration::from_secs(wait.into())).await?;
+    }
+    let items = input.limit.and_then(|limit| usize::try_from(limit).ok());
+    let page = service.inbox_page(user, after, items).await?;
+    let epoch = service.epoch().await?;
+    let entries = page.items.iter();
+    Ok(InboxPage {
+        entries: entries.map(|(seq, it)| EntryInfo::of(*seq, it)).collect(),
+        more: page.more,
+        head: page.head.head,
+        floor: page.head.floor,
+        epoch: WholeNumber(epoch.0),
+    })
+}
+
+/// Waits until the inbox has an entry above `after`. It looks at the head again and again, because a
+/// request is no connection: nothing is pushed to it. Event streams are pushed to.
+async fn wait_for_entry(
+    call: &ApiCall,
+    user: UserId,
+    after: Seq,
+    wait: Duration,
+) -> Result<(), ApiProblem> {
+    let until = Instant::now() + wait;
+    let mut pause = LOOK_PAUSE_RANGE.0;
+    loop {
+        let heads = call.service()?.heads(&[user]).await?;
+        let head = heads.first().map(|it| it.head).unwrap_or_default();
+        let now = Instant::now();
+        if head > after || now >= until || call.shared.api.stop.is_cancelled() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = sleep_until((now + pause).min(until)) => {}
+            () = call.shared.api.stop.cancelled() => return Ok(()),
+        }
+        pause = (pause * 2).min(LOOK_PAUSE_RANGE.1);
+    }
+}
+
+async fn ack(call: ApiCall, input: AckInbox) -> Result<NoContent, ApiProblem> {
+    let token = call.token()?;
+    let service = call.reading(token.user)?;
+    service
+        .ack_up_to_head(token.user, token.device, input.seq)
+        .await?;
+    Ok(NoContent)
+}
+
+/// Returns the operations of this module.
+pub(crate) fn operations() -> Vec<ApiOperation> {
+    vec![
+        ApiOperation::new(
+            Method::GET,
+            "/inbox",
+            OperationAccess::User,
+            "readInbox",
+            "Returns a page of the user's inbox. With `wait` it is answered when there is an entry.",
+            read,
+        ),
+        ApiOperation::new(
+            Method::POST,
+            "/inbox/ack",
+            OperationAccess::Device,
+            "ackInbox",
+            "Records up to which seq the device has stored the inbox.",
+            ack,
+        ),
+    ]
+}

@@ -1,0 +1,117 @@
+//! The HTTP/JSON API of gimlet, `/v1`: a wire like the others.
+//!
+//! It translates and nothing else: requests into calls of the services, refusals into problem details,
+//! the inbox into pages and into a stream of server-sent events. Rules and limits are those of the
+//! services, so that this API refuses the same things with the same words as the sockets and gRPC.
+//!
+//! [`router`] makes the routes from one list of operations; [`openapi`] describes that list.
+
+mod api;
+mod backend;
+mod call;
+mod content;
+mod credentials;
+mod events;
+mod friends;
+mod groups;
+mod inbox;
+mod json;
+mod lists;
+mod message;
+mod openapi;
+mod operation;
+mod problem;
+mod rooms;
+mod sign_in;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, on};
+use http::{StatusCode, Uri, header};
+use serde_json::Value;
+
+pub use api::{ClientAddr, HttpApi, RestartTimeLimit};
+pub use credentials::{ApiKeys, MIN_API_KEY_LEN};
+
+use call::ApiState;
+use operation::ApiOperation;
+use problem::ApiProblem;
+
+fn operations() -> Vec<ApiOperation> {
+    [
+        sign_in::operations(),
+        backend::operations(),
+        friends::operations(),
+        groups::operations(),
+        message::operations(),
+        inbox::operations(),
+        events::operations(),
+        rooms::operations(),
+    ]
+    .concat()
+}
+
+/// Returns the OpenAPI 3.1 document of the API.
+#[must_use]
+pub fn openapi() -> Value {
+    openapi::document(&operations())
+}
+
+/// Returns the headers of the API that a web page may send, in lower case.
+#[must_use]
+pub fn request_headers() -> Vec<&'static str> {
+    let operations = operations();
+    let read = operations.iter().flat_map(|it| &it.headers);
+    let mut names: Vec<_> = read.map(|(name, _)| *name).collect();
+    names.extend([header::AUTHORIZATION.as_str(), credentials::USER_HEADER]);
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Builds the routes of the API, below `/v1`.
+pub fn router(api: HttpApi) -> Router {
+    let mut routes = Router::new();
+    for operation in operations() {
+        let (path, filter) = (operation.path, operation.filter());
+        let operation = Arc::new(operation);
+        let served = on(filter, move |state, path, request| {
+            Arc::clone(&operation).serve(state, path, request)
+        });
+        routes = routes.route(path, served);
+    }
+    let document: Arc<str> = openapi().to_string().into();
+    let described = get(move || {
+        let body = document.to_string();
+        async move { ([(header::CONTENT_TYPE, "application/json")], body) }
+    });
+    let routes = routes
+        .route("/openapi.json", described)
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(unknown_path)
+        .with_state(Arc::new(ApiState::new(api)));
+    Router::new().nest("/v1", routes)
+}
+
+/// Returns the answer to a page whose origin may not call the API.
+#[must_use]
+pub fn forbidden_origin() -> Response {
+    let detail = "pages of this Origin may not call the API; add it to http.origins of the server";
+    ApiProblem::of(StatusCode::FORBIDDEN, "forbidden-origin", detail).into_response()
+}
+
+async fn unknown_path(uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(100).collect();
+    let detail = format!("there is no {path} below /v1; /v1/openapi.json lists the operations");
+    ApiProblem::of(StatusCode::NOT_FOUND, "no-such-operation", detail).into_response()
+}
+
+async fn wrong_method() -> Response {
+    let detail = "this path has no such method; the header Allow lists its methods";
+    ApiProblem::of(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail).into_response()
+}
+
+#[cfg(test)]
+mod tests;

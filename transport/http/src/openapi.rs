@@ -1,0 +1,159 @@
+//! The OpenAPI 3.1 document, made from the operations.
+
+use serde_json::{Map, Value, json};
+
+use crate::json::{FieldDescription, SchemaDefinitions, object_schema};
+use crate::operation::{ApiOperation, OperationAccess, TOKEN_PARAMETER};
+use crate::problem;
+
+/// Returns the document of these operations.
+pub(crate) fn document(operations: &[ApiOperation]) -> Value {
+    let mut definitions = SchemaDefinitions::default();
+    let mut paths: Map<String, Value> = Map::new();
+    for operation in operations {
+        let described = describe(operation, &mut definitions);
+        let path = paths
+            .entry(format!("/v1{}", operation.path))
+            .or_insert_with(|| json!({}));
+        if let Some(path) = path.as_object_mut() {
+            path.insert(operation.method.as_str().to_lowercase(), described);
+        }
+    }
+    definitions.0.insert("Problem".into(), problem::schema());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "gimlet",
+            "description": "The HTTP/JSON API of gimlet, an instant messaging server.",
+            "version": "1",
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": definitions.0,
+            "securitySchemes": {
+                "userToken": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "USER.DEVICE.TOKEN, as signIn and issueToken return it.",
+                },
+                "queryToken": {
+                    "type": "apiKey",
+                    "in": "query",
+                    "name": TOKEN_PARAMETER,
+                    "description": "The same token, for programs that cannot set headers.",
+                },
+                "apiKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A key of http.api_keys, for backends. The header Gimlet-User \
+                        names the user that the backend acts for.",
+                },
+            },
+        },
+    })
+}
+
+fn describe(operation: &ApiOperation, definitions: &mut SchemaDefinitions) -> Value {
+    let fields = (operation.fields)(definitions);
+    let (in_path, others): (Vec<_>, Vec<_>) = fields
+        .into_iter()
+        .partition(|field| operation.is_in_path(field.name));
+    let mut parameters: Vec<Value> = in_path.iter().map(|it| parameter("path", it)).collect();
+    for (name, about) in &operation.headers {
+        parameters.push(json!({
+            "in": "header",
+            "name": name,
+            "description": about,
+            "schema": {"type": "string"},
+        }));
+    }
+    if matches!(
+        operation.access,
+        OperationAccess::User | OperationAccess::UserOrBackend
+    ) {
+        parameters.push(json!({
+            "in": "header",
+            "name": "gimlet-user",
+            "description": "With an API key: the id of the user that the backend acts for.",
+            "schema": {"type": "string"},
+        }));
+    }
+    let mut described = Map::new();
+    described.insert("operationId".into(), operation.id.into());
+    described.insert("summary".into(), operation.about.into());
+    described.insert("security".into(), security(operation));
+    described.insert("responses".into(), responses(operation, definitions));
+    if operation.has_body() {
+        if !others.is_empty() {
+            let schema = object_schema(operation.about, others.iter());
+            let body = json!({
+                "required": others.iter().any(|field| !field.is_optional),
+                "content": {"application/json": {"schema": schema}},
+            });
+            described.insert("requestBody".into(), body);
+        }
+    } else {
+        parameters.extend(others.iter().map(|it| parameter("query", it)));
+    }
+    if !parameters.is_empty() {
+        described.insert("parameters".into(), parameters.into());
+    }
+    Value::Object(described)
+}
+
+fn parameter(place: &str, field: &FieldDescription) -> Value {
+    json!({
+        "in": place,
+        "name": field.name,
+        "description": field.about,
+        "required": !field.is_optional,
+        "schema": field.schema,
+    })
+}
+
+fn security(operation: &ApiOperation) -> Value {
+    let mut schemes = Vec::new();
+    if matches!(
+        operation.access,
+        OperationAccess::User
+            | OperationAccess::Device
+            | OperationAccess::Connection
+            | OperationAccess::UserOrBackend
+    ) {
+        schemes.push(json!({"userToken": []}));
+    }
+    if operation.takes_query_token {
+        schemes.push(json!({"queryToken": []}));
+    }
+    if matches!(
+        operation.access,
+        OperationAccess::User | OperationAccess::Backend | OperationAccess::UserOrBackend
+    ) {
+        schemes.push(json!({"apiKey": []}));
+    }
+    schemes.into()
+}
+
+fn responses(operation: &ApiOperation, definitions: &mut SchemaDefinitions) -> Value {
+    let schema = (operation.schema)(definitions);
+    let success = match operation.media_type {
+        Some(media_type) => json!({
+            "description": "Success.",
+            "content": { (media_type): {"schema": schema} },
+        }),
+        None => json!({"description": "Success."}),
+    };
+    json!({
+        (operation.status.as_str()): success,
+        "default": {
+            "description": "The request was refused.",
+            "content": {
+                "application/problem+json": {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                },
+            },
+        },
+    })
+}

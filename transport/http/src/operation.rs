@@ -1,0 +1,341 @@
+//! An operation: its method, path, access, input and answer, from which both its route and its
+//! description are made.
+//!
+//! The input is one object. Fields that the path names are read from the path; the others are read
+//! from the query of a GET or DELETE, and from the body of any other request.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{Query, RawPathParams, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodFilter;
+use gimlet_core::error::RequestRefusal;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::Value;
+
+use crate::api::{ClientAddr, RestartTimeLimit};
+use crate::call::{ApiCall, ApiCaller, ApiState, device_only, unauthorized};
+use crate::credentials::{RequestCredentials, credentials};
+use crate::json::{
+    FieldDescription, JsonObject, JsonType, RequestFields, SchemaDefinitions, parse,
+};
+use crate::problem::ApiProblem;
+
+/// Largest body of a request: the largest message in base64, or a group of 10,000 members.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// Query parameter with a token, for programs that cannot set headers (`EventSource`).
+pub(crate) const TOKEN_PARAMETER: &str = "access_token";
+
+/// Callers that an operation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OperationAccess {
+    /// Everybody.
+    Open,
+    /// A user, or a backend for a user.
+    User,
+    /// A user by the token of its device.
+    Device,
+    /// A user by the token of its device, which the operation itself checks: a connection's sign-in.
+    Connection,
+    /// A user, or a backend for a user or for itself.
+    UserOrBackend,
+    /// A backend.
+    Backend,
+}
+
+/// An answer of an operation.
+pub(crate) trait OperationAnswer {
+    /// The status of success.
+    const STATUS: StatusCode;
+    /// The media type; `None` for an answer without content.
+    const MEDIA_TYPE: Option<&'static str>;
+
+    /// Returns the schema of the content.
+    fn schema(definitions: &mut SchemaDefinitions) -> Value;
+
+    /// Returns the response.
+    fn respond(self) -> Response;
+}
+
+/// An answer without content.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoContent;
+
+impl OperationAnswer for NoContent {
+    const STATUS: StatusCode = StatusCode::NO_CONTENT;
+    const MEDIA_TYPE: Option<&'static str> = None;
+
+    fn schema(_: &mut SchemaDefinitions) -> Value {
+        Value::Null
+    }
+
+    fn respond(self) -> Response {
+        Self::STATUS.into_response()
+    }
+}
+
+impl<T: JsonObject + JsonType> OperationAnswer for T {
+    const STATUS: StatusCode = StatusCode::OK;
+    const MEDIA_TYPE: Option<&'static str> = Some("application/json");
+
+    fn schema(definitions: &mut SchemaDefinitions) -> Value {
+        <Self as JsonType>::schema(definitions)
+    }
+
+    fn respond(self) -> Response {
+        let body = self.write().unwrap_or_default().to_string();
+        let headers = [
+            (header::CONTENT_TYPE, "application/json"),
+            (header::CACHE_CONTROL, "no-store"),
+        ];
+        (Self::STATUS, headers, body).into_response()
+    }
+}
+
+/// Result of a call.
+type CallFuture = Pin<Box<dyn Future<Output = Result<Response, ApiProblem>> + Send>>;
+
+/// An operation.
+#[derive(Clone)]
+pub(crate) struct ApiOperation {
+    pub(crate) method: Method,
+    /// Path below `/v1`.
+    pub(crate) path: &'static str,
+    pub(crate) id: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) access: OperationAccess,
+    /// Headers that the operation reads, with their descriptions.
+    pub(crate) headers: Vec<(&'static str, &'static str)>,
+    /// Set if the token may stand in the query.
+    pub(crate) takes_query_token: bool,
+    pub(crate) fields: fn(&mut SchemaDefinitions) -> Vec<FieldDescription>,
+    pub(crate) status: StatusCode,
+    pub(crate) media_type: Option<&'static str>,
+    pub(crate) schema: fn(&mut SchemaDefinitions) -> Value,
+    run: Arc<dyn Fn(ApiCall, RequestFields) -> CallFuture + Send + Sync>,
+}
+
+impl fmt::Debug for ApiOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+impl ApiOperation {
+    /// Makes an operation that `run` performs.
+    pub(crate) fn new<I, O, R, F>(
+        method: Method,
+        path: &'static str,
+        access: OperationAccess,
+        id: &'static str,
+        about: &'static str,
+        run: R,
+    ) -> Self
+    where
+        I: JsonObject,
+        O: OperationAnswer,
+        R: Fn(ApiCall, I) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<O, ApiProblem>> + Send + 'static,
+    {
+        let called = move |call: ApiCall, fields: RequestFields| {
+            let run = run.clone();
+            let called: CallFuture = Box::pin(async move {
+                let input = fields.read::<I>()?;
+                Ok(run(call, input).await?.respond())
+            });
+            called
+        };
+        Self {
+            method,
+            path,
+            id,
+            about,
+            access,
+            headers: Vec::new(),
+            takes_query_token: false,
+            fields: I::fields,
+            status: O::STATUS,
+            media_type: O::MEDIA_TYPE,
+            schema: O::schema,
+            run: Arc::new(called),
+        }
+    }
+
+    /// Describes a header that the operation reads.
+    pub(crate) fn header(mut self, name: &'static str, about: &'static str) -> Self {
+        self.headers.push((name, about));
+        self
+    }
+
+    /// Accepts the token as a query parameter, too.
+    pub(crate) const fn query_token(mut self) -> Self {
+        self.takes_query_token = true;
+        self
+    }
+
+    /// Returns whether the path names this field.
+    pub(crate) fn is_in_path(&self, field: &str) -> bool {
+        let mut parts = self.path.split('/');
+        parts.any(|part| part.strip_prefix('{').and_then(|it| it.strip_suffix('}')) == Some(field))
+    }
+
+    /// Returns whether the fields that are not in the path are in the body.
+    pub(crate) fn has_body(&self) -> bool {
+        self.method != Method::GET && self.method != Method::DELETE
+    }
+
+    /// Returns the filter for the router.
+    pub(crate) fn filter(&self) -> MethodFilter {
+        MethodFilter::try_from(self.method.clone()).expect("operations use standard methods")
+    }
+
+    /// Serves one request.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        State(shared): State<Arc<ApiState>>,
+        path: Result<RawPathParams, RawPathParamsRejection>,
+        request: Request,
+    ) -> Response {
+        let (parts, body) = request.into_parts();
+        let served = self.answer(shared, path, parts, body);
+        served.await.unwrap_or_else(IntoResponse::into_response)
+    }
+
+    async fn answer(
+        &self,
+        shared: Arc<ApiState>,
+        path: Result<RawPathParams, RawPathParamsRejection>,
+        parts: request::Parts,
+        body: Body,
+    ) -> Result<Response, ApiProblem> {
+        let path = path.map_err(|wrong| ApiProblem::bad(wrong.body_text()))?;
+        let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let Query(mut query) = query.map_err(|wrong| ApiProblem::bad(wrong.body_text()))?;
+        let query_token = self
+            .takes_query_token
+            .then(|| {
+                query
+                    .extract_if(.., |(name, _)| name == TOKEN_PARAMETER)
+                    .next()
+            })
+            .flatten();
+        let client = parts.extensions.get::<ClientAddr>().copied();
+        let mut call = ApiCall {
+            caller: ApiCaller::Stranger,
+            client: client.unwrap_or_default().0,
+            restart_time_limit: parts.extensions.get::<RestartTimeLimit>().cloned(),
+            headers: parts.headers,
+            shared,
+        };
+        let token = query_token.as_ref().map(|(_, token)| token.as_str());
+        // Before the body is read: a stranger's body costs nothing.
+        call.caller = self.admit(&call, token).await?;
+        let mut fields = if self.has_body() {
+            read_body(&call.headers, body).await?
+        } else {
+            RequestFields::default()
+        };
+        let given = path
+            .iter()
+            .chain(query.iter().map(|(name, it)| (&**name, &**it)));
+        for (name, text) in given {
+            fields.add(name, text)?;
+        }
+        (self.run)(call, fields).await
+    }
+
+    /// Checks the credentials, and that the operation is for such a caller.
+    async fn admit(
+        &self,
+        call: &ApiCall,
+        query_token: Option<&str>,
+    ) -> Result<ApiCaller, ApiProblem> {
+        if self.access == OperationAccess::Open {
+            return Ok(ApiCaller::Stranger);
+        }
+        let keys = &call.shared.api.api_keys;
+        match credentials(&call.headers, query_token, keys)? {
+            RequestCredentials::Absent => Err(unauthorized()),
+            RequestCredentials::Backend(_)
+                if matches!(
+                    self.access,
+                    OperationAccess::Device | OperationAccess::Connection
+                ) =>
+            {
+                Err(device_only())
+            }
+            RequestCredentials::Backend(user) => Ok(ApiCaller::Backend(user)),
+            RequestCredentials::User(_) if self.access == OperationAccess::Backend => {
+                Err(RequestRefusal::Forbidden(
+                    "this operation is for backends; call it with an API key of http.api_keys",
+                )
+                .into())
+            }
+            RequestCredentials::User(it) if self.access == OperationAccess::Connection => {
+                Ok(ApiCaller::User(it))
+            }
+            RequestCredentials::User(it) => {
+                let tokens = call.tokens()?;
+                let checked = tokens.check(call.client, it.user, it.device, &it.token);
+                checked.await?;
+                Ok(ApiCaller::User(it))
+            }
+        }
+    }
+}
+
+/// Reads the fields of a JSON body; an empty body has none.
+async fn read_body(headers: &HeaderMap, body: Body) -> Result<RequestFields, ApiProblem> {
+    let too_large = || {
+        let text = format!("the body is longer than {MAX_BODY_BYTES} bytes; send less at a time");
+        ApiProblem::of(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", text)
+    };
+    // A body of a declared length is refused before it is sent.
+    let declared = headers.get(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        return Err(too_large());
+    }
+    let bytes = Limited::new(body, MAX_BODY_BYTES).collect().await;
+    let bytes = bytes.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            return too_large();
+        }
+        ApiProblem::bad(format!("the body could not be read: {error}"))
+    })?;
+    let bytes = bytes.to_bytes();
+    if bytes.is_empty() {
+        return Ok(RequestFields::default());
+    }
+    if !is_json(headers.get(header::CONTENT_TYPE)) {
+        return Err(ApiProblem::of(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not-json",
+            "the body is not declared as JSON; send the header Content-Type: application/json \
+             (curl: --json)",
+        ));
+    }
+    Ok(RequestFields::of_body(parse(&bytes)?)?)
+}
+
+fn is_json(content_type: Option<&HeaderValue>) -> bool {
+    let text = content_type.and_then(|it| it.to_str().ok());
+    let kind = text.and_then(|it| it.split(';').next()).unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// An input without fields.
+pub(crate) mod empty {
+    crate::json::object! {
+        /// No fields.
+        NoFields {}
+    }
+}
+pub(crate) use empty::NoFields;
