@@ -164,7 +164,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         files: uploads.map(|tokens| files(&config, &addrs, tokens)),
         http_api: ApiListener {
             api: http_api,
-            origins: crate::lifecycle::origins(&config),
+            origins: origins(&config),
             forwarding: config.forwarding(),
         },
         failures,
