@@ -33,6 +33,7 @@
 //! - [`gateway`] and [`hub`]: the connect role: live connections, each with a cursor.
 //! - [`logic`], [`peer`], [`business`]: the seams between roles, between nodes, and to the business
 //!   backend.
+//! - [`coalesce`]: answers what many callers ask at the same time by one call of a store.
 //!
 //! # The laws
 //!
@@ -62,6 +63,7 @@
 
 pub mod batch;
 pub mod business;
+pub mod coalesce;
 pub mod dependency;
 pub mod directory;
 pub mod envelope;
