@@ -146,12 +146,12 @@ impl ConnectGateway {
             inner: Arc::new(GatewayInner {
                 rooms: Arc::new(RoomSubscriptions::new(Arc::clone(&hub), tracker.clone())),
                 histories: Arc::new(RoomHistories::new(Arc::clone(&room_store), tracker.clone())),
+                sign_in_heads: SignInHeads::new(Arc::clone(&logic), tracker, token),
                 hub,
                 logic,
                 room_store,
                 acks: PendingAcks::default(),
                 heads: HeadComparisons::default(),
-                sign_in_heads: SignInHeads::default(),
                 routes: RouteRegistration::new(node, route, peer, limits.lease),
                 pause_detector: PauseDetector::new(),
                 expiry: TokenExpiry::new(),
@@ -167,12 +167,6 @@ impl ConnectGateway {
         let (acks, heads, routes) = (gateway.clone(), gateway.clone(), gateway.clone());
         tracker.spawn(async move { acks::run(&acks.inner).await });
         tracker.spawn(async move { heads::run(&heads.inner).await });
-        for _ in 0..sign_in_heads::HEAD_READ_CONCURRENCY {
-            let starts = gateway.clone();
-            tracker.spawn(
-                async move { sign_in_heads::run(&starts.inner, &starts.inner.tracker).await },
-            );
-        }
         tracker.spawn(async move { routes::run(&routes.inner).await });
         let epochs = gateway.clone();
         tracker.spawn(async move { epochs::run(&epochs.inner).await });
