@@ -24,6 +24,7 @@ mod session;
 mod settings;
 mod tokens;
 
+pub(crate) use account::MysqlAccounts;
 pub(crate) use connect::{MysqlConnector, opening_step};
 pub(crate) use engine::MysqlEngine;
 pub(crate) use history::{CommitLog, CommitMark};
