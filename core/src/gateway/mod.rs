@@ -152,7 +152,7 @@ impl ConnectGateway {
                 room_store,
                 acks: PendingAcks::default(),
                 heads: HeadComparisons::default(),
-                routes: RouteRegistration::new(node, route, peer, limits.lease),
+                routes: RouteRegistration::new(node, route, peer, limits.lease, tracker, token),
                 pause_detector: PauseDetector::new(),
                 expiry: TokenExpiry::new(),
                 reads: Semaphore::new(limits.parallel_reads),
