@@ -134,3 +134,14 @@ pub enum DeliveryBatch {
         envelope: Arc<Envelope>,
     },
 }
+
+impl DeliveryBatch {
+    /// Returns the message.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        let (Self::Entries { envelope, .. }
+        | Self::Live { envelope, .. }
+        | Self::Everyone { envelope }) = self;
+        &envelope.message
+    }
+}

@@ -89,6 +89,7 @@ pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod time;
+pub mod trace;
 mod unknown;
 pub mod verify;
 mod wake_list;

@@ -9,6 +9,7 @@ use crate::logic::InboxPage;
 use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::service::LogicService;
+use crate::trace;
 
 impl LogicService {
     pub(super) async fn read_page(
@@ -18,7 +19,8 @@ impl LogicService {
         limit: PageLimit,
     ) -> Result<InboxPage, RequestRefusal> {
         let stores = &self.inner.stores;
-        let page = stores.inbox.after(user, after, limit).await?;
+        let read = stores.inbox.after(user, after, limit);
+        let page = trace::store_call(trace::user_span("inbox.after", user), read).await?;
         let mut senders: Vec<UserId> = page
             .items
             .iter()
