@@ -11,9 +11,11 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use gimlet_core::envelope::ConnectionDelivery;
+use gimlet_core::envelope::{ConnectionDelivery, Envelope};
 use gimlet_core::hub::ConnectionWork;
 use gimlet_core::room_batch::RoomBatch;
+use gimlet_core::seq::Seq;
+use gimlet_core::trace;
 use gimlet_proto::pb::{CloseCode, PackageType};
 use tokio::time::Instant;
 
@@ -298,6 +300,10 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             | ConnectionDelivery::Live { seq, envelope } => (seq, envelope),
             ConnectionDelivery::Room(batch) => return self.push_batch(batch),
         };
+        trace::push(&envelope.message, *seq, || self.write_push(envelope, *seq))
+    }
+
+    fn write_push(&mut self, envelope: &Envelope, seq: Seq) -> Result<(), SessionEnd> {
         let own = self
             .connection
             .as_ref()
@@ -307,7 +313,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         } else {
             envelope.request_id
         };
-        let frame = encode::push(envelope, *seq, request_id, self.extension_client);
+        let frame = encode::push(envelope, seq, request_id, self.extension_client);
         let Some(frame) = frame else {
             gimlet_core::error_rated!(
                 message = %envelope.message.id,
@@ -315,7 +321,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             );
             return Ok(());
         };
-        self.write_acked(frame, *seq)
+        self.write_acked(frame, seq)
     }
 
     fn push_batch(&mut self, batch: &RoomBatch) -> Result<(), SessionEnd> {
@@ -324,6 +330,8 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         });
         let frames_out = &self.shared.stats.frames_out;
         frames_out.fetch_add(frames.len() as u64, Ordering::Relaxed);
+        let items = batch.items().iter();
+        trace::note_pushes(items.map(|item| (&*item.envelope.message, item.seq)));
         Ok(self.link.put_all(frames)?)
     }
 
