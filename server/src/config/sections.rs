@@ -419,6 +419,8 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// The lines that are written: a level, or tracing's filter syntax.
     pub level: String,
+    /// Traces the messages of the users whose id is a multiple of this; 0 traces none.
+    pub sample: u64,
 }
 
 impl Default for LogConfig {
@@ -426,6 +428,7 @@ impl Default for LogConfig {
         Self {
             format: LogFormat::Text,
             level: "info".into(),
+            sample: 0,
         }
     }
 }

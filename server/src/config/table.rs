@@ -120,6 +120,7 @@ settings! {
     "stop.come_back": duration stop.come_back;
     "log.format": choice log.format;
     "log.level": text log.level;
+    "log.sample": number log.sample;
     "cluster.secret": secret cluster.secret;
     "cluster.advertise": maybe cluster.advertise;
     "cluster.logic": list cluster.logic;
