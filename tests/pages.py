@@ -63,7 +63,7 @@ def wrong_rows(server, page):
 
 def wrong_metrics():
     """Yields the differences between the metrics of the server and those of the page."""
-    source = (ROOT / "server/src/metrics.rs").read_text(encoding="utf-8").split("#[cfg(test)]")[0]
+    source = (ROOT / "server/web/src/metrics.rs").read_text(encoding="utf-8").split("#[cfg(test)]")[0]
     page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     served = set(re.findall(r'"(gimlet_\w+)"', source))
     shown = set(re.findall(r"`(gimlet_\w+?)`", page))

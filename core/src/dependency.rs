@@ -1,8 +1,8 @@
 //! Health of the servers that this node depends on, with the cause of a failure.
 //!
 //! An outage fails thousands of calls, each of which would log the same line. A failure is logged
-//! here with its cause, at most once in [`FAILURE_LOG_INTERVAL`], and its end is logged once. Probes and
-//! metrics read the same state.
+//! here with its cause, at most once in [`FAILURE_LOG_INTERVAL`], and its end is logged once.
+//! Probes and metrics read the same state.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -99,8 +99,8 @@ impl DependencyHealth {
             return;
         }
         let mut state = self.lock();
-        // Under the lock, as in `note_failure`: `well` and `trouble` never disagree once it is
-        // released.
+        // Under the lock, as in `note_failure`: `well` and `current_failure` agree whenever the
+        // lock is free.
         self.well.store(true, Ordering::Relaxed);
         let Some(trouble) = state.current_failure.take() else {
             return;

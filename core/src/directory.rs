@@ -1,7 +1,7 @@
 //! The directory: a short-lived cache of user profiles from the business backend.
 //!
-//! Serves all code that shows a sender or checks that a user exists. It holds profiles, and neither
-//! tokens nor messages.
+//! Serves all code that shows a sender or checks that a user exists. It holds profiles only, no
+//! tokens and no messages.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,11 +22,13 @@ use crate::message::{MessageSender, UserProfile};
 
 /// Timeout of one call to the backend.
 const BACKEND_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time for which inbox pages use cached profiles only after a failed call.
+/// Time after a failed call in which inbox pages use only cached profiles.
 const BACKEND_RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Lifetime of the cached fact that a user does not exist, so that a new user is reachable soon.
+/// Lifetime of the cached fact that a user does not exist. It is short, so that a new user becomes
+/// reachable soon.
 const ABSENT_USER_TTL: Duration = Duration::from_secs(2);
-/// Largest profile in bytes: it fits a frame beside the largest content and the most mentions.
+/// Largest profile in bytes. Such a profile fits into a frame together with the largest content and
+/// the maximum number of mentions.
 pub const MAX_PROFILE_BYTES: usize = 1_900;
 /// Users requested in one call to the backend.
 const USERS_PER_CALL: usize = 500;
@@ -47,11 +49,13 @@ pub struct DirectoryEntry {
 #[derive(Clone, Debug)]
 pub struct ProfileDirectory {
     business: Arc<dyn BusinessBackend>,
+    /// Cached users, including those that are known not to exist.
     known: Cache<UserId, CachedUser, FastHashState>,
+    /// The empty profile, shared by all senders without a profile.
     nobody: Arc<UserProfile>,
     /// Users whose profiles are being loaded.
     loading: Arc<Mutex<HashMap<UserId, UserLoads>>>,
-    /// End of the time in which pages do not wait for a backend that failed a call.
+    /// End of the pause after a failed call, in which pages do not call the backend.
     away: Arc<Mutex<Option<tokio::time::Instant>>>,
 }
 
@@ -63,11 +67,11 @@ struct UserLoads {
     forgotten: u64,
 }
 
-/// A load of profiles. It must live until they are in the cache: dropping it removes those of users
-/// that were forgotten meanwhile.
+/// A load of profiles. It must live until the profiles are in the cache: dropping it removes those
+/// of users that were forgotten meanwhile.
 struct ProfileLoad<'a> {
     directory: &'a ProfileDirectory,
-    /// The users, with the number of times that each was forgotten before.
+    /// The users, each with its value of `forgotten` when this load began.
     users: Vec<(UserId, u64)>,
 }
 
@@ -101,7 +105,7 @@ impl Drop for ProfileLoad<'_> {
             }
         }
         for user in forgotten {
-            // The entry is removed when this is first polled.
+            // The first poll removes the entry, and `now_or_never` polls once.
             let _ = self.directory.known.invalidate(&user).now_or_never();
         }
     }
@@ -177,7 +181,8 @@ impl ProfileDirectory {
         &self,
         user: UserId,
     ) -> Result<Option<Arc<DirectoryEntry>>, RequestRefusal> {
-        // Set while this call loads the profile; dropped when the profile is in the cache.
+        // Set if this call loads the profile. It is dropped when this method returns, after the
+        // profile has entered the cache.
         let mut load = None;
         let ask = async {
             let first = load.insert(self.begin_load(&[user]));
@@ -196,8 +201,8 @@ impl ProfileDirectory {
         }
     }
 
-    /// Returns these users without the unknown ones. Users that are not cached are loaded in one
-    /// call for every 500 of them.
+    /// Returns those of these users that exist. Users that are not cached are loaded in one call
+    /// for every 500 of them.
     pub async fn people(
         &self,
         users: &[UserId],
@@ -207,8 +212,8 @@ impl ProfileDirectory {
         Ok(found)
     }
 
-    /// Adds these users to `found`, up to the first call that fails; without `ask` only those that
-    /// are cached.
+    /// Adds these users to `found`, up to the first call that fails. Without `ask`, adds only those
+    /// that are cached.
     async fn find(
         &self,
         users: &[UserId],
@@ -229,7 +234,7 @@ impl ProfileDirectory {
         missing.sort_unstable();
         missing.dedup();
         for part in missing.chunks(USERS_PER_CALL) {
-            // Dropped at the end of the round, when the profiles are in the cache.
+            // Dropped at the end of this iteration, when the profiles are in the cache.
             let _load = self.begin_load(part);
             let mut answer = self.ask(part).await?;
             for user in part {
@@ -264,7 +269,8 @@ impl ProfileDirectory {
     /// Removes a user from the cache after its profile has changed. A load in progress does not
     /// leave the old profile in the cache.
     pub async fn forget(&self, user: UserId) {
-        // The loads first: one that ends in between removes the profile itself.
+        // The loads come first: a load that ends between the two steps then removes the profile
+        // itself.
         if let Some(loading) = self.loading().get_mut(&user) {
             loading.forgotten += 1;
         }
@@ -322,8 +328,9 @@ impl ProfileDirectory {
     }
 }
 
-/// Truncates a profile to [`MAX_PROFILE_BYTES`], so that long data of a backend cannot push a message
-/// over the frame limit. Drops the extra data first, then the picture, and then shortens the name.
+/// Truncates a profile to [`MAX_PROFILE_BYTES`], so that long data of a backend cannot push a
+/// message over the frame limit. Drops the extra data first, then the picture, and then shortens
+/// the name.
 fn fit(mut profile: UserProfile) -> UserProfile {
     let size = |p: &UserProfile| p.nickname.len() + p.avatar_url.len() + p.extra.len();
     if size(&profile) > MAX_PROFILE_BYTES {
@@ -348,7 +355,7 @@ mod tests {
     use crate::id::DeviceId;
     use crate::time::UnixTimestamp;
 
-    /// A backend whose answers wait for a permit after they were read.
+    /// A backend that reads a profile at once and answers after it gets a permit.
     #[derive(Debug)]
     struct SlowProfileSource {
         name: Mutex<String>,
@@ -380,7 +387,7 @@ mod tests {
         }
     }
 
-    /// The old profile was cached for `profile_ttl`.
+    /// Regression: the old profile stayed in the cache for `profile_ttl`.
     #[tokio::test(start_paused = true)]
     async fn a_profile_that_changes_while_it_is_loaded_is_not_cached() {
         for alone in [true, false] {

@@ -37,8 +37,8 @@ impl Envelope {
         }
     }
 
-    /// Returns everything that a writer encodes: the message, the sender's profile and the request id. A
-    /// new field changes this type, so no writer can forget it.
+    /// Returns everything that a writer encodes: the message, the sender's profile and the request
+    /// id. A new field changes this type, so no writer can forget it.
     #[must_use]
     pub fn parts(&self) -> (&Message, &UserProfile, i64) {
         let Self {

@@ -1,7 +1,7 @@
 //! Ids, one newtype for each kind, so that two kinds cannot be confused.
 //!
 //! Numeric ids are 1 … 2^63−1: `int64` on gim's wire, BIGINT at rest. Only the wire converters and
-//! the stores' row mappers make them from integers.
+//! the stores' row mappers convert integers to ids.
 
 use std::fmt;
 
@@ -144,7 +144,8 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// Number of sign-ins of a device: the larger one owns the device (law 7).
+/// Number that rises with each sign-in of a user on a device: the connection with the larger number
+/// owns the device (law 7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u64);
 
@@ -153,8 +154,8 @@ pub struct Generation(pub u64);
 pub struct Epoch(pub u64);
 
 impl Epoch {
-    /// Bits of an epoch: the integers that a JavaScript number represents exactly. Decoders there
-    /// refuse more.
+    /// Bits of an epoch. A JavaScript number represents integers of this size exactly; decoders
+    /// there refuse larger ones.
     pub const BITS: u32 = 53;
 
     /// Draws a random epoch. It is never zero, which means "none" on the wire. Stores made by

@@ -5,18 +5,19 @@
 //! message.**
 //!
 //! This crate has no sockets, no SQL, no protobuf and no environment variables. A
-//! [`RunningNode`](node::RunningNode) holds all parts in one value; this example runs one inside a test:
+//! [`RunningNode`](node::RunningNode) holds all parts in one value; this example runs one inside a
+//! test:
 //!
 //! ```
 //! use std::sync::Arc;
-//! use gimlet_core::{business::Open, id::{DeviceId, UserId}, memory, message::{Draft, Sender}, node::NodeBuilder};
+//! use gimlet_core::{business::OpenBusiness, id::{DeviceId, UserId}, memory, message::{MessageDraft, MessageSender}, node::NodeBuilder};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), gimlet_core::error::Refusal> {
-//! let node = NodeBuilder::new(memory::stores(), Arc::new(Open)).start();
+//! # async fn main() -> Result<(), gimlet_core::error::RequestRefusal> {
+//! let node = NodeBuilder::new(memory::stores(), Arc::new(OpenBusiness)).start();
 //! let (alice, bob) = (UserId::new(1).unwrap(), UserId::new(2).unwrap());
-//! let phone = Sender::User { user: alice, device: DeviceId::new(1) };
-//! let sent = node.service().send(phone, Draft::text(bob, "hi")).await?;
+//! let phone = MessageSender::User { user: alice, device: DeviceId::new(1) };
+//! let sent = node.service().send(phone, MessageDraft::text(bob, "hi")).await?;
 //! assert_eq!(sent.seq.get(), 1);
 //! node.stop().await;
 //! # Ok(())
@@ -30,6 +31,9 @@
 //! - [`service`]: the logic role: devices, sign-in, send, sync, groups, friends, rooms; [`batch`]
 //!   writes waiting sends in one commit, [`fanout`] delivers stored entries to the recipients'
 //!   connections.
+//! - [`accounts`]: sign-in, profiles and sign-out of the built-in business service, as clients call
+//!   them.
+//! - [`auth`]: the checks of callers' tokens and secrets, and the limits of wrong ones.
 //! - [`gateway`] and [`hub`]: the connect role: live connections, each with a cursor.
 //! - [`logic`], [`peer`], [`business`]: the seams between roles, between nodes, and to the business
 //!   backend.
@@ -61,6 +65,8 @@
 //! 12. **Every list is paged and ordered; every queue and buffer is bounded in bytes; every wait
 //!     has a deadline; order and leases never depend on wall-clock time.**
 
+pub mod accounts;
+pub mod auth;
 pub mod batch;
 pub mod business;
 pub mod coalesce;
@@ -73,6 +79,7 @@ pub mod gateway;
 pub mod hub;
 pub mod id;
 pub mod limits;
+pub mod list;
 pub mod log_rate;
 pub mod logic;
 mod map;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// The limits of a node. The defaults are those of a small server; all of them are settings.
+/// The limits of a node. The defaults suit a small server; docs/configuration.md lists those that
+/// are settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a message's content; longer content is refused with 10001.
@@ -11,7 +12,7 @@ pub struct Limits {
     pub mentions: usize,
     /// Bytes of a client message id; a longer one is refused with 10001.
     pub client_id: usize,
-    /// Members of a group; an addition beyond it is refused.
+    /// Members of a group; further additions are refused.
     pub group_members: usize,
     /// Users that one user may add to groups in a day; more are refused with 8.
     pub group_adds: u32,
@@ -31,8 +32,8 @@ pub struct Limits {
     pub group_backlog: usize,
     /// As `group_backlog`, for all groups of a node.
     pub node_backlog: usize,
-    /// Time within which a send is answered: with 14 if its batch had not started, otherwise with
-    /// 4.
+    /// Time within which a send is answered. When it ends, a send whose batch has not started is
+    /// answered with 14, any other with 4.
     pub send_deadline: Duration,
     /// Time for which a repeat is recognised by its client message id.
     pub key_window: Duration,
@@ -62,11 +63,12 @@ pub struct Limits {
     pub parked_bytes: usize,
     /// Time for which parked entries wait for their predecessors before the inbox is read.
     pub parked_wait: Duration,
-    /// Time after which a client that does not request SYNC, or not the next page, goes live.
+    /// Time after which a client that does not request SYNC, or does not request the next page,
+    /// receives pushes anyway.
     pub sync_wait: Duration,
     /// Interval at which collected acks are written.
     pub ack_flush: Duration,
-    /// Time in which heartbeats share one read of heads.
+    /// Interval at which heads are read, in one call for all heartbeats that arrived meanwhile.
     pub head_check: Duration,
     /// Time for which a user's profile is cached.
     pub profile_ttl: Duration,
@@ -78,8 +80,8 @@ pub struct Limits {
     pub zombies: usize,
     /// Items of a list page (search, members, groups, friends).
     pub list_page: usize,
-    /// Entries kept of each inbox at least; older ones are removed. 0 keeps all. (In-memory storage
-    /// has a limit of its own.)
+    /// Minimum number of entries kept in each inbox; older ones are removed. 0 keeps all.
+    /// (In-memory storage has a limit of its own.)
     pub keep_entries: u64,
     /// Duration of the node's lease (law 8).
     pub lease: Duration,

@@ -1,10 +1,10 @@
-//! Rate limits for log lines that strangers or an outage can cause: each call site logs at most
-//! once in 30 s.
+//! Rate limits for log lines that clients or an outage can cause: each call site logs at most once
+//! in 30 s.
 //!
 //! [`info_rated!`](crate::info_rated), [`warn_rated!`](crate::warn_rated) and
 //! [`error_rated!`](crate::error_rated) are used like tracing's macros. The field `suppressed`
-//! counts the events that were left out since the last logged one. A test reads the sources: a
-//! `warn!` or `error!` without a rate limit needs an entry in its list.
+//! counts the events that were left out since the last logged one. A `warn!` or `error!` without a
+//! rate limit needs an entry in the list of `tests/tests/log_lines.rs`, which reads the sources.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

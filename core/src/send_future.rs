@@ -1,8 +1,8 @@
 //! The future of a send.
 //!
-//! Returned by [`LogicRole::send`](crate::logic::LogicRole::send). Most sends are in the batch writer's
-//! queue by the time the call returns and only wait for their answer: they need no task, no timer
-//! and no allocation of their own. The others are boxed futures.
+//! Returned by [`LogicRole::send`](crate::logic::LogicRole::send). Most sends are in the batch
+//! writer's queue by the time the call returns and only wait for their answer: they need no task,
+//! no timer and no allocation of their own. The others are boxed futures.
 //!
 //! Order: sends of one user are stored in the order in which they were started, so a send starts
 //! when it is created and not when it is first polled.

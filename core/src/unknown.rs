@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-/// Encoded fields that this release does not know, carried from the record that a message was read from
-/// to every record that it is written to. Opaque to the server, never printed.
+/// Encoded fields that this release does not know. They are carried from the record that a message
+/// was read from to every record that it is written to. Opaque to the server, never printed.
 ///
-/// During a rolling upgrade a node of the older release passes on messages of the newer one: without
-/// these bytes it would strip the newer release's fields. Two words, and no allocation while empty.
+/// During a rolling upgrade, a node of the older release passes on messages of the newer one;
+/// without these bytes it would strip the newer release's fields. The type has the size of two
+/// machine words and allocates nothing while it is empty.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct UnknownFields(Option<Box<[u8]>>);
 

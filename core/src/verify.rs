@@ -63,7 +63,7 @@ impl VerifyRule {
 pub struct VerifyFinding {
     /// The rule.
     pub rule: VerifyRule,
-    /// The place: an inbox, a group, a key.
+    /// The location: an inbox, a group, a key.
     pub location: String,
     /// The stored and the expected state.
     pub what: String,

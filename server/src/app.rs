@@ -4,27 +4,30 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use gimlet_core::business::{BuiltinBusiness, BuiltinConfig};
+use gimlet_core::accounts::AccountService;
+use gimlet_core::auth::{SignInFailures, TokenChecker};
+use gimlet_core::business::{BuiltinBusiness, BuiltinConfig, CodeVerifier, FixedCode};
 use gimlet_core::node::RunningNode;
+use gimlet_core::service::LogicService;
 use gimlet_core::store::StoreSet;
 use gimlet_core::time::{SystemClock, TimeSource};
-use gimlet_transport::{SessionServer, SessionSettings, SignInFailures};
+use gimlet_grpc::{GrpcHealth, GrpcServices};
+use gimlet_listen::StopTokens;
+use gimlet_transport::{SessionServer, SessionSettings};
+use gimlet_web::disk_space::DiskSpace;
+use gimlet_web::files::{FileRules, FileService, FileStore, UploadBounds, UploadFolder};
+use gimlet_web::health::{ServerHealth, ServerPhase};
+use gimlet_web::metrics::ServerMetrics;
+use gimlet_web::verifier::{HttpVerifier, RejectingVerifier, VerifierUrlError};
 
-use crate::accept::StopTokens;
-use crate::api::GrpcServices;
+use crate::call_counter::CallMetrics;
 use crate::certificates::CertificateFiles;
-use crate::config::{Config, ConfigError, ListenerName, NodeRole, StorageKind};
+use crate::config::{self, Config, ConfigError, ListenerName, NodeRole, StorageKind};
 use crate::dependencies::NodeDependencies;
-use crate::health::{ServerHealth, ServerPhase};
-use crate::http::files::FileService;
-use crate::http::{UploadBounds, UploadFolder};
 use crate::listener_limits::ListenerLimits;
 use crate::listeners::{BoundListeners, ListenAddrs};
-use crate::metrics::ServerMetrics;
 use crate::roles::RunningRoles;
 use crate::storage::{self, StorageWatch};
-use crate::tokens::TokenChecker;
-use crate::verifier;
 
 /// Reasons a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,9 @@ pub enum StartError {
     /// Other nodes cannot be called as configured.
     #[error("{0}")]
     Cluster(String),
+    /// A role lacks something that it cannot start without.
+    #[error("{0}")]
+    Role(String),
 }
 
 fn hint(error: &io::Error, env: &str) -> String {
@@ -82,6 +88,8 @@ pub struct BuiltServer {
     pub(crate) api: GrpcServices,
     pub(crate) files: Option<FileService>,
     pub(crate) sessions: Option<Arc<SessionServer>>,
+    /// Wrong tokens of the last minute, at every listener.
+    pub(crate) failures: Arc<SignInFailures>,
     pub(crate) listener_limits: ListenerLimits,
     pub(crate) certificates: CertificateFiles,
     pub(crate) watch: StorageWatch,
@@ -117,7 +125,7 @@ impl BuiltServer {
     /// Returns the node inside, if both the connect and the logic role are in this process.
     #[must_use]
     pub const fn node(&self) -> Option<&RunningNode> {
-        self.roles.node.as_ref()
+        self.roles.node()
     }
 }
 
@@ -155,9 +163,9 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
     };
     let internal = addrs.internal.map(|addr| addr.to_string());
     let tls = certificates.nodes();
-    let roles = RunningRoles::start(&config, &storage, builtin.clone(), internal, tls, clock)?;
+    let roles = RunningRoles::start(&config, &storage, builtin, internal, tls, clock)?;
     let (ends, metrics) = (StopTokens::default(), ServerMetrics::new());
-    let sessions = roles.gateway.clone().map(|gateway| {
+    let sessions = roles.gateway().cloned().map(|gateway| {
         let settings = session_settings(&config);
         let sessions = SessionServer::new(gateway, settings, ends.stop.clone());
         Arc::new(sessions.abort_closing_by(ends.force_close.clone()))
@@ -166,20 +174,27 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         || Arc::new(SignInFailures::new(config.limits.node.failed_sign_ins)),
         |sessions| Arc::clone(sessions.failures()),
     );
+    let tokens = roles
+        .business()
+        .map(|business| TokenChecker::new(business, Arc::clone(&failures)));
+    // The file service belongs to the business role, which knows the users.
+    let uploads = roles.builtin().and(tokens.clone());
     Ok(BuiltServer {
         api: GrpcServices {
-            roles: roles.clone(),
-            stop: ends.stop.clone(),
-            content: config.limits.node.content,
+            accounts: accounts(&config, &roles, &failures),
+            tokens,
+            logic: roles.service().cloned(),
+            gateway: roles.gateway().cloned(),
+            logic_node: roles.logic_server(&ends.stop),
+            connect_node: roles.connect_server(&ends.stop),
             development: config.is_development(),
-            device_registrations: config.limits.device_registrations,
-            failed_sign_ins: config.limits.node.failed_sign_ins,
-            failures: Arc::clone(&failures),
             unread: Arc::default(),
             forwarding: config.forwarding(),
-            metrics: metrics.clone(),
+            metrics: Arc::new(CallMetrics(metrics.clone())),
+            health: GrpcHealth::default(),
         },
-        files: builtin.map(|builtin| files(&config, &addrs, builtin, failures)),
+        files: uploads.map(|tokens| files(&config, &addrs, tokens)),
+        failures,
         addrs,
         listeners,
         roles,
@@ -197,13 +212,35 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
     })
 }
 
+/// Creates the configured verifier of codes.
+fn code_verifier(
+    configured: &config::CodeVerifier,
+) -> Result<Arc<dyn CodeVerifier>, VerifierUrlError> {
+    Ok(match configured {
+        config::CodeVerifier::Development => Arc::new(FixedCode::default()),
+        // The check of the configuration refuses this for a process that checks codes.
+        config::CodeVerifier::Unset => Arc::new(RejectingVerifier),
+        config::CodeVerifier::Fixed(code) => Arc::new(FixedCode::new(code.reveal())),
+        config::CodeVerifier::Http(url) => Arc::new(HttpVerifier::new(url)?),
+    })
+}
+
+/// Returns the disk that the embedded storage needs on this machine.
+pub(crate) fn disk_space(config: &Config) -> DiskSpace {
+    let min_free = match config.storage.kind {
+        StorageKind::Sled => config.storage.min_free,
+        StorageKind::Memory | StorageKind::Mysql => 0,
+    };
+    DiskSpace::new(config.data_dir.clone(), min_free)
+}
+
 /// Makes the built-in business service.
 fn builtin(
     config: &Config,
     stores: &StoreSet,
     clock: Arc<dyn TimeSource>,
 ) -> Result<BuiltinBusiness, StartError> {
-    let verifier = verifier::of(&config.business.code_verifier).map_err(|error| {
+    let verifier = code_verifier(&config.business.code_verifier).map_err(|error| {
         StartError::Storage(format!(
             "business.code_verifier is not an http address: {error}"
         ))
@@ -217,24 +254,39 @@ fn builtin(
     Ok(BuiltinBusiness::new(stores, clock, verifier, settings))
 }
 
-fn files(
+/// Makes the service of accounts, if this process has the business role.
+fn accounts(
     config: &Config,
-    addrs: &ListenAddrs,
-    builtin: BuiltinBusiness,
-    failures: Arc<SignInFailures>,
-) -> FileService {
-    FileService {
-        folder: Arc::new(match config.storage.kind {
-            StorageKind::Memory => UploadFolder::temporary(),
-            StorageKind::Sled | StorageKind::Mysql => UploadFolder::under(&config.data_dir),
-        }),
-        tokens: TokenChecker::new(Arc::new(builtin), failures),
-        forwarding: config.forwarding(),
-        base: base_url(config, addrs),
+    roles: &RunningRoles,
+    failures: &Arc<SignInFailures>,
+) -> Option<AccountService> {
+    let builtin = roles.builtin()?.clone();
+    let directory = roles.service().map(LogicService::directory);
+    let limit = config.limits.node.failed_sign_ins;
+    let accounts = AccountService::new(builtin, limit, Arc::clone(failures));
+    Some(
+        accounts
+            .with_directory(directory.cloned())
+            .with_fanout(roles.fanout().cloned()),
+    )
+}
+
+fn files(config: &Config, addrs: &ListenAddrs, tokens: TokenChecker) -> FileService {
+    let folder = match config.storage.kind {
+        StorageKind::Memory => UploadFolder::temporary(),
+        StorageKind::Sled | StorageKind::Mysql => UploadFolder::under(&config.data_dir),
+    };
+    let rules = FileRules {
         max: config.http.upload_max,
         anonymous: config.http.anonymous_upload || config.is_development(),
-        origins: crate::lifecycle::origins(config),
         bounds: upload_bounds(config),
+    };
+    FileService {
+        store: FileStore::new(folder, rules),
+        tokens,
+        forwarding: config.forwarding(),
+        base: base_url(config, addrs),
+        origins: crate::lifecycle::origins(config),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The certificates of this process: loaded at start, and again on SIGHUP and when their files
-//! change. Connections are not touched: a handshake takes the certificate of its moment.
+//! change. Open connections are not affected: a handshake uses the certificate that is in force
+//! then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,11 @@ use gimlet_listen::pem::{FileCheck, PemError, ReloadFiles};
 use gimlet_listen::{AlpnProtocols, ListenerTls, ServerTls};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::NodeTls;
 use crate::config::{Config, ListenerName};
+use gimlet_cluster::NodeTls;
 
-/// Interval of the looks at the files. Watching them would miss what Kubernetes and certbot do, which
-/// exchange links.
+/// Interval of the checks of the files. A file watch would miss the changes of Kubernetes and
+/// certbot, which replace symbolic links.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// The certificates of a running server. Cheap to clone.

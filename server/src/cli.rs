@@ -47,13 +47,13 @@ enum CliCommand {
     Restore(RestoreArgs),
     /// Ends the history of the storage: clients of the extension start over without their state.
     ///
-    /// Works on every persistent storage, also while servers use it. Needed after MySQL was restored
-    /// to an earlier moment; `gimlet restore` does it by itself.
+    /// Works on every persistent storage, also while servers use it. Needed after MySQL was
+    /// restored to an earlier moment; `gimlet restore` does it by itself.
     NewEpoch(ToolArgs),
     /// Reads the whole storage, or a backup, and checks every law that can be checked at rest.
     ///
-    /// MySQL may be in use; an embedded storage must not be, but a backup of it can be checked. Exit
-    /// code 0: no findings; 3: findings; 1: it could not be read.
+    /// MySQL may be in use; an embedded storage must not be, but a backup of it can be checked.
+    /// Exit code 0: no findings; 3: findings; 1: it could not be read.
     Verify(VerifyArgs),
     /// Chats in the terminal through a running server.
     #[cfg(feature = "chat")]

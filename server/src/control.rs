@@ -21,8 +21,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accept::StopTokens;
 use crate::tools::files::add_files;
+use gimlet_listen::StopTokens;
 
 /// The socket's name in the data directory.
 const SOCKET_NAME: &str = "control.sock";

@@ -13,7 +13,7 @@ use std::time::Duration;
 use gimlet_core::dependency::{DependencyFailure, DependencyHealth};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::ServerMetrics;
+use gimlet_web::metrics::ServerMetrics;
 
 /// A dependency that does not answer for this long makes the node not ready: a failover is often
 /// shorter.

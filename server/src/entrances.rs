@@ -1,4 +1,5 @@
-//! The entrances of this process: what connections of each listener pass before their protocol begins.
+//! The entrances of this process: the steps that connections of each listener pass before their
+//! protocol begins.
 
 use std::sync::Arc;
 

@@ -17,40 +17,30 @@
 //! # }
 //! ```
 //!
-//! The stages are `Config` → [`build`] (binds, opens) → [`BuiltServer`] (addresses) → [`BuiltServer::run`]. This is
-//! the only crate that names both a storage engine and a wire.
+//! The stages are `Config` → [`build`] (binds, opens) → [`BuiltServer`] (addresses) →
+//! [`BuiltServer::run`]. This is the only crate that names both a storage engine and a wire.
 
-mod accept;
-mod api;
 mod app;
+mod call_counter;
 mod certificates;
-mod cluster;
 pub mod config;
 #[cfg(all(unix, feature = "sled"))]
 mod control;
 mod dependencies;
-mod disk_space;
 mod entrances;
-mod health;
-mod http;
 mod lifecycle;
 mod listener_limits;
 mod listeners;
-mod metrics;
-mod ops;
 mod private_dir;
-mod process;
 mod roles;
 mod server;
 mod storage;
-mod tokens;
 pub mod tools;
-mod verifier;
 
 pub use app::{BuiltServer, StartError, build};
 pub use certificates::CertificateFiles;
 pub use config::Config;
-pub use health::ServerPhase;
+pub use gimlet_web::health::ServerPhase;
 pub use lifecycle::RunError;
 pub use listeners::ListenAddrs;
 pub use server::Server;

@@ -7,30 +7,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use gimlet_core::auth::SharedSecret;
+use gimlet_grpc::{CallerKind, ListenerServices, ServeError};
+use gimlet_listen::StopTokens;
+use gimlet_listen::origins::AllowedOrigins;
 use gimlet_transport::SessionProtocol;
-use gimlet_transport::origins::AllowedOrigins;
 use gimlet_transport_tcp::TcpFrameListener;
+use gimlet_web::health::HealthState;
+use gimlet_web::metrics::ServerMetrics;
+use gimlet_web::{files, ops, process};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
 
-use crate::accept::StopTokens;
-use crate::api::{CallerKind, ListenerServices};
-use crate::app::BuiltServer;
+use crate::app::{BuiltServer, disk_space};
 use crate::config::ListenerName;
-use crate::disk_space::DiskSpace;
-use crate::health::HealthState;
-use crate::http;
-use crate::http::files;
 use crate::listeners::BoundListeners;
-use crate::metrics::ServerMetrics;
-use crate::ops;
-use crate::process;
 use crate::storage::StorageWatch;
 
 /// The longest frame, because its length has two bytes.
@@ -46,7 +40,7 @@ pub enum RunError {
     Storage(String),
     /// A gRPC listener failed.
     #[error("a gRPC listener has failed")]
-    Grpc(#[from] tonic::transport::Error),
+    Grpc(#[from] ServeError),
 }
 
 /// The running tasks, and the channel on which a fatal failure is reported.
@@ -99,12 +93,11 @@ impl BuiltServer {
         let watch = self.watch.clone();
         let ops_ends = StopTokens::default();
         let ops_tasks = TaskTracker::new();
-        let (reporter, reporting) = tonic_health::server::health_reporter();
         // The ops listener first, so that probes read the state from the beginning. gRPC before any
         // client: other nodes must reach the roles of this one, or nodes that start together would
         // wait for each other.
         self.start_ops(&ops_tasks, &ops_ends);
-        self.start_grpc(&running, reporting);
+        self.start_grpc(&running);
         #[cfg(all(unix, feature = "sled"))]
         if let Some(control) = self.control.take() {
             let (tasks, ends) = (running.tasks.clone(), running.ends.clone());
@@ -119,7 +112,7 @@ impl BuiltServer {
             // could succeed.
             self.roles.reached().await;
             self.start_clients(&running);
-            self.follow(&reporter).await;
+            self.follow().await;
         };
         let mut outcome = tokio::select! {
             // A requested stop comes first. A failure at the same moment is found below.
@@ -134,7 +127,7 @@ impl BuiltServer {
             self.health.set(HealthState::Failed(error.to_string()));
         }
         self.health.set(HealthState::Draining);
-        self.set_serving(&reporter, ServingStatus::NotServing).await;
+        self.api.set_serving(false).await;
         if outcome.is_ok() {
             // Load balancers need time to notice that the node is not ready; until then clients
             // still come here. A failed server skips this: it cannot serve them.
@@ -144,8 +137,14 @@ impl BuiltServer {
             }
         }
         self.drain(running, (ops_tasks, ops_ends)).await;
-        // The drain stores the last sends and acks: a storage that failed meanwhile is no success.
-        match watch.failed().now_or_never() {
+        // The drain stores the last sends and acks, so a storage that failed meanwhile makes the
+        // stop a failure.
+        let failed = tokio::select! {
+            biased;
+            reason = watch.failed() => Some(reason),
+            () = std::future::ready(()) => None,
+        };
+        match failed {
             Some(reason) if outcome.is_ok() => Err(RunError::Storage(reason)),
             _ => outcome,
         }
@@ -233,8 +232,9 @@ impl BuiltServer {
         #[cfg(not(feature = "ws"))]
         drop(ws);
         if let (Some(listener), Some(files)) = (http, self.files.clone()) {
-            let router = http::direct_only(files::router(files), self.config.is_development());
-            running.tasks.spawn(http::serve(
+            let router =
+                gimlet_web::direct_only(files::router(files), self.config.is_development());
+            running.tasks.spawn(gimlet_web::serve(
                 self.entrance(ListenerName::Http, listener, &self.listener_limits.http),
                 router,
                 running.tasks.clone(),
@@ -243,21 +243,15 @@ impl BuiltServer {
         }
     }
 
-    fn start_grpc(
-        &mut self,
-        running: &RunningTasks,
-        health: tonic_health::pb::health_server::HealthServer<
-            impl tonic_health::pb::health_server::Health,
-        >,
-    ) {
-        let clients = self.api.clients(health.clone());
+    fn start_grpc(&mut self, running: &RunningTasks) {
+        let clients = self.api.clients();
         for listener in std::mem::take(&mut self.listeners.grpc) {
             self.spawn_grpc(running, listener, clients.clone(), CallerKind::Clients);
         }
         if let Some(listener) = self.listeners.internal.take() {
-            let backends = self
-                .api
-                .backends(self.config.cluster.secret.clone(), health);
+            let secret = self.config.cluster.secret.as_ref();
+            let secret = secret.map(|secret| SharedSecret::new(secret.reveal()));
+            let backends = self.api.backends(secret);
             self.spawn_grpc(running, listener, backends, CallerKind::Internal);
         }
     }
@@ -300,26 +294,34 @@ impl BuiltServer {
         tasks.spawn(self.servers.clone().follow(ends.stop.clone()));
         tasks.spawn(self.certificates.clone().follow(ends.stop.clone()));
         if let Some(listener) = self.listeners.ops.take() {
+            let servers = self.servers.clone();
             let router = ops::router(
                 Arc::clone(&self.health),
                 self.metrics.clone(),
                 self.scrape(),
-                self.servers.clone(),
+                Arc::new(move || servers.failing()),
             );
-            let router = DiskSpace::of(&self.config).tell(router);
-            let router = http::direct_only(router, self.config.is_development());
+            let router = disk_space(&self.config).tell(router);
+            let router = gimlet_web::direct_only(router, self.config.is_development());
             let entrance = self.entrance(ListenerName::Ops, listener, &self.listener_limits.ops);
-            tasks.spawn(http::serve(entrance, router, tasks.clone(), ends.clone()));
+            tasks.spawn(gimlet_web::serve(
+                entrance,
+                router,
+                tasks.clone(),
+                ends.clone(),
+            ));
         }
     }
 
     /// Returns a function that reads the counters of core and of the sessions.
     fn scrape(&self) -> ops::ScrapeFn {
         let (roles, sessions) = (self.roles.clone(), self.sessions.clone());
-        let (failures, places) = (Arc::clone(&self.api.failures), self.listener_limits.clone());
+        let (failures, places) = (Arc::clone(&self.failures), self.listener_limits.clone());
         let (watch, data_dir) = (self.watch.clone(), self.config.data_dir.clone());
-        let (started, space) = (Instant::now(), DiskSpace::of(&self.config));
+        let servers = self.servers.clone();
+        let (started, space) = (Instant::now(), disk_space(&self.config));
         Arc::new(move |metrics: &ServerMetrics| {
+            servers.scrape(metrics);
             let read_only = u64::from(space.shortage().is_some());
             metrics.gauge("gimlet_read_only", read_only);
             metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
@@ -337,7 +339,7 @@ impl BuiltServer {
             if let Some(failures) = roles.business_failures() {
                 metrics.counter("gimlet_business_failures_total", failures);
             }
-            if let Some(service) = &roles.service {
+            if let Some(service) = roles.service() {
                 let (sends, bytes) = service.send_queue();
                 metrics.gauge("gimlet_send_queue", sends as u64);
                 metrics.gauge("gimlet_send_queue_bytes", bytes as u64);
@@ -345,7 +347,7 @@ impl BuiltServer {
                 metrics.gauge("gimlet_job_backlog", entries);
                 metrics.gauge("gimlet_job_groups", groups as u64);
             }
-            let (Some(sessions), Some(gateway)) = (&sessions, &roles.gateway) else {
+            let (Some(sessions), Some(gateway)) = (&sessions, roles.gateway()) else {
                 return;
             };
             let (hub, stats) = (gateway.hub(), sessions.stats());
@@ -399,22 +401,22 @@ const MIN_FINISH_TIME: Duration = Duration::from_secs(5);
 impl BuiltServer {
     /// Keeps the readiness up to date: ready while everything that this process cannot serve
     /// without is reached. Never returns.
-    async fn follow(&self, reporter: &HealthReporter) {
+    async fn follow(&self) {
         let mut said = None;
         loop {
             let why = self.servers.keep_out();
-            self.say(reporter, &mut said, why).await;
+            self.say(&mut said, why).await;
             let looked = tokio::time::timeout(DEPENDENCY_CHECK_INTERVAL, self.roles.lost()).await;
             if looked.is_ok() {
                 let why = Some(NO_LOGIC_NODE_TEXT.to_owned());
-                self.say(reporter, &mut said, why).await;
+                self.say(&mut said, why).await;
                 self.roles.reached().await;
             }
         }
     }
 
     /// Sets the readiness for probes, and logs a change of it.
-    async fn say(&self, reporter: &HealthReporter, said: &mut Option<bool>, why: Option<String>) {
+    async fn say(&self, said: &mut Option<bool>, why: Option<String>) {
         let ready = why.is_none();
         let before = said.replace(ready);
         if before != Some(ready) {
@@ -423,23 +425,10 @@ impl BuiltServer {
                 None if before.is_some() => gimlet_core::info_rated!("ready again"),
                 None => {}
             }
-            let status = if ready {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
-            self.set_serving(reporter, status).await;
+            self.api.set_serving(ready).await;
         }
         self.health
             .set(why.map_or(HealthState::Ready, HealthState::Waiting));
-    }
-
-    /// Sets the answer of the gRPC health service.
-    async fn set_serving(&self, reporter: &HealthReporter, status: ServingStatus) {
-        // The empty name stands for the server as a whole.
-        for name in self.api.names().into_iter().chain([""]) {
-            reporter.set_service_status(name, status).await;
-        }
     }
 }
 

@@ -1,62 +1,105 @@
 //! The roles of this process, built from core: with a direct call where two roles are in this
 //! process, and with the cluster's clients where one is in another process.
+//!
+//! [`RoleTopology`] has one variant for each combination of roles that exists. A role whose parts are
+//! missing is an error at start, so a running process has every role that it was configured to
+//! have.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use gimlet_core::business::{BuiltinBusiness, BusinessBackend};
-use gimlet_core::fanout::{MessageFanout, NoConnections};
-use gimlet_core::gateway::ConnectGateway;
+use gimlet_core::fanout::{LocalSink, MessageFanout, NoConnections};
+use gimlet_core::gateway::{self, ConnectGateway};
 use gimlet_core::hub::ConnectionHub;
 use gimlet_core::id::NodeId;
 use gimlet_core::logic::LogicRole;
 use gimlet_core::node::{NodeBuilder, RunningNode};
 use gimlet_core::peer::{PeerNodes, SingleNodePeer};
 use gimlet_core::service::{self, LogicService};
-use gimlet_core::store::DeviceRoute;
+use gimlet_core::store::StoreSet;
 use gimlet_core::time::TimeSource;
-use gimlet_core::{gateway, limits};
 use gimlet_transport::WirePushCodec;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::StartError;
-use crate::cluster::{
-    ClusterId, ConnectServer, LogicServer, NodeCredentials, NodeTls, RemoteBusiness, RemoteLogic,
-    RemotePeer,
-};
 use crate::config::{
-    Config, DirectPolicy, GroupAdd, NodeRole, RoomPush, StorageKind, SyncFromZero,
+    Config, DirectPolicy, GroupAdd, NodeRole, RoomPush, SecretString, StorageKind, SyncFromZero,
 };
 use crate::storage::OpenedStorage;
+use gimlet_cluster::{
+    AddressError, ClusterId, ConnectServer, LogicServer, NodeCredentials, NodeTls, RemoteBusiness,
+    RemoteLogic, RemotePeer,
+};
 
 /// Time after which the other nodes have found a new connect node. It compares all heads then,
 /// because earlier pushes did not reach it.
 const DISCOVERY_TIME: Duration = Duration::from_secs(3);
 
+/// The combinations of roles that a process can have.
+#[derive(Clone, Debug)]
+enum RoleTopology {
+    /// Connect and logic, which call each other directly.
+    Node {
+        node: RunningNode,
+        business: BusinessPlace,
+    },
+    /// Logic without connect.
+    Logic {
+        service: LogicService,
+        business: BusinessPlace,
+    },
+    /// Connect, with its logic role in other processes; perhaps with business beside it.
+    Connect {
+        gateway: ConnectGateway,
+        logic: Arc<RemoteLogic>,
+        business: Option<LocalBusiness>,
+    },
+    /// Business alone.
+    Business(LocalBusiness),
+}
+
+/// The business role that a logic role calls.
+#[derive(Clone, Debug)]
+enum BusinessPlace {
+    /// The built-in business service of this process.
+    Here(BuiltinBusiness),
+    /// The business servers of other processes.
+    Elsewhere(Arc<RemoteBusiness>),
+}
+
+impl BusinessPlace {
+    fn backend(&self) -> Arc<dyn BusinessBackend> {
+        match self {
+            Self::Here(builtin) => Arc::new(builtin.clone()),
+            Self::Elsewhere(remote) => Arc::clone(remote) as _,
+        }
+    }
+
+    const fn builtin(&self) -> Option<&BuiltinBusiness> {
+        match self {
+            Self::Here(builtin) => Some(builtin),
+            Self::Elsewhere(_) => None,
+        }
+    }
+}
+
+/// The business role of a process without the logic role: it closes connections by itself.
+#[derive(Clone, Debug)]
+struct LocalBusiness {
+    builtin: BuiltinBusiness,
+    fanout: MessageFanout,
+}
+
 /// The roles of this process, running. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct RunningRoles {
-    /// The logic role.
-    pub(crate) service: Option<LogicService>,
-    /// The connect role.
-    pub(crate) gateway: Option<ConnectGateway>,
-    /// The logic role, local or remote; for the connect role.
-    pub(crate) logic: Option<Arc<dyn LogicRole>>,
-    /// The built-in business service.
-    pub(crate) builtin: Option<BuiltinBusiness>,
-    /// The business role, local or remote; for the logic role, and to check clients' tokens.
-    pub(crate) business: Option<Arc<dyn BusinessBackend>>,
-    /// Fan-out to connections; for the logic and the business role.
-    pub(crate) fanout: Option<MessageFanout>,
-    /// Connect and logic together.
-    pub(crate) node: Option<RunningNode>,
+    topology: RoleTopology,
     id: NodeId,
     cluster_id: ClusterId,
     peer: Option<RemotePeer>,
-    remote: Option<Arc<RemoteLogic>>,
-    remote_business: Option<Arc<RemoteBusiness>>,
-    /// Tasks of core, unless `node` runs them.
+    /// Tasks of core, unless a node runs them.
     core: RoleTasks,
     /// Tasks that reach other nodes; they end after the tasks that use them.
     cluster: RoleTasks,
@@ -76,10 +119,25 @@ impl RoleTasks {
     }
 }
 
+/// Parts that are needed to start a role.
+struct RoleStarter<'a> {
+    config: &'a Config,
+    storage: &'a OpenedStorage,
+    clock: Arc<dyn TimeSource>,
+    id: NodeId,
+    peer: Arc<dyn PeerNodes>,
+    credentials: NodeCredentials,
+    core: RoleTasks,
+    cluster: RoleTasks,
+}
+
 impl RunningRoles {
     /// Starts the configured roles over this storage. `internal` is the address at which this
-    /// process listens for other nodes; `builtin` is set if it has the business role, `tls` if nodes are
+    /// process listens for other nodes; `builtin` is the business role, `tls` is set if nodes are
     /// called by TLS.
+    ///
+    /// # Errors
+    /// A configured role lacks something that it cannot start without.
     pub(crate) fn start(
         config: &Config,
         storage: &OpenedStorage,
@@ -88,24 +146,19 @@ impl RunningRoles {
         tls: Option<NodeTls>,
         clock: Arc<dyn TimeSource>,
     ) -> Result<Self, StartError> {
-        let has = |role| config.roles.has(role);
         let cluster = RoleTasks::default();
-        let secret = config.cluster.secret.as_ref();
-        let caller = NodeCredentials::new(secret, storage.cluster.clone())
+        let secret = config.cluster.secret.as_ref().map(SecretString::reveal);
+        let credentials = NodeCredentials::new(secret, storage.cluster.clone())
             .map_err(|what| StartError::Cluster(format!("cluster.secret: {what}")))?
             .with_tls(tls);
-        let address = |error: tonic::transport::Error| StartError::Cluster(error.to_string());
-
         let alone = config.storage.kind != StorageKind::Mysql;
         let name = config.cluster.advertise.clone().or(internal);
         let id = NodeId::boot(name.filter(|_| !alone).unwrap_or_else(|| "local".into()));
-        let route = Arc::clone(&storage.route);
         let remote_peer = (!alone).then(|| {
-            let route = Arc::clone(&route);
             RemotePeer::start(
                 id.clone(),
-                route,
-                caller.clone(),
+                Arc::clone(&storage.route),
+                credentials.clone(),
                 &cluster.tracker,
                 &cluster.token,
             )
@@ -114,160 +167,33 @@ impl RunningRoles {
             Some(peer) => Arc::new(peer.clone()),
             None => Arc::new(SingleNodePeer),
         };
-        let remote_business = if builtin.is_none() && has(NodeRole::Logic) {
-            let remote = RemoteBusiness::new(&config.cluster.business, &caller);
-            Some(Arc::new(remote.map_err(address)?))
-        } else {
-            None
-        };
-        let business: Option<Arc<dyn BusinessBackend>> = match (&builtin, &remote_business) {
-            (Some(builtin), _) => Some(Arc::new(builtin.clone())),
-            (None, Some(remote)) => Some(Arc::clone(remote) as _),
-            (None, None) => None,
-        };
-        let mut roles = Self {
-            service: None,
-            gateway: None,
-            logic: None,
-            builtin,
-            business,
-            fanout: None,
-            node: None,
+        let starter = RoleStarter {
+            config,
+            storage,
+            clock,
             id,
-            cluster_id: storage.cluster.clone(),
-            peer: remote_peer,
-            remote: None,
-            remote_business,
+            peer,
+            credentials,
             core: RoleTasks::default(),
             cluster,
         };
-        match (has(NodeRole::Connect), has(NodeRole::Logic)) {
-            (true, true) => roles.start_node(config, storage, peer, clock),
-            (false, true) => roles.start_logic(config, storage, peer, clock),
-            (true, false) => {
-                let remote = RemoteLogic::start(
-                    &config.cluster.logic,
-                    &caller,
-                    config.limits.node.send_deadline,
-                    &roles.cluster.tracker,
-                    &roles.cluster.token,
-                );
-                roles.start_connect(config, storage, peer, remote.map_err(address)?);
-            }
-            (false, false) => {}
-        }
-        if roles.fanout.is_none() && has(NodeRole::Business) {
-            let fanout = roles.business_fanout(route);
-            let stores = storage.stores.as_ref();
-            let devices = stores.map(|stores| Arc::clone(&stores.device));
-            roles.fanout = Some(match devices {
-                Some(devices) => fanout.with_devices(devices),
-                None => fanout,
-            });
-        }
+        let topology = starter.topology(builtin);
+        // Roles that have started by then must not outlive the error.
+        let topology = topology.inspect_err(|_| starter.cancel())?;
+        let roles = Self {
+            topology,
+            id: starter.id,
+            cluster_id: storage.cluster.clone(),
+            peer: remote_peer,
+            core: starter.core,
+            cluster: starter.cluster,
+        };
+        roles.compare_when_found();
         Ok(roles)
     }
 
-    fn start_node(
-        &mut self,
-        config: &Config,
-        storage: &OpenedStorage,
-        peer: Arc<dyn PeerNodes>,
-        clock: Arc<dyn TimeSource>,
-    ) {
-        let (Some(stores), Some(business)) = (storage.stores.clone(), self.business.clone()) else {
-            return;
-        };
-        let mut node = NodeBuilder::new(stores, business);
-        node.limits = config.limits.node.clone();
-        node.clock = clock;
-        node.peer = peer;
-        node.codec = Arc::new(WirePushCodec);
-        node.policy = policy(config);
-        node.from_zero = from_zero(config);
-        node.id = self.id.clone();
-        let node = node.start();
-        self.service = Some(node.service().clone());
-        self.gateway = Some(node.gateway().clone());
-        self.logic = Some(Arc::new(node.service().clone()));
-        self.fanout = Some(node.service().fanout().clone());
-        self.node = Some(node);
-        self.compare_when_found();
-    }
-
-    fn start_logic(
-        &mut self,
-        config: &Config,
-        storage: &OpenedStorage,
-        peer: Arc<dyn PeerNodes>,
-        clock: Arc<dyn TimeSource>,
-    ) {
-        let (Some(stores), Some(business)) = (storage.stores.clone(), self.business.clone()) else {
-            return;
-        };
-        let parts = service::ServiceParts {
-            stores,
-            limits: config.limits.node.clone(),
-            clock,
-            business,
-            peer,
-            sink: Arc::new(NoConnections),
-            node: self.id.clone(),
-            policy: policy(config),
-            codec: Arc::new(WirePushCodec),
-        };
-        let service = LogicService::start(parts, &self.core.tracker, &self.core.token);
-        self.fanout = Some(service.fanout().clone());
-        self.logic = Some(Arc::new(service.clone()));
-        self.service = Some(service);
-    }
-
-    fn start_connect(
-        &mut self,
-        config: &Config,
-        storage: &OpenedStorage,
-        peer: Arc<dyn PeerNodes>,
-        remote: RemoteLogic,
-    ) {
-        let remote = Arc::new(remote);
-        let logic: Arc<dyn LogicRole> = Arc::clone(&remote) as _;
-        let limits: limits::Limits = config.limits.node.clone();
-        let gateway = ConnectGateway::start(
-            self.id.clone(),
-            Arc::new(ConnectionHub::new(limits.zombies)),
-            Arc::clone(&logic),
-            Arc::clone(&storage.room),
-            Arc::clone(&storage.route),
-            peer,
-            limits,
-            from_zero(config),
-            &self.core.tracker,
-            &self.core.token,
-        );
-        self.gateway = Some(gateway);
-        self.logic = Some(logic);
-        self.remote = Some(remote);
-        self.compare_when_found();
-    }
-
-    /// Makes the fan-out of a business role without the logic role, which closes connections itself
-    /// (`SignOut`).
-    fn business_fanout(&self, route: Arc<dyn DeviceRoute>) -> MessageFanout {
-        let peer: Arc<dyn PeerNodes> = match &self.peer {
-            Some(peer) => Arc::new(peer.clone()),
-            None => Arc::new(SingleNodePeer),
-        };
-        match &self.gateway {
-            Some(gateway) => {
-                let hub = Arc::clone(gateway.hub());
-                MessageFanout::new(self.id.clone(), hub, peer, route)
-            }
-            None => MessageFanout::new(self.id.clone(), Arc::new(NoConnections), peer, route),
-        }
-    }
-
     fn compare_when_found(&self) {
-        let (Some(gateway), Some(_)) = (self.gateway.clone(), &self.peer) else {
+        let (Some(gateway), Some(_)) = (self.gateway().cloned(), &self.peer) else {
             return;
         };
         let token = self.cluster.token.clone();
@@ -281,9 +207,84 @@ impl RunningRoles {
         });
     }
 
+    /// Returns connect and logic together, if both are in this process.
+    pub(crate) const fn node(&self) -> Option<&RunningNode> {
+        match &self.topology {
+            RoleTopology::Node { node, .. } => Some(node),
+            RoleTopology::Logic { .. }
+            | RoleTopology::Connect { .. }
+            | RoleTopology::Business(_) => None,
+        }
+    }
+
+    /// Returns the logic role, if it is in this process.
+    pub(crate) const fn service(&self) -> Option<&LogicService> {
+        match &self.topology {
+            RoleTopology::Node { node, .. } => Some(node.service()),
+            RoleTopology::Logic { service, .. } => Some(service),
+            RoleTopology::Connect { .. } | RoleTopology::Business(_) => None,
+        }
+    }
+
+    /// Returns the connect role, if it is in this process.
+    pub(crate) const fn gateway(&self) -> Option<&ConnectGateway> {
+        match &self.topology {
+            RoleTopology::Node { node, .. } => Some(node.gateway()),
+            RoleTopology::Connect { gateway, .. } => Some(gateway),
+            RoleTopology::Logic { .. } | RoleTopology::Business(_) => None,
+        }
+    }
+
+    /// Returns the built-in business service, if this process has the business role.
+    pub(crate) const fn builtin(&self) -> Option<&BuiltinBusiness> {
+        match &self.topology {
+            RoleTopology::Node { business, .. } | RoleTopology::Logic { business, .. } => {
+                business.builtin()
+            }
+            RoleTopology::Connect { business, .. } => match business {
+                Some(business) => Some(&business.builtin),
+                None => None,
+            },
+            RoleTopology::Business(business) => Some(&business.builtin),
+        }
+    }
+
+    /// Returns the business role that checks clients' tokens, here or in other processes. A connect
+    /// role alone has none: its logic role asks.
+    pub(crate) fn business(&self) -> Option<Arc<dyn BusinessBackend>> {
+        match &self.topology {
+            RoleTopology::Node { business, .. } | RoleTopology::Logic { business, .. } => {
+                Some(business.backend())
+            }
+            RoleTopology::Connect { .. } | RoleTopology::Business(_) => {
+                let builtin = self.builtin()?.clone();
+                Some(Arc::new(builtin))
+            }
+        }
+    }
+
+    /// Returns the fan-out by which the business role closes connections.
+    pub(crate) fn fanout(&self) -> Option<&MessageFanout> {
+        match &self.topology {
+            RoleTopology::Node { node, .. } => Some(node.service().fanout()),
+            RoleTopology::Logic { service, .. } => Some(service.fanout()),
+            RoleTopology::Connect { business, .. } => business.as_ref().map(|it| &it.fanout),
+            RoleTopology::Business(business) => Some(&business.fanout),
+        }
+    }
+
+    const fn remote_logic(&self) -> Option<&Arc<RemoteLogic>> {
+        match &self.topology {
+            RoleTopology::Connect { logic, .. } => Some(logic),
+            RoleTopology::Node { .. } | RoleTopology::Logic { .. } | RoleTopology::Business(_) => {
+                None
+            }
+        }
+    }
+
     /// Returns the service that other nodes call for the logic role.
     pub(crate) fn logic_server(&self, stop: &CancellationToken) -> Option<LogicServer> {
-        let service = self.service.clone()?;
+        let service = self.service()?.clone();
         let tasks = self.cluster.tracker.clone();
         Some(LogicServer::new(
             Arc::new(service),
@@ -295,7 +296,7 @@ impl RunningRoles {
 
     /// Returns the service that other nodes call for the connect role.
     pub(crate) fn connect_server(&self, stop: &CancellationToken) -> Option<ConnectServer> {
-        let gateway = self.gateway.clone()?;
+        let gateway = self.gateway()?.clone();
         let tasks = self.cluster.tracker.clone();
         Some(ConnectServer::new(
             gateway,
@@ -311,8 +312,8 @@ impl RunningRoles {
     pub(crate) async fn reached(&self) {
         /// Interval of the warning while no logic node is reached.
         const WARN_INTERVAL: Duration = Duration::from_secs(5);
-        if let Some(remote) = &self.remote {
-            while !remote.reached(WARN_INTERVAL).await {
+        if let Some(logic) = self.remote_logic() {
+            while !logic.reached(WARN_INTERVAL).await {
                 gimlet_core::warn_rated!(
                     "no logic node is reached; this node is not ready until one is"
                 );
@@ -322,21 +323,28 @@ impl RunningRoles {
 
     /// Waits until something that this process cannot serve without is no longer reached.
     pub(crate) async fn lost(&self) {
-        match &self.remote {
-            Some(remote) => remote.lost().await,
+        match self.remote_logic() {
+            Some(logic) => logic.lost().await,
             None => std::future::pending().await,
         }
     }
 
     /// Returns the number of calls that a remote business role did not answer.
     pub(crate) fn business_failures(&self) -> Option<u64> {
-        Some(self.remote_business.as_ref()?.failures())
+        match &self.topology {
+            RoleTopology::Node { business, .. } | RoleTopology::Logic { business, .. } => {
+                match business {
+                    BusinessPlace::Elsewhere(remote) => Some(remote.failures()),
+                    BusinessPlace::Here(_) => None,
+                }
+            }
+            RoleTopology::Connect { .. } | RoleTopology::Business(_) => None,
+        }
     }
 
     /// Returns the number of signed-in connections.
     pub(crate) fn connections(&self) -> usize {
-        self.gateway
-            .as_ref()
+        self.gateway()
             .map_or(0, |gateway| gateway.hub().connections())
     }
 
@@ -353,7 +361,7 @@ impl RunningRoles {
     /// Closes every connection and asks each client to come back after a random time up to
     /// `spread`.
     pub(crate) fn close_all(&self, spread: Duration) {
-        if let Some(gateway) = &self.gateway {
+        if let Some(gateway) = self.gateway() {
             gateway.close_all(spread);
         }
     }
@@ -362,12 +370,159 @@ impl RunningRoles {
     /// Then the tasks that reach other nodes end, because the roles use them until the end.
     pub(crate) async fn stop(&self) {
         // First core, then the cluster: the last sends, acks and pushes still need the other nodes.
-        if let Some(node) = &self.node {
+        if let Some(node) = self.node() {
             node.stop().await;
         }
         self.core.stop().await;
         self.cluster.stop().await;
     }
+}
+
+impl RoleStarter<'_> {
+    /// Ends the tasks of the roles that have started.
+    fn cancel(&self) {
+        self.core.token.cancel();
+        self.cluster.token.cancel();
+    }
+
+    /// Starts the combination of roles that is configured.
+    fn topology(&self, builtin: Option<BuiltinBusiness>) -> Result<RoleTopology, StartError> {
+        let has = |role| self.config.roles.has(role);
+        // A builtin business service without its role would serve calls that the operator did not
+        // ask for; the role without the service would serve none.
+        let builtin = match (has(NodeRole::Business), builtin) {
+            (true, Some(builtin)) => Some(builtin),
+            (true, None) => return Err(lacks_stores("business")),
+            (false, _) => None,
+        };
+        match (has(NodeRole::Connect), has(NodeRole::Logic), builtin) {
+            (true, true, builtin) => {
+                let business = self.business_place(builtin)?;
+                let node = self.node(&business)?;
+                Ok(RoleTopology::Node { node, business })
+            }
+            (false, true, builtin) => {
+                let business = self.business_place(builtin)?;
+                let service = self.logic(&business)?;
+                Ok(RoleTopology::Logic { service, business })
+            }
+            (true, false, builtin) => {
+                let logic = Arc::new(self.remote_logic()?);
+                let gateway = self.gateway(Arc::clone(&logic) as _);
+                let hub = Arc::clone(gateway.hub());
+                let business = builtin.map(|builtin| self.local_business(builtin, hub));
+                Ok(RoleTopology::Connect {
+                    gateway,
+                    logic,
+                    business: business.transpose()?,
+                })
+            }
+            (false, false, Some(builtin)) => {
+                let business = self.local_business(builtin, Arc::new(NoConnections))?;
+                Ok(RoleTopology::Business(business))
+            }
+            (false, false, None) => Err(StartError::Role(
+                "roles names no role; write at least one of: connect, logic, business".into(),
+            )),
+        }
+    }
+
+    fn stores(&self, role: &str) -> Result<StoreSet, StartError> {
+        let stores = self.storage.stores.clone();
+        stores.ok_or_else(|| lacks_stores(role))
+    }
+
+    fn business_place(
+        &self,
+        builtin: Option<BuiltinBusiness>,
+    ) -> Result<BusinessPlace, StartError> {
+        if let Some(builtin) = builtin {
+            return Ok(BusinessPlace::Here(builtin));
+        }
+        let remote = RemoteBusiness::new(&self.config.cluster.business, &self.credentials);
+        Ok(BusinessPlace::Elsewhere(Arc::new(remote.map_err(address)?)))
+    }
+
+    fn node(&self, business: &BusinessPlace) -> Result<RunningNode, StartError> {
+        let mut node = NodeBuilder::new(self.stores("logic")?, business.backend());
+        node.limits = self.config.limits.node.clone();
+        node.clock = Arc::clone(&self.clock);
+        node.peer = Arc::clone(&self.peer);
+        node.codec = Arc::new(WirePushCodec);
+        node.policy = policy(self.config);
+        node.from_zero = from_zero(self.config);
+        node.id = self.id.clone();
+        Ok(node.start())
+    }
+
+    fn logic(&self, business: &BusinessPlace) -> Result<LogicService, StartError> {
+        let parts = service::ServiceParts {
+            stores: self.stores("logic")?,
+            limits: self.config.limits.node.clone(),
+            clock: Arc::clone(&self.clock),
+            business: business.backend(),
+            peer: Arc::clone(&self.peer),
+            sink: Arc::new(NoConnections),
+            node: self.id.clone(),
+            policy: policy(self.config),
+            codec: Arc::new(WirePushCodec),
+        };
+        let RoleTasks { tracker, token } = &self.core;
+        Ok(LogicService::start(parts, tracker, token))
+    }
+
+    fn remote_logic(&self) -> Result<RemoteLogic, StartError> {
+        let RoleTasks { tracker, token } = &self.cluster;
+        let deadline = self.config.limits.node.send_deadline;
+        let logic = &self.config.cluster.logic;
+        let remote = RemoteLogic::start(logic, &self.credentials, deadline, tracker, token);
+        remote.map_err(address)
+    }
+
+    fn gateway(&self, logic: Arc<dyn LogicRole>) -> ConnectGateway {
+        let limits = self.config.limits.node.clone();
+        ConnectGateway::start(
+            self.id.clone(),
+            Arc::new(ConnectionHub::new(limits.zombies)),
+            logic,
+            Arc::clone(&self.storage.room),
+            Arc::clone(&self.storage.route),
+            Arc::clone(&self.peer),
+            limits,
+            from_zero(self.config),
+            &self.core.tracker,
+            &self.core.token,
+        )
+    }
+
+    /// Makes the business role of a process without the logic role, which closes connections itself
+    /// (`SignOut`).
+    fn local_business(
+        &self,
+        builtin: BuiltinBusiness,
+        connections: Arc<dyn LocalSink>,
+    ) -> Result<LocalBusiness, StartError> {
+        let (peer, route) = (Arc::clone(&self.peer), Arc::clone(&self.storage.route));
+        let fanout = MessageFanout::new(self.id.clone(), connections, peer, route);
+        let fanout = fanout.with_devices(self.stores("business")?.device);
+        Ok(LocalBusiness { builtin, fanout })
+    }
+}
+
+/// The error of a role that stores data in a process whose storage holds connections only.
+fn lacks_stores(role: &str) -> StartError {
+    StartError::Role(format!(
+        "roles: {role} cannot start, because the storage was opened without its data; set \
+         storage.kind and storage.mysql_url for it, or leave the role out"
+    ))
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is the end of the error: map_err(address)"
+)]
+fn address(error: AddressError) -> StartError {
+    StartError::Cluster(error.to_string())
 }
 
 fn policy(config: &Config) -> service::ServerPolicy {
@@ -384,6 +539,8 @@ fn policy(config: &Config) -> service::ServerPolicy {
             RoomPush::Anyone => service::RoomPush::Anyone,
             RoomPush::Business => service::RoomPush::Business,
         },
+        device_registrations: config.limits.device_registrations,
+        loopback_is_developer: config.is_development(),
     }
 }
 
@@ -392,5 +549,95 @@ const fn from_zero(config: &Config) -> gateway::SyncFromZero {
         SyncFromZero::All => gateway::SyncFromZero::All,
         SyncFromZero::DeviceAck => gateway::SyncFromZero::DeviceAck,
         SyncFromZero::UserAck => gateway::SyncFromZero::UserAck,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gimlet_core::business::{BuiltinConfig, FixedCode};
+    use gimlet_core::memory;
+    use gimlet_core::time::SystemClock;
+
+    use super::*;
+    use crate::config::NodeRoles;
+    use crate::dependencies::NodeDependencies;
+    use crate::storage::StorageWatch;
+
+    use super::NodeRole::{Business, Connect, Logic};
+
+    /// Starts these roles over memory; without `data` the storage holds connections only.
+    fn start(roles: &[NodeRole], data: bool, builtin: bool) -> Result<RunningRoles, StartError> {
+        let mut config = Config::embedded();
+        config.roles = NodeRoles(roles.to_vec());
+        config.cluster.logic = vec!["127.0.0.1:1".into()];
+        config.cluster.business = vec!["127.0.0.1:1".into()];
+        let stores = memory::stores();
+        let clock: Arc<dyn TimeSource> = Arc::new(SystemClock);
+        let verifier = Arc::new(FixedCode::default());
+        let settings = BuiltinConfig::default();
+        let builtin =
+            builtin.then(|| BuiltinBusiness::new(&stores, Arc::clone(&clock), verifier, settings));
+        let storage = OpenedStorage {
+            room: Arc::clone(&stores.room),
+            route: Arc::clone(&stores.route),
+            stores: data.then_some(stores),
+            watch: StorageWatch::Memory,
+            #[cfg(all(unix, feature = "sled"))]
+            control: None,
+            cluster: ClusterId::default(),
+            servers: NodeDependencies::default(),
+        };
+        RunningRoles::start(&config, &storage, builtin, None, None, clock)
+    }
+
+    #[tokio::test]
+    async fn each_combination_has_the_roles_that_it_names_and_no_other() {
+        let combinations: [&[NodeRole]; 7] = [
+            &[Connect, Logic, Business],
+            &[Connect, Logic],
+            &[Connect, Business],
+            &[Logic, Business],
+            &[Connect],
+            &[Logic],
+            &[Business],
+        ];
+        for named in combinations {
+            let has = |role| named.contains(&role);
+            let roles = start(named, true, has(Business)).unwrap();
+            assert_eq!(roles.gateway().is_some(), has(Connect), "{named:?}");
+            assert_eq!(roles.service().is_some(), has(Logic), "{named:?}");
+            assert_eq!(roles.builtin().is_some(), has(Business), "{named:?}");
+            assert_eq!(
+                roles.node().is_some(),
+                has(Connect) && has(Logic),
+                "{named:?}"
+            );
+            let checks_tokens = has(Logic) || has(Business);
+            assert_eq!(roles.business().is_some(), checks_tokens, "{named:?}");
+            assert_eq!(roles.fanout().is_some(), checks_tokens, "{named:?}");
+            let remote = has(Logic) && !has(Business);
+            assert_eq!(roles.business_failures().is_some(), remote, "{named:?}");
+            roles.stop().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_role_that_cannot_start_is_an_error() {
+        let cases: [(&[NodeRole], bool, bool, &str); 5] = [
+            (&[], true, false, "roles names no role"),
+            (&[Business], true, false, "business cannot start"),
+            (&[Business], false, true, "business cannot start"),
+            (
+                &[Connect, Logic, Business],
+                false,
+                true,
+                "logic cannot start",
+            ),
+            (&[Logic], false, false, "logic cannot start"),
+        ];
+        for (named, data, builtin, expected) in cases {
+            let error = start(named, data, builtin).map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{named:?}: {error}");
+        }
     }
 }

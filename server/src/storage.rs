@@ -6,9 +6,9 @@ use gimlet_core::store::{DeviceRoute, RoomStore, StoreSet};
 use gimlet_core::time::TimeSource;
 
 use crate::app::StartError;
-use crate::cluster::ClusterId;
 use crate::config::{Config, StorageKind};
 use crate::dependencies::NodeDependencies;
+use gimlet_cluster::ClusterId;
 
 /// An opened engine.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Clients behind proxies: whose word about a client's address counts, and what it changes.
+//! Clients behind proxies: the proxies whose report of a client's address counts, and its effects.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -15,8 +15,8 @@ use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Starts a server that trusts this network and is not a development run; an address may have `each`
-/// connections.
+/// Starts a server that trusts this network and is not a development run; an address may have
+/// `each` connections.
 async fn server(trusted: &str, protocol: &[ListenerName], each: usize) -> Server {
     let mut config = Config::embedded();
     config.business.code_verifier = CodeVerifier::Fixed(SecretString::new("1"));
@@ -92,7 +92,7 @@ async fn a_trusted_proxys_header_names_who_is_counted() {
     let (_second, code) = connect(tcp, line).await;
     assert_eq!(code, Some(10_000), "another one is not concerned");
     drop(first);
-    // Connections of the proxy itself, which checks the port, are nobody's.
+    // Connections of the proxy itself, which checks the port, are not counted for any client.
     let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
     for _ in 0..3 {
         assert_eq!(connect(tcp, local).await.1, Some(10_000));

@@ -200,7 +200,7 @@ async fn a_certificate_is_replaced_under_load_and_no_connection_drops() {
     for round in 0..5 {
         let former = secure.authority.trust();
         if round == 4 {
-            // Another authority: who trusts the former one only is not convinced any more.
+            // Another CA: a client that trusts only the previous one no longer accepts it.
             secure.authority = TestAuthority::new();
         }
         secure.authority.issue(secure.folder.path());
@@ -271,7 +271,7 @@ async fn what_is_not_tls_gets_an_answer_of_its_own() {
             assert!(text.contains(answer), "{addr} {text}");
         }
     }
-    // An HTTP/1 client on the gRPC port, inside TLS, is told in words.
+    // An HTTP/1 client on the gRPC port, inside TLS, gets an answer in text.
     let mut stream = secure.authority.connect(addrs.grpc[0], &["http/1.1"]).await;
     stream
         .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

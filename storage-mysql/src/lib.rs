@@ -26,8 +26,8 @@
 //! A batch of sends is one transaction of a few statements (`mysql::append`), however many sends
 //! and recipients share it. Each transaction runs in its own task, within a deadline. A deadlock or
 //! a broken connection is retried; a commit whose answer was lost is
-//! [`StoreErrorKind::Unknown`](gimlet_core::store::StoreErrorKind::Unknown). The SQL is the subset that MySQL 8,
-//! MariaDB 10.6 and TiDB have in common; it is tested on MariaDB 10.11.
+//! [`StoreErrorKind::Unknown`](gimlet_core::store::StoreErrorKind::Unknown). The SQL is the subset
+//! that MySQL 8, MariaDB 10.6 and TiDB have in common; it is tested on MariaDB 10.11.
 //!
 //! This crate knows the traits of `gimlet-core`; no client sockets, no service, no other backend.
 

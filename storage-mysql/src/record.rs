@@ -6,9 +6,10 @@
 //! | 4 | bytes of the record beside the content of its message, big-endian |
 //! | n | `gimlet.store.v1.Message`, or `Envelope` for room items, by `gimlet-record` |
 //!
-//! The number has two uses. Together with the length of a row it gives the length of the content, so a
-//! page can end at its limit of bytes without reading bodies that do not fit. And it detects a row that was
-//! truncated or extended: protobuf alone accepts a record that ends between two fields.
+//! The number has two uses. Together with the length of a row it gives the length of the content,
+//! so a page can end at its limit of bytes without reading bodies that do not fit. And it detects a
+//! row that was truncated or extended: protobuf alone accepts a record that ends between two
+//! fields.
 //!
 //! [`legacy`] reads the older format 1.
 
@@ -121,8 +122,8 @@ fn split(raw: &[u8]) -> Result<(usize, &[u8]), RecordDecodeError> {
     Ok((usize::try_from(overhead).unwrap_or(usize::MAX), record))
 }
 
-/// Checks that the record that `message` was decoded from is complete. A record that lost or gained fields
-/// has another length than its header and its content say.
+/// Checks that the record that `message` was decoded from is complete. A record that lost or gained
+/// fields has another length than its header and its content say.
 fn check_length(
     overhead: usize,
     record: &[u8],

@@ -106,9 +106,9 @@ fn update(
 /// Searches accounts by phone number and nickname.
 ///
 /// The index is in the order of names, but the page is in the order of ids. So the search reads all
-/// matching rows, up to [`SEARCH_MAX_ROWS`], and keeps one account more than the page holds. It reads slice
-/// by slice, each in a durable state of its own: a reader that held one state for all slices would
-/// block every commit.
+/// matching rows, up to [`SEARCH_MAX_ROWS`], and keeps one account more than the page holds. It
+/// reads slice by slice, each in a durable state of its own: a reader that held one state for all
+/// slices would block every commit.
 fn search(
     shared: &SharedState,
     begin: &str,

@@ -2,9 +2,9 @@
 //!
 //! sled's own flush hands its pages to the drive (`sync_file_range`), but syncs neither the file's
 //! size nor the drive's cache, and never the files in `blobs/` or the directories. So for
-//! [`DurabilityLevel::Power`](crate::DurabilityLevel) every commit ends with an `fsync` of our own handle of
-//! `db` (which covers the file's pages, whichever handle wrote them) and of every file in `blobs/`.
-//! Snapshots and `conf` are written while sled opens, and are synced right after.
+//! [`DurabilityLevel::Power`](crate::DurabilityLevel) every commit ends with an `fsync` of our own
+//! handle of `db` (which covers the file's pages, whichever handle wrote them) and of every file in
+//! `blobs/`. Snapshots and `conf` are written while sled opens, and are synced right after.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};

@@ -7,9 +7,9 @@
 //! number, and this file finds the last number before the first invalid message. The caller
 //! compares it with the last answered commit (`stamp`).
 //!
-//! The log is `db`: segments of [`SEGMENT_BYTES`] bytes in any order. The header of a segment holds its
-//! position in the order of the log (its LSN). A segment holds messages, each with a checksum and
-//! the number of its segment.
+//! The log is `db`: segments of [`SEGMENT_BYTES`] bytes in any order. The header of a segment holds
+//! its position in the order of the log (its LSN). A segment holds messages, each with a checksum
+//! and the number of its segment.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -299,7 +299,7 @@ impl LogScan {
                     self.batch_end = end.unwrap_or(u64::MAX);
                 }
                 KIND_NODE | KIND_LINK => {
-                    self.pending = self.tag.find(message.body).or(self.pending)
+                    self.pending = self.tag.find(message.body).or(self.pending);
                 }
                 _ => {}
             }

@@ -119,8 +119,8 @@ pub fn open(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenStorage, 
         opened: commits,
         answered: commits,
     };
-    // After the flush, so that the stamp is never ahead of the database. `SyncedFiles::open` syncs its
-    // name.
+    // After the flush, so that the stamp is never ahead of the database. `SyncedFiles::open` syncs
+    // its name.
     let stamp = CommitStamp::begin(dir, mark).map_err(|source| unusable(dir, source))?;
     let files = SyncedFiles::open(dir).map_err(|source| unusable(dir, source))?;
     // Only now the directory counts as complete: everything above is synced.

@@ -56,8 +56,8 @@ impl IdCounter {
 ///
 /// A head that was read from the tree is cached, so the tree must not change in between. Two
 /// callers are allowed: the writer, which makes the changes, and a reader inside of
-/// [`SharedState::durable`](crate::shared::SharedState::durable), whose lock keeps the writer from applying a
-/// batch.
+/// [`SharedState::durable`](crate::shared::SharedState::durable), whose lock keeps the writer from
+/// applying a batch.
 pub(crate) fn head(
     rows: &RowView<'_>,
     heads: &HeadCache,

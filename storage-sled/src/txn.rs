@@ -186,7 +186,8 @@ impl<'a> WriteTransaction<'a> {
         self.set(key, Some(IVec::from(&[SINGLE_ROW][..])))
     }
 
-    /// Sets a value whose first byte is [`SINGLE_ROW`]. A value that is too long for one row is split.
+    /// Sets a value whose first byte is [`SINGLE_ROW`]. A value that is too long for one row is
+    /// split.
     pub(crate) fn put_value(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), EngineError> {
         // A shorter value would leave further rows of the old one behind.
         if key::may_shrink(key) {

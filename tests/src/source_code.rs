@@ -70,16 +70,13 @@ pub fn code_only(text: &str) -> String {
     while let Some(&first) = chars.get(at) {
         let rest = chars.get(at..).unwrap_or_default();
         let previous = code.last().copied().unwrap_or(' ');
-        match literal(rest, previous) {
-            Some(len) => {
-                let blanked = rest.iter().take(len);
-                code.extend(blanked.map(|&c| if c == '\n' { c } else { ' ' }));
-                at += len;
-            }
-            None => {
-                code.push(first);
-                at += 1;
-            }
+        if let Some(len) = literal(rest, previous) {
+            let blanked = rest.iter().take(len);
+            code.extend(blanked.map(|&c| if c == '\n' { c } else { ' ' }));
+            at += len;
+        } else {
+            code.push(first);
+            at += 1;
         }
     }
     code.into_iter().collect()

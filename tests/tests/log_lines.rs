@@ -81,7 +81,16 @@ fn text_of(rest: &str) -> String {
 /// Collects every WARN and ERROR of the programs, by file and text.
 fn lines() -> BTreeMap<(String, String), LogLine> {
     let mut files = Vec::new();
-    let crates = ["core", "server", "storage-sled", "storage-mysql"];
+    let crates = [
+        "core",
+        "server",
+        "server/cluster",
+        "server/files",
+        "server/grpc",
+        "server/web",
+        "storage-sled",
+        "storage-mysql",
+    ];
     let wires = ["client", "listen", "session", "tcp", "ws"];
     let crates = crates.iter().map(|it| root().join(it));
     let wires = wires.iter().map(|it| root().join("transport").join(it));

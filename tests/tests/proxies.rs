@@ -377,7 +377,7 @@ async fn people_talk_through_haproxy_with_tls() {
     assert!(answer.contains("\"code\":0"), "{answer}");
 }
 
-/// gimlet has the certificate itself; the proxy says by the PROXY protocol who the client is.
+/// gimlet has the certificate itself; the proxy names the client by the PROXY protocol.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_talk_by_tls_of_gimlet_itself_through_haproxy() {
     let temporary = tempfile::tempdir().unwrap();

@@ -21,6 +21,30 @@ const EDGES: &[(&str, &[&str])] = &[
         &["gimlet-core", "gimlet-proto", "gimlet-record"],
     ),
     ("gimlet-storage-mysql", &["gimlet-core", "gimlet-record"]),
+    (
+        "gimlet-cluster",
+        &[
+            "gimlet-core",
+            "gimlet-listen",
+            "gimlet-proto",
+            "gimlet-record",
+        ],
+    ),
+    ("gimlet-files", &["gimlet-core"]),
+    (
+        "gimlet-web",
+        &["gimlet-core", "gimlet-files", "gimlet-listen"],
+    ),
+    (
+        "gimlet-grpc",
+        &[
+            "gimlet-cluster",
+            "gimlet-core",
+            "gimlet-listen",
+            "gimlet-proto",
+            "gimlet-transport",
+        ],
+    ),
     ("gimlet-listen", &["gimlet-core"]),
     (
         "gimlet-transport",
@@ -39,6 +63,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-bench", &[]),
     ("gimlet-load", &["gimlet-client", "gimlet-proto"]),
 ];
+
+/// Most direct dependencies of a crate: one with more has more than one task, and is split.
+const MAX_DIRECT_DEPENDENCIES: usize = 24;
 
 /// External crates that `core` must not depend on.
 const NOT_IN_CORE: &[&str] = &[
@@ -114,6 +141,17 @@ fn who_may_know_whom() {
 }
 
 #[test]
+fn a_crate_has_some_twenty_direct_dependencies_at_most() {
+    for (name, manifest) in manifests() {
+        let direct = dependencies(&manifest).len();
+        assert!(
+            direct <= MAX_DIRECT_DEPENDENCIES,
+            "{name} has {direct} direct dependencies; split it, or drop some"
+        );
+    }
+}
+
+#[test]
 fn every_crate_keeps_the_workspace_lints() {
     for (name, manifest) in manifests() {
         let kept = manifest
@@ -163,15 +201,46 @@ fn ids_are_made_from_wire_integers_only_where_the_wire_is_read() {
     }
 }
 
+/// Crates that translate between a protocol and the services of core.
+const DOORS: &[&str] = &["server/grpc/src/", "server/web/src/"];
+
+/// A limit that one door has is a limit that the next door lacks.
+#[test]
+fn doors_have_no_limits_of_callers_of_their_own() {
+    let mut seen = 0;
+    for file in rust_files() {
+        if !DOORS.iter().any(|door| file.path.starts_with(door)) {
+            continue;
+        }
+        seen += 1;
+        let code = file.text.split("#[cfg(test)]").next().unwrap_or_default();
+        for limit in ["RateLimiter", "UploadQuota", "client_address("] {
+            assert!(
+                !code.contains(limit),
+                "{} has {limit}: limits belong to a service of core or to gimlet-files, so that \
+                 every door has them",
+                file.path
+            );
+        }
+    }
+    assert!(seen > 20, "the search for doors is broken");
+}
+
 /// A slice keeps the whole buffer that it was cut from alive.
 #[test]
 fn d9_content_enters_from_sockets_and_calls_by_a_copy_alone() {
-    let made = |text: &str| text.contains(" Content(") && !text.contains("struct Content(");
+    let made =
+        |text: &str| text.contains(" MessageContent(") && !text.contains("struct MessageContent(");
     let mut copies = 0;
     for (path, text) in sources() {
         let shown = path.display().to_string();
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let from_outside = ["transport/session/src/", "server/src/"];
+        let from_outside = [
+            "transport/session/src/",
+            "server/src/",
+            "server/cluster/src/",
+            "server/grpc/src/",
+        ];
         let is_test = shown.ends_with("tests.rs") || shown.contains("/src/session/tests/");
         if from_outside.iter().any(|place| shown.contains(place)) && !is_test {
             assert!(!made(code), "{shown} must use Content::copied_from");
@@ -260,7 +329,7 @@ fn nb8_every_close_code_has_a_test_that_provokes_it() {
     assert_eq!(names.len(), CLOSE_CODES.len(), "{names:?}");
 }
 
-/// A recipe that names a file which is not there misleads whoever follows it.
+/// A recipe that names a missing file misleads its reader.
 #[test]
 fn the_files_of_the_recipes_exist() {
     let page = fs::read_to_string(root().join("docs/development.md")).unwrap();

@@ -7,7 +7,7 @@
 //! - [`queue`](self): the bounded queue. It keeps each sender's order and is fair between senders.
 //! - `writer`: forms batches and keeps as many in flight as the store allows. No two of them share
 //!   a user or a group.
-//! - `aside`: defers sends that met a lock held by another node.
+//! - `deferred`: defers sends that met a lock held by another node.
 //! - `replan`: plans group sends again when their roster has changed.
 
 mod completion;
@@ -91,8 +91,8 @@ impl SendBatcher {
     /// The live push follows the answer.
     ///
     /// # Errors
-    /// [`RequestRefusal::Busy`] if the queue, or the sender's share of it, is full, by count or by bytes;
-    /// [`RequestRefusal::Unavailable`] if the node is stopping.
+    /// [`RequestRefusal::Busy`] if the queue, or the sender's share of it, is full, by count or by
+    /// bytes; [`RequestRefusal::Unavailable`] if the node is stopping.
     pub fn enter(
         &self,
         append: AppendRequest,
@@ -144,8 +144,8 @@ impl CompletionHandle {
     /// timer of its own, so the caller must poll again at the deadline.
     ///
     /// # Errors
-    /// [`RequestRefusal::Unavailable`] if the send was not stored and never will be: the deadline passed
-    /// before its batch began. [`RequestRefusal::Unknown`] if its batch had begun.
+    /// [`RequestRefusal::Unavailable`] if the send was not stored and never will be: the deadline
+    /// passed before its batch began. [`RequestRefusal::Unknown`] if its batch had begun.
     pub fn poll_answer(
         &self,
         cx: &Context<'_>,

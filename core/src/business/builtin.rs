@@ -1,7 +1,7 @@
 //! The built-in business service: users by phone number, and their tokens.
 //!
-//! Serves `BusinessExt` and, as a [`BusinessBackend`], every sign-in. It uses the account, device and id
-//! stores, and no wire. Tokens are random, stored as hashes, expire, and can be revoked.
+//! Serves `BusinessExt` and, as a [`BusinessBackend`], every sign-in. It uses the account, device
+//! and id stores, and no wire. Tokens are random, stored as hashes, expire, and can be revoked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,14 +23,15 @@ use crate::store::{
 };
 use crate::time::TimeSource;
 
-/// Timeout of the code verifier.
+/// Timeout of one call to the code verifier.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest verification code that is passed to the verifier, in bytes.
 const CODE_MAX_BYTES: usize = 64;
-/// Letters from which a search key matches beginnings of names: a shorter key would list nearly all
-/// users. A CJK character counts as two, because two of them are often a whole name.
+/// Minimum number of letters of a search key that matches the beginnings of names: a shorter key
+/// would list nearly all users. A CJK character counts as two, because two of them are often a
+/// whole name.
 const MIN_PREFIX_LETTERS: usize = 3;
-/// Rate and burst of one user's searches per second; beyond them a search is refused with 8.
+/// Searches of one user per second, and their burst; beyond them a search is refused with 8.
 const SEARCH_RATE_AND_BURST: (u32, u32) = (5, 20);
 /// The token of gim's test clients.
 const FIXED_TOKEN: &str = "0";
@@ -40,11 +41,11 @@ const FIXED_TOKEN: &str = "0";
 pub struct BuiltinConfig {
     /// Validity of a token; default 90 days.
     pub token_ttl: Duration,
-    /// Issues and accepts the token `0`, which gim's test clients use; default off. Unsafe by
-    /// nature.
+    /// Issues and accepts the token `0`, which gim's test clients use; default off. It lets anyone
+    /// sign in as any user.
     pub fixed_token: bool,
-    /// Wrong codes per minute for one phone number; beyond it sign-ins are refused with 8; default
-    /// 10.
+    /// Wrong codes per minute for one phone number; default 10. Beyond it, sign-ins are refused
+    /// with 8.
     pub failed_sign_ins: u32,
     /// Largest number of users in a search result; default 50.
     pub search_page: usize,
@@ -134,6 +135,7 @@ impl BuiltinBusiness {
             Some((holder, shown)) => self.auth(holder, device, &shown).await.is_ok(),
             None => false,
         };
+        // A caller that has proved to hold the device ends all other users' tokens on it.
         let ended = self.accounts.put_token(user, device, &record, alone);
         Ok(SignedIn {
             is_new,
@@ -220,7 +222,7 @@ impl BuiltinBusiness {
     }
 
     /// Checks a verification code. The attempt is counted before the verifier is called, so that
-    /// concurrent attempts cannot exceed the limit; the right code clears the count.
+    /// concurrent attempts cannot exceed the limit. A correct code resets the count.
     async fn verify(&self, phone: &str, code: &str) -> Result<(), RequestRefusal> {
         self.attempts
             .take(phone.to_owned())

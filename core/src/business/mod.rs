@@ -1,7 +1,7 @@
 //! The seam to the business backend: token checks and user profiles.
 //!
-//! A backend connects its own service by serving gim's `BusinessInt`; [`BuiltinBusiness`] is gimlet's own,
-//! over [`AccountStore`](crate::store::AccountStore).
+//! A backend connects its own service by serving gim's `BusinessInt`; [`BuiltinBusiness`] is
+//! gimlet's own, over [`AccountStore`](crate::store::AccountStore).
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -44,8 +44,8 @@ pub struct UserInfo {
 /// Requests to a business backend.
 #[async_trait]
 pub trait BusinessBackend: Debug + Send + Sync + 'static {
-    /// Accepts the token, or refuses it with [`RequestRefusal::Unauthorized`]. Any other refusal means
-    /// that the backend could not be reached.
+    /// Accepts the token, or refuses it with [`RequestRefusal::Unauthorized`]. Any other refusal
+    /// means that the backend could not be reached.
     async fn auth(&self, user: UserId, device: DeviceId, token: &str)
     -> Result<(), RequestRefusal>;
 

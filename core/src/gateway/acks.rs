@@ -1,8 +1,8 @@
 //! Acks, collected and written in batches. A lost ack costs at most a repeat (law 9).
 //!
-//! A mark stays visible here until the store has it. [`PendingAcks::noted`] must therefore be read before
-//! the stored marks and never after them: a write that ends between the two reads is then seen
-//! twice instead of not at all.
+//! A mark stays visible here until the store has it. [`PendingAcks::noted`] must therefore be read
+//! before the stored marks and never after them: a write that ends between the two reads is then
+//! seen twice instead of not at all.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

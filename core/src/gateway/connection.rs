@@ -211,8 +211,8 @@ impl ClientConnection {
     }
 
     /// Moves the subscription to another room, or ends it. From `from` on (inclusive) the kept
-    /// history follows through [`ConnectionWork::Read`], then new messages; `Seq::ZERO` means new messages
-    /// only.
+    /// history follows through [`ConnectionWork::Read`], then new messages; `Seq::ZERO` means new
+    /// messages only.
     ///
     /// A move that has begun is completed even if this future is dropped.
     pub async fn subscribe(&self, room: Option<RoomId>, from: Seq) -> Result<(), RequestRefusal> {
@@ -290,7 +290,8 @@ impl ClientConnection {
     }
 
     /// Reads a page of the inbox and requests a page of the room's history, as far as they are
-    /// needed; called for [`ConnectionWork::Read`]. The history arrives later and does not delay the inbox.
+    /// needed; called for [`ConnectionWork::Read`]. The history arrives later and does not delay
+    /// the inbox.
     ///
     /// # Errors
     /// The store could not be read; a later call continues.

@@ -1,9 +1,9 @@
 //! The connect role: the operations of a signed-in connection, independent of its wire.
 //!
-//! A [`ConnectGateway`] holds the hub and calls the logic role through [`LogicRole`]; it knows neither sockets
-//! nor databases. Its background tasks write acks in batches, compare heads in batches, read the
-//! heads of new connections, check the epoch, renew the node's lease, detect pauses of the process,
-//! and close connections whose token has expired.
+//! A [`ConnectGateway`] holds the hub and calls the logic role through [`LogicRole`]; it knows
+//! neither sockets nor databases. Its background tasks write acks in batches, compare heads in
+//! batches, read the heads of new connections, check the epoch, renew the node's lease, detect
+//! pauses of the process, and close connections whose token has expired.
 
 mod acks;
 mod connection;
@@ -11,6 +11,8 @@ mod epochs;
 mod expiry;
 mod heads;
 mod histories;
+mod limited_sign_in;
+mod on_device;
 mod pause_detector;
 mod room_fanout;
 mod rooms;
@@ -56,8 +58,7 @@ const TOKEN_REVOKED: &str = "this token was revoked meanwhile";
 
 /// Returns whether a sign-in was refused although its token was right, because a newer sign-in or a
 /// revocation overtook it. Such a refusal is not a guessed token.
-#[must_use]
-pub fn was_overtaken(refusal: &RequestRefusal) -> bool {
+fn was_overtaken(refusal: &RequestRefusal) -> bool {
     let RequestRefusal::Unauthorized(why) = refusal else {
         return false;
     };

@@ -14,8 +14,8 @@ const TICK_INTERVAL: Duration = Duration::from_millis(200);
 /// Gap between two ticks above which the process counts as paused. Other nodes may have taken over
 /// its devices meanwhile.
 const PAUSE_THRESHOLD: Duration = Duration::from_secs(2);
-/// Longest time that connections stay fenced while their routes are compared. Shorter than `PAUSE_THRESHOLD`,
-/// so that a slow store is not taken for another pause.
+/// Longest time that connections stay fenced while their routes are compared. Shorter than
+/// `PAUSE_THRESHOLD`, so that a slow store is not taken for another pause.
 const ROUTE_CHECK_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 #[derive(Debug)]

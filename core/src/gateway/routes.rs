@@ -34,7 +34,7 @@ const LEASE_CHECK_LIMITS: CoalescerLimits = CoalescerLimits {
     load_timeout: Duration::from_secs(5),
 };
 
-/// Outcome of a claim with respect to older connections of the device.
+/// Outcome of a claim with respect to other connections of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ClaimResult {
     /// The store has no older route.
@@ -63,7 +63,8 @@ struct NodeLease {
     store: Arc<dyn DeviceRoute>,
     /// Set after a failed call: all routes are registered again.
     dirty: AtomicBool,
-    /// Time at which this node's lease was last found missing.
+    /// Last time at which the store may have lost routes: it did not answer, said that it was new,
+    /// or did not hold this node's lease.
     forgotten: Mutex<Option<Instant>>,
 }
 
@@ -149,8 +150,8 @@ impl RouteRegistration {
         }
     }
 
-    /// Returns whether the store may have lost routes recently. The lease of this node tells: it is
-    /// renewed now, once for all callers that ask at the same time.
+    /// Returns whether the store may have lost routes recently. To find out, renews this node's
+    /// lease, once for all callers that ask at the same time.
     async fn forgot(&self) -> bool {
         if self.peer.is_alone() {
             return false;
@@ -183,8 +184,8 @@ impl RouteRegistration {
 }
 
 impl NodeLease {
-    /// Renews the lease; returns whether it was still held. An expired lease may mean that the
-    /// store lost all its data. The routes of other nodes are then missing until those nodes have
+    /// Renews the lease; returns whether it was still held. A missing lease may mean that the store
+    /// has lost all its data. The routes of other nodes are then missing until those nodes have
     /// renewed their leases.
     async fn renew(&self) -> Result<bool, StoreError> {
         let renewed = self.store.renew(&self.node).await;
@@ -195,8 +196,8 @@ impl NodeLease {
         renewed.map(|it| it.held)
     }
 
-    /// Takes the first lease of this run. A missing lease says nothing about the routes here; a
-    /// store that is new or does not answer does.
+    /// Takes the first lease of this run. It is expected to be missing, so only a store that is new
+    /// or does not answer may have lost routes.
     async fn take_first_lease(&self) {
         let taken = self.store.renew(&self.node).await;
         if !matches!(&taken, Ok(it) if !it.forgot) {
@@ -259,7 +260,7 @@ pub(super) async fn run(inner: &GatewayInner) {
     }
 }
 
-/// Renews the lease and registers every connection, after a pause of this process.
+/// Renews the lease and registers every connection again after this process was paused.
 pub(super) async fn refresh(inner: &GatewayInner) {
     if let Err(error) = inner.routes.own.renew().await {
         crate::warn_rated!(error = %ErrorChain(&error), "lease not renewed after a pause, retrying");

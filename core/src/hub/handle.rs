@@ -1,8 +1,8 @@
 //! One live connection, as the rest of the node sees it.
 //!
-//! Any task may call [`ConnectionHandle::offer`] and its variants; the calls of the connection's own task are
-//! in `task.rs`. Each call is one short critical section. The lock is a plain mutex because nothing
-//! is awaited under it.
+//! Any task may call [`ConnectionHandle::offer`] and its variants; the calls of the connection's
+//! own task are in `task.rs`. Each call is one short critical section. The lock is a plain mutex
+//! because nothing is awaited under it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! One live connection, as its own task sees it: its next work, and the results of that work.
 //!
-//! The task polls for [`ConnectionWork`], reads the inbox or a history if needed, and reports the answers to
-//! SYNC. Offers of other tasks arrive through `handle.rs`.
+//! The task polls for [`ConnectionWork`], reads the inbox or a history if needed, and reports the
+//! answers to SYNC. Offers of other tasks arrive through `handle.rs`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

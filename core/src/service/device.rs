@@ -1,5 +1,7 @@
 //! Devices: registration, and lookup with the current route.
 
+use std::net::SocketAddr;
+
 use crate::error::RequestRefusal;
 use crate::id::DeviceId;
 use crate::service::{LogicService, check};
@@ -7,8 +9,17 @@ use crate::store::{Device, DeviceInfo, Route, StoreErrorKind};
 
 impl LogicService {
     /// Registers a device and returns a new id that cannot be guessed. Each call makes another
-    /// device.
-    pub async fn register(&self, info: &DeviceInfo) -> Result<DeviceId, RequestRefusal> {
+    /// device. `from` is the client's address, if the door knows it.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::RateLimited`] for too many registrations from there, and a refusal that
+    /// names a field that is empty or too long.
+    pub async fn register(
+        &self,
+        from: Option<SocketAddr>,
+        info: &DeviceInfo,
+    ) -> Result<DeviceId, RequestRefusal> {
+        self.inner.registrations.take(from)?;
         complete(info)?;
         let now = self.inner.clock.now();
         for _ in 0..DEVICE_ID_ATTEMPTS {

@@ -18,7 +18,8 @@ const KEY_SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 const KEYS_PER_SWEEP: usize = 1_000;
 /// An inbox is trimmed after each multiple of this number of entries.
 const TRIM_INTERVAL_ENTRIES: u64 = 64;
-/// Inboxes that wait to be trimmed; if the queue is full, an inbox is trimmed `TRIM_INTERVAL_ENTRIES` entries later.
+/// Inboxes that wait to be trimmed; if the queue is full, an inbox is trimmed
+/// `TRIM_INTERVAL_ENTRIES` entries later.
 const TRIM_QUEUE_LEN: usize = 4_096;
 
 /// Reports grown inboxes to the janitor. Cheap to clone.
@@ -37,7 +38,8 @@ impl RetentionNotifier {
         for &(user, seq) in entries {
             if seq.get() > self.keep && seq.get().is_multiple_of(TRIM_INTERVAL_ENTRIES) {
                 let upto = Seq::new(seq.get() - self.keep);
-                // A full queue loses nothing: the inbox is reported again `TRIM_INTERVAL_ENTRIES` entries later.
+                // A full queue loses nothing: the inbox is reported again `TRIM_INTERVAL_ENTRIES`
+                // entries later.
                 let _ = self.grown.try_send((user, upto));
             }
         }

@@ -1,8 +1,8 @@
 //! The services of the logic role, one use case per file.
 //!
-//! Serves the gateway (through [`LogicRole`](crate::logic::LogicRole)) and the gRPC calls of clients and
-//! backends. It uses the store traits, the business seam and the fan-out; it uses no sockets, no
-//! protobuf, and no connections.
+//! Serves the gateway (through [`LogicRole`](crate::logic::LogicRole)) and the gRPC calls of
+//! clients and backends. It uses the store traits, the business seam and the fan-out; it uses no
+//! sockets, no protobuf, and no connections.
 
 pub mod backlog;
 pub(crate) mod check;
@@ -17,6 +17,7 @@ mod order_locks;
 mod policy;
 mod push;
 pub mod rate;
+mod registrations;
 mod room;
 pub(crate) mod roster;
 mod send;
@@ -55,6 +56,7 @@ use janitor::StoreJanitor;
 use job::JobRunner;
 use order_locks::OrderLocks;
 use rate::RateLimiter;
+use registrations::RegistrationLimits;
 use roster::RosterCache;
 use sign_in::SignIns;
 
@@ -107,6 +109,7 @@ struct ServiceInner {
     rate: RateLimiter<UserId>,
     /// Daily limit of the users that one user adds to groups.
     group_adds: RateLimiter<UserId>,
+    registrations: RegistrationLimits,
     order: OrderLocks,
     tracker: TaskTracker,
 }
@@ -161,6 +164,8 @@ impl LogicService {
         );
         let rate = RateLimiter::per_second(limits.send_rate, limits.send_burst);
         let group_adds = RateLimiter::per_day(limits.group_adds);
+        let registrations =
+            RegistrationLimits::new(policy.device_registrations, policy.loopback_is_developer);
         Self {
             inner: Arc::new(ServiceInner {
                 stores,
@@ -177,6 +182,7 @@ impl LogicService {
                 sign_ins,
                 rate,
                 group_adds,
+                registrations,
                 order: OrderLocks::default(),
                 tracker: tracker.clone(),
             }),
@@ -239,7 +245,8 @@ impl LogicService {
     /// revocation takes effect.
     ///
     /// # Errors
-    /// [`RequestRefusal::Unavailable`] if a connect node may still serve the connection. Repeat the call.
+    /// [`RequestRefusal::Unavailable`] if a connect node may still serve the connection. Repeat the
+    /// call.
     pub async fn disconnect(
         &self,
         user: UserId,

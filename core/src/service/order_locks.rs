@@ -5,8 +5,8 @@
 //! one. No user waits for another user's lock, whatever their ids are.
 //!
 //! Order: a send registers in `by_user` when its future is first polled, which is in the call that
-//! starts it ([`SendFuture::started`](crate::send_future::SendFuture::started)). tokio's mutex is fair, so the
-//! lock is granted in that order.
+//! starts it ([`SendFuture::started`](crate::send_future::SendFuture::started)). tokio's mutex is
+//! fair, so the lock is granted in that order.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -39,4 +39,9 @@ pub struct ServerPolicy {
     pub room: RoomPush,
     /// Rule for additions to groups.
     pub group_add: GroupAdd,
+    /// Devices that one address may register in a second; 0 means no limit.
+    pub device_registrations: u32,
+    /// True if clients on loopback are the developer; otherwise they are clients behind a proxy on
+    /// this machine, who share limits.
+    pub loopback_is_developer: bool,
 }

@@ -1,9 +1,9 @@
 //! Sends to a user or a group, from a user or the business backend.
 //!
 //! Order: the sends of one user enter the batch writer's queue in the order of the calls of
-//! [`LogicService::send`]. A send whose checks need no wait enters within the call, if no earlier send
-//! of the user is still being checked. Every other send holds the user's order lock from its first
-//! check until it is in the queue.
+//! [`LogicService::send`]. A send whose checks need no wait enters within the call, if no earlier
+//! send of the user is still being checked. Every other send holds the user's order lock from its
+//! first check until it is in the queue.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,14 +4,47 @@ use std::sync::Arc;
 
 use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
-use crate::id::UserId;
+use crate::id::{DeviceId, UserId};
 use crate::logic::InboxPage;
 use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::service::LogicService;
+use crate::store::AckMark;
 use crate::trace;
 
 impl LogicService {
+    /// Returns a page of the user's inbox after `after`, of as many items as the caller requests and
+    /// the node allows.
+    pub async fn inbox_page(
+        &self,
+        user: UserId,
+        after: Seq,
+        items: Option<usize>,
+    ) -> Result<InboxPage, RequestRefusal> {
+        let limits = &self.inner.limits;
+        let limit = PageLimit {
+            items: items.map_or(limits.page_items, |items| items.min(limits.page_items)),
+            bytes: limits.page_bytes,
+        };
+        self.read_page(user, after, limit).await
+    }
+
+    /// Records an ack of a caller that does not prove that the entries were served: it counts up to
+    /// the inbox's head (law 9).
+    pub async fn ack_up_to_head(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        upto: Seq,
+    ) -> Result<(), RequestRefusal> {
+        let stores = &self.inner.stores;
+        let heads = stores.seq.heads(&[user]).await?;
+        let head = heads.first().map(|head| head.head).unwrap_or_default();
+        let upto = upto.min(head);
+        let mark = AckMark { user, device, upto };
+        Ok(stores.device.ack(&[mark]).await?)
+    }
+
     pub(super) async fn read_page(
         &self,
         user: UserId,

@@ -52,8 +52,8 @@ impl AppendRequest {
         }
     }
 
-    /// Refuses a batch in which a send has no recipient, or more than [`FANOUT_CHUNK`] without a group.
-    /// These are bugs of the caller, which every backend reports before it stores anything.
+    /// Refuses a batch in which a send has no recipient, or more than [`FANOUT_CHUNK`] without a
+    /// group. These are bugs of the caller, which every backend reports before it stores anything.
     pub fn check(op: &'static str, batch: &[Self]) -> Result<(), StoreError> {
         for send in batch {
             if send.recipients.is_empty() {
@@ -152,9 +152,9 @@ pub trait InboxStore: Debug + Send + Sync + 'static {
     /// - A send whose roster version is not the group's is `Stale`, and so is one whose group does
     ///   not exist. The check is part of the same step (law 11).
     ///
-    /// A send with more than [`FANOUT_CHUNK`] recipients, or to a group that has an open job, is stored as
-    /// a fan-out job: its key, its body, the recipients and the first recipient's entry now, the
-    /// rest by [`advance_job`](Self::advance_job).
+    /// A send with more than [`FANOUT_CHUNK`] recipients, or to a group that has an open job, is
+    /// stored as a fan-out job: its key, its body, the recipients and the first recipient's entry
+    /// now, the rest by [`advance_job`](Self::advance_job).
     ///
     /// # Errors
     /// On `Unavailable`, `Full` and `Contended` nothing of the batch was stored; on `Unknown` all
@@ -196,8 +196,8 @@ pub trait InboxStore: Debug + Send + Sync + 'static {
     /// A claim takes the job away from its previous holder.
     async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError>;
 
-    /// Makes the next entries of a job, at most [`FANOUT_CHUNK`] of them, and records the progress, in one
-    /// atomic, durable step.
+    /// Makes the next entries of a job, at most [`FANOUT_CHUNK`] of them, and records the progress,
+    /// in one atomic, durable step.
     async fn advance_job(&self, lease: &JobLease) -> Result<JobStepOutcome, StoreError>;
 
     /// Removes up to `max` keys whose window has passed and bodies that no entry needs; returns how

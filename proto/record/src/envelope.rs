@@ -42,8 +42,8 @@ pub fn encode_envelope_to(envelope: &Envelope, out: &mut Vec<u8>) {
 
 /// Decodes a message with its sender's profile. All of it is copied: nothing of `record` is kept.
 ///
-/// An envelope is made for those who get it now and never written again, so that only its message keeps
-/// fields that this release does not know.
+/// An envelope is made for its current recipients and never written again, so only its message
+/// keeps fields that this release does not know.
 ///
 /// # Errors
 /// `record` is not the record of an envelope.
@@ -96,7 +96,8 @@ struct EnvelopeRecord<'a> {
 impl<'a> EnvelopeRecord<'a> {
     fn of(envelope: &'a Envelope) -> Self {
         let (message, profile, request_id) = envelope.parts();
-        // Without `..`: a field that is added to `UserProfile` and not written here does not compile.
+        // Without `..`: a field that is added to `UserProfile` and not written here does not
+        // compile.
         let UserProfile {
             nickname,
             avatar_url,

@@ -1,13 +1,15 @@
-//! The stored form of a message: `gimlet.store.v1.Message`, and `Envelope` with its sender's profile.
+//! The stored form of a message: `gimlet.store.v1.Message`, and `Envelope` with its sender's
+//! profile.
 //!
-//! Every storage and the traffic between nodes use this one, so that a field that is added to core's
-//! [`Message`](gimlet_core::message::Message) is added here once; the writer names every field, and does
-//! not compile while one is missing. `docs/development.md` lists the files.
+//! Every storage and the traffic between nodes use this form, so a field that is added to core's
+//! [`Message`](gimlet_core::message::Message) is added here once. The writer names every field, and
+//! does not compile while one is missing. `docs/development.md` lists the files.
 //!
-//! The bytes are those of protobuf for `store.proto` (a test compares them with generated types). They
-//! are read and written directly, for two reasons: generated types drop fields that they do not know,
-//! and a message of a newer release keeps such fields through a node of this one; and a page of an inbox
-//! is decoded without a value of the generated type for each entry.
+//! The bytes are those of protobuf for `store.proto` (a test compares them with generated types).
+//! They are read and written directly, for two reasons. Generated types drop fields that they do
+//! not know, but a message of a newer release must keep such fields on its way through a node of
+//! this release. And a page of an inbox is decoded without a value of the generated type for each
+//! entry.
 
 mod envelope;
 mod error;

@@ -1,7 +1,8 @@
-//! Strategies of proptest: messages with any value in every field, also in fields of a later release.
+//! Strategies for proptest: messages with any value in every field, also in fields of a later
+//! release.
 //!
-//! Every storage and the traffic between nodes send what these make through their own form of a message
-//! and compare what comes back, so that a field that is written in one place and forgotten in another is
+//! The tests of every storage and of the traffic between nodes encode these messages, decode them
+//! again and compare, so that a field that is written in one place and forgotten in another is
 //! found. A field that is added to `Message` does not compile here until a strategy makes it.
 
 use std::sync::Arc;

@@ -12,7 +12,8 @@ use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use prost::Message as _;
 
-/// A message as data directories have it since the first release: the fields 1 to 10, none of them a default.
+/// A message as data directories have held it since the first release: the fields 1 to 10, none of
+/// them with its default value.
 const STORED: &[u8] =
     b"\x0a\x10ABCDEFGHIJKLMNOP\x10\x01\x18\x07\x20\x46\x28\x02\x30\x09\x3a\x03\x05\xac\x02\
     \x40\xf9\xff\xff\xff\xff\xff\xff\xff\xff\x01\x4a\x02hi\x50\x80\xe0\xaa\x8a\x99\x30";

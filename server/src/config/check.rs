@@ -3,17 +3,18 @@
 //!
 //! Long because each rule stands with its text and its cases.
 
+use gimlet_cluster::{ClusterId, NodeCredentials, check_address};
 use gimlet_core::limits::Limits as NodeLimits;
 use gimlet_core::memory::RoomBounds;
+use gimlet_listen::origins::AllowedOrigins;
+use gimlet_web::verifier;
 
 use super::Config;
-use super::codec::without_password;
+use super::codec::{SecretString, without_password};
 use super::load::{ConfigError, ConfigProblem, env_name};
 #[cfg(feature = "cli")]
 use super::log_level;
 use super::sections::{CodeVerifier, NodeRole, StorageKind};
-use crate::cluster::{ClusterId, NodeCredentials, check_address};
-use gimlet_transport::origins::AllowedOrigins;
 
 /// A legal setting that an operator should know of: logged as a warning at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +115,8 @@ impl Config {
                 }
             }
         }
-        if let Err(right) = NodeCredentials::new(cluster.secret.as_ref(), ClusterId::default()) {
+        let secret = cluster.secret.as_ref().map(SecretString::reveal);
+        if let Err(right) = NodeCredentials::new(secret, ClusterId::default()) {
             problems.push(format!("cluster.secret cannot be sent: {right}"));
         }
         if clustered && connect && cluster.advertise.is_none() {
@@ -283,8 +285,7 @@ impl Config {
         let CodeVerifier::Http(url) = &self.business.code_verifier else {
             return;
         };
-        let address = http::Uri::try_from(url.as_str());
-        if address.is_ok_and(|address| address.host().is_some_and(|host| !host.is_empty())) {
+        if verifier::is_address(url) {
             return;
         }
         problems.push(

@@ -476,7 +476,7 @@ pub struct ProxyConfig {
 /// `[tls]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// PEM file of the certificate, with those of its authorities behind it.
+    /// PEM file of the certificate, followed by those of its CAs.
     pub cert: Option<String>,
     /// PEM file of its private key.
     pub key: Option<String>,

@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 
+use gimlet_cluster::ServerName;
 use gimlet_listen::ServerTls;
 use gimlet_listen::pem::{PemError, PemFile};
 use gimlet_listen::tls::ServerFiles;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::Config;
 use super::load::env_name;
 use super::sections::ListenerName;
-use crate::cluster::{NodeFiles, NodeTls};
+use gimlet_cluster::{NodeFiles, NodeTls};
 
-/// Listeners that carry tokens, messages or the cluster's secret. The ops listener has none of them.
+/// Listeners that carry tokens, messages or the cluster's secret. The ops listener has none of
+/// them.
 const CONFIDENTIAL: [&str; 5] = [
     "listen.tcp",
     "listen.ws",
@@ -62,7 +63,7 @@ impl Config {
 
     /// Loads TLS of the calls to other nodes, if they use it.
     pub(crate) fn node_tls(&self) -> Result<Option<NodeTls>, PemError> {
-        // A name that is none was refused by the check.
+        // The check has already refused an invalid name.
         let name = self.cluster.tls_name.clone();
         let name = name.and_then(|name| ServerName::try_from(name).ok());
         let files = self.node_files();

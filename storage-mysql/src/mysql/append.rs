@@ -60,7 +60,7 @@ pub(super) async fn append(
     append_with(session, batch, now, LockMode::Wait).await
 }
 
-/// Appends a batch within this session's transaction; `locks` decides about locked rows.
+/// Appends a batch within this session's transaction; `locks` says whether to wait for locked rows.
 pub(super) async fn append_with(
     session: &mut MysqlSession,
     batch: &[AppendRequest],
@@ -77,10 +77,11 @@ pub(super) async fn append_with(
     if counts.is_empty() {
         return Ok(outcomes(&verdicts, &[], batch));
     }
-    // Job numbers are taken under the group locks and before the heads: see the lock order above.
+    // Job numbers are taken under the group locks and before the heads: see the lock order at the
+    // top of this file.
     let jobs = job::number_jobs(session, &verdicts).await?;
     if locks == LockMode::NoWait {
-        // Upserts have no NOWAIT, so a read locks their rows first.
+        // Upserts do not support NOWAIT, so a locking read takes the locks first.
         let users: Vec<u64> = counts.keys().map(|it| it.get()).collect();
         lock::lock(session, lock::HEADS, &users, locks).await?;
     }
@@ -106,7 +107,8 @@ pub(super) async fn append_with(
     Ok(outcomes(&verdicts, &seqs, batch))
 }
 
-/// Returns the location of a send's body, and adds a body with several recipients to `shared`.
+/// Returns the location of a send's body, and adds a body that is not stored in the entries to
+/// `shared`.
 fn body<'a>(
     send: &'a AppendRequest,
     verdict: &SendDecision,
@@ -156,9 +158,9 @@ fn keys(batch: &[AppendRequest]) -> BTreeMap<&[u8], (&IdempotencyKey, MessageId)
 
 /// Locks the rows of all keys, inserting the missing ones, and reads those that are in force.
 ///
-/// The statement is an upsert that changes nothing, not `INSERT IGNORE`. The upsert locks an
-/// existing row exclusively at once, whereas two repeats that share a lock and then both want to
-/// upgrade it deadlock; and the upsert ignores no other error.
+/// The statement is an upsert that changes nothing, not `INSERT IGNORE`, for two reasons. The
+/// upsert locks an existing row exclusively at once; `INSERT IGNORE` takes a shared lock, and two
+/// repeats that both try to upgrade it deadlock. And `INSERT IGNORE` also ignores other errors.
 async fn lock_keys(
     session: &mut MysqlSession,
     batch: &[AppendRequest],
@@ -189,8 +191,8 @@ async fn lock_keys(
     }
     let mut known = HashMap::new();
     for piece in chunks::padded_chunks(keys.len()) {
-        // Not a locking read: the upsert has locked the rows, and a scan would lock those of
-        // others.
+        // Not a locking read: the upsert has locked the rows, and a locking scan could lock rows of
+        // other batches as well.
         let mut select = sqlx::query(chunks::text(
             "SELECT id, digest, message_id, seq, expires_at FROM send_key FORCE INDEX (PRIMARY) \
              WHERE id IN (",
@@ -242,7 +244,7 @@ async fn look_at_groups(
     Ok(())
 }
 
-/// Next seq of each user.
+/// The next seq of each user whose head was raised.
 #[derive(Debug)]
 pub(super) struct NextSeqs(BTreeMap<UserId, Seq>);
 
@@ -259,7 +261,7 @@ impl NextSeqs {
 }
 
 /// Raises each head by its count and returns the first of the new seqs. The heads stay locked until
-/// the COMMIT, so no other entry comes between (laws 2 and 3).
+/// the COMMIT, so no other entry can come in between (laws 2 and 3).
 pub(super) async fn take_seqs(
     session: &mut MysqlSession,
     counts: &BTreeMap<UserId, u64>,
@@ -318,7 +320,7 @@ async fn put_bodies(
             "INSERT INTO message (message_id, refs, body) VALUES ",
             "(?, ?, ?)",
             piece.size(),
-            // The same message is sent once more: more entries refer to it.
+            // A message that is already stored gets further references; a padding row adds none.
             " ON DUPLICATE KEY UPDATE refs = refs + VALUES(refs)",
         ));
         for (at, filling) in piece.rows() {
@@ -335,7 +337,7 @@ async fn put_bodies(
     Ok(())
 }
 
-/// Stores entries. A seq that is already stored is an error of the server; it is never overwritten.
+/// Stores entries. A seq that is already stored is never overwritten: it is reported as corruption.
 pub(super) async fn put_entries(
     session: &mut MysqlSession,
     mut entries: Vec<NewEntry>,

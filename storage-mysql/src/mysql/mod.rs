@@ -1,8 +1,8 @@
 //! Durable data in MySQL: inboxes, keys, jobs, groups, friends, devices, accounts.
 //!
-//! Each trait has its own file. Each change is one transaction (`MysqlEngine::change`), except for changes
-//! of one statement that may be repeated (`MysqlEngine::once`). `append` appends a batch, with its decisions
-//! separated into `decide`.
+//! Each trait has its own file. Each change is one transaction (`MysqlEngine::change`), except for
+//! changes of one statement that may be repeated (`MysqlEngine::once`). `append` appends a batch,
+//! with its decisions separated into `decide`.
 
 mod account;
 mod append;

@@ -460,7 +460,8 @@ impl Drop for ConnectingSlot<'_> {
 /// A connection for one piece of work. If it is dropped instead of given back, the connection is
 /// closed, and the server rolls back whatever was begun on it.
 pub(super) struct PooledConnection {
-    /// True if it was used before. If such a connection turns out to be broken, the break may be old.
+    /// True if it was used before. If such a connection turns out to be broken, the break may be
+    /// old.
     pub(super) reused: bool,
     connected: Option<OpenConnection>,
     inner: Arc<PoolInner>,

@@ -1,7 +1,9 @@
-//! Reads format 1, which every release before `gimlet-record` wrote: fixed-width big-endian fields behind
-//! a byte 1, then the parts of free length, each with its length before it. Nothing writes it any more.
+//! Reads format 1, which every release before `gimlet-record` wrote: a byte 1, then fixed-width
+//! big-endian fields, then the parts of variable length, each after its length. It is no longer
+//! written.
 //!
-//! Inbox rows are kept for ever by default, so this goes only with a migration that rewrites them.
+//! Inbox rows are kept forever by default, so this file can be removed only with a migration that
+//! rewrites them.
 //!
 //! | a message | bytes |
 //! |---|---|

@@ -1,9 +1,9 @@
 //! Volatile data in Redis: routes, leases, rooms. No durable data depends on it.
 //!
-//! `wire` sends commands to one Redis or to a Redis Cluster, and lets calls fail at once for a
-//! moment after Redis did not answer. `feed` is the one connection that receives what is published
-//! in rooms. Routes and leases, published messages, and the pages of rooms' histories have separate
-//! connections: a busy room delays no other room and no lease.
+//! `connection` sends commands to one Redis or to a Redis Cluster, and lets calls fail at once for
+//! a moment after Redis did not answer. `feed` is the one connection that receives what is
+//! published in rooms. Routes and leases, published messages, and the pages of rooms' histories
+//! have separate connections: a busy room delays no other room and no lease.
 
 mod budget;
 mod commits;

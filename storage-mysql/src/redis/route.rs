@@ -193,8 +193,8 @@ impl RedisRoutes {
     }
 
     async fn retire(&self, node: &NodeId) -> Result<(), EngineError> {
-        // The lease is deleted first: routes of this node are invalid from then on, even if the second
-        // step fails.
+        // The lease is deleted first: routes of this node are invalid from then on, even if the
+        // second step fails.
         let del = cmd("DEL").arg(self.keys.lease(node)).take();
         let _: u64 = self.wire.command(&del).await?;
         let remove = cmd("SREM").arg(self.keys.nodes()).arg(name(node)).take();

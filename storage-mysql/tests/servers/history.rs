@@ -152,8 +152,8 @@ pub(super) async fn an_epoch_whose_renewal_was_lost_is_renewed_again(servers: Se
     assert!(third != first && third != second, "{third:?}");
 }
 
-/// Regression: without the row of the epoch, a call that met a shorter inbox repeated itself without
-/// a pause until its deadline.
+/// Regression: without the row of the epoch, a call that met a shorter inbox repeated itself
+/// without a pause until its deadline.
 pub(super) async fn a_store_without_its_epoch_is_reported_at_once(servers: ServerUrls) {
     let mut place = TestDatabase::new(&servers).await;
     // Time is irrelevant here; only a call that repeats itself comes near to it.

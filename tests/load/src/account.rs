@@ -84,7 +84,7 @@ impl AccountCreator {
     /// Returns an API client that acts as this account.
     ///
     /// # Errors
-    /// There is no gRPC address.
+    /// The target has no gRPC address.
     pub fn api(&self, account: &TestAccount) -> Result<ApiClient, LoadError> {
         Ok(self.api_for_call(0)?.signed_in(account.credentials()))
     }

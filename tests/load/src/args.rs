@@ -66,8 +66,8 @@ pub struct CommonArgs {
     /// Path of the server's program; by default `gimlet` beside this program
     #[arg(long, value_name = "PATH", conflicts_with = "server")]
     pub gimlet: Option<PathBuf>,
-    /// A setting for the started server, for example `GIMLET_LIMITS__SEND_QUEUE=1000`; may be repeated. An
-    /// empty value leaves the setting out, for a version that does not know it
+    /// A setting for the started server, for example `GIMLET_LIMITS__SEND_QUEUE=1000`; may be
+    /// repeated. An empty value leaves the setting out, for a version that does not know it
     #[arg(long = "set", value_name = "NAME=VALUE", conflicts_with = "server")]
     pub settings: Vec<String>,
     /// Keep the started server's limits at their defaults; by default, limits that would bound the

@@ -29,7 +29,8 @@ enum CliCommand {
     Targets(targets::TargetsArgs),
     /// Measures the limits of this machine without a server: disk, engines, loopback
     Limits(limits::LimitsArgs),
-    /// Runs a command whose `MySQL` answers slowly: `gimlet-load delay --commit-ms 5 gimlet-load direct …`
+    /// Runs a command whose `MySQL` answers slowly: `gimlet-load delay --commit-ms 5 gimlet-load
+    /// direct …`
     Delay(delay::DelayArgs),
     /// Runs one of several client processes of a run, which takes orders from its standard input
     #[command(hide = true)]

@@ -149,8 +149,8 @@ impl MariaDbPair {
         self.is_promoted(new).await
     }
 
-    /// Stops the replication, and the primary's wait for it: what the primary commits from now on is
-    /// lost if it dies.
+    /// Stops the replication, and the primary's wait for it: what the primary commits from now on
+    /// is lost if it dies.
     pub async fn loses_its_follower(&mut self) {
         let (primary, follower) = (self.primary, 1 - self.primary);
         let alone = "SET GLOBAL rpl_semi_sync_master_enabled = 0";

@@ -1,5 +1,6 @@
-//! A replica that lacks the latest commits becomes the primary: numbers that were given out are given out
-//! again. The storage's epoch must rise before, so that every client reads its inbox anew.
+//! A replica that lacks the latest commits becomes the primary: numbers that were given out are
+//! given out again. The storage's epoch must rise before, so that every client reads its inbox
+//! anew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +70,7 @@ fn texts(part: &str) -> Vec<String> {
     (1..=MESSAGES).map(|at| format!("{part} {at}")).collect()
 }
 
-/// Checks that the device is told of the change, and then shown exactly these from 1 on.
+/// Checks that the device is notified of the change, and is then shown exactly these from 1 on.
 async fn starts_over(phone: &mut ClusterDevice, all: &[String], ledger: &mut RunLedger) -> u64 {
     let changed = |event| match event {
         ClientEvent::HistoryChanged { epoch } => Some(epoch),
@@ -120,7 +121,8 @@ pub(crate) async fn a_replica_without_the_latest_commits_is_promoted(
     judged(talk, &cluster, served).await
 }
 
-/// A sender without a connection, and a receiver: the first device in the conversation, another beside it.
+/// A sender without a connection, and a receiver: the first device in the conversation, another
+/// beside it.
 async fn conversation(cluster: &NodeCluster) -> (TestConversation, DeviceCredentials) {
     let sender = cluster.sign_up().await;
     let number = format!("1{:010}", rand::random_range(0..10_000_000_000_u64));

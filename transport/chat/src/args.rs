@@ -43,7 +43,8 @@ pub struct Args {
     /// A file with the certificate of an authority to trust besides the public ones (PEM).
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// Folder that keeps your device, your token and your place in the inbox [default: ~/.gimlet-chat].
+    /// Folder that keeps your device, your token and your place in the inbox [default:
+    /// ~/.gimlet-chat].
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// Print a line for each message that the server has stored.

@@ -5,7 +5,8 @@
 //! `shell` is the loop over server events, typed lines and pending work. `command` parses a typed
 //! line, and `call` performs what needs the server, outside the loop, so that typing and incoming
 //! messages do not wait for its answer. A message of a group with an unknown name waits for that
-//! name, and typing does not. Only a new sign-in, after the server lost the account, holds the loop. `terminal` keeps the typed line below the printed lines.
+//! name, and typing does not. Only a new sign-in, after the server lost the account, holds the
+//! loop. `terminal` keeps the typed line below the printed lines.
 
 mod account;
 mod address_book;

@@ -117,8 +117,8 @@ impl Client {
     /// written may still be stored.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] if the server refused it; [`ClientError::Deadline`] without a final answer in
-    /// time; others as named.
+    /// [`ClientError::Refused`] if the server refused it; [`ClientError::Deadline`] without a final
+    /// answer in time; others as named.
     pub async fn send_draft(&self, draft: MessageDraft) -> Result<SendReceipt, ClientError> {
         let persist = draft.persist;
         let data = draft.encode()?;
@@ -141,8 +141,8 @@ impl Client {
     /// messages only.
     ///
     /// # Errors
-    /// [`ClientError::Refused`], or [`ClientError::Deadline`] without a connection in time; in that case the
-    /// subscription is made as soon as there is one.
+    /// [`ClientError::Refused`], or [`ClientError::Deadline`] without a connection in time; in that
+    /// case the subscription is made as soon as there is one.
     pub async fn subscribe(&self, room: i64, from: i64) -> Result<(), ClientError> {
         if room <= 0 || from < 0 {
             let text = "a room's id starts at 1, and the first message wanted at 0";

@@ -133,7 +133,7 @@ impl ClientEngine {
             cursor_saver: mut keeper,
             ..
         } = self;
-        // The application may still take events after the end. Dropping the outlet ends its stream
+        // The application may still take events after the end. Dropping `outlet` ends its stream
         // behind the last one; then the loop saves the cursor as it handles them, until it drops
         // the events, which cancels the token.
         let left = async {

@@ -27,7 +27,8 @@ pub enum ClientEvent {
     },
     /// A stored message; each is delivered once and in the order of its seq.
     Message(ReceivedMessage),
-    /// A stored message of the system about friends or groups, numbered like [`ClientEvent::Message`].
+    /// A stored message of the system about friends or groups, numbered like
+    /// [`ClientEvent::Message`].
     Push(ReceivedMessage, SystemPush),
     /// A message that is not stored: seq 0, best effort.
     Live(ReceivedMessage),

@@ -4,31 +4,32 @@
 //!
 //! ```no_run
 //! use gimlet_client::{
-//!     Api, Client, Content, Credentials, Event, FileCursor, Options, Receiver, Sender,
+//!     ApiClient, Client, ClientEvent, ClientOptions, DeviceCredentials, FileCursor, MessageContent,
+//!     MessageSender, MessageTarget,
 //! };
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! // Once: a device and a token, by gRPC.
-//! let api = Api::new("http://127.0.0.1:50100")?;
+//! let api = ApiClient::new("http://127.0.0.1:50100")?;
 //! let device_id = api.register_device("laptop").await?;
 //! let user = api.sign_in("13800000001", "000000", device_id).await?;
 //!
 //! // Then: one client for as long as the program runs.
-//! let who = Credentials { user_id: user.user_id, device_id, token: user.token };
-//! let options = Options::new("127.0.0.1:8080".parse()?, who).cursor(FileCursor::new("cursor"));
+//! let who = DeviceCredentials { user_id: user.user_id, device_id, token: user.token };
+//! let options = ClientOptions::new("127.0.0.1:8080".parse()?, who).cursor(FileCursor::new("cursor"));
 //! let (client, mut events) = Client::connect(options).await?;
 //!
 //! while let Some(event) = events.next().await {
 //!     match event {
-//!         Event::Message(message) => match (message.sender, message.content) {
-//!             (Sender::User { nickname, .. }, Content::Text(text)) => println!("{nickname}: {text}"),
+//!         ClientEvent::Message(message) => match (message.sender, message.content) {
+//!             (MessageSender::User { nickname, .. }, MessageContent::Text(text)) => println!("{nickname}: {text}"),
 //!             _ => println!("a message of another kind"),
 //!         },
-//!         Event::CaughtUp { .. } => {
-//!             let sent = client.send(Receiver::User(2), Content::text("hi")).await?;
+//!         ClientEvent::CaughtUp { .. } => {
+//!             let sent = client.send(MessageTarget::User(2), MessageContent::text("hi")).await?;
 //!             println!("stored as number {}", sent.seq);
 //!         }
-//!         Event::Disconnected { reason, .. } => println!("not connected: {reason}"),
+//!         ClientEvent::Disconnected { reason, .. } => println!("not connected: {reason}"),
 //!         _ => {}
 //!     }
 //! }
@@ -46,10 +47,11 @@
 //!   the server then leaves out are fetched from the inbox afterwards.
 //! - Rooms, broadcasts and messages that are not stored are best effort.
 //!
-//! The modules, inside out: `state` (the cursor's rules) and `verdict` (the action after a
-//! connection) are pure; `send`, `room`, `outlet` and `keeper` hold state that outlives a
-//! connection; `link` and `greet` make a connection, `session` runs one, `engine` runs one after
-//! another; `client` is the handle. [`ApiClient`] is separate: gRPC, for devices, friends and groups.
+//! The modules, inside out: `state` (the cursor's rules) and `reconnect_decision` (the action after
+//! a connection) are pure; `send`, `room`, `event_channel` and `cursor_saver` hold state that
+//! outlives a connection; `link` and `handshake` make a connection, `session` runs one, `engine`
+//! runs one after another; `client` is the handle. [`ApiClient`] is separate: gRPC, for devices,
+//! friends and groups.
 
 mod api;
 mod backoff;

@@ -29,7 +29,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MessageDraft {
-    /// A user or a group. Use `Api::push_room` to write to a room.
+    /// A user or a group. Use `ApiClient::push_room` to write to a room.
     pub to: MessageTarget,
     /// The content.
     pub content: MessageContent,

@@ -1,13 +1,15 @@
 //! Connection limits: a number of connections for the node and a number for each client address.
 //!
-//! Shared by the accept loops of all wires through one [`ConnectionLimiter`]. It only counts; the caller
-//! turns the client away.
+//! Shared by the accept loops of all wires through one [`ConnectionLimiter`]. It only counts; the
+//! caller turns the client away.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use gimlet_core::auth::client_address;
 
 /// The connection permits of this node.
 pub struct ConnectionLimiter {
@@ -82,21 +84,6 @@ impl fmt::Debug for ConnectionLimiter {
             .field("free", &self.free.load(Ordering::Relaxed))
             .field("per_address", &self.per_address)
             .finish_non_exhaustive()
-    }
-}
-
-/// Returns the address that a client is counted by: its own, or for IPv6 its /64, which is one
-/// customer's. Returns `None` for loopback: that is usually a proxy on this machine that stands for
-/// many clients, and does not identify one of them.
-#[must_use]
-pub fn client_address(ip: IpAddr) -> Option<IpAddr> {
-    match ip.to_canonical() {
-        ip if ip.is_loopback() => None,
-        IpAddr::V4(ip) => Some(IpAddr::V4(ip)),
-        IpAddr::V6(ip) => {
-            let prefix = u128::from(ip) & !u128::from(u64::MAX);
-            Some(IpAddr::V6(Ipv6Addr::from(prefix)))
-        }
     }
 }
 

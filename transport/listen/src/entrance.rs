@@ -178,9 +178,9 @@ pub async fn accept<P: ConnectionProtocol>(
     });
     let rejections = Arc::new(Semaphore::new(REJECTIONS));
     let each = |(socket, peer): (TcpStream, SocketAddr)| {
-        // The permit is taken before the handshakes, so that unfinished ones count as well. A trusted
-        // proxy stands for many clients: its connections are counted for their addresses, as soon as
-        // it has named them.
+        // The permit is taken before the handshakes, so that unfinished ones count as well. A
+        // trusted proxy stands for many clients: its connections are counted for their addresses,
+        // as soon as it has named them.
         let permit = if shared.trusted.contains(peer.ip()) {
             admission.enter_uncounted()
         } else {
@@ -285,8 +285,8 @@ pub fn attend<P: ConnectionProtocol>(
         })
     };
     async move {
-        // What was opened moves into `session` here; nothing of it may stay in this frame while the
-        // session runs, as it would count in every connection's task.
+        // The opened connection moves into `session` here. No part of it may stay in this frame
+        // while the session runs, because it would enlarge the task of every connection.
         let session = match opening.await {
             Some(opened) => shared.protocol.serve(opened),
             None => return,
@@ -377,7 +377,8 @@ impl<P: ConnectionProtocol> EntranceState<P> {
             handshake,
             come_back,
         } = self.limits;
-        // Words would need a handshake first, which is what there is no room for.
+        // On a TLS listener an alert is all that can be sent: text would need a handshake first,
+        // and handshakes are what the limit prevents.
         let rejected = async {
             if self.tls.is_some() {
                 refuse(socket, &wrong_port::alert(wrong_port::INTERNAL_ERROR)).await;
@@ -416,7 +417,7 @@ async fn secure(
         match foreign {
             Some(ForeignProtocol::Proxy) => crate::refuse::refuse_proxy(socket).await,
             Some(foreign) => refuse(socket, &foreign.answer(TLS_PORT)).await,
-            // gim's frames have no answer to somebody who has not signed in.
+            // gim's protocol has no answer for a client that has not signed in.
             None => {}
         }
         return None;

@@ -3,8 +3,8 @@
 //!
 //! Each proxy appends the address that it saw, so the list is read from its end, and only as far as
 //! trusted proxies wrote it: what stands before the first untrusted address is the client's own
-//! claim. One header is read, the one that the proxies are configured to write: a client can add the
-//! other one at will.
+//! claim. One header is read, the one that the proxies are configured to write: a client can add
+//! the other one at will.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -82,7 +82,8 @@ impl ForwardedHeaders {
         let mut nearest = None;
         for element in values.rev().flat_map(|value| value.rsplit(',')) {
             let Some(address) = self.header.address(element) else {
-                // "unknown", a hidden name, or nonsense: the last proxy that could be read.
+                // "unknown", an obfuscated name, or garbage: the nearest address that could be
+                // read counts.
                 return nearest;
             };
             nearest = Some(address.to_canonical());
@@ -119,7 +120,7 @@ mod tests {
         let found = |lines: &[&str]| client(ForwardedHeader::XForwardedFor, "10.0.0.1", lines);
         for (lines, expected) in [
             (&["203.0.113.9"][..], Some("203.0.113.9")),
-            // What the client claims stands before it.
+            // An address that the client itself claims stands before it.
             (&["1.2.3.4, 203.0.113.9"], Some("203.0.113.9")),
             (&["1.2.3.4", "203.0.113.9,10.0.0.7"], Some("203.0.113.9")),
             (

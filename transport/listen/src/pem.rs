@@ -1,4 +1,4 @@
-//! PEM files, and things made of them that are made again when the files change.
+//! PEM files, and values built from them, which are built again when the files change.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -73,7 +73,7 @@ pub enum PemError {
 /// Reads the certificates of a file's text.
 ///
 /// # Errors
-/// There is none, or a damaged one.
+/// The file has no certificate, or a damaged one.
 pub fn certificates(file: &PemFile, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     let found = found.map_err(|error| unusable(file, &error))?;
@@ -83,10 +83,10 @@ pub fn certificates(file: &PemFile, text: &[u8]) -> Result<Vec<CertificateDer<'s
     Ok(found)
 }
 
-/// Reads the certificates of a file's text as those of authorities.
+/// Reads the certificates of a file's text as those of trusted CAs.
 ///
 /// # Errors
-/// There is none, or a damaged one.
+/// The file has no certificate, or a damaged one.
 pub fn authorities(file: &PemFile, text: &[u8]) -> Result<RootCertStore, PemError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file, text)? {
@@ -100,7 +100,7 @@ pub fn authorities(file: &PemFile, text: &[u8]) -> Result<RootCertStore, PemErro
 /// Reads a certificate with its chain and its private key, and checks that they are a pair.
 ///
 /// # Errors
-/// One of them is missing or damaged, or they are no pair.
+/// One of them is missing or damaged, or they do not belong together.
 pub fn identity(
     (cert, cert_text): (&PemFile, &[u8]),
     (key, key_text): (&PemFile, &[u8]),
@@ -120,7 +120,7 @@ pub fn identity(
             cert: cert.clone(),
             key: key.clone(),
         },
-        // A certificate that cannot be parsed; what is wrong with a key is said as a general error.
+        // The certificate cannot be parsed. Faults of a key are reported as general errors.
         error @ RustlsError::InvalidCertificate(_) => unusable(cert, &error),
         error => unusable(key, &error),
     })
@@ -137,10 +137,10 @@ fn unusable(file: &PemFile, error: &dyn fmt::Display) -> PemError {
     }
 }
 
-/// Makes a thing of the texts of its files, in their order.
+/// Builds a value from the contents of its files, in their order.
 type BuildFn<T> = Box<dyn Fn(&[PemFile], &[Vec<u8>]) -> Result<T, PemError> + Send + Sync>;
 
-/// A thing made of PEM files.
+/// A value built from PEM files, which can be built again while it is in use.
 pub struct ReloadablePem<T> {
     files: Vec<PemFile>,
     build: BuildFn<T>,
@@ -149,30 +149,31 @@ pub struct ReloadablePem<T> {
     loads: AtomicU64,
 }
 
-/// Fingerprint of the files' contents, or why they cannot be read.
+/// Fingerprint of the files' contents, or the reason that they cannot be read.
 type PemContents = Result<u64, String>;
 
-/// Findings of the looks at the files.
+/// Contents of the files as seen by the checks.
 struct SeenFiles {
-    /// At the last look.
+    /// At the last check.
     last: PemContents,
-    /// When they were last made use of, or refused.
+    /// At the last check whose contents were used or refused.
     handled: PemContents,
 }
 
-/// Outcome of a look at the files.
+/// Outcome of a check of the files.
 #[derive(Debug)]
 pub enum FileCheck {
-    /// No change, or one that two looks do not agree on yet.
+    /// No change, or a change that two checks in a row have not confirmed yet.
     Unchanged,
     /// The files have changed and are in use.
     Reloaded,
-    /// The files have changed and cannot be used; what was made before stays. Said once.
+    /// The files have changed and cannot be used; the previous value stays. Reported once per
+    /// change.
     Refused(PemError),
 }
 
 impl<T> ReloadablePem<T> {
-    /// Reads the files and makes the thing.
+    /// Reads the files and builds the value.
     ///
     /// # Errors
     /// A file cannot be read or used.
@@ -200,7 +201,7 @@ impl<T> ReloadablePem<T> {
         self.loads.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns what the files made when they were last read.
+    /// Returns the current value.
     #[must_use]
     pub fn current(&self) -> Arc<T> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
@@ -210,23 +211,23 @@ impl<T> ReloadablePem<T> {
 
 impl<T> fmt::Debug for ReloadablePem<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What was made of them may have a private key in it.
+        // The value is left out: it may contain a private key.
         f.debug_struct("Reloadable")
             .field("files", &self.files)
             .finish_non_exhaustive()
     }
 }
 
-/// Something made of files that can be made again while it is in use.
+/// A value built from files, which can be built again while it is in use.
 pub trait ReloadFiles: fmt::Debug + Send + Sync {
     /// Reads the files again, changed or not.
     ///
     /// # Errors
-    /// They cannot be used; what was made before stays.
+    /// They cannot be used; the previous value stays.
     fn reload(&self) -> Result<(), PemError>;
 
-    /// Looks whether the files have changed. They are used when two looks in a row find the same: a
-    /// certificate and its key are rarely replaced at the same instant.
+    /// Checks whether the files have changed. They are used when two checks in a row find the same
+    /// contents: a certificate and its key are rarely replaced at the same instant.
     fn look(&self) -> FileCheck;
 
     /// The files, for the log.
@@ -241,8 +242,8 @@ impl<T: Send + Sync> ReloadFiles for ReloadablePem<T> {
         let texts = read(&self.files)?;
         let made = (self.build)(&self.files, &texts)?;
         let contents = Ok(fingerprint(&texts));
-        // The lock of `seen` is taken first here and in `look`: a look in between must not take what
-        // was just loaded for a change.
+        // `seen` is locked before the value is replaced, here and in `look`: a check in between
+        // must not mistake the contents that were just loaded for a change.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         self.replace(made);
         *seen = SeenFiles {
@@ -294,7 +295,8 @@ fn read(files: &[PemFile]) -> Result<Vec<Vec<u8>>, PemError> {
     files.iter().map(read).collect()
 }
 
-/// A fingerprint that tells a change; the contents themselves, with a private key, are not kept.
+/// Returns a fingerprint that reveals a change. The contents, which include a private key, are not
+/// kept.
 fn fingerprint(texts: &[Vec<u8>]) -> u64 {
     let mut hasher = DefaultHasher::new();
     texts.hash(&mut hasher);

@@ -82,7 +82,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<ProxyHeader>, HeaderError> {
     let text = std::str::from_utf8(text).map_err(|_| HeaderError::Malformed("it is not ASCII"))?;
     let mut words = text.split(' ').skip(1);
     let client = match words.next() {
-        // What follows is to be ignored (section 2.1).
+        // The rest of the line is ignored (section 2.1).
         Some("UNKNOWN") => None,
         Some(family @ ("TCP4" | "TCP6")) => Some(v1_client(family, words)?),
         _ => {
@@ -177,10 +177,10 @@ fn v2_client(family: u8, body: &[u8]) -> Result<Option<SocketAddr>, HeaderError>
     }
 }
 
-/// Reads exactly the header off `stream`, nothing of what follows.
+/// Reads exactly the header from `stream`, and no byte after it.
 ///
 /// # Errors
-/// There is no header, a malformed one, or the socket fails.
+/// The header is missing or malformed, or the socket fails.
 pub async fn read(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<SocketAddr>, HeaderError> {
@@ -205,8 +205,9 @@ pub async fn read(
     }
 }
 
-/// Returns a number of bytes, at least 1, that surely belong to the header which `bytes` begin: more
-/// must not be read, because what follows is not ours.
+/// Returns a number of bytes, at least 1, that certainly belong to the header that begins with
+/// `bytes`. No more may be read, because the bytes after the header belong to the client's
+/// protocol.
 fn missing(bytes: &[u8]) -> usize {
     let whole = if bytes.len() < V2_SIGNATURE.len() {
         // Both versions are longer.

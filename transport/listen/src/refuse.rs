@@ -22,7 +22,7 @@ pub async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[u
         while stream.read(&mut rest).await? > 0 {}
         io::Result::Ok(())
     };
-    // That the client has left by itself changes nothing.
+    // An error means that the client has already left, so it is ignored.
     let _ = tokio::time::timeout(REFUSE_TIMEOUT, answered).await;
 }
 

@@ -38,9 +38,9 @@ impl ClientStream {
         }
     }
 
-    /// Returns the encrypted bytes that the system has taken, modulo 2^32; `None` for a plain socket,
-    /// whose writers count for themselves. What TLS accepts says nothing about the client: up to
-    /// 64 KiB of it wait here.
+    /// Returns the encrypted bytes that the system has taken, modulo 2^32; `None` for a plain
+    /// socket, whose writers count for themselves. What TLS accepts says nothing about the client:
+    /// up to 64 KiB of it wait here.
     #[must_use]
     pub fn encrypted_written(&self) -> Option<u32> {
         match self {
@@ -78,7 +78,7 @@ impl ClientStream {
     pub fn write_without_waiting(&mut self, bytes: &[u8]) {
         match self {
             Self::Plain(socket) => {
-                // That the client has left by itself changes nothing.
+                // An error means that the client has already left, so it is ignored.
                 let _ = socket.try_write(bytes);
             }
             Self::Tls(tls) => {

@@ -12,8 +12,8 @@ use tokio_rustls::rustls::sign::SingleCertAndKey;
 use crate::pem::{self, PemError, PemFile, ReloadFiles, ReloadablePem};
 use crate::stream::{ClientStream, CountedSocket};
 
-/// The provider of all cryptography. It is named, because another library of the process may bring a
-/// second one, and rustls refuses to choose.
+/// The provider of all cryptography. It is named, because another library of the process may bring
+/// a second one, and rustls refuses to choose.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
@@ -22,11 +22,11 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// The application protocols that a listener offers in the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlpnProtocols {
-    /// None: gim's frames have no registered name.
+    /// No protocol name: gim's frames have no registered one.
     Frames,
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2; also HTTP/1.1, whose clients are then told in words that this port is for gRPC.
+    /// HTTP/2; also HTTP/1.1, whose clients then get an answer that this port is for gRPC.
     Http2,
 }
 
@@ -43,11 +43,11 @@ impl AlpnProtocols {
 /// The files of a server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFiles {
-    /// The certificate, and those of its authorities behind it.
+    /// The certificate, followed by those of its CAs.
     pub cert: PemFile,
     /// Its private key.
     pub key: PemFile,
-    /// Authorities of the certificates that clients must show, if they must.
+    /// CAs of the certificates that clients must present; `None` if clients need no certificate.
     pub client_ca: Option<PemFile>,
 }
 
@@ -66,7 +66,7 @@ impl ServerTls {
     /// Loads certificate and key.
     ///
     /// # Errors
-    /// They cannot be read, or are no pair.
+    /// They cannot be read, or do not belong together.
     pub fn load(files: ServerFiles) -> Result<Self, PemError> {
         let ServerFiles {
             cert,
@@ -77,7 +77,7 @@ impl ServerTls {
         ReloadablePem::load(files, build).map(Arc::new).map(Self)
     }
 
-    /// Returns what a listener of this kind needs.
+    /// Returns the TLS of one listener of this kind.
     #[must_use]
     pub fn listener(&self, alpn: AlpnProtocols) -> ListenerTls {
         ListenerTls {
@@ -123,10 +123,10 @@ fn build(files: &[PemFile], texts: &[Vec<u8>]) -> Result<TlsConfigs, PemError> {
         }
         .with_cert_resolver(Arc::clone(&resolver) as _);
         config.alpn_protocols = alpn.protocols();
-        // A client that comes back resumes by a ticket that it keeps itself: after a restart of a
-        // proxy or a network all come at once. Sessions kept here would cost memory for clients that
-        // are gone. Each load of the files has a new key for tickets, so none outlives an authority
-        // that was taken out.
+        // A client that returns resumes its session with a ticket that it keeps itself, because
+        // after a restart of a proxy or a network all clients return at once. Sessions kept here
+        // would cost memory for clients that are gone. Each load of the files draws a new key for
+        // tickets, so no ticket outlives a CA that was removed.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 1;
         if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
@@ -152,7 +152,7 @@ impl ListenerTls {
     /// Does the handshake with the certificate that is in force now.
     ///
     /// # Errors
-    /// The client does not finish it.
+    /// The client does not finish the handshake.
     pub(crate) async fn accept(&self, socket: TcpStream) -> std::io::Result<ClientStream> {
         let configs = self.tls.0.current();
         let config = match self.alpn {
@@ -161,7 +161,8 @@ impl ListenerTls {
             AlpnProtocols::Http2 => &configs.http2,
         };
         let acceptor = TlsAcceptor::from(Arc::clone(config));
-        // Connections of a former certificate live on; nothing of it is needed for them here.
+        // Released before the handshake, which may take long: a connection needs no other part of
+        // the configuration.
         drop(configs);
         let tls = acceptor.accept(CountedSocket::new(socket)).await?;
         Ok(ClientStream::Tls(Box::new(tls)))

@@ -42,8 +42,8 @@ impl ForeignProtocol {
         if first.len() < LEAST {
             return None;
         }
-        // No packet begins like it either: the third byte of version 2 would be the tag of a field 1
-        // with four bytes.
+        // No packet begins like it either: the third byte of version 2 would be the tag of a field
+        // 1 with four bytes.
         if development::may_begin_proxy(first) {
             return Some(Self::Proxy);
         }

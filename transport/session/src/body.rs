@@ -40,8 +40,8 @@ impl<'a> MessageBody<'a> {
         profile: Option<&'a UserProfile>,
         device: bool,
     ) -> Self {
-        // Without `..`: a field that is added to `Message` is written here, or left out here on purpose.
-        // The time and the id are behind the seq: `put` writes them.
+        // Without `..`: a field that is added to `Message` is written here, or left out here on
+        // purpose. The time and the id are behind the seq: `put` writes them.
         let Message {
             id: _,
             sender,

@@ -157,7 +157,8 @@ pub fn sent(sent: &SendReceipt) -> pb::SendMessageResp {
 /// Returns the message as a client sees it, with seq 0: the caller sets the seq.
 #[must_use]
 pub fn message(message: &Message, profile: &UserProfile) -> pb::Message {
-    // Without `..`: a field that is added to `Message` is written here, or left out here on purpose.
+    // Without `..`: a field that is added to `Message` is written here, or left out here on
+    // purpose.
     let Message {
         id,
         sender: from,

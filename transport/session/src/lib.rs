@@ -1,8 +1,8 @@
 //! The session layer shared by all wires: turns frames into requests to a gateway, and back.
 //!
 //! The accept loop of `gimlet-listen` accepts sockets; a wire (`gimlet-transport-tcp`,
-//! `gimlet-transport-ws`) turns them into links that carry frames ([`link`]), and a [`SessionServer`] serves
-//! those ([`serve`]):
+//! `gimlet-transport-ws`) turns them into links that carry frames ([`link`]), and a
+//! [`SessionServer`] serves those ([`serve`]):
 //!
 //! ```text
 //! frame ─ dispatch ─ packet ─ convert ─ request ─ session ─ gateway      (in)
@@ -16,11 +16,9 @@ mod close;
 pub mod convert;
 mod dispatch;
 mod encode;
-mod failures;
 #[cfg(test)]
 mod golden_tests;
 pub mod link;
-pub mod origins;
 mod page;
 mod push_codec;
 pub mod serve;
@@ -28,7 +26,6 @@ mod session;
 mod settings;
 mod stats;
 
-pub use failures::{SignInAttempt, SignInFailures};
 pub use link::{
     ConnectedLink, FrameLink, LinkError, OpenedLink, SignInSource, UrlSignIn, WireFraming, WireKind,
 };

@@ -1,8 +1,8 @@
 //! The interface of a wire to the session: a connection that carries frames, made from an accepted
 //! socket.
 //!
-//! The session is generic over these traits, which avoids boxing on the path of every frame. A frame
-//! is the bytes of one `pb.Input` or `pb.Output`; a link does not interpret them.
+//! The session is generic over these traits, which avoids boxing on the path of every frame. A
+//! frame is the bytes of one `pb.Input` or `pb.Output`; a link does not interpret them.
 
 use std::error::Error;
 use std::future::Future;

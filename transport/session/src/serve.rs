@@ -1,7 +1,7 @@
 //! The protocol of the client listeners: the wire's handshake, then the session.
 //!
-//! Joins a [`WireFraming`] and a [`ServeLink`] to a protocol of the accept loop. It knows neither packets nor
-//! sockets.
+//! Joins a [`WireFraming`] and a [`ServeLink`] to a protocol of the accept loop. It knows neither
+//! packets nor sockets.
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -90,8 +90,8 @@ impl TcpLink {
         Poll::Ready(error.map(Err))
     }
 
-    /// Writes until at most `left` bytes are pending. Bytes that TLS has taken may still wait there: only a
-    /// flush of the stream moves it on.
+    /// Writes until at most `left` bytes are pending. Bytes that TLS has taken may still wait
+    /// there: only a flush of the stream moves it on.
     fn poll_drain(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<Result<(), LinkError>> {
         while self.output.len() > left {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))?;

@@ -154,8 +154,8 @@ impl GatheringSocket {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes everything. Bytes that TLS has taken may still wait there: only a flush of the stream moves it
-    /// on.
+    /// Writes everything. Bytes that TLS has taken may still wait there: only a flush of the stream
+    /// moves it on.
     fn poll_drain_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx, 0))?;
         Pin::new(&mut self.stream).poll_flush(cx)

@@ -35,8 +35,8 @@ pub struct WsLink {
     close: Option<Box<CloseFrame>>,
     closing: bool,
     ended: bool,
-    /// True if something was written since [`FrameLink::keep_alive`] last checked, and the time of its
-    /// next check.
+    /// True if something was written since [`FrameLink::keep_alive`] last checked, and the time of
+    /// its next check.
     wrote: bool,
     look_at: Option<Instant>,
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use gimlet_listen::forwarded::ForwardedHeaders;
+use gimlet_listen::origins::AllowedOrigins;
 use gimlet_listen::{AcceptLimits, AdmittedConnection, ClientStream, socket};
-use gimlet_transport::origins::AllowedOrigins;
 use gimlet_transport::{ConnectedLink, LinkError, OpenedLink, WireFraming};
 use http::StatusCode;
 use tokio::net::TcpStream;
@@ -100,19 +100,19 @@ impl WireFraming for WsFrameListener {
     }
 
     async fn refuse(&self, socket: TcpStream, after: Duration) {
-        // The client is being turned away: that it has left by itself is no news.
+        // The client is rejected anyway, so an error because it has already left is ignored.
         drop(reject(&mut ClientStream::Plain(socket), after).await);
     }
 }
 
-/// Answers that there is no place.
+/// Answers that the connection limit is reached.
 async fn reject(stream: &mut ClientStream, after: Duration) -> std::io::Result<()> {
     let retry = format!("Retry-After: {}\r\n", after.as_secs().max(1));
     upgrade::answer(stream, StatusCode::SERVICE_UNAVAILABLE, FULL, &retry).await
 }
 
-/// Counts the connection for the client that a trusted proxy has named, or answers that there is no
-/// place for it.
+/// Counts the connection for the client that a trusted proxy has named, or answers that the
+/// connection limit is reached.
 pub(crate) async fn count_forwarded(
     accepted: &mut AdmittedConnection,
     ip: IpAddr,

@@ -3,6 +3,7 @@
 mod acks;
 mod history;
 mod inbox;
+mod on_device;
 mod rooms;
 mod takeover;
 

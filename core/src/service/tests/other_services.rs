@@ -35,13 +35,40 @@ async fn a_device_is_registered_and_found() {
         system_version: "s".into(),
         sdk_version: "k".into(),
     };
-    let first = world.service.register(&info).await.unwrap();
-    let second = world.service.register(&info).await.unwrap();
+    let first = world.service.register(None, &info).await.unwrap();
+    let second = world.service.register(None, &info).await.unwrap();
     assert_ne!(first, second);
     let (found, route) = world.service.device(first).await.unwrap();
     assert_eq!((found.info, route), (info, None));
     let missing = world.service.device(device(99)).await.unwrap_err();
     assert_eq!(missing, RequestRefusal::NoSuchDevice(device(99)));
+}
+
+#[tokio::test]
+async fn registrations_of_an_address_are_limited_whichever_door_they_come_by() {
+    let policy = ServerPolicy {
+        device_registrations: 1,
+        ..ServerPolicy::default()
+    };
+    let world = service_fixture_with(memory::stores(), Limits::default(), policy);
+    let nameless = DeviceInfo {
+        kind: 0,
+        brand: String::new(),
+        model: String::new(),
+        system_version: String::new(),
+        sdk_version: String::new(),
+    };
+    let register = async |from: &str| {
+        let from = Some(from.parse().unwrap());
+        world.service.register(from, &nameless).await
+    };
+    // Also a request that is refused for another reason is counted.
+    for _ in 0..10 {
+        assert_eq!(register("192.0.2.1:1").await.unwrap_err().code(), 10001);
+    }
+    let refused = register("192.0.2.1:2").await;
+    assert!(matches!(refused, Err(RequestRefusal::RateLimited { .. })));
+    assert_eq!(register("192.0.2.2:1").await.unwrap_err().code(), 10001);
 }
 
 #[tokio::test]
@@ -56,6 +83,44 @@ async fn acks_go_forward() {
     world.service.ack(&[mark(4)]).await.unwrap();
     let acked = world.service.acked(user(1)).await.unwrap();
     assert_eq!(acked, [(device(1), Seq::new(5))]);
+}
+
+#[tokio::test]
+async fn a_backends_ack_does_not_go_past_the_head() {
+    let world = service_fixture();
+    let sent = world.service.send(from(1), to_user(2, "hi")).await;
+    sent.unwrap();
+    let ack = async |upto| {
+        let acked = world
+            .service
+            .ack_up_to_head(user(2), device(1), Seq::new(upto));
+        acked.await.unwrap();
+        world.service.acked(user(2)).await.unwrap()
+    };
+    assert_eq!(ack(99).await, [(device(1), Seq::new(1))]);
+}
+
+#[tokio::test]
+async fn a_page_for_a_caller_is_bounded_by_its_request_and_by_the_node() {
+    let limits = Limits {
+        page_items: 3,
+        ..Limits::default()
+    };
+    let world = service_fixture_with(memory::stores(), limits, ServerPolicy::default());
+    for text in ["1", "2", "3", "4", "5"] {
+        let sent = world.service.send(from(1), to_user(2, text)).await;
+        sent.unwrap();
+    }
+    let page = async |after, items| {
+        let page = world.service.inbox_page(user(2), Seq::new(after), items);
+        let page = page.await.unwrap();
+        let seqs = page.items.iter().map(|(seq, _)| seq.get());
+        (seqs.collect::<Vec<_>>(), page.more)
+    };
+    assert_eq!(page(0, None).await, (vec![1, 2, 3], true));
+    assert_eq!(page(3, None).await, (vec![4, 5], false));
+    assert_eq!(page(0, Some(2)).await, (vec![1, 2], true));
+    assert_eq!(page(0, Some(9)).await, (vec![1, 2, 3], true));
 }
 
 #[tokio::test]

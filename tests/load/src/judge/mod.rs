@@ -1,8 +1,8 @@
 //! The judge checks that every answered message is delivered once, in order, to the right
 //! connections, and to no others. Serves every scenario; knows no socket.
 //!
-//! A *stream* is the sequence of messages from one sender to one user, group or room, numbered from
-//! 0. An *ear* is a receiver: a connection that must get the messages of its streams. Each message
+//! A *stream* is the sequence of messages from one sender to one user, group or room, numbered
+//! from 0. A *receiver* is a connection that must get the messages of its streams. Each message
 //! carries its stream, number and checksum (see [`content`]), so that lost, doubled, swapped and
 //! misdirected messages can be told apart. The judge keeps one counter per receiver and stream and,
 //! beyond that, only the numbers that are missing at the moment, never the messages.
@@ -302,7 +302,7 @@ impl DeliveryJudge {
         if !gap.is_empty() {
             self.missing.entry((ear, stream)).or_default().extend(gap);
         }
-        // A failed send is not in `owed` any more.
+        // A failed send no longer counts in `expected_deliveries`.
         self.expected_deliveries -= i64::from(!self.is_failed(stream, number));
         Some(ObservedPush {
             stream,

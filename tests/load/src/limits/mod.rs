@@ -1,4 +1,4 @@
-//! Limits: what the machine does without gimlet, measured in the same run as the scenarios. The
+//! Limits: what the machine reaches without gimlet, measured in the same run as the scenarios. The
 //! scenarios' figures are shares of these.
 //!
 //! Each probe has the shape of one scenario: the same bytes, the same number of connections, the

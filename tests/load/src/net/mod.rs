@@ -3,8 +3,8 @@
 //!
 //! One thread, one epoll, no task and no timer per connection: the load generator shares the
 //! machine with the server, so a message must cost it little more than its system calls. A scenario
-//! is an [`ConnectionActor`]: [`drive`] calls it for each packet and asks it when it wants to act next. Its
-//! packets are collected and written once per turn and connection.
+//! is an [`ConnectionActor`]: [`drive`] calls it for each packet and asks it when it wants to act
+//! next. Its packets are collected and written once per turn and connection.
 //!
 //! The order of a turn in [`drive`] is fixed: the actor acts, all collected packets are written,
 //! the thread waits, and then the events are handled. Epoll is edge-triggered: a socket is read

@@ -108,7 +108,7 @@ enum RunPhase {
 /// rooms. `marks` is called with true when the measured part begins and with false when it ends.
 ///
 /// # Errors
-/// There is no section, or the connections cannot be driven.
+/// `sections` is empty, or the connections cannot be driven.
 pub fn gather(
     sections: &mut [MemberSection],
     rooms: &[i64],

@@ -1,5 +1,5 @@
-//! Scenarios, one per file. Each takes its arguments and a [`ScenarioContext`], and returns a [`RunReport`]; it
-//! decides nothing about the presentation of the results.
+//! Scenarios, one per file. Each takes its arguments and a [`ScenarioContext`], and returns a
+//! [`RunReport`]; it decides nothing about the presentation of the results.
 
 pub mod abuse;
 mod command;

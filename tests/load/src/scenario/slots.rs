@@ -1,5 +1,6 @@
 //! Numbers for requests that wait for their answers. A number is free again when its request is
-//! answered, so numbers stay small in a run of any length. Serves the flows and the simulated users.
+//! answered, so numbers stay small in a run of any length. Serves the flows and the simulated
+//! users.
 
 /// Items in flight, by number.
 #[derive(Debug)]

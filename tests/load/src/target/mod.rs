@@ -115,7 +115,7 @@ impl ServerTarget {
     /// Returns the URL of the `LogicExt` of the first process.
     ///
     /// # Errors
-    /// There is no address.
+    /// The target has no gRPC address.
     pub fn grpc(&self) -> Result<&str, LoadError> {
         let first = self.services.first().map(|it| &*it.grpc);
         first.ok_or_else(|| LoadError::new("gRPC", "there is no address"))

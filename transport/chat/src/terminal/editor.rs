@@ -52,7 +52,7 @@ impl LineEditor {
             TerminalKey::Interrupt => self.set(Vec::new()),
             TerminalKey::EndOfInput if self.text.is_empty() => return KeyEffect::End,
             TerminalKey::EndOfInput | TerminalKey::Delete => {
-                self.remove(self.cursor, self.cursor + 1)
+                self.remove(self.cursor, self.cursor + 1);
             }
             TerminalKey::Backspace => self.remove(self.cursor.saturating_sub(1), self.cursor),
             TerminalKey::KillBefore => self.remove(0, self.cursor),

@@ -24,6 +24,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::SinkExt as _;
+use gimlet_core::auth::SignInFailures;
 use gimlet_core::gateway::{ClientConnection, ConnectGateway};
 use gimlet_core::seq::Seq;
 use gimlet_core::trace;
@@ -39,7 +40,6 @@ use self::step::SessionStep;
 use self::throttle::RefusalThrottle;
 use crate::close::ConnectionClose;
 use crate::dispatch::ClientPacket;
-use crate::failures::SignInFailures;
 use crate::link::{FrameLink, LinkError, OpenedLink, SignInSource};
 use crate::serve::ServeLink;
 use crate::settings::SessionSettings;
@@ -58,8 +58,8 @@ pub struct SessionServer {
 
 impl SessionServer {
     /// Creates sessions on this gateway. When `stop` is cancelled, connections that have not signed
-    /// in are closed; signed-in ones are closed by [`ConnectGateway::close_all`], which must be called
-    /// after it.
+    /// in are closed; signed-in ones are closed by [`ConnectGateway::close_all`], which must be
+    /// called after it.
     #[must_use]
     pub fn new(
         gateway: ConnectGateway,

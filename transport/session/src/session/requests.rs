@@ -9,13 +9,12 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use gimlet_core::error::RequestRefusal;
-use gimlet_core::gateway::{ClientConnection, SignInRequest, was_overtaken};
+use gimlet_core::gateway::{ClientConnection, SignInRequest};
 use gimlet_core::id::UserId;
 use gimlet_core::logic::SendReceipt;
 use gimlet_core::send_future::SendFuture;
 use gimlet_core::seq::Seq;
 use gimlet_core::trace::{self, RequestTrace};
-use gimlet_listen::admission;
 use gimlet_proto::pb::{self, CloseCode, PackageType};
 use prost::Message as _;
 use tokio::time::Instant;
@@ -150,11 +149,6 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             token,
             protocol,
         } = credentials?;
-        let failures = &self.shared.failures;
-        let address = admission::client_address(self.addr.ip());
-        let attempt = failures.attempt(address, user, device, &token);
-        // Checked first: attempts over the limit do not reach the business server.
-        failures.check(&attempt)?;
         let settings = &self.shared.settings;
         let legacy = protocol == 0 && self.link.wire() == WireKind::Tcp && settings.pace;
         let request = SignInRequest {
@@ -165,16 +159,11 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             protocol,
             legacy,
         };
-        let signed_in = self.shared.gateway.sign_in(request).await;
-        // A sign-in overtaken by a newer one, or by a revocation, had a right token: it is not
-        // counted as a guess.
+        let (gateway, failures) = (&self.shared.gateway, &self.shared.failures);
+        let signed_in = gateway.sign_in_limited(failures, request).await;
         let connection = Arc::new(signed_in.inspect_err(|refusal| {
-            if matches!(refusal, RequestRefusal::Unauthorized(_)) && !was_overtaken(refusal) {
-                failures.wrong(&attempt);
-            }
             tracing::debug!(%user, %device, %refusal, "sign-in refused");
         })?);
-        failures.right(&attempt);
         if let Some(span) = &self.span {
             span.record("conn", tracing::field::display(connection.identity().conn));
             span.record("user", tracing::field::display(user));

@@ -1,8 +1,8 @@
 //! Polls everything that a connection waits for, in a fixed order.
 //!
 //! The order is: answers to sends, pushes, the next packet, the socket's output, the clock. Each
-//! step says why it comes where it does. Output is flushed only when no more input is available at
-//! once, so that the answers to many packets leave in one write.
+//! step says why it comes where it does. Output is flushed only when no more input can be read
+//! without waiting, so that the answers to many packets leave in one write.
 
 use std::collections::VecDeque;
 use std::future::Future as _;
@@ -28,7 +28,7 @@ use crate::{convert, encode};
 /// Packets handled before their answers are flushed.
 const PACKETS_PER_FLUSH: u8 = 32;
 
-/// Acks handled in a row before other tasks get their turn.
+/// Acks handled in a row before the task yields to others.
 const MAX_ACKS_IN_A_ROW: usize = 64;
 
 /// The next action of the connection.
@@ -45,12 +45,12 @@ impl From<SessionEnd> for SessionStep {
     }
 }
 
-/// The state of polling the hub: done only if it had nothing more.
+/// Outcome of polling the hub.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum HubPoll {
-    /// It was: the hub will wake the task, and its deadlines apply.
+    /// The hub had nothing more: it will wake the task, and its deadlines apply.
     Polled,
-    /// It was not: something else has to happen first.
+    /// The hub was not polled to the end: something else has to happen first.
     Deferred,
 }
 
@@ -85,8 +85,8 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
                 "the server is shutting down",
             ));
         }
-        // 2. Answers before pushes. An extension client moves its cursor by the answer to its own
-        // send; a later entry that came first would look like a gap to it.
+        // 2. Answers before pushes. An extension client advances its cursor by the answer to its
+        // own send; an entry with a higher seq that came first would look like a gap to it.
         self.write_answers(cx)?;
         if self.heartbeat_is_due() && self.poll_room(cx)?.is_ready() {
             self.write_heartbeat()?;
@@ -94,8 +94,8 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         // 3. Pushes before the next packet, so that a client that sends without pause still gets
         // its pushes.
         let hub = self.write_pushes(cx)?;
-        // 4. The next packet, unless a full turn of packets awaits its flush: their answers have to
-        // leave first.
+        // 4. The next packet, unless `PACKETS_PER_FLUSH` packets have been handled since the last
+        // flush: their answers have to leave first.
         let held = self.pace_until().is_some();
         if self.unflushed < PACKETS_PER_FLUSH
             && let Poll::Ready(packet) = self.poll_packet(cx)?
@@ -104,18 +104,19 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             return Ok(Poll::Ready(Some(packet)));
         }
         if held && self.pace_until().is_none() {
-            // The ack that arrived in step 4 allows a legacy client its next frame, and step 3 is
+            // An ack that arrived in step 4 allows a legacy client its next frame, but step 3 is
             // over: run again, or that frame would wait for the next wake-up.
             return Ok(Poll::Ready(None));
         }
-        // 5. Output, once no more packets can be read at once.
+        // 5. Output, once no more packets can be read without waiting.
         if !self.link.is_flushed() {
             // Ready or pending: the socket wakes the task when it can continue.
             if let Poll::Ready(Err(error)) = self.link.poll_flush_unpin(cx) {
                 return Err(error.into());
             }
         }
-        // 6. After a full turn of packets give way to other tasks; the waker brings this one back.
+        // 6. After `PACKETS_PER_FLUSH` packets, yield to other tasks; the waker schedules this one
+        // again.
         if self.unflushed >= PACKETS_PER_FLUSH {
             self.unflushed = 0;
             cx.waker().wake_by_ref();
@@ -132,7 +133,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         {
             return Err(SessionEnd::Gone(None));
         }
-        // 8. An idle connection keeps no memory for work.
+        // 8. An idle connection keeps no queues and no buffers.
         if self
             .backlog
             .as_ref()
@@ -222,8 +223,8 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         let now = Instant::now();
         if connection.poll_current(cx, now).is_pending() {
             // The process was paused, and the device may have signed in elsewhere meanwhile:
-            // nothing is written before the connection's lease is verified. Only its end is looked
-            // at.
+            // nothing is written before the connection's lease is verified. Only a close is polled
+            // for.
             if let Poll::Ready(reason) = connection.poll_close(cx) {
                 return Err(SessionEnd::Close(Box::new(ConnectionClose::from(reason))));
             }
@@ -257,11 +258,11 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             }
             match connection.poll_work(cx, now) {
                 Poll::Ready(ConnectionWork::Deliver(deliveries)) => {
-                    self.push_all(cx, deliveries)?
+                    self.push_all(cx, deliveries)?;
                 }
                 Poll::Ready(ConnectionWork::Read) => {
                     let backlog = self.backlog.get_or_insert_default();
-                    // Polled once at once: without it the read would not register its waker.
+                    // Polled at once: otherwise the read would not register its waker.
                     backlog.read(&connection);
                     if backlog.poll_read(cx) {
                         if let Poll::Ready(reason) = connection.poll_close(cx) {
@@ -340,8 +341,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
     fn poll_packet(&mut self, cx: &mut Context<'_>) -> Result<Poll<Box<ClientPacket>>, SessionEnd> {
         let mut acks = 0;
         loop {
-            // A packet that is not yet allowed an answer blocks reading: TCP then slows down the
-            // client.
+            // A packet that may not be answered yet blocks reading: TCP then slows down the client.
             if let Some(packet) = self.packet.take() {
                 if self.poll_may_answer(cx, &packet)?.is_pending() {
                     self.packet = Some(packet);
@@ -352,13 +352,14 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             if self.phase == SessionPhase::Ended {
                 return Ok(Poll::Pending);
             }
-            // Not even acks are read: they stand behind the packets that are too many.
+            // While the client is throttled, not even acks are read: they arrive behind the excess
+            // packets.
             if let Some(throttle) = self.throttle.as_mut()
                 && throttle.delays(Instant::now())
             {
                 return Ok(Poll::Pending);
             }
-            // Acks return nothing to the caller, so a stream of them has to yield here.
+            // Acks do not end this loop, so a stream of them has to yield here.
             if acks == MAX_ACKS_IN_A_ROW {
                 cx.waker().wake_by_ref();
                 return Ok(Poll::Pending);
@@ -520,7 +521,8 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         Ok(self.timer.as_mut().poll(cx))
     }
 
-    /// Returns the time at which a client that reads none of its pending output is closed.
+    /// Returns the time at which the connection is closed if the client reads none of its pending
+    /// output.
     fn watch_output(&mut self, now: Instant) -> Result<Option<Instant>, SessionEnd> {
         if self.link.is_flushed() {
             self.blocked = None;
@@ -569,8 +571,8 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         if now < until {
             return Ok(until);
         }
-        // A superseded connection stays open: a legacy client takes its end for the end of the
-        // current one.
+        // A superseded connection stays open: a legacy client would take its close for the close of
+        // the current one.
         let superseded =
             |c: &Arc<_>| gimlet_core::gateway::ClientConnection::handle(c).is_superseded();
         if self.connection.as_ref().is_some_and(superseded) {

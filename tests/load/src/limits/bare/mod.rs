@@ -44,8 +44,8 @@ pub fn serve(kind: BareServerKind) -> ProbeOutcome<()> {
     runtime.block_on(async {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
-        // `FreePorts` is not in the range of clients' ports, where lingering connections of an earlier
-        // run may be on every port.
+        // `FreePorts` is not in the range of clients' ports, where lingering connections of an
+        // earlier run may be on every port.
         socket.bind(FreePorts::new().free()?)?;
         let listener = socket.listen(BACKLOG)?;
         writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;

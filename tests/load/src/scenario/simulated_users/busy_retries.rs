@@ -16,8 +16,8 @@ const PATIENCE: u64 = SECOND / 10;
 /// Users that the server was too busy for.
 #[derive(Debug, Default)]
 pub(super) struct BusyRetries {
-    /// Rejected users that have not tried again; the number of rejections, in all and since the goal
-    /// was set.
+    /// Rejected users that have not tried again; the number of rejections, in all and since the
+    /// goal was set.
     away: Vec<usize>,
     turned_away: u64,
     rejections_since_goal: u64,

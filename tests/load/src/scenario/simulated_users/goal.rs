@@ -112,7 +112,8 @@ impl SimulatedUsers {
         }
     }
 
-    /// Makes users begin to write, while the number of sends in flight is below [`MAX_SENDS_IN_FLIGHT`].
+    /// Makes users begin to write, while the number of sends in flight is below
+    /// [`MAX_SENDS_IN_FLIGHT`].
     fn begin_writing(&mut self, net: &mut ClientNet, window: usize) {
         while self.next < self.len() && self.sends.in_flight() < MAX_SENDS_IN_FLIGHT {
             for _ in 0..window {

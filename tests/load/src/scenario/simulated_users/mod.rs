@@ -2,7 +2,8 @@
 //! their place in the inbox. Serves the scenarios about connections: `idle`, `storm`, `sync`.
 //!
 //! A user keeps the seq up to which it has its inbox, as a client does, and resumes from there, so
-//! the judge gets each entry once. The actor runs for one [`UserGoal`] at a time, until it is reached.
+//! the judge gets each entry once. The actor runs for one [`UserGoal`] at a time, until it is
+//! reached.
 
 mod busy_retries;
 mod goal;

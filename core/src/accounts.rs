@@ -1,0 +1,373 @@
+//! Accounts as every door serves them: sign-in, profile, search and sign-out, with their limits.
+//!
+//! [`BuiltinBusiness`] stores accounts and tokens. This service adds the steps that belong to each
+//! change: it limits sign-ins of an address, closes the connections of a revoked token, and drops
+//! cached profiles. It knows no wire.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::{PresentedToken, SignInFailures, client_address};
+use crate::business::{BuiltinBusiness, BusinessBackend as _, SignIn, SignedIn, UserInfo};
+use crate::directory::ProfileDirectory;
+use crate::error::RequestRefusal;
+use crate::fanout::MessageFanout;
+use crate::hub::{DEVICE_SWITCHED, SIGNED_OUT};
+use crate::id::{DeviceId, UserId};
+use crate::service::rate::RateLimiter;
+use crate::store::AccountChange;
+
+/// A sign-in as a client requests it.
+#[derive(Clone, Debug)]
+pub struct AccountSignIn {
+    /// The phone number.
+    pub phone: String,
+    /// The verification code that was sent to it.
+    pub code: String,
+    /// The registered device.
+    pub device: DeviceId,
+    /// The token that the client already has, valid or not. A valid one of the same device proves
+    /// that the client holds the device, and other users' sign-ins on it end.
+    pub presented: Option<PresentedToken>,
+}
+
+/// The service of accounts. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AccountService {
+    builtin: BuiltinBusiness,
+    /// Profile cache of the logic role in this process.
+    directory: Option<ProfileDirectory>,
+    /// Fan-out, to close connections.
+    fanout: Option<MessageFanout>,
+    /// Rate limit of sign-ins per address; a successful one is refunded.
+    attempts: Arc<RateLimiter<IpAddr>>,
+    /// Wrong-token counts; a token made here is recorded as right.
+    failures: Arc<SignInFailures>,
+}
+
+impl AccountService {
+    /// Creates the service over the built-in business service. An address may fail
+    /// `failed_sign_ins` times in a minute.
+    #[must_use]
+    pub fn new(
+        builtin: BuiltinBusiness,
+        failed_sign_ins: u32,
+        failures: Arc<SignInFailures>,
+    ) -> Self {
+        Self {
+            builtin,
+            directory: None,
+            fanout: None,
+            attempts: Arc::new(RateLimiter::per_minute(failed_sign_ins)),
+            failures,
+        }
+    }
+
+    /// Drops changed profiles from this cache.
+    #[must_use]
+    pub fn with_directory(self, directory: Option<ProfileDirectory>) -> Self {
+        Self { directory, ..self }
+    }
+
+    /// Closes the connections of revoked tokens through this fan-out.
+    #[must_use]
+    pub fn with_fanout(self, fanout: Option<MessageFanout>) -> Self {
+        Self { fanout, ..self }
+    }
+
+    /// Signs a user in on a device, and creates the user if the phone number is new. `from` is the
+    /// client's address, if the door knows it.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::RateLimited`] for an address with too many attempts; otherwise the
+    /// refusals of [`BuiltinBusiness::sign_in`].
+    pub async fn sign_in(
+        &self,
+        from: Option<SocketAddr>,
+        request: AccountSignIn,
+    ) -> Result<SignedIn, RequestRefusal> {
+        let address = from.and_then(|from| client_address(from.ip()));
+        if let Some(address) = address {
+            self.attempts
+                .take(address)
+                .map_err(|retry_after| RequestRefusal::RateLimited { retry_after })?;
+        }
+        let device = request.device;
+        let holder = request.presented.filter(|it| it.device == device);
+        let sign_in = SignIn {
+            phone: request.phone,
+            code: request.code,
+            device,
+            holder: holder.map(|it| (it.user, it.token)),
+        };
+        let done = self.builtin.sign_in(sign_in).await?;
+        let attempt = self.failures.attempt(None, done.user, device, &done.token);
+        self.failures.right(&attempt);
+        if let Some(address) = address {
+            // Refunds one attempt, not all: otherwise the owner of one account could guess at
+            // others forever.
+            self.attempts.refund(&address);
+        }
+        if let Some(fanout) = &self.fanout {
+            for user in &done.ended {
+                fanout
+                    .disconnect(*user, Some(device), DEVICE_SWITCHED)
+                    .await;
+            }
+        }
+        if done.is_new {
+            // The user's absence may have been cached a moment ago.
+            self.forget(done.user).await;
+        }
+        Ok(done)
+    }
+
+    /// Revokes the device's token and closes its connection.
+    pub async fn sign_out(&self, user: UserId, device: DeviceId) -> Result<(), RequestRefusal> {
+        self.builtin.sign_out(user, device).await?;
+        if let Some(fanout) = &self.fanout {
+            fanout.disconnect(user, Some(device), SIGNED_OUT).await;
+        }
+        Ok(())
+    }
+
+    /// Returns a user.
+    pub async fn user(&self, user: UserId) -> Result<UserInfo, RequestRefusal> {
+        self.builtin.get(user).await
+    }
+
+    /// Returns these users, in any order, without the unknown ones.
+    pub async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
+        self.builtin.users(users).await
+    }
+
+    /// Changes the user's profile; `None` leaves a field unchanged.
+    pub async fn update(&self, user: UserId, change: AccountChange) -> Result<(), RequestRefusal> {
+        self.builtin.update(user, change).await?;
+        self.forget(user).await;
+        Ok(())
+    }
+
+    /// Searches users for a user, within that user's rate limit.
+    pub async fn search(&self, caller: UserId, key: &str) -> Result<Vec<UserInfo>, RequestRefusal> {
+        self.builtin.search_for(caller, key).await
+    }
+
+    /// Checks a token for a logic node and returns how long it is still valid, if it expires.
+    pub async fn auth(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<Option<Duration>, RequestRefusal> {
+        self.builtin.auth_for(user, device, token).await
+    }
+
+    /// Drops the cached profile of this user.
+    async fn forget(&self, user: UserId) {
+        if let Some(directory) = &self.directory {
+            directory.forget(user).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::business::{BuiltinConfig, FixedCode};
+    use crate::envelope::DeliveryBatch;
+    use crate::fanout::LocalSink;
+    use crate::id::NodeId;
+    use crate::memory;
+    use crate::peer::SingleNodePeer;
+    use crate::store::{DeviceInfo, StoreSet};
+    use crate::time::{SystemClock, UnixTimestamp};
+
+    /// Records the connections that are closed.
+    #[derive(Debug, Default)]
+    struct RecordingCloses(Mutex<Vec<(UserId, Option<DeviceId>, String)>>);
+
+    impl LocalSink for RecordingCloses {
+        fn deliver(&self, _parcels: &[DeliveryBatch]) {}
+
+        fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str) {
+            let close = (user, device, reason.to_owned());
+            self.0.lock().unwrap().push(close);
+        }
+    }
+
+    struct AccountFixture {
+        accounts: AccountService,
+        failures: Arc<SignInFailures>,
+        closes: Arc<RecordingCloses>,
+    }
+
+    fn device(number: u64) -> DeviceId {
+        DeviceId::new(number).unwrap()
+    }
+
+    async fn register(stores: &StoreSet, number: u64) {
+        let info = DeviceInfo {
+            kind: 1,
+            brand: "b".into(),
+            model: "m".into(),
+            system_version: "s".into(),
+            sdk_version: "k".into(),
+        };
+        let registered = stores
+            .device
+            .register(device(number), &info, UnixTimestamp(1));
+        registered.await.unwrap();
+    }
+
+    async fn fixture(failed_sign_ins: u32) -> AccountFixture {
+        let stores = memory::stores();
+        for number in 1..=3 {
+            register(&stores, number).await;
+        }
+        let config = BuiltinConfig {
+            failed_sign_ins: 1_000,
+            ..BuiltinConfig::default()
+        };
+        let verifier = Arc::new(FixedCode::default());
+        let builtin = BuiltinBusiness::new(&stores, Arc::new(SystemClock), verifier, config);
+        let closes = Arc::<RecordingCloses>::default();
+        let fanout = MessageFanout::new(
+            NodeId::boot("local"),
+            Arc::clone(&closes) as _,
+            Arc::new(SingleNodePeer),
+            Arc::clone(&stores.route),
+        );
+        let failures = Arc::new(SignInFailures::new(10));
+        let accounts = AccountService::new(builtin, failed_sign_ins, Arc::clone(&failures))
+            .with_fanout(Some(fanout));
+        AccountFixture {
+            accounts,
+            failures,
+            closes,
+        }
+    }
+
+    fn request(phone: &str, code: &str) -> AccountSignIn {
+        AccountSignIn {
+            phone: phone.into(),
+            code: code.into(),
+            device: device(1),
+            presented: None,
+        }
+    }
+
+    fn from(address: &str) -> SocketAddr {
+        SocketAddr::new(address.parse().unwrap(), 1)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_guesses_codes_is_refused_and_others_are_not() {
+        let fixture = fixture(3).await;
+        let sign_in = |address, code| {
+            let done = fixture
+                .accounts
+                .sign_in(Some(from(address)), request("13800000001", code));
+            async move { done.await.map_or_else(|refusal| refusal.code(), |_| 0) }
+        };
+        for _ in 0..3 {
+            assert_eq!(sign_in("192.0.2.1", "guess").await, 10_010);
+        }
+        assert_eq!(sign_in("192.0.2.1", "000000").await, 8);
+        assert_eq!(sign_in("192.0.2.2", "000000").await, 0);
+        // Loopback stands for many clients: it has no count of its own.
+        for _ in 0..5 {
+            assert_eq!(sign_in("127.0.0.1", "guess").await, 10_010);
+        }
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert_eq!(sign_in("192.0.2.1", "000000").await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_right_code_gives_back_one_attempt_and_not_all() {
+        let fixture = fixture(3).await;
+        let sign_in = |code| {
+            let done = fixture
+                .accounts
+                .sign_in(Some(from("192.0.2.1")), request("13800000001", code));
+            async move { done.await.map_or_else(|refusal| refusal.code(), |_| 0) }
+        };
+        assert_eq!(sign_in("guess").await, 10_010);
+        assert_eq!(sign_in("guess").await, 10_010);
+        assert_eq!(sign_in("000000").await, 0);
+        assert_eq!(sign_in("guess").await, 10_010);
+        assert_eq!(sign_in("guess").await, 8);
+    }
+
+    #[tokio::test]
+    async fn a_new_token_is_known_as_right() {
+        let fixture = fixture(10).await;
+        let done = fixture
+            .accounts
+            .sign_in(None, request("13800000001", "000000"));
+        let done = done.await.unwrap();
+        let address = client_address("192.0.2.1".parse().unwrap());
+        let guess = fixture
+            .failures
+            .attempt(address, done.user, device(1), "guess");
+        for _ in 0..10 {
+            fixture.failures.wrong(&guess);
+        }
+        assert!(fixture.failures.check(&guess).is_err());
+        let right = fixture
+            .failures
+            .attempt(address, done.user, device(1), &done.token);
+        assert_eq!(fixture.failures.check(&right), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_holds_the_device_ends_the_former_users_connection() {
+        let fixture = fixture(10).await;
+        let accounts = &fixture.accounts;
+        let first = accounts.sign_in(None, request("13800000001", "000000"));
+        let first = first.await.unwrap();
+        let present = |device| {
+            let (user, token) = (first.user, first.token.clone());
+            Some(PresentedToken {
+                user,
+                device,
+                token,
+            })
+        };
+        let mut second = request("13800000002", "000000");
+        // A token of another device proves nothing about this one.
+        second.presented = present(device(2));
+        accounts.sign_in(None, second.clone()).await.unwrap();
+        assert!(fixture.closes.0.lock().unwrap().is_empty());
+        second.presented = present(device(1));
+        accounts.sign_in(None, second).await.unwrap();
+        let closed = (first.user, Some(device(1)), DEVICE_SWITCHED.to_owned());
+        assert_eq!(*fixture.closes.0.lock().unwrap(), [closed]);
+    }
+
+    #[tokio::test]
+    async fn a_sign_out_revokes_the_token_and_closes_the_connection() {
+        let fixture = fixture(10).await;
+        let accounts = &fixture.accounts;
+        let done = accounts.sign_in(None, request("13800000001", "000000"));
+        let done = done.await.unwrap();
+        assert!(
+            accounts
+                .auth(done.user, device(1), &done.token)
+                .await
+                .is_ok()
+        );
+        accounts.sign_out(done.user, device(1)).await.unwrap();
+        assert!(
+            accounts
+                .auth(done.user, device(1), &done.token)
+                .await
+                .is_err()
+        );
+        let closed = (done.user, Some(device(1)), SIGNED_OUT.to_owned());
+        assert_eq!(*fixture.closes.0.lock().unwrap(), [closed]);
+    }
+}

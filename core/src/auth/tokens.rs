@@ -1,0 +1,124 @@
+//! Checks clients' tokens: for doors whose calls carry one each time.
+//!
+//! Wrong tokens count together with the failed sign-ins of the sockets, so a guesser is refused at
+//! every listener. This module does not know what a valid token allows.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::auth::{SignInFailures, client_address};
+use crate::business::BusinessBackend;
+use crate::error::RequestRefusal;
+use crate::id::{DeviceId, UserId};
+
+/// Time that the business role has to check a token.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A token as a client presents it, not checked yet.
+#[derive(Clone)]
+pub struct PresentedToken {
+    /// The user.
+    pub user: UserId,
+    /// The device of the token.
+    pub device: DeviceId,
+    /// The token, which is never printed.
+    pub token: String,
+}
+
+impl fmt::Debug for PresentedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PresentedToken({}, {})", self.user, self.device)
+    }
+}
+
+/// Checks tokens. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct TokenChecker {
+    business: Arc<dyn BusinessBackend>,
+    failures: Arc<SignInFailures>,
+}
+
+impl TokenChecker {
+    /// Checks tokens with this business role, and counts wrong ones in `failures`.
+    #[must_use]
+    pub fn new(business: Arc<dyn BusinessBackend>, failures: Arc<SignInFailures>) -> Self {
+        Self { business, failures }
+    }
+
+    /// Accepts the token, or refuses it. `from` is the client's address, if the door knows it.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::Unauthorized`] for a wrong token, [`RequestRefusal::RateLimited`] after too
+    /// many of them, and [`RequestRefusal::Unavailable`] if the business role does not answer.
+    pub async fn check(
+        &self,
+        from: Option<SocketAddr>,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<(), RequestRefusal> {
+        let address = from.and_then(|from| client_address(from.ip()));
+        let attempt = self.failures.attempt(address, user, device, token);
+        let checked = async {
+            let answer = timeout(CHECK_TIMEOUT, self.business.auth(user, device, token)).await;
+            answer.unwrap_or(Err(RequestRefusal::Unavailable))
+        };
+        let is_wrong =
+            |refusal: &RequestRefusal| matches!(refusal, RequestRefusal::Unauthorized(_));
+        self.failures.guard(&attempt, checked, is_wrong).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::business::UserInfo;
+
+    #[derive(Debug)]
+    struct OneTokenBusiness;
+
+    #[async_trait::async_trait]
+    impl BusinessBackend for OneTokenBusiness {
+        async fn auth(&self, _: UserId, _: DeviceId, token: &str) -> Result<(), RequestRefusal> {
+            match token {
+                "t" | "u" => Ok(()),
+                _ => Err(RequestRefusal::Unauthorized("the token is wrong")),
+            }
+        }
+
+        async fn users(&self, _: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_guesses_is_refused_and_who_was_let_in_goes_on() {
+        let tokens =
+            TokenChecker::new(Arc::new(OneTokenBusiness), Arc::new(SignInFailures::new(3)));
+        let (user, device) = (UserId::new(1).unwrap(), DeviceId::new(2).unwrap());
+        let check = |token: &'static str| {
+            let tokens = tokens.clone();
+            let from = Some(SocketAddr::from(([192, 0, 2, 1], 5)));
+            async move {
+                let checked = tokens.check(from, user, device, token).await;
+                checked.map_or_else(|refusal| refusal.code(), |()| 0)
+            }
+        };
+        assert_eq!(check("t").await, 0);
+        for _ in 0..3 {
+            assert_eq!(check("guess").await, 10_000);
+        }
+        assert_eq!(
+            (check("guess").await, check("u").await),
+            (8, 8),
+            "from there"
+        );
+        assert_eq!(check("t").await, 0, "its calls go on");
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert_eq!(check("u").await, 0);
+    }
+}

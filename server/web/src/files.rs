@@ -1,0 +1,194 @@
+//! The file service, in gim's shape: `POST /upload` and `GET /file/<name>`.
+//!
+//! It checks callers through the business seam, and knows no message.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::multipart::MultipartRejection;
+use axum::extract::{DefaultBodyLimit, Multipart, Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use gimlet_core::auth::TokenChecker;
+use gimlet_core::error::RequestRefusal;
+use gimlet_core::id::{DeviceId, UserId};
+use gimlet_listen::forwarded::ForwardedHeaders;
+use gimlet_listen::origins::AllowedOrigins;
+use tokio_util::io::ReaderStream;
+
+pub use gimlet_files::{FileRules, FileStore, UploadBounds, UploadFolder};
+
+use crate::cors;
+use crate::listener::PeerAddr;
+use crate::range::{self, RangePart};
+use crate::upload::{self, UploadRefusal};
+
+/// Bytes that a multipart body may have around the file.
+const FORM_OVERHEAD_BYTES: u64 = 64 * 1024;
+
+/// Parts of the file service.
+#[derive(Clone, Debug)]
+pub struct FileService {
+    /// The files, and the rules for them.
+    pub store: FileStore,
+    /// Checks whether a caller is signed in.
+    pub tokens: TokenChecker,
+    /// Prefix of files' addresses, without a slash at the end.
+    pub base: String,
+    /// Origins whose pages may upload.
+    pub origins: AllowedOrigins,
+    /// Proxies that may name a request's client.
+    pub forwarding: ForwardedHeaders,
+}
+
+impl FileService {
+    /// Returns the address that failed sign-ins count for. Without configured proxies it is `None`:
+    /// an unknown proxy stands in front of most HTTP listeners, and failures must not count for it.
+    fn client(&self, PeerAddr(peer): PeerAddr, headers: &HeaderMap) -> Option<SocketAddr> {
+        let ForwardedHeaders { trusted, header } = &self.forwarding;
+        if trusted.is_empty() {
+            return None;
+        }
+        if !trusted.contains(peer.ip()) {
+            return Some(peer);
+        }
+        let lines = headers.get_all(header.name()).iter();
+        let lines = lines.map(|line| line.to_str().unwrap_or_default());
+        let client = self.forwarding.client(peer.ip(), lines)?;
+        Some(SocketAddr::new(client, 0))
+    }
+}
+
+/// Builds the routes of the file service.
+pub fn router(files: FileService) -> Router {
+    let body = files.store.rules().max.saturating_add(FORM_OVERHEAD_BYTES);
+    let body = usize::try_from(body).unwrap_or(usize::MAX);
+    let cors = cors::layer(files.origins.clone());
+    Router::new()
+        .route("/upload", post(upload).layer(DefaultBodyLimit::max(body)))
+        .route("/file/{name}", get(download))
+        .layer(cors)
+        .with_state(Arc::new(files))
+}
+
+async fn upload(
+    State(files): State<Arc<FileService>>,
+    peer: Option<Extension<PeerAddr>>,
+    headers: HeaderMap,
+    body: Result<Multipart, MultipartRejection>,
+) -> Result<Response, UploadRefusal> {
+    let text = |name| headers.get(name).map(|it| it.to_str().unwrap_or(""));
+    if !files
+        .origins
+        .allow(text(header::ORIGIN), text(header::HOST))
+    {
+        let why = "pages of this Origin may not upload; add it to http.origins of the server";
+        return Err(UploadRefusal::Forbidden(why.into()));
+    }
+    let user = if files.store.rules().anonymous {
+        None
+    } else {
+        let client = peer.and_then(|Extension(peer)| files.client(peer, &headers));
+        Some(check(client, &headers, &files.tokens).await?)
+    };
+    // Begun after the sign-in check, so that strangers cannot use up the concurrent uploads.
+    let begun = files.store.begin(user)?;
+    let body = body.map_err(|error| {
+        UploadRefusal::Bad(format!(
+            "{}; send multipart/form-data with a field file",
+            error.body_text()
+        ))
+    })?;
+    let name = upload::take(body, begun).await?;
+    Ok(upload::stored(format!("{}/file/{name}", files.base)))
+}
+
+/// Checks gim's triple in the headers: `user_id`, `device_id`, `token`, or with hyphens, which
+/// proxies let through.
+async fn check(
+    client: Option<SocketAddr>,
+    headers: &HeaderMap,
+    tokens: &TokenChecker,
+) -> Result<UserId, UploadRefusal> {
+    let field = |name: &str| {
+        headers
+            .get(name)
+            .or_else(|| headers.get(name.replace('_', "-")))
+            .and_then(|value| value.to_str().ok())
+    };
+    let number = |name| field(name).and_then(|text| text.parse::<i64>().ok());
+    let user = number("user_id").and_then(UserId::from_wire);
+    let device = number("device_id").and_then(DeviceId::from_wire);
+    let (Some(user), Some(device), Some(token)) = (user, device, field("token")) else {
+        return Err(UploadRefusal::Unauthorized(
+            "uploads need a sign-in; send the headers user-id, device-id and token".into(),
+        ));
+    };
+    match tokens.check(client, user, device, token).await {
+        Ok(()) => Ok(user),
+        Err(refusal @ RequestRefusal::Unauthorized(_)) => {
+            Err(UploadRefusal::Unauthorized(refusal.to_string()))
+        }
+        Err(refusal) => Err(UploadRefusal::Busy(refusal.to_string())),
+    }
+}
+
+async fn download(
+    State(files): State<Arc<FileService>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, UploadRefusal> {
+    let Some(stored) = files.store.open(&name).await? else {
+        return Ok((StatusCode::NOT_FOUND, "no such file\n").into_response());
+    };
+    let (kind, length) = (stored.kind, stored.length);
+    let shown = if kind.inline { "inline" } else { "attachment" };
+    let etag = range::etag(&name);
+    let given = |name| headers.get(name).and_then(|it| it.to_str().ok());
+    let lasting = [
+        (header::ETAG, etag.clone()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        (
+            header::CACHE_CONTROL,
+            "public, max-age=31536000, immutable".to_owned(),
+        ),
+    ];
+    if given(header::IF_NONE_MATCH).is_some_and(|it| range::is_known(it, &etag)) {
+        return Ok((StatusCode::NOT_MODIFIED, lasting).into_response());
+    }
+    let asked = range::part(given(header::RANGE), given(header::IF_RANGE), &etag, length);
+    let (status, first, sent) = match asked {
+        RangePart::Whole => (StatusCode::OK, 0, length),
+        RangePart::Bytes(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
+        RangePart::Nothing => {
+            let held = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
+            return Ok((StatusCode::RANGE_NOT_SATISFIABLE, held, lasting).into_response());
+        }
+    };
+    let part = stored.part(first, sent).await?;
+    let headers = [
+        (header::CONTENT_TYPE, kind.mime.to_owned()),
+        (header::CONTENT_LENGTH, sent.to_string()),
+        (header::CONTENT_DISPOSITION, shown.to_owned()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; sandbox".to_owned(),
+        ),
+    ];
+    let body = Body::from_stream(ReaderStream::new(part));
+    let mut response = (status, headers, lasting, body).into_response();
+    if status == StatusCode::PARTIAL_CONTENT {
+        let range = format!("bytes {first}-{}/{length}", first + sent - 1);
+        if let Ok(range) = HeaderValue::try_from(range) {
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
+        }
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests;

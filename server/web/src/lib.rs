@@ -1,0 +1,20 @@
+//! HTTP in gimlet's server: what every HTTP listener does with a connection, the file service,
+//! health and metrics for operators, and the call to a code verifier.
+//!
+//! The rules for files are in `gimlet-files`. This crate reads requests, calls services, and writes
+//! answers; it knows neither the configuration nor the roles.
+
+mod cors;
+pub mod disk_space;
+pub mod files;
+pub mod health;
+mod listener;
+pub mod metrics;
+mod min_rate;
+pub mod ops;
+pub mod process;
+mod range;
+mod upload;
+pub mod verifier;
+
+pub use listener::{direct_only, serve};
