@@ -14,7 +14,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use gimlet_bench::BenchRunner;
-use gimlet_core::envelope::{ConnectionDelivery, DeliveryBatch, Envelope};
+use gimlet_core::delivery::{ConnectionDelivery, DeliveryBatch};
+use gimlet_core::envelope::Envelope;
 use gimlet_core::fanout;
 use gimlet_core::id::{DeviceId, Generation, MessageId, NodeId, UserId};
 use gimlet_core::message::{
@@ -22,7 +23,7 @@ use gimlet_core::message::{
 };
 use gimlet_core::store::Route;
 use gimlet_core::time::UnixTimestamp;
-use gimlet_core::{envelope, seq};
+use gimlet_core::{delivery, envelope, seq};
 
 use cursor::{Cursor, PushVerdict};
 use outbox::ConnectionOutbox;

@@ -15,7 +15,7 @@ use crate::error::RequestRefusal;
 use crate::fanout::MessageFanout;
 use crate::hub::{DEVICE_SWITCHED, SIGNED_OUT};
 use crate::id::{DeviceId, UserId};
-use crate::service::rate::RateLimiter;
+use crate::rate::RateLimiter;
 use crate::store::AccountChange;
 
 /// A sign-in as a client requests it.
@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
     use crate::business::{BuiltinConfig, FixedCode};
-    use crate::envelope::DeliveryBatch;
+    use crate::delivery::DeliveryBatch;
     use crate::fanout::LocalSink;
     use crate::id::NodeId;
     use crate::memory;

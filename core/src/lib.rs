@@ -30,7 +30,7 @@
 //!   process, and `testkit` (a feature) is the contract suite that every backend runs.
 //! - [`service`]: the logic role: devices, sign-in, send, sync, groups, friends, rooms; [`batch`]
 //!   writes waiting sends in one commit, [`fanout`] delivers stored entries to the recipients'
-//!   connections.
+//!   connections. [`backlog`], [`rate`], `roster` and `janitor` are what these have in common.
 //! - [`accounts`]: sign-in, profiles and sign-out of the built-in business service, as clients call
 //!   them.
 //! - [`auth`]: the checks of callers' tokens and secrets, and the limits of wrong ones.
@@ -67,9 +67,11 @@
 
 pub mod accounts;
 pub mod auth;
+pub mod backlog;
 pub mod batch;
 pub mod business;
 pub mod coalesce;
+pub mod delivery;
 pub mod dependency;
 pub mod directory;
 pub mod envelope;
@@ -78,6 +80,7 @@ pub mod fanout;
 pub mod gateway;
 pub mod hub;
 pub mod id;
+mod janitor;
 pub mod limits;
 pub mod list;
 pub mod log_rate;
@@ -88,13 +91,16 @@ pub mod message;
 pub mod node;
 pub mod page;
 pub mod peer;
+pub mod rate;
 pub mod room_batch;
+mod roster;
 pub mod send_future;
 pub mod seq;
 pub mod service;
 pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod text_limits;
 pub mod time;
 pub mod trace;
 mod unknown;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
-use crate::id::{DeviceId, Epoch, Generation, MessageId, UserId};
+use crate::id::{DeviceId, Epoch, Generation, UserId};
 use crate::message::{MessageDraft, MessageSender};
 use crate::page::PageLimit;
 use crate::send_future::SendFuture;
@@ -34,18 +34,6 @@ impl InboxPage {
     pub fn upto(&self, from: Seq) -> Seq {
         self.items.last().map_or(from, |(seq, _)| *seq)
     }
-}
-
-/// The answer to a send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SendReceipt {
-    /// Seq of the sender's own copy; of the recipient's copy if a backend sent to one user; zero if
-    /// nothing was stored, and for a backend's send to a group.
-    pub seq: Seq,
-    /// Id of the message.
-    pub message: MessageId,
-    /// True if the send was a repeat, which gets the answer of the first send.
-    pub repeated: bool,
 }
 
 /// Result of a successful sign-in.

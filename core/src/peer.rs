@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::id::{DeviceId, Generation, NodeId, UserId};
 
 /// Calls other connect nodes. Delivery batches are hints: a lost one costs time, never a message

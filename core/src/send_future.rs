@@ -18,9 +18,20 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::batch::CompletionHandle;
 use crate::error::RequestRefusal;
 use crate::id::MessageId;
-use crate::logic::SendReceipt;
 use crate::seq::Seq;
 use crate::store::AppendOutcome;
+
+/// The answer to a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendReceipt {
+    /// Seq of the sender's own copy; of the recipient's copy if a backend sent to one user; zero if
+    /// nothing was stored, and for a backend's send to a group.
+    pub seq: Seq,
+    /// Id of the message.
+    pub message: MessageId,
+    /// True if the send was a repeat, which gets the answer of the first send.
+    pub repeated: bool,
+}
 
 type SendResult = Result<SendReceipt, RequestRefusal>;
 

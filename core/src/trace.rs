@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Level, Span};
 
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::error::RequestRefusal;
 use crate::id::{MessageId, UserId};
 use crate::message::Message;

@@ -1,7 +1,5 @@
 //! A server that is built but does not run yet: everything is open, every address is known.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use gimlet_core::accounts::AccountService;
@@ -13,6 +11,7 @@ use gimlet_core::store::StoreSet;
 use gimlet_core::time::{SystemClock, TimeSource};
 use gimlet_grpc::{GrpcHealth, GrpcServices};
 use gimlet_listen::StopTokens;
+use gimlet_listen::origins::AllowedOrigins;
 use gimlet_transport::{SessionServer, SessionSettings};
 use gimlet_web::disk_space::DiskSpace;
 use gimlet_web::files::{FileRules, FileService, FileStore, UploadBounds, UploadFolder};
@@ -22,62 +21,13 @@ use gimlet_web::verifier::{HttpVerifier, RejectingVerifier, VerifierUrlError};
 
 use crate::call_counter::CallMetrics;
 use crate::certificates::CertificateFiles;
-use crate::config::{self, Config, ConfigError, ListenerName, NodeRole, StorageKind};
+use crate::config::{self, Config, ListenerName, NodeRole, StorageKind};
 use crate::dependencies::NodeDependencies;
 use crate::listener_limits::ListenerLimits;
 use crate::listeners::{BoundListeners, ListenAddrs};
 use crate::roles::RunningRoles;
+use crate::start_error::StartError;
 use crate::storage::{self, StorageWatch};
-
-/// Reasons a server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A listener cannot bind its address.
-    #[error("{key}: cannot listen on {addr}: {source}; {}", hint(source, env))]
-    Bind {
-        /// The key of the listener.
-        key: &'static str,
-        /// The key's name in the environment.
-        env: String,
-        /// The address.
-        addr: SocketAddr,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// A bound socket failed.
-    #[error("a listener failed at start: {0}")]
-    Socket(#[source] io::Error),
-    /// The storage cannot be opened.
-    #[error("{0}")]
-    Storage(String),
-    /// A certificate cannot be used.
-    #[error("{0}")]
-    Certificate(#[from] gimlet_listen::pem::PemError),
-    /// Other nodes cannot be called as configured.
-    #[error("{0}")]
-    Cluster(String),
-    /// A role lacks something that it cannot start without.
-    #[error("{0}")]
-    Role(String),
-}
-
-fn hint(error: &io::Error, env: &str) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            format!("another program listens there: stop it, or set {env} to another address")
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("ports below 1024 need a privilege: set {env} to a higher one")
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            format!("this machine has no such address: set {env} to one of its own")
-        }
-        _ => format!("set {env} to an address that can be listened on"),
-    }
-}
 
 /// A built server: its sockets are bound and its storage is open. [`run`](Self::run) it.
 #[derive(Debug)]
@@ -286,7 +236,7 @@ fn files(config: &Config, addrs: &ListenAddrs, tokens: TokenChecker) -> FileServ
         tokens,
         forwarding: config.forwarding(),
         base: base_url(config, addrs),
-        origins: crate::lifecycle::origins(config),
+        origins: origins(config),
     }
 }
 
@@ -333,4 +283,9 @@ fn base_url(config: &Config, addrs: &ListenAddrs) -> String {
     };
     let base = config.http.public_url.clone().unwrap_or_else(own);
     base.trim_end_matches('/').to_owned()
+}
+
+/// Returns the origins whose pages may open a WebSocket and upload.
+pub(crate) fn origins(config: &Config) -> AllowedOrigins {
+    AllowedOrigins::new(&config.http.origins, config.is_development())
 }

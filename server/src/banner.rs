@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
 
 use gimlet_server::config::{CodeVerifier, ListenerName, NodeRole, StorageKind};
 use gimlet_server::{Config, ListenAddrs};
@@ -232,6 +233,12 @@ pub(crate) fn complain(text: &str) {
     } else {
         let _ = writeln!(std::io::stderr().lock(), "gimlet: {}", text.trim_end());
     }
+}
+
+/// Writes an error, and returns the exit code of the process.
+pub(crate) fn fail(code: u8, text: &str) -> ExitCode {
+    complain(text);
+    ExitCode::from(code)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::tools::files::add_files;
+use crate::uploaded_files::add_files;
 use gimlet_listen::StopTokens;
 
 /// The socket's name in the data directory.

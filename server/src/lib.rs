@@ -33,16 +33,21 @@ mod listener_limits;
 mod listeners;
 mod private_dir;
 mod roles;
+mod secret;
 mod server;
+mod start_error;
 mod storage;
 pub mod tools;
+#[cfg(all(unix, feature = "sled"))]
+mod uploaded_files;
 
-pub use app::{BuiltServer, StartError, build};
+pub use app::{BuiltServer, build};
 pub use certificates::CertificateFiles;
 pub use config::Config;
 pub use gimlet_web::health::ServerPhase;
 pub use lifecycle::RunError;
 pub use listeners::ListenAddrs;
 pub use server::Server;
+pub use start_error::StartError;
 #[cfg(feature = "mysql")]
 pub use storage::migrate;

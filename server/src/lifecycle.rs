@@ -10,7 +10,6 @@ use std::time::Duration;
 use gimlet_core::auth::SharedSecret;
 use gimlet_grpc::{CallerKind, ListenerServices, ServeError};
 use gimlet_listen::StopTokens;
-use gimlet_listen::origins::AllowedOrigins;
 use gimlet_transport::SessionProtocol;
 use gimlet_transport_tcp::TcpFrameListener;
 use gimlet_web::health::HealthState;
@@ -48,11 +47,6 @@ struct RunningTasks {
     tasks: TaskTracker,
     ends: StopTokens,
     died: mpsc::Sender<RunError>,
-}
-
-/// Returns the origins whose pages may open a WebSocket and upload.
-pub(crate) fn origins(config: &crate::config::Config) -> AllowedOrigins {
-    AllowedOrigins::new(&config.http.origins, config.is_development())
 }
 
 /// Waits until something has failed that a server cannot work without.
@@ -219,7 +213,7 @@ impl BuiltServer {
         #[cfg(feature = "ws")]
         if let (Some(listener), Some(sessions)) = (ws, &self.sessions) {
             use gimlet_transport_ws::WsFrameListener;
-            let frames = WsFrameListener::new(MAX_FRAME_BYTES, origins(&self.config))
+            let frames = WsFrameListener::new(MAX_FRAME_BYTES, crate::app::origins(&self.config))
                 .development(self.config.is_development())
                 .forwarding(self.config.forwarding());
             running.tasks.spawn(gimlet_listen::accept(

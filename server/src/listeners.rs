@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use gimlet_listen::socket;
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::app::StartError;
 use crate::config::{ListenConfig, env_name};
+use crate::start_error::StartError;
 
 /// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
 const ACCEPT_QUEUE_LEN: u32 = 4_096;

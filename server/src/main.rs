@@ -18,7 +18,7 @@ use gimlet_server::config::LogFormat;
 use gimlet_server::{CertificateFiles, Config, ListenAddrs, StartError, build};
 use reload::ConfigReloader;
 
-use crate::banner::StartBanner;
+use crate::banner::{StartBanner, fail};
 
 /// The exit code of a wrong configuration or command line (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
@@ -135,9 +135,4 @@ fn migrate(config: &Config) -> ExitCode {
         }
         Err(error) => fail(1, &error.to_string()),
     }
-}
-
-fn fail(code: u8, text: &str) -> ExitCode {
-    banner::complain(text);
-    ExitCode::from(code)
 }

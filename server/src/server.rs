@@ -5,11 +5,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::app::{StartError, build};
+use crate::app::build;
 use crate::certificates::CertificateFiles;
 use crate::config::Config;
 use crate::lifecycle::RunError;
 use crate::listeners::ListenAddrs;
+use crate::start_error::StartError;
 
 /// A running server. Dropping it stops it too, without waiting.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use gimlet_core::store::{DeviceRoute, RoomStore, StoreSet};
 use gimlet_core::time::TimeSource;
 
-use crate::app::StartError;
 use crate::config::{Config, StorageKind};
 use crate::dependencies::NodeDependencies;
+use crate::start_error::StartError;
 use gimlet_cluster::ClusterId;
 
 /// An opened engine.

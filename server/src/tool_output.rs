@@ -71,7 +71,7 @@ fn fail(error: &ToolError, json: bool) -> ExitCode {
     if json {
         banner::say(&json!({ "error": error.to_string() }).to_string());
     }
-    crate::fail(1, &error.to_string())
+    banner::fail(1, &error.to_string())
 }
 
 /// The result of a tool, in both forms.

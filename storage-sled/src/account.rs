@@ -14,9 +14,9 @@ use gimlet_proto::store::{self, Number};
 use crate::error::EngineError;
 use crate::rows::RowView;
 use crate::shared::SharedState;
+use crate::space::SpaceEffect;
 use crate::store::{SledStore, set};
 use crate::txn::WriteTransaction;
-use crate::writer::SpaceEffect;
 use crate::{key, record};
 
 /// Bytes of a phone number, at most.

@@ -8,8 +8,9 @@ use gimlet_core::store::{AppendOutcome, AppendRequest, IdempotencyKey};
 use gimlet_proto::store::{self, entry};
 use sled::IVec;
 
+use crate::entries::{entries, refer, value};
 use crate::error::EngineError;
-use crate::rows::{MAX_ROW_BYTES, SINGLE_ROW, whole};
+use crate::rows::{MAX_ROW_BYTES, SINGLE_ROW};
 use crate::seq::IdCounter;
 use crate::txn::WriteTransaction;
 use crate::{job, key, record};
@@ -86,15 +87,6 @@ fn inline(message: &Message) -> Option<IVec> {
     (row.len() <= MAX_ROW_BYTES).then_some(row)
 }
 
-/// Builds an entry that refers to a message stored once.
-pub(crate) fn refer(body: u64) -> IVec {
-    value(entry::Body::Stored(body))
-}
-
-fn value(body: entry::Body) -> IVec {
-    whole(&store::Entry { body: Some(body) }).into()
-}
-
 /// Stores a message once for `refs` entries.
 fn store_body(
     txn: &mut WriteTransaction<'_>,
@@ -109,23 +101,6 @@ fn store_body(
     let refs = refs as u64;
     txn.put(&key::body_refs(body), &store::BodyRefs { refs })?;
     Ok(body)
-}
-
-/// Appends one entry to each of these inboxes.
-pub(crate) fn entries<'a>(
-    txn: &mut WriteTransaction<'_>,
-    row: &IVec,
-    users: impl Iterator<Item = &'a UserId>,
-) -> Result<Vec<(UserId, Seq)>, EngineError> {
-    users
-        .map(|user| {
-            let mut at = txn.head(*user)?;
-            at.head = at.head.next();
-            txn.set_head(*user, at)?;
-            txn.put_row(&key::entry(*user, at.head), row.clone())?;
-            Ok((*user, at.head))
-        })
-        .collect()
 }
 
 /// Returns the answer to a repeat, or `None` if the key is new or its window has passed.

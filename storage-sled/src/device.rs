@@ -8,9 +8,9 @@ use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::store::{self, Number};
 
 use crate::error::EngineError;
+use crate::space::SpaceEffect;
 use crate::store::SledStore;
 use crate::txn::WriteTransaction;
-use crate::writer::SpaceEffect;
 use crate::{key, record};
 
 fn device(id: DeviceId, row: store::Device) -> Result<Device, EngineError> {

@@ -1,6 +1,7 @@
 //! Errors: those of opening, worded for an operator, and the internal errors that every call turns
 //! into a [`StoreError`].
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
@@ -138,4 +139,16 @@ impl EngineError {
         };
         StoreError::with(op, kind, self)
     }
+}
+
+/// Formats an error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ": {cause}");
+        next = cause.source();
+    }
+    text
 }

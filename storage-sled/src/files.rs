@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Dir, fsync};
 
-use crate::error::OpenError;
+use crate::error::{EngineError, OpenError, chain};
 use crate::system::patiently;
 
 /// Version of the layout that this version reads and writes.
@@ -227,5 +227,21 @@ pub(crate) fn unusable(dir: &Path, source: io::Error) -> OpenError {
     OpenError::Unusable {
         dir: dir.into(),
         source,
+    }
+}
+
+/// Converts an error of sled into the reason why the directory does not open.
+pub(crate) fn refuse(dir: &Path, fault: EngineError) -> OpenError {
+    match fault {
+        EngineError::Sled(sled::Error::Io(source)) => unusable(dir, source),
+        EngineError::Sled(sled::Error::Unsupported(found)) => OpenError::Format {
+            dir: dir.into(),
+            found,
+            ours: FORMAT_VERSION,
+        },
+        fault => OpenError::Damaged {
+            dir: dir.into(),
+            what: chain(&fault),
+        },
     }
 }

@@ -11,9 +11,9 @@ use gimlet_proto::store;
 
 use crate::append::append;
 use crate::error::EngineError;
+use crate::space::SpaceEffect;
 use crate::store::{SledStore, page, set};
 use crate::txn::WriteTransaction;
-use crate::writer::SpaceEffect;
 use crate::{key, record};
 
 fn row(remarks: &str, at: UnixTimestamp) -> store::Friend {

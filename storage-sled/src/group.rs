@@ -13,9 +13,9 @@ use gimlet_proto::store;
 use crate::append::append;
 use crate::error::EngineError;
 use crate::rows::RowView;
+use crate::space::SpaceEffect;
 use crate::store::{SledStore, page, set};
 use crate::txn::WriteTransaction;
-use crate::writer::SpaceEffect;
 use crate::{key, record};
 
 fn row(rows: &RowView<'_>, group: GroupId) -> Result<Option<store::Group>, EngineError> {

@@ -14,7 +14,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gimlet_core::id::UserId;
+use gimlet_core::seq::Seq;
 use gimlet_core::store::Head;
+use gimlet_proto::store::Number;
+
+use crate::error::EngineError;
+use crate::key;
+use crate::rows::RowView;
 
 /// Inboxes of one generation; both together take some 8 MiB at most.
 const GENERATION_INBOXES: usize = 1 << 16;
@@ -71,6 +77,35 @@ impl CacheGenerations {
         }
         self.young.insert(user, head);
     }
+}
+
+/// Returns the head of an inbox.
+///
+/// The head is not stored: an inbox ends with its last entry, or with its floor if no entry is
+/// left. Where readers or the writer must see another head than the tree's (pending changes, or
+/// entries that are not durable yet), the overlay holds it, so it is asked first.
+///
+/// A head that was read from the tree is cached, so the tree must not change in between. Two
+/// callers are allowed: the writer, which makes the changes, and a reader inside of
+/// [`SharedState::durable`](crate::shared::SharedState::durable), whose lock keeps the writer from
+/// applying a batch.
+pub(crate) fn head(
+    rows: &RowView<'_>,
+    heads: &HeadCache,
+    user: UserId,
+) -> Result<Head, EngineError> {
+    if let Some(head) = rows.head(user).or_else(|| heads.get(user)) {
+        return Ok(head);
+    }
+    let last = rows.last_in_tree(&key::entries(user))?;
+    let floor: Option<Number> = rows.get(&key::floor(user))?;
+    let floor = Seq::new(floor.unwrap_or_default().value);
+    let head = Head {
+        head: Seq::new(last.unwrap_or(0)).max(floor),
+        floor,
+    };
+    heads.set([(user, head)]);
+    Ok(head)
 }
 
 #[cfg(test)]

@@ -8,8 +8,7 @@ use gimlet_proto::store::Meta;
 use sled::Db;
 
 use crate::error::OpenError;
-use crate::files::{self, unusable};
-use crate::open::refuse;
+use crate::files::{self, refuse, unusable};
 use crate::rows::{RowOverlay, RowView};
 use crate::stamp::StampRecord;
 use crate::{key, log, snapshot};

@@ -16,13 +16,13 @@ use gimlet_proto::store::{self, Number, entry};
 
 use crate::append;
 use crate::error::EngineError;
+use crate::heads::head;
 use crate::rows::RowView;
-use crate::seq::head;
 use crate::shared::SharedState;
+use crate::space::SpaceEffect;
 use crate::store::SledStore;
 use crate::txn::WriteTransaction;
-use crate::writer::SpaceEffect;
-use crate::{expiry, job, key, record};
+use crate::{job, key, record, sweep};
 
 /// Entries or keys removed in one command. A long removal takes several commands, so that sends run
 /// in between.
@@ -88,7 +88,7 @@ impl InboxStore for SledStore {
         let mut swept = 0;
         while swept < max {
             let slice = SLICE_ROWS.min(max - swept);
-            let forget = move |txn: &mut WriteTransaction<'_>| expiry::forget(txn, slice);
+            let forget = move |txn: &mut WriteTransaction<'_>| sweep::forget(txn, slice);
             let slice = self
                 .change("inbox.sweep", SpaceEffect::Removes, forget)
                 .await?;

@@ -8,7 +8,7 @@ use gimlet_core::limits::FANOUT_CHUNK;
 use gimlet_core::store::{JobLease, JobStepOutcome};
 use gimlet_proto::store;
 
-use crate::append::{entries, refer};
+use crate::entries::{entries, refer};
 use crate::error::EngineError;
 use crate::rows::RowView;
 use crate::seq::IdCounter;

@@ -16,10 +16,11 @@ use gimlet_core::time::{TimeSource, UnixTimestamp};
 use gimlet_proto::store::Meta;
 use sled::Db;
 
-use crate::backup::{BackupExporter, CaptureSlot};
+use crate::backup::BackupExporter;
+use crate::capture::CaptureSlot;
 use crate::config::{Config, DurabilityLevel, HistoryMode};
-use crate::error::{EngineError, OpenError};
-use crate::files::{self, FORMAT_VERSION, SyncedFiles, unusable};
+use crate::error::OpenError;
+use crate::files::{self, FORMAT_VERSION, SyncedFiles, refuse, unusable};
 use crate::gate::FlushGate;
 use crate::heads::HeadCache;
 use crate::health::StorageHealth;
@@ -28,7 +29,7 @@ use crate::key;
 use crate::readers::ReaderPool;
 use crate::reserve::DiskReserve;
 use crate::rows::{RowOverlay, RowView};
-use crate::shared::{DirectoryLock, SharedState, chain};
+use crate::shared::{DirectoryLock, SharedState};
 use crate::stamp::{CommitStamp, CommitTag, StampRecord};
 use crate::store::SledStore;
 use crate::txn::WriteTransaction;
@@ -265,20 +266,4 @@ pub fn new_epoch(config: &Config, clock: Arc<dyn TimeSource>) -> Result<(Epoch, 
 fn flush(db: &Db, dir: &Path) -> Result<(), OpenError> {
     db.flush().map_err(|error| refuse(dir, error.into()))?;
     Ok(())
-}
-
-/// Converts an error of sled into the reason why the directory does not open.
-pub(crate) fn refuse(dir: &Path, fault: EngineError) -> OpenError {
-    match fault {
-        EngineError::Sled(sled::Error::Io(source)) => unusable(dir, source),
-        EngineError::Sled(sled::Error::Unsupported(found)) => OpenError::Format {
-            dir: dir.into(),
-            found,
-            ours: FORMAT_VERSION,
-        },
-        fault => OpenError::Damaged {
-            dir: dir.into(),
-            what: chain(&fault),
-        },
-    }
 }

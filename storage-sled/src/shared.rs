@@ -8,8 +8,6 @@
 //! in the same way: an added entry shadows no value, but it moves the head. Inbox pages, the hot
 //! reads, need the lock for the head only, because entries up to a durable head do not change.
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,19 +16,19 @@ use std::sync::{Arc, PoisonError, RwLock};
 use gimlet_core::time::{TimeSource, UnixTimestamp};
 use sled::{Db, Tree};
 
-use crate::backup::CaptureSlot;
+use crate::capture::CaptureSlot;
 use crate::config::DurabilityLevel;
-use crate::error::EngineError;
+use crate::error::{EngineError, chain};
 use crate::files::{self, SyncedFiles};
 use crate::gate::FlushGate;
 use crate::heads::HeadCache;
 use crate::health::StorageHealth;
 use crate::reserve::DiskReserve;
 use crate::rows::{RowOverlay, RowView};
+use crate::space::SpaceEffect;
 use crate::stamp::CommitStamp;
 use crate::system::{ErrorClass, class};
 use crate::txn::{CommitChanges, WriteTransaction};
-use crate::writer::SpaceEffect;
 
 /// State of an open directory. The order of the fields is the order of their drops: sled closes
 /// before the lock is released, and the lock's drop reports the directory as closed.
@@ -247,16 +245,4 @@ impl SharedState {
             DurabilityLevel::Process => Ok(()),
         }
     }
-}
-
-/// Formats an error and its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        // Writing to a String cannot fail.
-        let _ = write!(text, ": {cause}");
-        next = cause.source();
-    }
-    text
 }

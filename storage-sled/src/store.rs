@@ -9,8 +9,9 @@ use crate::error::EngineError;
 use crate::readers::ReaderPool;
 use crate::rows::RowView;
 use crate::shared::SharedState;
+use crate::space::SpaceEffect;
 use crate::txn::WriteTransaction;
-use crate::writer::{SpaceEffect, TreeWriter};
+use crate::writer::TreeWriter;
 
 /// An open directory. Each file of this crate implements one of the traits for it. After the last
 /// handle is dropped, every accepted change is on disk.

@@ -17,7 +17,7 @@ use crate::error::EngineError;
 use crate::expiry::ExpiringKeys;
 use crate::heads::HeadCache;
 use crate::rows::{CHUNKED_ROW, MAX_ROW_BYTES, RowOverlay, RowView, SINGLE_ROW, whole};
-use crate::{expiry, key, seq};
+use crate::{heads, key};
 
 /// Undo entry: the state of the changes before a command changed them.
 #[derive(Debug)]
@@ -142,7 +142,7 @@ impl<'a> WriteTransaction<'a> {
     }
 
     fn stored_head(&self, user: UserId) -> Result<Head, EngineError> {
-        seq::head(
+        heads::head(
             &RowView::new(self.tree, &RowOverlay::new()),
             self.heads,
             user,
@@ -261,7 +261,10 @@ impl<'a> WriteTransaction<'a> {
         with_rows: bool,
     ) -> Result<Option<CommitChanges>, EngineError> {
         let expiring = std::mem::take(&mut self.expiring);
-        expiry::list(&mut self, expiring)?;
+        let lists = expiring.lists(&self.rows())?;
+        for (key, list) in lists {
+            self.put(&key, &list)?;
+        }
         if self.changes.rows.is_empty() {
             return Ok(None);
         }
@@ -368,8 +371,8 @@ mod tests {
             let user = |n| UserId::new(n).unwrap();
             let at = |n| {
                 let none = RowOverlay::new();
-                let head =
-                    seq::head(&RowView::new(tree, &none), &HeadCache::default(), user(n)).unwrap();
+                let head = heads::head(&RowView::new(tree, &none), &HeadCache::default(), user(n))
+                    .unwrap();
                 (head.head.get(), head.floor.get())
             };
             commit(tree, |txn| {

@@ -90,7 +90,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
         match done {
             Ok(()) => Ok(()),
             Err(CheckError::Storage(fault)) => {
-                Err(BackupError::Storage(crate::shared::chain(&fault)))
+                Err(BackupError::Storage(crate::error::chain(&fault)))
             }
             Err(CheckError::GivenUp(error)) => Err(error.into()),
         }
@@ -126,7 +126,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
         match self.rows.decode(key, value) {
             Ok(record) => Some(record),
             Err(fault) => {
-                let what = crate::shared::chain(&fault);
+                let what = crate::error::chain(&fault);
                 self.report.find(VerifyRule::Readable, place(), what);
                 None
             }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::EngineError;
 use crate::garbage::PageCollector;
 use crate::shared::{CommitError, SharedState};
+use crate::space::SpaceEffect;
 use crate::txn::WriteTransaction;
 
 /// Commands of one commit, at most.
@@ -21,17 +22,6 @@ const COMMIT_MAX_BYTES: usize = 8 << 20;
 /// Rows after which a commit takes no further command. sled frees no page while it applies them, so
 /// this bounds the memory of one commit.
 const COMMIT_MAX_ROWS: usize = 5_000;
-
-/// Effect of a change on the disk space, which decides when it is refused as full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SpaceEffect {
-    /// Adds data permanently.
-    Adds,
-    /// Sets a small row: a sign-in, an ack.
-    Sets,
-    /// Removes data.
-    Removes,
-}
 
 /// A command: it runs on the transaction, and returns the function that answers its caller when the
 /// outcome of the commit is known.

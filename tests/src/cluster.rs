@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::process::{ServerPorts, ServerProcess, binary};
-use crate::scenario::soon;
+use crate::waiting::soon;
 
 /// Shared secret of the nodes of a test cluster.
 const SECRET: &str = "between-us";

@@ -13,4 +13,5 @@ pub mod scenario;
 pub mod slow_reader;
 pub mod source_code;
 pub mod terminal;
+pub mod waiting;
 pub mod writers;

@@ -33,13 +33,13 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backlog::{JobShare, OpenJobs};
 use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
 use crate::fanout::MessageFanout;
+use crate::janitor::RetentionNotifier;
 use crate::limits::Limits;
-use crate::service::backlog::{JobShare, OpenJobs};
-use crate::service::janitor::RetentionNotifier;
-use crate::service::roster::RosterCache;
+use crate::roster::RosterCache;
 use crate::store::{AppendOutcome, AppendRequest, InboxStore};
 
 use completion::{CompletionReceiver, CompletionSender};

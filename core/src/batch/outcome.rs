@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::error::RequestRefusal;
 use crate::id::GroupId;
 use crate::message::MessageReceiver;
-use crate::service::roster::CachedRoster;
+use crate::roster::CachedRoster;
 use crate::store::{AppendOutcome, AppendRequest, StoreErrorKind};
 use crate::wake_list::WakeList;
 

@@ -10,9 +10,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::fanout::LocalSink;
 use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
+use crate::janitor::StoreJanitor;
 use crate::memory;
 use crate::message::{
     Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
@@ -20,7 +21,6 @@ use crate::message::{
 use crate::page::PageLimit;
 use crate::peer::SingleNodePeer;
 use crate::seq::Seq;
-use crate::service::janitor::StoreJanitor;
 use crate::store::{InboxSlice, JobLease, JobStepOutcome, StoreError, StoreErrorKind, StoreSet};
 use crate::time::UnixTimestamp;
 

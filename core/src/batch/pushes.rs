@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::fanout::MessageFanout;
 
 /// Capacity of the queue of pushes to other nodes, in batches. Above it pushes are dropped (law 6).

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::backlog::JobShare;
 use crate::envelope::Envelope;
 use crate::id::{GroupId, UserId};
 use crate::limits::{FANOUT_CHUNK, Limits};
 use crate::message::MessageReceiver;
-use crate::service::backlog::JobShare;
 use crate::store::AppendRequest;
 
 use super::completion::CompletionSender;

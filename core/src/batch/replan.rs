@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::error::RequestRefusal;
 use crate::id::GroupId;
 use crate::map::FastHashMap;
-use crate::service::roster::{CachedRoster, RosterCache};
+use crate::roster::{CachedRoster, RosterCache};
 use crate::store::{AppendRequest, RosterVersion};
 
 use super::queued_send::QueuedSend;

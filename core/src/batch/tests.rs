@@ -9,18 +9,18 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::fanout::LocalSink;
 use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
+use crate::janitor::StoreJanitor;
 use crate::memory;
 use crate::message::{
     Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
 };
 use crate::page::PageLimit;
 use crate::peer::SingleNodePeer;
+use crate::roster::CachedRoster;
 use crate::seq::Seq;
-use crate::service::janitor::StoreJanitor;
-use crate::service::roster::CachedRoster;
 use crate::store::{
     InboxSlice, JobLease, JobStepOutcome, Roster, RosterVersion, StoreError, StoreErrorKind,
     StoreSet,

@@ -21,13 +21,13 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backlog::OpenJobs;
 use crate::error::RequestRefusal;
 use crate::fanout::MessageFanout;
 use crate::id::GroupId;
+use crate::janitor::RetentionNotifier;
 use crate::limits::Limits;
-use crate::service::backlog::OpenJobs;
-use crate::service::janitor::RetentionNotifier;
-use crate::service::roster::RosterCache;
+use crate::roster::RosterCache;
 use crate::store::{AppendOutcome, AppendRequest, InboxStore, StoreError};
 use crate::trace;
 

@@ -15,12 +15,12 @@ use crate::business::{BusinessBackend, CodeVerifier, SignIn, SignedIn, UserInfo}
 use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
 use crate::message::UserProfile;
-use crate::service::check;
-use crate::service::rate::RateLimiter;
+use crate::rate::RateLimiter;
 use crate::store::{
     AccountChange, AccountStore, DeviceStore, IdScope, NewAccount, NicknameMatch, SeqStore,
     StoreSet, TokenRecord, UserAccount,
 };
+use crate::text_limits::{self, NAME_MAX_BYTES, TEXT_MAX_BYTES, URL_MAX_BYTES};
 use crate::time::TimeSource;
 
 /// Timeout of one call to the code verifier.
@@ -163,17 +163,9 @@ impl BuiltinBusiness {
     /// Changes the user's profile; `None` leaves a field unchanged. The caller must then remove the
     /// user from the directory with [`forget`](crate::directory::ProfileDirectory::forget).
     pub async fn update(&self, user: UserId, change: AccountChange) -> Result<(), RequestRefusal> {
-        check::text_if(
-            "nickname",
-            change.nickname.as_deref(),
-            check::NAME_MAX_BYTES,
-        )?;
-        check::text_if(
-            "avatar_url",
-            change.avatar_url.as_deref(),
-            check::URL_MAX_BYTES,
-        )?;
-        check::text_if("extra", change.extra.as_deref(), check::TEXT_MAX_BYTES)?;
+        text_limits::text_if("nickname", change.nickname.as_deref(), NAME_MAX_BYTES)?;
+        text_limits::text_if("avatar_url", change.avatar_url.as_deref(), URL_MAX_BYTES)?;
+        text_limits::text_if("extra", change.extra.as_deref(), TEXT_MAX_BYTES)?;
         if change.sex.is_some_and(|sex| !(0..=2).contains(&sex)) {
             return Err(RequestRefusal::bad(
                 "sex must be 0 (unknown), 1 (male) or 2 (female)",
@@ -210,7 +202,7 @@ impl BuiltinBusiness {
                 "key is empty; set it to a phone number, a whole name, or the beginning of a name",
             ));
         }
-        check::text("key", key, check::NAME_MAX_BYTES)?;
+        text_limits::text("key", key, NAME_MAX_BYTES)?;
         let names = if letters(key) < MIN_PREFIX_LETTERS {
             NicknameMatch::Equal
         } else {

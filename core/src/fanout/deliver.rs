@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::error::ErrorChain;
 use crate::fanout::{LocalSink, plan, users};
 use crate::id::{DeviceId, Generation, NodeId, UserId};

@@ -14,7 +14,7 @@ use std::fmt::Debug;
 pub use deliver::MessageFanout;
 pub use plan::{FanoutPlan, plan, users};
 
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::id::{DeviceId, UserId};
 
 /// The connections of this process, as the logic role sees them: the hub, or none.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::id::{NodeId, UserId};
 use crate::map::{FastHashMap, FastHashState};
 use crate::store::Route;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::GatewayInner;
+use super::context::GatewayContext;
 use crate::id::{DeviceId, UserId};
 use crate::map::FastHashMap;
 use crate::seq::Seq;
@@ -99,36 +99,36 @@ impl PendingAcks {
 }
 
 /// Writes pending acks every `ack_flush`, when a connection ends, and at shutdown.
-pub(super) async fn run(inner: &GatewayInner) {
+pub(super) async fn run(acks: &PendingAcks, context: &GatewayContext) {
     loop {
         tokio::select! {
             biased;
-            () = inner.token.cancelled() => break,
-            () = inner.acks.some.notified() => {}
+            () = context.token.cancelled() => break,
+            () = acks.some.notified() => {}
         }
         tokio::select! {
-            () = inner.token.cancelled() => {}
-            () = inner.acks.now.notified() => {}
-            () = tokio::time::sleep(inner.limits.ack_flush) => {}
+            () = context.token.cancelled() => {}
+            () = acks.now.notified() => {}
+            () = tokio::time::sleep(context.limits.ack_flush) => {}
         }
-        flush(inner).await;
+        flush(acks, context).await;
     }
-    flush(inner).await;
+    flush(acks, context).await;
 }
 
-async fn flush(inner: &GatewayInner) {
+async fn flush(pending: &PendingAcks, context: &GatewayContext) {
     loop {
-        let acks = inner.acks.begin_write();
+        let acks = pending.begin_write();
         if acks.is_empty() {
             return;
         }
-        let written = inner.logic.ack(&acks).await;
-        inner.acks.end_write();
+        let written = context.logic.ack(&acks).await;
+        pending.end_write();
         if let Err(error) = written {
             tracing::debug!(%error, acks = acks.len(), "acks not written; repeats are possible");
             // The marks beyond the batch are still pending. They are written after the next period,
             // without waiting for another ack.
-            inner.acks.rest();
+            pending.rest();
             return;
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{ConnectGateway, SyncFromZero};
+use super::inner::{GatewayInner, SyncFromZero};
 use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
 use crate::hub::{CloseReason, ConnectionHandle, ConnectionIdentity, ConnectionWork};
@@ -48,7 +48,7 @@ pub struct SyncPage {
 /// route is released, and its acks are written.
 #[derive(Debug)]
 pub struct ClientConnection {
-    gateway: ConnectGateway,
+    inner: Arc<GatewayInner>,
     handle: Arc<ConnectionHandle>,
     /// Entries from this device's last ack up to here are its own sends only.
     own_upto: AtomicU64,
@@ -57,12 +57,12 @@ pub struct ClientConnection {
 
 impl ClientConnection {
     pub(super) const fn new(
-        gateway: ConnectGateway,
+        inner: Arc<GatewayInner>,
         handle: Arc<ConnectionHandle>,
         fragile: bool,
     ) -> Self {
         Self {
-            gateway,
+            inner,
             handle,
             own_upto: AtomicU64::new(0),
             legacy: fragile,
@@ -84,7 +84,7 @@ impl ClientConnection {
     /// Returns the epoch and the largest seq that this connection knows of.
     #[must_use]
     pub fn head(&self) -> (Epoch, Seq) {
-        (self.gateway.known_epoch(), self.handle.head())
+        (self.inner.context.known_epoch(), self.handle.head())
     }
 
     /// Handles a heartbeat: requests a comparison of the inbox with the cursor, and returns
@@ -94,7 +94,7 @@ impl ClientConnection {
     /// [`RequestRefusal::RateLimited`] if the user sends more requests than it may.
     pub fn heartbeat(&self) -> Result<(Epoch, Seq), RequestRefusal> {
         self.take_rate()?;
-        self.gateway.inner.heads.ask(self.identity().user);
+        self.inner.heads.ask(self.identity().user);
         Ok(self.head())
     }
 
@@ -103,7 +103,7 @@ impl ClientConnection {
     pub async fn sync(&self, asked: Seq) -> Result<SyncPage, RequestRefusal> {
         self.take_rate()?;
         self.check_owner().await?;
-        let inner = &self.gateway.inner;
+        let inner = &self.inner;
         if let Some(head) = self.up_to_date(asked) {
             // Pushes may not reach the connection yet, for example while its route is not
             // registered, so the heads are compared again soon.
@@ -113,7 +113,7 @@ impl ClientConnection {
                 from: asked,
                 more: false,
                 upto: asked,
-                epoch: self.gateway.epoch().await?,
+                epoch: self.inner.context.epoch().await?,
                 head,
             });
         }
@@ -126,12 +126,12 @@ impl ClientConnection {
             from = from.max(own.min(asked));
         }
         let limit = PageLimit {
-            items: inner.limits.page_items,
-            bytes: inner.limits.page_bytes,
+            items: inner.context.limits.page_items,
+            bytes: inner.context.limits.page_bytes,
         };
         let turn = tokio::time::timeout(READ_PERMIT_TIMEOUT, inner.reads.acquire()).await;
         let _turn = turn.map_err(|_| RequestRefusal::Unavailable)?;
-        let mut page = inner.logic.page(user, from, limit).await?;
+        let mut page = inner.context.logic.page(user, from, limit).await?;
         let mut upto = page.upto(from);
         if from < asked && asked <= page.head.head {
             // fim, gim's client, counts its own sends as received, so it may name a seq above
@@ -144,7 +144,7 @@ impl ClientConnection {
             let mut pages = 1;
             while page.items.is_empty() && page.more && pages < MAX_OWN_SEND_PAGES {
                 pages += 1;
-                page = inner.logic.page(user, upto, limit).await?;
+                page = inner.context.logic.page(user, upto, limit).await?;
                 upto = page.upto(upto);
                 page.items.retain(|(seq, envelope)| wanted(*seq, envelope));
             }
@@ -158,7 +158,7 @@ impl ClientConnection {
             }
         }
         let upto = upto.min(page.head.head);
-        let epoch = self.gateway.epoch().await?;
+        let epoch = self.inner.context.epoch().await?;
         Ok(SyncPage {
             items: page.items,
             from,
@@ -179,10 +179,7 @@ impl ClientConnection {
     pub fn ack(&self, upto: Seq) {
         if self.handle.may_ack(upto) {
             let identity = self.identity();
-            self.gateway
-                .inner
-                .acks
-                .note(identity.user, identity.device, upto);
+            self.inner.acks.note(identity.user, identity.device, upto);
         }
     }
 
@@ -193,19 +190,19 @@ impl ClientConnection {
             user,
             device: Some(device),
         };
-        let inner = &self.gateway.inner;
+        let inner = &self.inner;
         if !inner.pause_detector.is_current(Instant::now()) {
             // Fenced after a pause: the device may have signed in elsewhere, so ownership is
             // checked after the routes were compared and before anything is stored.
-            let (gateway, handle) = (self.gateway.clone(), Arc::clone(&self.handle));
+            let (inner, handle) = (Arc::clone(&self.inner), Arc::clone(&self.handle));
             return SendFuture::lazy(async move {
-                gateway.inner.pause_detector.wait_until_current().await;
+                inner.pause_detector.wait_until_current().await;
                 owns(&handle)?;
-                gateway.inner.logic.send(sender, draft).await
+                inner.context.logic.send(sender, draft).await
             });
         }
         match owns(&self.handle) {
-            Ok(()) => inner.logic.send(sender, draft),
+            Ok(()) => inner.context.logic.send(sender, draft),
             Err(refusal) => SendFuture::done(Err(refusal)),
         }
     }
@@ -228,13 +225,13 @@ impl ClientConnection {
         // A task of its own, because this future is dropped when the client disconnects. A move
         // that stops halfway would leave the connection in its old room, or the new room with a
         // member and without the node's subscription.
-        let (gateway, handle) = (self.gateway.clone(), Arc::clone(&self.handle));
-        let moved = self.gateway.inner.tracker.spawn(async move {
+        let (inner, handle) = (Arc::clone(&self.inner), Arc::clone(&self.handle));
+        let moved = self.inner.context.tracker.spawn(async move {
             if let Some(left) = left {
-                gateway.leave_room(left, &handle).await;
+                inner.leave_room(left, &handle).await;
             }
             match room {
-                Some(room) => gateway.join_room(room, &handle).await,
+                Some(room) => inner.join_room(room, &handle).await,
                 None => Ok(()),
             }
         });
@@ -257,7 +254,7 @@ impl ClientConnection {
     /// pause of the process. Work taken before a pause is not written either until the routes were
     /// compared. Registers the task to be woken.
     pub fn poll_current(&self, cx: &Context<'_>, now: Instant) -> Poll<()> {
-        let pulse = &self.gateway.inner.pause_detector;
+        let pulse = &self.inner.pause_detector;
         if pulse.is_current(now) {
             return Poll::Ready(());
         }
@@ -280,7 +277,7 @@ impl ClientConnection {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let now = Instant::now();
-        if self.gateway.inner.pause_detector.is_current(now) {
+        if self.inner.pause_detector.is_current(now) {
             self.handle.next_deadline()
         } else {
             // The end of the pause may have come before the task registered, so it is checked again
@@ -297,24 +294,28 @@ impl ClientConnection {
     /// The store could not be read; a later call continues.
     pub async fn read(&self) -> Result<(), RequestRefusal> {
         let read = self.read_inbox().await;
-        self.gateway.inner.histories.request(&self.handle);
+        self.inner.histories.request(&self.handle);
         read
     }
 
     async fn read_inbox(&self) -> Result<(), RequestRefusal> {
-        let inner = &self.gateway.inner;
+        let inner = &self.inner;
         inner.pause_detector.wait_until_current().await;
         let _turn = inner.reads.acquire().await;
         let Some(after) = self.handle.begin_read() else {
             return Ok(());
         };
         let limit = PageLimit {
-            items: inner.limits.page_items,
-            bytes: inner.limits.page_bytes,
+            items: inner.context.limits.page_items,
+            bytes: inner.context.limits.page_bytes,
         };
         // From here on, dropping the future marks the read as failed, so that it is tried again.
         let _reading = InboxReadGuard(&self.handle);
-        let page = inner.logic.page(self.identity().user, after, limit).await?;
+        let page = inner
+            .context
+            .logic
+            .page(self.identity().user, after, limit)
+            .await?;
         if !self.handle.fill(page.items, page.more, page.head.head) {
             crate::error_rated!(user = %self.identity().user, "inbox is shorter than announced");
             // The comparison with the entries served ends the history (law 10).
@@ -333,7 +334,7 @@ impl ClientConnection {
 
     /// Returns the seq after which the page for a SYNC from `asked` starts.
     async fn sync_start(&self, asked: Seq) -> Result<Seq, RequestRefusal> {
-        let inner = &self.gateway.inner;
+        let inner = &self.inner;
         let by_ack = asked == Seq::ZERO && inner.from_zero != SyncFromZero::All;
         if !by_ack && (!self.legacy || asked == Seq::ZERO) {
             return Ok(asked);
@@ -342,13 +343,13 @@ impl ClientConnection {
         let by_user = by_ack && inner.from_zero == SyncFromZero::UserAck;
         // Acks that are not written yet are read before the stored ones; `acks` says why.
         let noted = if by_user {
-            let handles = inner.hub.of(user);
+            let handles = inner.context.hub.of(user);
             let devices = handles.iter().map(|handle| handle.identity().device);
             devices.map(|device| inner.acks.noted(user, device)).max()
         } else {
             Some(inner.acks.noted(user, device))
         };
-        let marks = inner.logic.acked(user).await?;
+        let marks = inner.context.logic.acked(user).await?;
         let stored = marks
             .iter()
             .filter(|(of, _)| by_user || *of == device)
@@ -364,12 +365,12 @@ impl ClientConnection {
     /// Charges the user's request rate for a request that costs more than its packet: a read of the
     /// store, a subscription, or a comparison of heads.
     fn take_rate(&self) -> Result<(), RequestRefusal> {
-        let taken = self.gateway.inner.requests.take(self.identity().user);
+        let taken = self.inner.requests.take(self.identity().user);
         taken.map_err(|retry_after| RequestRefusal::RateLimited { retry_after })
     }
 
     async fn check_owner(&self) -> Result<(), RequestRefusal> {
-        self.gateway.inner.pause_detector.wait_until_current().await;
+        self.inner.pause_detector.wait_until_current().await;
         owns(&self.handle)
     }
 }
@@ -395,16 +396,16 @@ impl Drop for InboxReadGuard<'_> {
 
 impl Drop for ClientConnection {
     fn drop(&mut self) {
-        let inner = &self.gateway.inner;
+        let inner = &self.inner;
         // The hub first: from here on nothing is queued for the connection. The store's part cannot
         // be awaited in a drop and runs in a task.
-        inner.hub.remove(&self.handle);
+        inner.context.hub.remove(&self.handle);
         inner.acks.hurry();
-        let (gateway, handle) = (self.gateway.clone(), Arc::clone(&self.handle));
-        inner.tracker.spawn(async move {
-            gateway.inner.routes.release(&handle).await;
+        let (inner, handle) = (Arc::clone(&self.inner), Arc::clone(&self.handle));
+        self.inner.context.tracker.spawn(async move {
+            inner.routes.release(&handle).await;
             if let Some(room) = handle.enter_room(None) {
-                gateway.leave_room(room, &handle).await;
+                inner.leave_room(room, &handle).await;
             }
         });
     }

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::GatewayInner;
+use super::context::GatewayContext;
 use crate::hub::CloseReason;
 use crate::id::{Epoch, UserId};
 use crate::seq::Seq;
@@ -15,18 +15,18 @@ const EPOCH_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const RECONNECT_SPREAD: Duration = Duration::from_secs(3);
 
 /// Reads the epoch regularly, from the first connection on.
-pub(super) async fn run(inner: &GatewayInner) {
+pub(super) async fn run(context: &GatewayContext) {
     loop {
         tokio::select! {
             biased;
-            () = inner.token.cancelled() => return,
+            () = context.token.cancelled() => return,
             () = tokio::time::sleep(EPOCH_CHECK_INTERVAL) => {}
         }
-        if inner.epoch.load(Ordering::Relaxed) == 0 {
+        if context.epoch.load(Ordering::Relaxed) == 0 {
             continue;
         }
-        match inner.logic.epoch().await {
-            Ok(epoch) => adopt(inner, epoch),
+        match context.logic.epoch().await {
+            Ok(epoch) => adopt(context, epoch),
             Err(error) => tracing::debug!(%error, "epoch not read"),
         }
     }
@@ -35,8 +35,8 @@ pub(super) async fn run(inner: &GatewayInner) {
 /// Adopts an epoch that was read. If it differs from the one before, every connection is closed,
 /// because the entries it was served belong to a history that has ended. Clients of the extension
 /// learn the new epoch when they come back, and start over.
-pub(super) fn adopt(inner: &GatewayInner, epoch: Epoch) {
-    let before = inner.epoch.swap(epoch.0, Ordering::Relaxed);
+pub(super) fn adopt(context: &GatewayContext, epoch: Epoch) {
+    let before = context.epoch.swap(epoch.0, Ordering::Relaxed);
     if before == 0 || before == epoch.0 {
         return;
     }
@@ -46,7 +46,7 @@ pub(super) fn adopt(inner: &GatewayInner, epoch: Epoch) {
         "store epoch changed, closing all connections"
     );
     // The epoch was changed first, so a client that signs in from here on learns the new one.
-    inner.hub.each_open(|handle| {
+    context.hub.each_open(|handle| {
         let after = RECONNECT_SPREAD.mul_f64(rand::random::<f64>());
         handle.close(CloseReason::Shutdown { after });
     });
@@ -54,11 +54,11 @@ pub(super) fn adopt(inner: &GatewayInner, epoch: Epoch) {
 
 /// Ends the history because an inbox is shorter than the entries served from it, so that nothing
 /// more is accepted under the old epoch.
-pub(super) async fn went_back(inner: &GatewayInner, user: UserId, seen: Seq) {
-    let known = Epoch(inner.epoch.load(Ordering::Relaxed));
+pub(super) async fn went_back(context: &GatewayContext, user: UserId, seen: Seq) {
+    let known = Epoch(context.epoch.load(Ordering::Relaxed));
     crate::error_rated!(%user, seen = seen.get(), "inbox is shorter than what was served");
-    match inner.logic.went_back(user, seen, known).await {
-        Ok(epoch) => adopt(inner, epoch),
+    match context.logic.went_back(user, seen, known).await {
+        Ok(epoch) => adopt(context, epoch),
         // The next heartbeat compares the heads again.
         Err(error) => crate::warn_rated!(%error, %user, "history not ended, retrying"),
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::GatewayInner;
+use super::context::GatewayContext;
 
 /// Pause between two rounds, so that connections that expire close together are closed together.
 const EXPIRY_ROUND_PAUSE: Duration = Duration::from_secs(1);
@@ -64,8 +64,7 @@ impl TokenExpiry {
 }
 
 /// Closes connections whose token has expired, until the gateway stops.
-pub(super) async fn run(inner: &GatewayInner) {
-    let expiry = &inner.expiry;
+pub(super) async fn run(expiry: &TokenExpiry, context: &GatewayContext) {
     loop {
         let next = expiry.next.load(Ordering::Acquire);
         let due = async {
@@ -76,14 +75,14 @@ pub(super) async fn run(inner: &GatewayInner) {
         };
         tokio::select! {
             biased;
-            () = inner.token.cancelled() => return,
+            () = context.token.cancelled() => return,
             () = expiry.earlier.notified() => continue,
             () = due => {}
         }
         // Cleared before the connections are examined: one that signs in meanwhile records itself
         // again.
         expiry.next.store(0, Ordering::Release);
-        let next = inner.hub.close_expired(expiry.seconds(Instant::now()));
+        let next = context.hub.close_expired(expiry.seconds(Instant::now()));
         expiry.note(next);
         tokio::time::sleep(EXPIRY_ROUND_PAUSE).await;
     }

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{GatewayInner, epochs};
+use super::context::GatewayContext;
+use super::epochs;
 use crate::id::UserId;
 use crate::seq::Seq;
 
@@ -38,33 +39,33 @@ impl HeadComparisons {
 }
 
 /// Collects requests for `head_check`, then asks the logic role once.
-pub(super) async fn run(inner: &GatewayInner) {
+pub(super) async fn run(comparisons: &HeadComparisons, context: &GatewayContext) {
     loop {
         tokio::select! {
             biased;
-            () = inner.token.cancelled() => return,
-            () = inner.heads.some.notified() => {}
+            () = context.token.cancelled() => return,
+            () = comparisons.some.notified() => {}
         }
         tokio::select! {
-            () = inner.token.cancelled() => return,
-            () = tokio::time::sleep(inner.limits.head_check) => {}
+            () = context.token.cancelled() => return,
+            () = tokio::time::sleep(context.limits.head_check) => {}
         }
-        for users in inner.heads.take().chunks(USERS_PER_CALL) {
+        for users in comparisons.take().chunks(USERS_PER_CALL) {
             // The served seqs are read before the heads: a head that is read later and is still
             // below them proves that the inbox went back.
-            let served: Vec<Seq> = users.iter().map(|user| inner.hub.served(*user)).collect();
-            match inner.logic.heads(users).await {
+            let served: Vec<Seq> = users.iter().map(|user| context.hub.served(*user)).collect();
+            match context.logic.heads(users).await {
                 Ok(heads) => {
                     let mut back = None;
                     for ((user, head), served) in users.iter().zip(heads).zip(served) {
                         if head.head < served {
                             back = Some((*user, served));
                         }
-                        inner.hub.hint(*user, head.head);
+                        context.hub.hint(*user, head.head);
                     }
                     // One user is enough: the history ends for all.
                     if let Some((user, served)) = back {
-                        epochs::went_back(inner, user, served).await;
+                        epochs::went_back(context, user, served).await;
                     }
                 }
                 Err(error) => tracing::debug!(%error, "heads not compared"),

@@ -7,10 +7,12 @@
 
 mod acks;
 mod connection;
+mod context;
 mod epochs;
 mod expiry;
 mod heads;
 mod histories;
+mod inner;
 mod limited_sign_in;
 mod on_device;
 mod pause_detector;
@@ -23,7 +25,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -32,24 +34,27 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use acks::PendingAcks;
+use context::GatewayContext;
 use expiry::TokenExpiry;
 use heads::HeadComparisons;
 use histories::RoomHistories;
+use inner::GatewayInner;
 use pause_detector::PauseDetector;
 use rooms::RoomSubscriptions;
 use routes::RouteRegistration;
 use sign_in_heads::SignInHeads;
 
 pub use connection::{ClientConnection, SyncPage};
+pub use inner::SyncFromZero;
 
 use crate::error::RequestRefusal;
 use crate::hub::{CloseReason, ConnectionHandle, ConnectionHub, ConnectionIdentity};
-use crate::id::{DeviceId, Epoch, NodeId, RoomId, UserId};
+use crate::id::{DeviceId, NodeId, UserId};
 use crate::limits::Limits;
 use crate::logic::LogicRole;
 use crate::peer::PeerNodes;
-use crate::service::rate::RateLimiter;
-use crate::store::{DeviceRoute, RoomSink, RoomStore};
+use crate::rate::RateLimiter;
+use crate::store::{DeviceRoute, RoomStore};
 
 /// Reasons to refuse a sign-in whose token was right but which was overtaken.
 const SIGNED_IN_AGAIN: &str = "this device has signed in again meanwhile";
@@ -63,18 +68,6 @@ fn was_overtaken(refusal: &RequestRefusal) -> bool {
         return false;
     };
     [SIGNED_IN_AGAIN, SIGNED_IN_ELSEWHERE, TOKEN_REVOKED].contains(why)
-}
-
-/// Start of a device's first page when its client names no seq.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SyncFromZero {
-    /// From the floor on: the device has nothing, so it gets everything retained.
-    #[default]
-    All,
-    /// After the last entry that this device has acked.
-    DeviceAck,
-    /// After the last entry that any device of the user has acked: gim's rule.
-    UserAck,
 }
 
 /// Credentials and properties of a client that signs in.
@@ -101,28 +94,6 @@ pub struct ConnectGateway {
     inner: Arc<GatewayInner>,
 }
 
-#[derive(Debug)]
-struct GatewayInner {
-    hub: Arc<ConnectionHub>,
-    logic: Arc<dyn LogicRole>,
-    room_store: Arc<dyn RoomStore>,
-    rooms: Arc<RoomSubscriptions>,
-    histories: Arc<RoomHistories>,
-    acks: PendingAcks,
-    heads: HeadComparisons,
-    sign_in_heads: SignInHeads,
-    routes: RouteRegistration,
-    pause_detector: PauseDetector,
-    expiry: TokenExpiry,
-    reads: Semaphore,
-    requests: RateLimiter<UserId>,
-    epoch: AtomicU64,
-    limits: Arc<Limits>,
-    from_zero: SyncFromZero,
-    tracker: TaskTracker,
-    token: CancellationToken,
-}
-
 impl ConnectGateway {
     /// Starts the gateway's tasks on `tracker`. They end when `token` is cancelled, after a last
     /// flush.
@@ -143,51 +114,64 @@ impl ConnectGateway {
         tracker: &TaskTracker,
         token: &CancellationToken,
     ) -> Self {
-        let gateway = Self {
-            inner: Arc::new(GatewayInner {
-                rooms: Arc::new(RoomSubscriptions::new(Arc::clone(&hub), tracker.clone())),
-                histories: Arc::new(RoomHistories::new(Arc::clone(&room_store), tracker.clone())),
-                sign_in_heads: SignInHeads::new(Arc::clone(&logic), tracker, token),
+        let limits = Arc::new(limits);
+        let inner = Arc::new(GatewayInner {
+            rooms: Arc::new(RoomSubscriptions::new(Arc::clone(&hub), tracker.clone())),
+            histories: Arc::new(RoomHistories::new(Arc::clone(&room_store), tracker.clone())),
+            room_store,
+            acks: PendingAcks::default(),
+            heads: HeadComparisons::default(),
+            sign_in_heads: SignInHeads::new(Arc::clone(&logic), tracker, token),
+            routes: RouteRegistration::new(node, route, peer, limits.lease, tracker, token),
+            pause_detector: PauseDetector::new(),
+            expiry: TokenExpiry::new(),
+            reads: Semaphore::new(limits.parallel_reads),
+            requests: RateLimiter::per_second(limits.request_rate, limits.request_burst),
+            from_zero,
+            context: GatewayContext {
                 hub,
                 logic,
-                room_store,
-                acks: PendingAcks::default(),
-                heads: HeadComparisons::default(),
-                routes: RouteRegistration::new(node, route, peer, limits.lease, tracker, token),
-                pause_detector: PauseDetector::new(),
-                expiry: TokenExpiry::new(),
-                reads: Semaphore::new(limits.parallel_reads),
-                requests: RateLimiter::per_second(limits.request_rate, limits.request_burst),
+                limits,
                 epoch: AtomicU64::new(0),
-                limits: Arc::new(limits),
-                from_zero,
                 tracker: tracker.clone(),
                 token: token.clone(),
-            }),
-        };
-        let (acks, heads, routes) = (gateway.clone(), gateway.clone(), gateway.clone());
-        tracker.spawn(async move { acks::run(&acks.inner).await });
-        tracker.spawn(async move { heads::run(&heads.inner).await });
-        tracker.spawn(async move { routes::run(&routes.inner).await });
-        let epochs = gateway.clone();
-        tracker.spawn(async move { epochs::run(&epochs.inner).await });
-        let pulse = gateway.clone();
-        tracker.spawn(async move { pause_detector::run(&pulse.inner).await });
-        let expiry = gateway.clone();
-        tracker.spawn(async move { expiry::run(&expiry.inner).await });
-        gateway
+            },
+        });
+        let gateway = Arc::clone(&inner);
+        tracker.spawn(async move { acks::run(&gateway.acks, &gateway.context).await });
+        let gateway = Arc::clone(&inner);
+        tracker.spawn(async move { heads::run(&gateway.heads, &gateway.context).await });
+        let gateway = Arc::clone(&inner);
+        tracker.spawn(async move {
+            routes::run(&gateway.routes, &gateway.heads, &gateway.context).await;
+        });
+        let gateway = Arc::clone(&inner);
+        tracker.spawn(async move { epochs::run(&gateway.context).await });
+        let gateway = Arc::clone(&inner);
+        tracker.spawn(async move {
+            pause_detector::run(
+                &gateway.pause_detector,
+                &gateway.routes,
+                &gateway.heads,
+                &gateway.context,
+            )
+            .await;
+        });
+        let gateway = Arc::clone(&inner);
+        tracker.spawn(async move { expiry::run(&gateway.expiry, &gateway.context).await });
+        Self { inner }
     }
 
     /// Returns the hub of live connections.
     #[must_use]
     pub fn hub(&self) -> &Arc<ConnectionHub> {
-        &self.inner.hub
+        &self.inner.context.hub
     }
 
     /// Returns the limits of this gateway.
     #[must_use]
     pub fn limits(&self) -> &Limits {
-        &self.inner.limits
+        &self.inner.context.limits
     }
 
     /// Signs a device in: checks the token, raises the device's generation, and makes this
@@ -218,10 +202,10 @@ impl ConnectGateway {
         // - The inbox head is read last, when pushes reach the connection: entries up to the head
         //   are read, entries above it are pushed, and none is missed.
         let begin = Instant::now();
-        let granted = inner.logic.sign_in(user, device, &token).await?;
-        let end = inner.limits.end_expired;
+        let granted = inner.context.logic.sign_in(user, device, &token).await?;
+        let end = inner.context.limits.end_expired;
         let expires = inner.expiry.at(granted.token_left.filter(|_| end));
-        let conn = inner.hub.next_conn();
+        let conn = inner.context.hub.next_conn();
         let identity = ConnectionIdentity {
             conn,
             user,
@@ -234,23 +218,23 @@ impl ConnectGateway {
         let handle = Arc::new(ConnectionHandle::new(
             identity,
             fragile,
-            &inner.limits,
-            inner.hub.lag_counter(),
+            &inner.context.limits,
+            inner.context.hub.lag_counter(),
         ));
-        if !inner.hub.insert(&handle) {
+        if !inner.context.hub.insert(&handle) {
             return Err(RequestRefusal::Unauthorized(SIGNED_IN_AGAIN));
         }
         // After `insert`: the expiry task looks at the connections in the hub.
         inner.expiry.note(expires);
         // From here on, dropping this value removes the connection from the hub.
-        let connection = ClientConnection::new(self.clone(), handle, fragile);
-        if inner.hub.revoked_since(user, device, begin) {
+        let connection = ClientConnection::new(Arc::clone(inner), handle, fragile);
+        if inner.context.hub.revoked_since(user, device, begin) {
             return Err(RequestRefusal::Unauthorized(TOKEN_REVOKED));
         }
         if !inner.routes.claim_new(connection.handle()).await {
             return Err(RequestRefusal::Unauthorized(SIGNED_IN_ELSEWHERE));
         }
-        self.epoch().await?;
+        inner.context.epoch().await?;
         let head = inner.sign_in_heads.head(user).await?;
         connection.handle().start(head);
         Ok(connection)
@@ -259,7 +243,7 @@ impl ConnectGateway {
     /// Closes every connection because the node is shutting down. Each client gets its own random
     /// time to come back, up to `spread` from now.
     pub fn close_all(&self, spread: Duration) {
-        self.inner.hub.each_open(|handle| {
+        self.inner.context.hub.each_open(|handle| {
             let after = spread.mul_f64(rand::random::<f64>());
             handle.close(CloseReason::Shutdown { after });
         });
@@ -269,66 +253,8 @@ impl ConnectGateway {
     /// failed call of a peer (law 6).
     pub fn check_all(&self) {
         self.inner
+            .context
             .hub
             .each(|handle| self.inner.heads.ask(handle.identity().user));
-    }
-
-    /// Adds a connection, whose cursor is in the room already, to the room's members. The first
-    /// member of the node subscribes the node.
-    async fn join_room(
-        &self,
-        room: RoomId,
-        handle: &Arc<ConnectionHandle>,
-    ) -> Result<(), RequestRefusal> {
-        let inner = &self.inner;
-        // The gate is held until the store has answered. Without it, a member that leaves at the
-        // same time could end the node's subscription after this one was counted (C-16, C-17).
-        let _gate = inner.rooms.gate(room).await;
-        // The connection may have ended or moved on while this waited. Its departure may have
-        // passed the gate already, so it must not enter after that. A departure that follows this
-        // check waits for the gate.
-        if !handle.follows(room) {
-            return Ok(());
-        }
-        if inner.rooms.enter(room, handle) {
-            let sink: Arc<dyn RoomSink> = Arc::clone(&inner.rooms) as _;
-            if let Err(error) = inner.room_store.subscribe(room, sink).await {
-                inner.rooms.leave(room, handle.identity().conn);
-                handle.quit_room(room);
-                return Err(error.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes a connection from a room, and ends the node's subscription with its last member.
-    async fn leave_room(&self, room: RoomId, handle: &ConnectionHandle) {
-        let inner = &self.inner;
-        let _gate = inner.rooms.gate(room).await;
-        // The connection may have come back while this waited.
-        if handle.follows(room) {
-            return;
-        }
-        if inner.rooms.leave(room, handle.identity().conn) {
-            let sink: Arc<dyn RoomSink> = Arc::clone(&inner.rooms) as _;
-            if let Err(error) = inner.room_store.unsubscribe(room, sink).await {
-                tracing::debug!(%error, %room, "room not unsubscribed");
-            }
-        }
-    }
-
-    /// Returns the epoch of the inboxes' history; the first call reads it.
-    async fn epoch(&self) -> Result<Epoch, RequestRefusal> {
-        let known = self.inner.epoch.load(Ordering::Relaxed);
-        if known != 0 {
-            return Ok(Epoch(known));
-        }
-        let epoch = self.inner.logic.epoch().await?;
-        self.inner.epoch.store(epoch.0, Ordering::Relaxed);
-        Ok(epoch)
-    }
-
-    fn known_epoch(&self) -> Epoch {
-        Epoch(self.inner.epoch.load(Ordering::Relaxed))
     }
 }

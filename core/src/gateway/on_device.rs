@@ -23,7 +23,7 @@ impl ConnectGateway {
         device: DeviceId,
         user: Option<UserId>,
     ) -> Result<Option<Arc<ConnectionHandle>>, RequestRefusal> {
-        let mut here = self.inner.hub.on_device(device);
+        let mut here = self.inner.context.hub.on_device(device);
         here.retain(|it| user.is_none_or(|user| it.identity().user == user));
         let count = here.len();
         let first = here.pop();
@@ -45,7 +45,7 @@ impl ConnectGateway {
         message: Message,
         profile: UserProfile,
     ) -> Result<(), RequestRefusal> {
-        let (length, most) = (message.content.len(), self.inner.limits.content);
+        let (length, most) = (message.content.len(), self.inner.context.limits.content);
         if length > most {
             return Err(RequestRefusal::bad(format!(
                 "message_content is {length} bytes; at most {most} are allowed"
@@ -62,8 +62,8 @@ impl ConnectGateway {
     /// # Errors
     /// The logic role did not answer.
     pub async fn compare_head(&self, user: UserId) -> Result<(), RequestRefusal> {
-        if let Some(head) = self.inner.logic.heads(&[user]).await?.first() {
-            self.inner.hub.hint(user, head.head);
+        if let Some(head) = self.inner.context.logic.heads(&[user]).await?.first() {
+            self.inner.context.hub.hint(user, head.head);
         }
         Ok(())
     }

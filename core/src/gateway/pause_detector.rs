@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::{GatewayInner, routes};
+use super::context::GatewayContext;
+use super::heads::HeadComparisons;
+use super::routes::{self, RouteRegistration};
 
 /// Interval between two ticks.
 const TICK_INTERVAL: Duration = Duration::from_millis(200);
@@ -73,12 +75,16 @@ impl PauseDetector {
 ///
 /// The order matters: fence, compare, lift the fence, wake the connections. A connection that is
 /// woken earlier would find itself fenced and wait on.
-pub(super) async fn run(inner: &GatewayInner) {
-    let pulse = &inner.pause_detector;
+pub(super) async fn run(
+    pulse: &PauseDetector,
+    routes: &RouteRegistration,
+    heads: &HeadComparisons,
+    context: &GatewayContext,
+) {
     loop {
         tokio::select! {
             biased;
-            () = inner.token.cancelled() => break,
+            () = context.token.cancelled() => break,
             () = tokio::time::sleep(TICK_INTERVAL) => {}
         }
         let silence = pulse.silence(Instant::now());
@@ -92,17 +98,17 @@ pub(super) async fn run(inner: &GatewayInner) {
         // A tick before and after the comparison, so that the comparison itself does not count as a
         // pause.
         pulse.tick();
-        if timeout(ROUTE_CHECK_TIMEOUT, routes::refresh(inner))
+        if timeout(ROUTE_CHECK_TIMEOUT, routes::refresh(routes, heads, context))
             .await
             .is_err()
         {
             crate::warn_rated!("routes not fully compared after a pause, retrying");
-            inner.routes.doubt();
+            routes.doubt();
         }
         pulse.tick();
         pulse.fenced.store(false, Ordering::Release);
         pulse.opened.notify_waiters();
-        inner.hub.each_open(|handle| handle.wake());
+        context.hub.each_open(|handle| handle.wake());
     }
     // No tick follows. The connections that still drain are served as they are.
     pulse.last_tick_ms.store(u64::MAX, Ordering::Release);

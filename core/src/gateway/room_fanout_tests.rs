@@ -7,7 +7,8 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::*;
-use crate::envelope::{ConnectionDelivery, Envelope};
+use crate::delivery::ConnectionDelivery;
+use crate::envelope::Envelope;
 use crate::hub::{ConnectionIdentity, ConnectionWork};
 use crate::id::{DeviceId, Generation, MessageId, UserId};
 use crate::message::{

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::GatewayInner;
+use super::context::GatewayContext;
+use super::heads::HeadComparisons;
 use crate::coalesce::{BatchLoader, CoalescerLimits, RequestCoalescer};
 use crate::error::ErrorChain;
 use crate::hub::{ConnectionHandle, ConnectionIdentity};
@@ -232,21 +233,24 @@ impl BatchLoader for LeaseChecker {
 
 /// Renews the lease three times per lease period, and registers all routes again if the lease had
 /// expired or a call had failed.
-pub(super) async fn run(inner: &GatewayInner) {
-    let routes = &inner.routes;
+pub(super) async fn run(
+    routes: &RouteRegistration,
+    heads: &HeadComparisons,
+    context: &GatewayContext,
+) {
     routes.own.take_first_lease().await;
-    let mut period = tokio::time::interval(inner.limits.lease / 3);
+    let mut period = tokio::time::interval(context.limits.lease / 3);
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            () = inner.token.cancelled() => break,
+            () = context.token.cancelled() => break,
             _ = period.tick() => {}
         }
         match routes.own.renew().await {
             Ok(held) => {
                 if routes.own.dirty.swap(false, Ordering::Relaxed) || !held {
-                    register_all(inner).await;
+                    register_all(routes, heads, context).await;
                 }
             }
             Err(error) => {
@@ -261,27 +265,35 @@ pub(super) async fn run(inner: &GatewayInner) {
 }
 
 /// Renews the lease and registers every connection again after this process was paused.
-pub(super) async fn refresh(inner: &GatewayInner) {
-    if let Err(error) = inner.routes.own.renew().await {
+pub(super) async fn refresh(
+    routes: &RouteRegistration,
+    heads: &HeadComparisons,
+    context: &GatewayContext,
+) {
+    if let Err(error) = routes.own.renew().await {
         crate::warn_rated!(error = %ErrorChain(&error), "lease not renewed after a pause, retrying");
-        inner.routes.doubt();
+        routes.doubt();
     }
-    register_all(inner).await;
+    register_all(routes, heads, context).await;
 }
 
 /// Registers every connection, and requests a comparison of every head, because pushes may have
 /// been lost meanwhile.
-async fn register_all(inner: &GatewayInner) {
+async fn register_all(
+    routes: &RouteRegistration,
+    heads: &HeadComparisons,
+    context: &GatewayContext,
+) {
     let mut handles = Vec::new();
-    inner.hub.each(|handle| handles.push(Arc::clone(handle)));
+    context.hub.each(|handle| handles.push(Arc::clone(handle)));
     let claims =
         stream::iter(handles).for_each_concurrent(ROUTE_CLAIM_CONCURRENCY, |handle| async move {
-            if inner.routes.claim(&handle).await == ClaimResult::Overtaken {
+            if routes.claim(&handle).await == ClaimResult::Overtaken {
                 let identity = handle.identity();
                 handle.supersede();
                 tracing::debug!(device = %identity.device, "connection superseded elsewhere");
             }
-            inner.heads.ask(handle.identity().user);
+            heads.ask(handle.identity().user);
         });
     claims.await;
 }
@@ -295,7 +307,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::envelope::DeliveryBatch;
+    use crate::delivery::DeliveryBatch;
     use crate::id::{ConnId, DeviceId, UserId};
     use crate::memory::MemoryRoute;
 

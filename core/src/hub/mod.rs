@@ -36,7 +36,7 @@ pub use task::ConnectionWork;
 use lags::LagCounter;
 use revoked::RecentRevocations;
 
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::fanout::LocalSink;
 use crate::id::{ConnId, DeviceId, Generation, UserId};
 use crate::map::{FastHashMap, FastHashState};

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::envelope::{ConnectionDelivery, Envelope};
+use crate::delivery::ConnectionDelivery;
+use crate::envelope::Envelope;
 use crate::seq::Seq;
 
 /// Deliveries that wait to be written, counted in bytes.

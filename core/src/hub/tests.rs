@@ -7,7 +7,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::*;
-use crate::envelope::{ConnectionDelivery, Envelope};
+use crate::delivery::ConnectionDelivery;
+use crate::envelope::Envelope;
 use crate::id::{Generation, MessageId, RoomId};
 use crate::limits::Limits;
 use crate::message::{

@@ -6,8 +6,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use crate::id::{DeviceId, UserId};
-use crate::memory::group::set;
-use crate::memory::lock;
+use crate::memory::helpers::{above, lock, page, set};
 use crate::page::ListPage;
 use crate::store::{
     AccountChange, AccountStore, NewAccount, NicknameMatch, StoreError, TokenRecord, UserAccount,
@@ -93,7 +92,7 @@ impl AccountStore for MemoryAccounts {
         let people = lock(&self.people);
         let found = people
             .by_id
-            .range(super::above(after))
+            .range(above(after))
             .map(|(_, account)| account)
             .filter(|it| {
                 it.phone == key
@@ -102,7 +101,7 @@ impl AccountStore for MemoryAccounts {
                         NicknameMatch::Begin => it.nickname.starts_with(key),
                     }
             });
-        Ok(super::page(found.cloned(), limit))
+        Ok(page(found.cloned(), limit))
     }
 
     async fn put_token(

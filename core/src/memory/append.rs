@@ -1,5 +1,5 @@
 //! Appends of in-memory storage: a batch of sends becomes entries, keys and jobs under one hold of
-//! the lock.
+//! the lock, and so does the next part of a job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::limits::FANOUT_CHUNK;
 use crate::memory::state::EngineState;
 use crate::message::Message;
 use crate::seq::Seq;
-use crate::store::{AppendOutcome, AppendRequest};
+use crate::store::{AppendOutcome, AppendRequest, JobLease, JobStepOutcome};
 
 impl EngineState {
     /// Appends the sends in order. The batch must have been checked: each send has a recipient.
@@ -70,5 +70,25 @@ impl EngineState {
                 (*user, inbox.push(message, keep))
             })
             .collect()
+    }
+
+    /// Makes the next entries of a job.
+    pub(super) fn advance(&mut self, lease: &JobLease) -> JobStepOutcome {
+        let Some(job) = self.jobs.held(lease) else {
+            return JobStepOutcome::Lost;
+        };
+        let (message, recipients) = (Arc::clone(&job.message), Arc::clone(&job.recipients));
+        let from = job.done;
+        job.done = recipients.len().min(from + FANOUT_CHUNK);
+        let done = job.done == recipients.len();
+        if done {
+            self.jobs.close(lease.group);
+        }
+        let seqs = self.entries(&message, recipients.iter().skip(from).take(FANOUT_CHUNK));
+        JobStepOutcome::Entries {
+            message,
+            seqs,
+            done,
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use crate::id::{DeviceId, Generation, UserId};
-use crate::memory::lock;
+use crate::memory::helpers::lock;
 use crate::seq::Seq;
 use crate::store::{AckMark, Device, DeviceInfo, DeviceStore, StoreError, StoreErrorKind};
 use crate::time::UnixTimestamp;

@@ -3,30 +3,14 @@
 use async_trait::async_trait;
 
 use crate::id::UserId;
+use crate::memory::friend_edge::FriendEdge;
+use crate::memory::helpers::{above, page};
 use crate::memory::state::{EngineState, MemoryEngine};
 use crate::page::ListPage;
 use crate::store::{
     AppendRequest, Friend, FriendAcceptOutcome, FriendRequestOutcome, FriendStore, StoreError,
 };
 use crate::time::UnixTimestamp;
-
-/// The friendship edge from one user to another, with the data that the user stores.
-#[derive(Debug)]
-pub(super) struct FriendEdge {
-    agreed: bool,
-    remarks: String,
-    extra: String,
-}
-
-impl FriendEdge {
-    fn new(agreed: bool, remarks: &str) -> Self {
-        Self {
-            agreed,
-            remarks: remarks.to_owned(),
-            extra: String::new(),
-        }
-    }
-}
 
 impl EngineState {
     fn edge(&self, user: UserId, other: UserId) -> Option<&FriendEdge> {
@@ -135,13 +119,13 @@ impl FriendStore for MemoryEngine {
             return Ok(ListPage::default());
         };
         let friends = ties
-            .range(super::above(after))
+            .range(above(after))
             .filter(|(_, tie)| tie.agreed)
             .map(|(id, tie)| Friend {
                 user: *id,
                 remarks: tie.remarks.clone(),
                 extra: tie.extra.clone(),
             });
-        Ok(super::page(friends, limit))
+        Ok(page(friends, limit))
     }
 }

@@ -4,19 +4,17 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::id::{GroupId, UserId};
-use crate::limits::FANOUT_CHUNK;
-use crate::memory::state::EngineState;
 use crate::message::Message;
-use crate::store::{JobLease, JobStepOutcome};
+use crate::store::JobLease;
 
 /// A send whose entries are made in parts.
 #[derive(Debug)]
-struct FanoutJob {
+pub(super) struct FanoutJob {
     number: u64,
     generation: u64,
-    message: Arc<Message>,
-    recipients: Arc<[UserId]>,
-    done: usize,
+    pub(super) message: Arc<Message>,
+    pub(super) recipients: Arc<[UserId]>,
+    pub(super) done: usize,
 }
 
 /// The open jobs of all groups.
@@ -63,13 +61,13 @@ impl FanoutJobs {
     }
 
     /// Returns the job of this lease if the lease is still valid.
-    fn held(&mut self, lease: &JobLease) -> Option<&mut FanoutJob> {
+    pub(super) fn held(&mut self, lease: &JobLease) -> Option<&mut FanoutJob> {
         let job = self.of.get_mut(&lease.group)?.front_mut()?;
         (job.number == lease.job && job.generation == lease.generation).then_some(job)
     }
 
     /// Removes the group's oldest job.
-    fn close(&mut self, group: GroupId) {
+    pub(super) fn close(&mut self, group: GroupId) {
         if let Some(queue) = self.of.get_mut(&group) {
             if let Some(job) = queue.pop_front() {
                 self.order.remove(&job.number);
@@ -77,28 +75,6 @@ impl FanoutJobs {
             if queue.is_empty() {
                 self.of.remove(&group);
             }
-        }
-    }
-}
-
-impl EngineState {
-    /// Makes the next entries of a job.
-    pub(super) fn advance(&mut self, lease: &JobLease) -> JobStepOutcome {
-        let Some(job) = self.jobs.held(lease) else {
-            return JobStepOutcome::Lost;
-        };
-        let (message, recipients) = (Arc::clone(&job.message), Arc::clone(&job.recipients));
-        let from = job.done;
-        job.done = recipients.len().min(from + FANOUT_CHUNK);
-        let done = job.done == recipients.len();
-        if done {
-            self.jobs.close(lease.group);
-        }
-        let seqs = self.entries(&message, recipients.iter().skip(from).take(FANOUT_CHUNK));
-        JobStepOutcome::Entries {
-            message,
-            seqs,
-            done,
         }
     }
 }

@@ -10,8 +10,12 @@
 mod account;
 mod append;
 mod device;
+mod entries;
 mod friend;
+mod friend_edge;
 mod group;
+mod group_row;
+mod helpers;
 mod inbox;
 mod job;
 mod key;
@@ -22,35 +26,15 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use entries::InboxRetention;
 pub use room::{MemoryRoom, RoomBounds};
 pub use route::MemoryRoute;
 
-use crate::page::ListPage;
 use crate::store::StoreSet;
 use crate::time::{SystemClock, TimeSource};
-
-/// Limits of an inbox in memory; above them the oldest entries are removed and the floor rises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InboxRetention {
-    /// Entries of one user; default 10,000.
-    pub entries: usize,
-    /// Bytes of one user's entries, each counted with its overhead; default 16 MiB. The newest
-    /// entry is kept even if it is larger.
-    pub bytes: usize,
-}
-
-impl Default for InboxRetention {
-    fn default() -> Self {
-        Self {
-            entries: 10_000,
-            bytes: 16 << 20,
-        }
-    }
-}
 
 /// Configuration of in-memory storage; [`MemoryConfig::default`] suits most uses.
 #[derive(Clone, Debug)]
@@ -101,42 +85,4 @@ impl MemoryConfig {
 #[must_use]
 pub fn stores() -> StoreSet {
     MemoryConfig::default().stores()
-}
-
-/// Takes a lock of this module. These are std mutexes and not tokio's, because each is held for a
-/// short computation and never over an await.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics under this lock")
-}
-
-/// Takes a page of at most `limit` items (at least one) from an ordered list.
-fn page<T>(items: impl Iterator<Item = T>, limit: usize) -> ListPage<T> {
-    page_while(items, limit, |_| true)
-}
-
-/// Takes a page that also ends before the first item that does not fit.
-fn page_while<T>(
-    items: impl Iterator<Item = T>,
-    limit: usize,
-    mut fits: impl FnMut(&T) -> bool,
-) -> ListPage<T> {
-    let mut taken = Vec::new();
-    for item in items {
-        if taken.len() >= limit.max(1) || !fits(&item) {
-            return ListPage {
-                items: taken,
-                more: true,
-            };
-        }
-        taken.push(item);
-    }
-    ListPage::last(taken)
-}
-
-/// Returns the range of the ids after `after`.
-fn above<T>(after: Option<T>) -> (Bound<T>, Bound<T>) {
-    (
-        after.map_or(Bound::Unbounded, Bound::Excluded),
-        Bound::Unbounded,
-    )
 }

@@ -17,10 +17,11 @@ use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 
 use kept::KeptMessages;
+pub use kept::RoomBounds;
 
 use crate::envelope::Envelope;
 use crate::id::RoomId;
-use crate::memory::lock;
+use crate::memory::helpers::lock;
 use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{RoomHistory, RoomItem, RoomSink, RoomStore, StoreError, StreamId};
@@ -34,31 +35,6 @@ const ROOM_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Rooms that one publish examines without freeing memory before it leaves the rest to the next.
 const MAX_VAIN_EXAMINATIONS: usize = 64;
-
-/// Limits of the rooms; above any of them the oldest messages are dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoomBounds {
-    /// Kept messages of a room; default 1,000.
-    pub messages: usize,
-    /// Their bytes, each counted with its overhead; default 4 MiB.
-    pub bytes: usize,
-    /// Time for which messages are kept, and for which an unused room keeps its numbering; default
-    /// 2 minutes.
-    pub age: Duration,
-    /// Bytes over all rooms; default 64 MiB.
-    pub total_bytes: usize,
-}
-
-impl Default for RoomBounds {
-    fn default() -> Self {
-        Self {
-            messages: 1_000,
-            bytes: 4 << 20,
-            age: Duration::from_mins(2),
-            total_bytes: 64 << 20,
-        }
-    }
-}
 
 /// Rooms of one process, with their brief history.
 #[derive(Debug)]

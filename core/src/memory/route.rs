@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::id::{DeviceId, Generation, NodeId, UserId};
-use crate::memory::lock;
+use crate::memory::helpers::lock;
 use crate::store::{DeviceRoute, LeaseRenewal, Route, RouteClaimOutcome, StoreError};
 
 /// Routes: the node that holds each device's connection, valid while that node's lease is.

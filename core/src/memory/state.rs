@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::id::{Epoch, GroupId, UserId};
 use crate::map::FastHashMap;
-use crate::memory::InboxRetention;
-use crate::memory::friend::FriendEdge;
-use crate::memory::group::GroupRow;
-use crate::memory::inbox::Inbox;
+use crate::memory::entries::{Inbox, InboxRetention};
+use crate::memory::friend_edge::FriendEdge;
+use crate::memory::group_row::GroupRow;
+use crate::memory::helpers::lock;
 use crate::memory::job::FanoutJobs;
 use crate::memory::key::IdempotencyKeys;
 use crate::store::Head;
@@ -45,7 +45,7 @@ impl MemoryEngine {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, EngineState> {
-        super::lock(&self.state)
+        lock(&self.state)
     }
 }
 

@@ -1,31 +1,9 @@
-//! Checks of texts from callers, with one sentence for each fault.
+//! Checks of what callers send, with one sentence for each fault.
 
 use crate::error::RequestRefusal;
 use crate::limits::Limits;
 use crate::message::{MessageContent, MessageDraft, MessageReceiver};
-
-/// Longest name or remark, in bytes.
-pub(crate) const NAME_MAX_BYTES: usize = 255;
-/// Longest URL, in bytes.
-pub(crate) const URL_MAX_BYTES: usize = 512;
-/// Longest free text, or data of a client or a backend, in bytes.
-pub(crate) const TEXT_MAX_BYTES: usize = 1_024;
-
-/// Refuses a text that is longer than `most` bytes.
-pub(crate) fn text(field: &str, value: &str, most: usize) -> Result<(), RequestRefusal> {
-    if value.len() <= most {
-        return Ok(());
-    }
-    let is = value.len();
-    Err(RequestRefusal::bad(format!(
-        "{field} is {is} bytes; at most {most} are allowed"
-    )))
-}
-
-/// As [`text`], for an optional text.
-pub(crate) fn text_if(field: &str, value: Option<&str>, most: usize) -> Result<(), RequestRefusal> {
-    value.map_or(Ok(()), |value| text(field, value, most))
-}
+pub(crate) use crate::text_limits::{NAME_MAX_BYTES, TEXT_MAX_BYTES, URL_MAX_BYTES, text, text_if};
 
 pub(super) fn content(limits: &Limits, content: &MessageContent) -> Result<(), RequestRefusal> {
     if content.len() <= limits.content {

@@ -16,12 +16,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::backlog::OpenJobs;
+use crate::delivery::DeliveryBatch;
 use crate::directory::ProfileDirectory;
-use crate::envelope::{DeliveryBatch, Envelope};
+use crate::envelope::Envelope;
 use crate::fanout::MessageFanout;
 use crate::id::GroupId;
-use crate::service::backlog::OpenJobs;
-use crate::service::janitor::RetentionNotifier;
+use crate::janitor::RetentionNotifier;
 use crate::store::{InboxStore, JobLease, JobStepOutcome, StoreError};
 
 /// Interval of the sweeps for jobs without a holder.

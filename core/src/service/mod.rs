@@ -4,22 +4,18 @@
 //! clients and backends. It uses the store traits, the business seam and the fan-out; it uses no
 //! sockets, no protobuf, and no connections.
 
-pub mod backlog;
-pub(crate) mod check;
+mod check;
 mod device;
 mod friend;
 mod group;
-pub(crate) mod janitor;
 pub(crate) mod job;
 mod key;
 mod logic;
 mod order_locks;
 mod policy;
 mod push;
-pub mod rate;
 mod registrations;
 mod room;
-pub(crate) mod roster;
 mod send;
 mod sign_in;
 mod sync;
@@ -51,13 +47,13 @@ use crate::peer::PeerNodes;
 use crate::store::StoreSet;
 use crate::time::TimeSource;
 
-use backlog::OpenJobs;
-use janitor::StoreJanitor;
+use crate::backlog::OpenJobs;
+use crate::janitor::StoreJanitor;
+use crate::rate::RateLimiter;
+use crate::roster::RosterCache;
 use job::JobRunner;
 use order_locks::OrderLocks;
-use rate::RateLimiter;
 use registrations::RegistrationLimits;
-use roster::RosterCache;
 use sign_in::SignIns;
 
 /// Timeout of the business backend's token check.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::business::UserInfo;
-use crate::envelope::{DeliveryBatch, Envelope};
+use crate::delivery::DeliveryBatch;
+use crate::envelope::Envelope;
 use crate::id::{MessageId, UserId};
 use crate::message::{Message, MessageContent, MessageReceiver, MessageSender, UnknownFields};
 use crate::service::LogicService;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::auth::client_address;
 use crate::error::RequestRefusal;
-use crate::service::rate::RateLimiter;
+use crate::rate::RateLimiter;
 
 /// Registrations at once, as a multiple of those per second.
 const BURST_SECONDS: u32 = 10;

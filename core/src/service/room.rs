@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::envelope::{DeliveryBatch, Envelope};
+use crate::delivery::DeliveryBatch;
+use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
 use crate::id::{MessageId, RoomId, UserId};
 use crate::message::{Message, MessageContent, MessageReceiver, MessageSender, UnknownFields};

@@ -10,19 +10,19 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::envelope::{DeliveryBatch, Envelope};
+use crate::delivery::DeliveryBatch;
+use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
 use crate::id::{GroupId, MAX_ID, MessageId, UserId};
-use crate::logic::SendReceipt;
 use crate::message::{
     Message, MessageContent, MessageDraft, MessageReceiver, MessageSender, UnknownFields,
     UserProfile,
 };
-use crate::send_future::{self, SendFuture};
+use crate::roster::CachedRoster;
+use crate::send_future::{self, SendFuture, SendReceipt};
 use crate::seq::Seq;
 use crate::service::order_locks::OrderGuard;
 use crate::service::policy::DirectSend;
-use crate::service::roster::CachedRoster;
 use crate::service::{LogicService, check, key};
 use crate::store::{AppendOutcome, AppendRequest, IdempotencyKey, RosterVersion};
 

@@ -1,32 +1,18 @@
 //! Runs the cases against one backend, with the output of `cargo test`.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
 
-use super::{CONTRACT, StoreFixture};
+use super::case::{CaseRequirement, ContractCase};
+use super::contract::CONTRACT;
+use super::fixture::StoreFixture;
 
 /// Time after which a case counts as hung.
 const DEADLINE: Duration = Duration::from_mins(2);
-
-/// Requirements of a case beyond the stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CaseRequirement {
-    Nothing,
-    Reopen,
-    Hold,
-}
-
-/// A case of the list.
-pub(super) struct ContractCase {
-    pub(super) name: &'static str,
-    pub(super) need: CaseRequirement,
-    pub(super) body: fn(StoreFixture) -> Pin<Box<dyn Future<Output = ()> + Send>>,
-}
 
 /// A backend, or the reason it is missing.
 #[derive(Debug)]

@@ -5,89 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gimlet_core::envelope::{DeliveryBatch, Envelope};
-use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::logic::{InboxPage, SendReceipt};
-use gimlet_core::message::{MessageContent, MessageDraft, MessageReceiver, MessageSender};
+use gimlet_core::delivery::DeliveryBatch;
+use gimlet_core::envelope::Envelope;
+use gimlet_core::logic::InboxPage;
+use gimlet_core::message::{MessageContent, MessageDraft, MessageSender};
+use gimlet_core::send_future::SendReceipt;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{AckMark, Head};
 use gimlet_core::time::UnixTimestamp;
-use gimlet_proto::node::{self, Plain, parcel, receiver, sender};
+use gimlet_proto::node::{self, Plain, parcel};
 
+mod fields;
 mod legacy;
 
-/// The field that could not be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is missing or invalid")]
-pub(super) struct DecodeError(pub(super) &'static str);
+pub(crate) use fields::{DecodeError, device, user, users};
+
+use fields::{mentions_out, message_id, receiver_in, receiver_out, sender_in, sender_out};
 
 /// Converts to whole milliseconds, at least one: 0 means that the time is not known.
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
-}
-
-pub(super) fn user(raw: u64) -> Result<UserId, DecodeError> {
-    UserId::new(raw).ok_or(DecodeError("user"))
-}
-
-pub(super) fn users(raw: &[u64]) -> Result<Vec<UserId>, DecodeError> {
-    raw.iter().map(|raw| user(*raw)).collect()
-}
-
-pub(super) fn device(raw: u64) -> Result<DeviceId, DecodeError> {
-    DeviceId::new(raw).ok_or(DecodeError("device"))
-}
-
-fn message_id(raw: &[u8]) -> Result<MessageId, DecodeError> {
-    let bytes = raw.try_into().map_err(|_| DecodeError("message id"))?;
-    Ok(MessageId::from_bytes(bytes))
-}
-
-fn sender_out(sender: MessageSender) -> node::Sender {
-    let who = match sender {
-        MessageSender::System => sender::Who::System(Plain {}),
-        MessageSender::Business => sender::Who::Business(Plain {}),
-        MessageSender::User { user, device } => sender::Who::User(node::UserSender {
-            user: user.get(),
-            device: device.map_or(0, DeviceId::get),
-        }),
-    };
-    node::Sender { who: Some(who) }
-}
-
-fn sender_in(sender: Option<node::Sender>) -> Result<MessageSender, DecodeError> {
-    match sender.and_then(|it| it.who).ok_or(DecodeError("sender"))? {
-        sender::Who::System(_) => Ok(MessageSender::System),
-        sender::Who::Business(_) => Ok(MessageSender::Business),
-        sender::Who::User(it) => Ok(MessageSender::User {
-            user: user(it.user)?,
-            device: (it.device != 0).then(|| device(it.device)).transpose()?,
-        }),
-    }
-}
-
-fn receiver_out(receiver: MessageReceiver) -> node::Receiver {
-    let whom = match receiver {
-        MessageReceiver::User(user) => receiver::Whom::User(user.get()),
-        MessageReceiver::Group(group) => receiver::Whom::Group(group.get()),
-        MessageReceiver::Room(room) => receiver::Whom::Room(room.get()),
-        MessageReceiver::Everyone => receiver::Whom::Everyone(Plain {}),
-    };
-    node::Receiver { whom: Some(whom) }
-}
-
-fn receiver_in(receiver: Option<node::Receiver>) -> Result<MessageReceiver, DecodeError> {
-    let nonsense = DecodeError("receiver");
-    Ok(match receiver.and_then(|it| it.whom).ok_or(nonsense)? {
-        receiver::Whom::User(raw) => MessageReceiver::User(user(raw)?),
-        receiver::Whom::Group(raw) => MessageReceiver::Group(GroupId::new(raw).ok_or(nonsense)?),
-        receiver::Whom::Room(raw) => MessageReceiver::Room(RoomId::new(raw).ok_or(nonsense)?),
-        receiver::Whom::Everyone(_) => MessageReceiver::Everyone,
-    })
-}
-
-fn mentions_out(mentions: &[UserId]) -> Vec<u64> {
-    mentions.iter().map(|user| user.get()).collect()
 }
 
 /// The form in which a node reads messages.

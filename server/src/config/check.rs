@@ -10,15 +10,13 @@ use gimlet_listen::origins::AllowedOrigins;
 use gimlet_web::verifier;
 
 use super::Config;
-use super::codec::{SecretString, without_password};
-use super::load::{ConfigError, ConfigProblem, env_name};
+use super::codec::without_password;
+use super::load::env_name;
 #[cfg(feature = "cli")]
 use super::log_level;
+use super::problem::{ConfigError, ConfigNotice, ConfigProblem};
 use super::sections::{CodeVerifier, NodeRole, StorageKind};
-
-/// A legal setting that an operator should know of: logged as a warning at start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConfigNotice(pub &'static str);
+use crate::secret::SecretString;
 
 /// Bytes that a message's content may have in a frame, less what surrounds it there: envelope,
 /// profile, seq.

@@ -3,7 +3,6 @@
 //! Both layers, file and environment, pass through here as text, so a value means the same in each.
 //! A failed parse says what would be right; the caller adds the key and the value.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use gimlet_listen::forwarded::ForwardedHeader;
@@ -12,29 +11,7 @@ use super::sections::{
     CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole, NodeRoles, RoomPush,
     StorageDurability, StorageKind, SyncFromZero,
 };
-
-/// A value that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretString(String);
-
-impl SecretString {
-    /// Wraps a value.
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// Returns the value itself, for the one place that needs it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SecretString {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
+use crate::secret::SecretString;
 
 /// Durations: `500ms`, `10s`, `11m`, `2h`, `7d`.
 pub(super) mod duration {

@@ -10,16 +10,16 @@ mod load;
 #[cfg(feature = "cli")]
 mod log_level;
 mod nearest;
+mod problem;
 mod proxies;
 mod sections;
 mod service_link;
 mod table;
 mod tls;
 
-pub use check::ConfigNotice;
-pub use codec::SecretString;
+pub use crate::secret::SecretString;
 pub(crate) use load::env_name;
-pub use load::{ConfigError, ConfigProblem};
+pub use problem::{ConfigError, ConfigNotice, ConfigProblem};
 pub use sections::{
     BusinessConfig, ClusterConfig, CodeVerifier, CompatConfig, DirectPolicy, GroupAdd, HttpConfig,
     LimitsConfig, ListenConfig, ListenerName, LogConfig, LogFormat, NodeRole, NodeRoles,
@@ -27,7 +27,6 @@ pub use sections::{
     SyncFromZero, TlsConfig,
 };
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use gimlet_core::memory::RoomBounds;
@@ -127,33 +126,6 @@ impl Config {
     pub fn needs_mysql(&self) -> bool {
         self.storage.kind == StorageKind::Mysql
             && (self.roles.has(NodeRole::Logic) || self.roles.has(NodeRole::Business))
-    }
-
-    /// Returns the keys whose values differ in another configuration.
-    #[must_use]
-    pub fn changed(&self, other: &Self) -> Vec<&'static str> {
-        table::SETTINGS
-            .iter()
-            .filter(|setting| !(setting.same)(self, other))
-            .map(|setting| setting.key)
-            .collect()
-    }
-
-    /// Returns the effective values as TOML, secrets masked: `gimlet check-config`.
-    #[must_use]
-    pub fn masked(&self) -> String {
-        let mut text = String::new();
-        let mut open = "";
-        for setting in table::SETTINGS {
-            let (section, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
-            if section != open {
-                let _ = write!(text, "\n[{section}]\n");
-                open = section;
-            }
-            let value = (setting.get)(self);
-            let _ = writeln!(text, "{name} = {}", toml::Value::String(value));
-        }
-        text
     }
 }
 

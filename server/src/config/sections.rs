@@ -8,7 +8,7 @@ use std::time::Duration;
 use gimlet_listen::TrustedNetwork;
 use gimlet_listen::forwarded::ForwardedHeader;
 
-use super::codec::SecretString;
+use crate::secret::SecretString;
 
 /// A role that a process can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

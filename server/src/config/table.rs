@@ -1,6 +1,8 @@
 //! The table of all keys: the name of each, and how it is read into the configuration and shown
 //! from it.
 
+use std::fmt::Write as _;
+
 use super::{Config, codec};
 
 /// One key.
@@ -130,4 +132,33 @@ settings! {
     "cluster.tls_key": maybe cluster.tls_key;
     "cluster.tls_name": maybe cluster.tls_name;
     "cluster.tls_mutual": switch cluster.tls_mutual;
+}
+
+impl Config {
+    /// Returns the keys whose values differ in another configuration.
+    #[must_use]
+    pub fn changed(&self, other: &Self) -> Vec<&'static str> {
+        SETTINGS
+            .iter()
+            .filter(|setting| !(setting.same)(self, other))
+            .map(|setting| setting.key)
+            .collect()
+    }
+
+    /// Returns the effective values as TOML, secrets masked: `gimlet check-config`.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        let mut text = String::new();
+        let mut open = "";
+        for setting in SETTINGS {
+            let (section, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
+            if section != open {
+                let _ = write!(text, "\n[{section}]\n");
+                open = section;
+            }
+            let value = (setting.get)(self);
+            let _ = writeln!(text, "{name} = {}", toml::Value::String(value));
+        }
+        text
+    }
 }

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use gimlet_storage_sled::{self as sled, BackupFrame, BackupReader, BackupWriter, ExportProgress};
 
-use super::files::add_files;
 use super::{BackupSummary, ProgressCallback, ToolError, ToolProgress};
 use crate::config::{Config, StorageKind};
+use crate::uploaded_files::add_files;
 use crate::{control, private_dir, storage};
 
 /// Argument that stands for standard output and input.

@@ -6,8 +6,6 @@
 #[cfg(all(unix, feature = "sled"))]
 mod backup;
 mod epoch;
-#[cfg(all(unix, feature = "sled"))]
-pub(crate) mod files;
 mod verify;
 
 use std::io;

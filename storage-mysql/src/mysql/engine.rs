@@ -46,7 +46,7 @@ struct EngineInner {
     statements: Arc<AtomicU64>,
     tasks: TaskTracker,
     health: Arc<DependencyHealth>,
-    epoch: super::seq::EpochCell,
+    epoch: super::epoch_cache::EpochCell,
     history: Arc<StoreHistory>,
 }
 
@@ -110,7 +110,7 @@ impl MysqlEngine {
                 statements: Arc::default(),
                 tasks: TaskTracker::new(),
                 health: Arc::new(DependencyHealth::new("mysql")),
-                epoch: super::seq::EpochCell::default(),
+                epoch: super::epoch_cache::EpochCell::default(),
                 history,
             }),
         }
@@ -168,7 +168,7 @@ impl MysqlEngine {
         self.inner.clock.now()
     }
 
-    pub(super) fn epoch_cell(&self) -> &super::seq::EpochCell {
+    pub(super) fn epoch_cell(&self) -> &super::epoch_cache::EpochCell {
         &self.inner.epoch
     }
 

@@ -11,8 +11,8 @@ use gimlet_core::limits::FANOUT_CHUNK;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{AppendRequest, JobLease, JobStepOutcome};
 
-use super::append::{BodyLocation, put_entries, take_seqs};
 use super::decide::SendDecision;
+use super::entries::{BodyLocation, put_entries, take_seqs};
 use super::seq;
 use super::session::{MysqlSession, bytes, group, message_id, number};
 use crate::error::EngineError;

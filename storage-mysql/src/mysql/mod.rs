@@ -11,6 +11,8 @@ mod connect;
 mod decide;
 mod device;
 mod engine;
+mod entries;
+mod epoch_cache;
 mod friend;
 mod group;
 mod history;

@@ -1,43 +1,21 @@
 //! Heads, the epoch and id blocks.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use gimlet_core::id::{Epoch, UserId};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{Head, IdScope, SeqStore, StoreError, StoreErrorKind};
-use tokio::time::Instant;
 
 use super::engine::{MysqlEngine, StatementEffect};
 use super::history::NO_EPOCH;
 use super::session::{MysqlSession, number, user};
 use crate::error::EngineError;
 
-/// Time for which a read epoch is cached: an operator's change takes effect within this.
-const EPOCH_AGE: Duration = Duration::from_millis(500);
-
 /// Counter of fan-out jobs; the other counters belong to a `IdScope`.
 pub(super) const JOB_COUNTER_SCOPE: u8 = 4;
-
-/// Cache of the epoch.
-#[derive(Debug, Default)]
-pub(super) struct EpochCell(Mutex<Option<(Instant, Epoch)>>);
-
-impl EpochCell {
-    fn get(&self) -> Option<Epoch> {
-        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .filter(|(read, _)| read.elapsed() < EPOCH_AGE)
-            .map(|(_, epoch)| epoch)
-    }
-
-    pub(super) fn set(&self, epoch: Epoch) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), epoch));
-    }
-}
 
 /// Draws the epoch of a new store; an existing epoch stays.
 pub(super) async fn settle_epoch(session: &mut MysqlSession) -> Result<(), EngineError> {

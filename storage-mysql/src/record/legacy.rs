@@ -28,7 +28,7 @@ use gimlet_core::message::{
 };
 use gimlet_core::time::UnixTimestamp;
 
-use super::RecordDecodeError;
+use super::error::RecordDecodeError;
 
 /// The first byte of a record of format 1.
 pub(super) const FORMAT: u8 = 1;

@@ -5,6 +5,7 @@
 //! published in rooms. Routes and leases, published messages, and the pages of rooms' histories
 //! have separate connections: a busy room delays no other room and no lease.
 
+mod background;
 mod budget;
 mod commits;
 mod connection;
@@ -20,9 +21,10 @@ use std::sync::atomic::AtomicU64;
 
 use gimlet_core::dependency::DependencyHealth;
 use gimlet_core::store::{DeviceRoute, RoomStore};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::background::BackgroundTasks;
 use crate::config::RedisConfig;
 use crate::error::{EngineError, OpenError};
 use crate::mysql::CommitLog;
@@ -53,13 +55,6 @@ impl RedisAccess {
             Ok(_) | Err(_) => Ok(()),
         }
     }
-}
-
-/// Background tasks of one opened Redis; they end with the last owner.
-#[derive(Debug)]
-struct BackgroundTasks {
-    tasks: TaskTracker,
-    _stop: DropGuard,
 }
 
 /// Prepares the connections. Redis may be down now, and may go and return later.

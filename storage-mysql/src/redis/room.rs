@@ -15,7 +15,7 @@ use gimlet_core::seq::Seq;
 use gimlet_core::store::{RoomHistory, RoomItem, RoomSink, RoomStore, StoreError, StreamId};
 use redis::Script;
 
-use super::BackgroundTasks;
+use super::background::BackgroundTasks;
 use super::budget::KeepBudget;
 use super::connection::RedisConnection;
 use super::feed::RoomFeed;

@@ -9,12 +9,12 @@ use gimlet_core::time::SystemClock;
 use sled::{IVec, Tree};
 
 use super::BackupError;
-use super::capture::CommitCapture;
 use super::format::{BackupCounts, BackupWriter};
+use crate::capture::CommitCapture;
 use crate::config::Config;
 use crate::shared::SharedState;
+use crate::space::SpaceEffect;
 use crate::store::SledStore;
-use crate::writer::SpaceEffect;
 
 /// Bytes of rows read in one step; commits are written between the steps.
 const STEP_BYTES: usize = 1 << 20;
@@ -103,7 +103,7 @@ struct RunningCapture {
 
 impl RunningCapture {
     /// Begins a capture; returns `None` if one is in progress. Must be called as
-    /// [`CaptureSlot::begin`](super::CaptureSlot::begin).
+    /// [`CaptureSlot::begin`](crate::capture::CaptureSlot::begin).
     fn begin(shared: Arc<SharedState>) -> Option<Self> {
         let capture = shared.captures.begin()?;
         Some(Self { shared, capture })
@@ -128,7 +128,7 @@ async fn begin(store: &SledStore) -> Result<RunningCapture, BackupError> {
     let running = store
         .change("backup.begin", SpaceEffect::Removes, register)
         .await;
-    let running = running.map_err(|error| BackupError::Storage(crate::shared::chain(&error)))?;
+    let running = running.map_err(|error| BackupError::Storage(crate::error::chain(&error)))?;
     running.ok_or(BackupError::Busy)
 }
 
@@ -137,7 +137,7 @@ async fn barrier(store: &SledStore) -> Result<(), BackupError> {
     let done = store
         .change("backup.end", SpaceEffect::Removes, nothing)
         .await;
-    done.map_err(|error| BackupError::Storage(crate::shared::chain(&error)))
+    done.map_err(|error| BackupError::Storage(crate::error::chain(&error)))
 }
 
 /// Walks over the tree. The waiting commits are written before each step, so a row that is read

@@ -20,14 +20,12 @@ use sha2::{Digest as _, Sha256};
 use sled::IVec;
 
 use super::BackupError;
+use crate::capture::RowChange;
 
 /// The first line.
 const MAGIC: &[u8; 16] = b"gimlet backup 1\n";
 /// Bytes of the longest payload; a commit of the writer stays far below.
 const MAX_PAYLOAD_BYTES: usize = 256 << 20;
-
-/// A row that was set, or the key of one that was removed.
-pub(crate) type RowChange = (IVec, Option<IVec>);
 
 /// Contents of a backup, in their order.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,17 +3,15 @@
 //!
 //! sled has no snapshot that can be read while others write. So a backup of a storage in use
 //! consists of a walk over the tree, which does not stop the writer, and every commit that became
-//! durable since the walk began, in the order in which both were read ([`capture`]). A restore
+//! durable since the walk began, in the order in which both were read ([`crate::capture`]). A restore
 //! applies them in that order, so later rows replace earlier ones. The result is the state after
 //! the last commit in the backup: the walk read every unchanged row as it is, and every changed row
 //! is in a later commit.
 
-mod capture;
 mod export;
 mod format;
 mod restore;
 
-pub(crate) use capture::CaptureSlot;
 pub use export::{BackupExporter, ExportProgress, export_closed};
 pub use format::{BackupFrame, BackupReader, BackupWriter};
 pub use restore::{RestoreSummary, restore};

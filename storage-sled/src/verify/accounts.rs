@@ -7,7 +7,7 @@ use gimlet_proto::store::{Account, Device, Friend, Group, Member, Number, Token}
 
 use super::{CheckResult, StorageCheck, inbox, pair, shown};
 use crate::error::EngineError;
-use crate::{key, seq};
+use crate::{heads, key};
 
 impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
     pub(super) fn devices(&mut self) -> CheckResult {
@@ -54,7 +54,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
                 return Ok(());
             };
             let head = match UserId::new(owner) {
-                Some(user) => seq::head(&it.rows, &it.heads, user)?.head,
+                Some(user) => heads::head(&it.rows, &it.heads, user)?.head,
                 None => Seq::ZERO,
             };
             if ack.value > head.get() {

@@ -90,7 +90,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
             let read = it.rows.value_shared(key, Bytes::copy_from_slice(value));
             if let Err(fault) = read.and_then(|it| Ok(gimlet_record::decode(&it)?)) {
                 let place = format!("body {}", key::last_number(key).unwrap_or(0));
-                let what = crate::shared::chain(&fault);
+                let what = crate::error::chain(&fault);
                 it.report.find(VerifyRule::Readable, place, what);
             }
             Ok(())

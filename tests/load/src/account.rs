@@ -3,14 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
-use gimlet_client::{ApiClient, ApiError, DeviceCredentials};
-use serde::{Deserialize, Serialize};
+use futures_util::{StreamExt as _, stream};
+use gimlet_client::{ApiClient, ApiError};
 use tokio::time::{Instant, sleep};
 
 use crate::LoadError;
 use crate::target::ServiceUrls;
+use crate::test_account::TestAccount;
 
 /// gRPC connections to each process that creates accounts, and concurrent calls on each.
 const CONNECTIONS: usize = 4;
@@ -19,29 +18,6 @@ const CALLS: usize = 16;
 /// Attempts at a call that a busy server did not serve, and the pause between two of them.
 const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// User on one device.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TestAccount {
-    /// User id.
-    pub user: i64,
-    /// Device id.
-    pub device: i64,
-    /// Token of this user on this device.
-    pub token: String,
-}
-
-impl TestAccount {
-    /// Returns the credentials for the client library.
-    #[must_use]
-    pub fn credentials(&self) -> DeviceCredentials {
-        DeviceCredentials {
-            user_id: self.user,
-            device_id: self.device,
-            token: self.token.clone(),
-        }
-    }
-}
 
 /// Creates accounts.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::LoadError;
+use crate::target::capacity;
 
 /// Name of a client process in errors.
 const CLIENT_PROCESS: &str = "a client process of the run";
@@ -151,4 +152,29 @@ pub fn obey<O: DeserializeOwned, A: Serialize>(
         out.flush()?;
     }
     Ok(())
+}
+
+/// Users that join at a time, of all processes together.
+pub(crate) const AT_ONCE: usize = 256;
+
+/// Returns the number of processes that so many connections need.
+pub(crate) fn processes(connections: usize) -> Result<usize, LoadError> {
+    Ok(connections.div_ceil(capacity()?).max(1))
+}
+
+/// Splits a number into nearly equal parts.
+pub(crate) fn split(count: usize, parts: usize) -> Vec<usize> {
+    let cut = |part: usize| count * part / parts.max(1);
+    (0..parts).map(|part| cut(part + 1) - cut(part)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn parts_are_nearly_equal_and_none_is_left_out() {
+        assert_eq!(split(10, 3), [3, 3, 4]);
+        assert_eq!(split(200_000, 11).iter().sum::<usize>(), 200_000);
+    }
 }

@@ -6,23 +6,16 @@ use std::time::Duration;
 
 use gimlet_client::{Client, MessageContent, MessageDraft, MessageTarget};
 use gimlet_proto::pb;
-use prost::Message as _;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use super::grpc_sender::GrpcSender;
 use super::load_state::{LoadState, SendAnswer};
+use super::text::text_bytes;
 
 /// Interval between two sends of one sender.
 const PACE: Duration = Duration::from_millis(40);
 /// Pause before an attempt at the other node.
 const AGAIN: Duration = Duration::from_millis(25);
-
-/// Returns the content of a text message, as it is stored.
-#[must_use]
-pub fn text_bytes(text: &str) -> Vec<u8> {
-    let text = text.to_owned();
-    pb::Text { text }.encode_to_vec()
-}
 
 /// Returns a durable send of this text with this id.
 #[must_use]

@@ -6,8 +6,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::flow::text_bytes;
 use super::log::{AnsweredSend, LoadLog};
+use super::text::text_bytes;
 use crate::ledger::RunLedger;
 
 /// State that senders and watchers share.

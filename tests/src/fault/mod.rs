@@ -21,6 +21,7 @@ mod mariadb_pair;
 mod private_backend;
 mod redis_group;
 mod switchable_proxy;
+mod text;
 mod watched_connection;
 mod watcher;
 
@@ -28,13 +29,14 @@ pub use commit_answer_dropper::CommitAnswerDropper;
 pub use database::{SqlConnection, TempDatabase};
 pub use fault_row::{FaultRow, table};
 pub use first_node_proxy::FirstNodeProxy;
-pub use flow::{request, text_bytes};
+pub use flow::request;
 pub use grpc_sender::GrpcSender;
 pub use load::FaultLoad;
 pub use mariadb_pair::MariaDbPair;
 pub use private_backend::PrivateBackend;
 pub use redis_group::RedisGroup;
 pub use switchable_proxy::SwitchableProxy;
+pub use text::text_bytes;
 pub use watched_connection::WatchedConnection;
 
 use crate::cluster::variable;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::load_state::LoadState;
 use super::log::ShownMessage;
 use crate::raw::RawClient;
-use crate::scenario::soon;
+use crate::waiting::soon;
 
 /// A watched raw connection. Clones share one connection.
 #[derive(Clone, Debug)]

@@ -9,10 +9,10 @@ use gimlet_client::{
 };
 use tokio::time::Instant;
 
-use super::flow::text_bytes;
 use super::load_state::LoadState;
 use super::log::ShownMessage;
-use crate::scenario::soon;
+use super::text::text_bytes;
+use crate::waiting::soon;
 
 /// Deadline of a send: longer than any outage.
 const DEADLINE: Duration = Duration::from_mins(3);

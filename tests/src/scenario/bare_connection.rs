@@ -44,6 +44,13 @@ pub struct BareConnection {
     close: Option<pb::CloseOutput>,
 }
 
+impl ScenarioFixture {
+    /// Opens a bare connection over this cell's wire.
+    pub async fn bare(&self) -> BareConnection {
+        BareConnection::connect(self).await
+    }
+}
+
 impl BareConnection {
     /// Connects over the fixture's wire.
     pub async fn connect(world: &ScenarioFixture) -> Self {

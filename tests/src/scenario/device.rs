@@ -10,7 +10,6 @@ use gimlet_client::{
 };
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::expectations::{ExpectedReception, UnaddressedText};
 use super::{ScenarioFixture, soon};
 
 /// Range of the delays before a reconnect: short, because no other client waits for the server.
@@ -113,18 +112,6 @@ impl Device {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Begins a send, which [`to`](UnaddressedText::to) completes with the receiver.
-    #[must_use]
-    pub fn sends(&self, text: impl Into<String>) -> UnaddressedText<'_> {
-        UnaddressedText::new(self, text.into())
-    }
-
-    /// Expects this text as the next entry of the inbox.
-    #[must_use]
-    pub fn receives(&self, text: impl Into<String>) -> ExpectedReception<'_> {
-        ExpectedReception::new(self, text.into())
     }
 
     /// Waits for the next entry of the inbox and returns it with its seq.

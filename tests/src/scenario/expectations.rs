@@ -22,7 +22,27 @@ impl MessageReceiver for MessageTarget {
     }
 }
 
+impl MessageReceiver for ScenarioUser {
+    fn receiver(&self) -> MessageTarget {
+        MessageTarget::User(self.id)
+    }
+}
+
 type ScenarioFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl Device {
+    /// Begins a send, which [`to`](UnaddressedText::to) completes with the receiver.
+    #[must_use]
+    pub fn sends(&self, text: impl Into<String>) -> UnaddressedText<'_> {
+        UnaddressedText::new(self, text.into())
+    }
+
+    /// Expects this text as the next entry of the inbox.
+    #[must_use]
+    pub fn receives(&self, text: impl Into<String>) -> ExpectedReception<'_> {
+        ExpectedReception::new(self, text.into())
+    }
+}
 
 /// A text without a receiver yet.
 #[derive(Debug)]

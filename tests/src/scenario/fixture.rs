@@ -10,8 +10,9 @@ use gimlet_server::config::{SecretString, StorageDurability, StorageKind};
 use gimlet_server::{Config, ListenAddrs};
 use tempfile::TempDir;
 
+use super::matrix::{ScenarioStore, ScenarioWire};
 use super::servers::{ScenarioServers, ServerAddresses};
-use super::{BareConnection, GrpcServices, ScenarioStore, ScenarioUser, ScenarioWire, TcpRelay};
+use super::{GrpcServices, TcpRelay};
 use crate::cluster::BackendAddresses;
 
 /// Time span over which a stopping server asks clients to spread their reconnects.
@@ -186,25 +187,8 @@ impl ScenarioFixture {
         GrpcServices::to(&doors.logic, &doors.business).await
     }
 
-    /// Opens a bare connection over this cell's wire.
-    pub async fn bare(&self) -> BareConnection {
-        BareConnection::connect(self).await
-    }
-
-    /// Creates a user with a connected phone.
-    pub async fn person(&self, name: &str) -> ScenarioUser {
-        let person = self.absent(name).await;
-        person.phone.comes_back().await;
-        person
-    }
-
-    /// Creates a user with a phone that is not connected.
-    pub async fn absent(&self, name: &str) -> ScenarioUser {
-        ScenarioUser::new(self, name, self.number()).await
-    }
-
     /// Returns an unused telephone number.
-    fn number(&self) -> String {
+    pub(super) fn number(&self) -> String {
         self.0.numbers.fetch_add(1, Ordering::Relaxed).to_string()
     }
 

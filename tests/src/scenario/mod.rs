@@ -16,16 +16,11 @@ mod expectations;
 mod fixture;
 mod group;
 mod grpc_services;
+mod matrix;
 mod matrix_cell;
 mod person;
 mod relay;
 mod servers;
-
-use std::fmt;
-use std::future::Future;
-use std::time::Duration;
-
-use tokio::time::timeout;
 
 pub use bare_connection::{BareConnection, packet};
 pub use device::Device;
@@ -33,15 +28,9 @@ pub use expectations::{ExpectedReception, MessageReceiver, PendingSend, Unaddres
 pub use fixture::ScenarioFixture;
 pub use group::Group;
 pub use grpc_services::GrpcServices;
-pub use matrix_cell::{MatrixCell, ScenarioStore, ScenarioWire};
+pub use matrix::{ScenarioStore, ScenarioWire};
+pub use matrix_cell::MatrixCell;
 pub use person::ScenarioUser;
 pub use relay::TcpRelay;
 
-/// Longest wait for anything that must happen.
-pub const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Waits for something that must happen, with a time limit.
-pub async fn soon<T>(what: impl fmt::Display, work: impl Future<Output = T>) -> T {
-    let done = timeout(PATIENCE, work).await;
-    done.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
-}
+pub use crate::waiting::{PATIENCE, soon};

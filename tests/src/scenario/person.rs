@@ -1,8 +1,8 @@
 //! A user with a phone, and possibly more devices.
 
-use gimlet_client::{DeviceCredentials, MessageTarget};
+use gimlet_client::DeviceCredentials;
 
-use super::{Device, MessageReceiver, ScenarioFixture};
+use super::{Device, ScenarioFixture};
 
 /// Sign-in code that a server on loopback accepts.
 const CODE: &str = "000000";
@@ -70,9 +70,17 @@ impl ScenarioUser {
     }
 }
 
-impl MessageReceiver for ScenarioUser {
-    fn receiver(&self) -> MessageTarget {
-        MessageTarget::User(self.id)
+impl ScenarioFixture {
+    /// Creates a user with a connected phone.
+    pub async fn person(&self, name: &str) -> ScenarioUser {
+        let person = self.absent(name).await;
+        person.phone.comes_back().await;
+        person
+    }
+
+    /// Creates a user with a phone that is not connected.
+    pub async fn absent(&self, name: &str) -> ScenarioUser {
+        ScenarioUser::new(self, name, self.number()).await
     }
 }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use gimlet_client::{ApiClient, ApiError, DeviceCredentials, pb};
 use serde::{Deserialize, Serialize};
 
-use crate::ChatResult;
 use crate::args::Args;
+use crate::result::ChatResult;
 use crate::view::explain;
 
 /// The content of the file.

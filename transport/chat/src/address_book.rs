@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gimlet_client::MessageTarget;
 
-use crate::view::clean;
+use crate::clean::clean;
 
 /// Digits above which a plain number is a phone number, not an id.
 const ID_DIGITS: usize = 6;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use gimlet_client::{ServerEndpoint, TrustedRoots};
 
-use crate::ChatResult;
+use crate::result::ChatResult;
 
 /// Chat in the terminal. Type /help once it runs.
 #[derive(Clone, Debug, clap::Args)]

@@ -289,7 +289,7 @@ impl CommandContext {
         };
         match timeout(SUBSCRIBE_WAIT, client.subscribe(id, from)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(crate::view::clean(&error.to_string())),
+            Ok(Err(error)) => Err(crate::clean::clean(&error.to_string())),
             Err(_) => {
                 let line = format!("* room {id} is followed as soon as the server answers");
                 answer.say.push(line);

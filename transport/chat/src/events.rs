@@ -2,9 +2,10 @@
 
 use gimlet_client::{ClientEvent, MessageSender, MessageTarget, ReceivedMessage, SystemPush};
 
-use crate::ChatResult;
+use crate::clean::clean;
+use crate::result::ChatResult;
 use crate::shell::{ChatShell, ConnectionState};
-use crate::view::{age, and, clean, message, reason};
+use crate::view::{age, and, message, reason};
 
 impl ChatShell<'_> {
     /// Shows an event, after the name of its group was looked up if that is not known yet. The

@@ -12,9 +12,11 @@ mod account;
 mod address_book;
 mod args;
 mod call;
+mod clean;
 mod command;
 mod events;
 mod missed_lines;
+mod result;
 mod shell;
 mod terminal;
 mod view;
@@ -23,9 +25,6 @@ pub use args::Args;
 
 use shell::ChatShell;
 use terminal::ChatTerminal;
-
-/// The result of an operation whose failure ends the chat.
-type ChatResult<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Runs the chat until the user leaves. Returns `false` if it ended with an error, which is printed
 /// on the terminal.

@@ -12,15 +12,16 @@ use gimlet_client::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use crate::ChatResult;
 use crate::account;
 use crate::address_book::AddressBook;
 use crate::args::Args;
 use crate::call::{CommandAnswer, CommandContext};
+use crate::clean::clean;
 use crate::command::{ChatCommand, HELP};
 use crate::missed_lines::MissedLines;
+use crate::result::ChatResult;
 use crate::terminal::{ChatTerminal, UserInput};
-use crate::view::{clean, explain};
+use crate::view::explain;
 
 type PendingSend = Pin<Box<dyn Future<Output = Result<SendReceipt, SendError>> + Send>>;
 type PendingCall = Pin<Box<dyn Future<Output = Result<CommandAnswer, String>> + Send>>;

@@ -7,15 +7,10 @@ use gimlet_client::{ApiError, MessageContent, MessageSender, MessageTarget, Rece
 
 use crate::address_book::AddressBook;
 use crate::args::Args;
+use crate::clean::clean;
 
 /// Age below which a message is shown without its age.
 const RECENT_AGE: Duration = Duration::from_mins(1);
-
-/// Removes control characters, which could steer the terminal, from the text of others.
-pub(crate) fn clean(text: &str) -> String {
-    let shown = text.replace(['\n', '\t'], " ");
-    shown.chars().filter(|c| !c.is_control()).collect()
-}
 
 /// Formats a message as one line. Missed messages are shown with their age.
 pub(crate) fn message(
@@ -119,11 +114,6 @@ pub(crate) fn and(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_of_others_is_one_line_that_steers_nothing() {
-        assert_eq!(clean("a\nb\u{1b}[31m\r\u{9b}c"), "a b[31mc");
-    }
 
     #[test]
     fn ages_and_lists_read_as_people_say_them() {

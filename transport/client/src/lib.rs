@@ -56,6 +56,7 @@
 mod api;
 mod backoff;
 mod client;
+mod connect_loop;
 mod cursor_saver;
 mod cursor_store;
 mod engine;

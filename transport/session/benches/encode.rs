@@ -29,6 +29,8 @@ mod encode;
 #[path = "../src/page.rs"]
 #[expect(dead_code, reason = "the part that is measured is used")]
 mod page;
+#[path = "../src/protobuf.rs"]
+mod protobuf;
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use gimlet_core::seq::Seq;
 use gimlet_proto::pb;
 
 use crate::convert;
-use crate::encode::{TAG_LEN, delimited_len, int_len, put_int, put_len, put_varint, varint_len};
+use crate::protobuf::{TAG_LEN, delimited_len, int_len, put_int, put_len, put_varint, varint_len};
 
 /// Encoded size of `message_id`: field 20 (a two-byte tag), the length, 16 bytes. It is the last
 /// field.

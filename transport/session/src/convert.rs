@@ -8,10 +8,10 @@
 use bytes::Bytes;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, GroupId, MAX_ID, RoomId, UserId};
-use gimlet_core::logic::SendReceipt;
 use gimlet_core::message::{
     Message, MessageContent, MessageDraft, MessageReceiver, MessageSender, UserProfile,
 };
+use gimlet_core::send_future::SendReceipt;
 use gimlet_core::seq::Seq;
 use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::pb;

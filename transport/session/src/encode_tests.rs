@@ -11,6 +11,7 @@ use gimlet_core::time::UnixTimestamp;
 
 use super::*;
 use crate::convert;
+use crate::protobuf::varint_len;
 
 fn user(raw: u64) -> UserId {
     UserId::new(raw).unwrap()

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use gimlet_core::envelope::Envelope;
 use gimlet_core::gateway::SyncPage;
 use gimlet_core::id::{DeviceId, Epoch, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::logic::SendReceipt;
 use gimlet_core::message::{
     Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
 };
+use gimlet_core::send_future::SendReceipt;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::Head;
 use gimlet_core::time::UnixTimestamp;

@@ -20,6 +20,7 @@ mod encode;
 mod golden_tests;
 pub mod link;
 mod page;
+mod protobuf;
 mod push_codec;
 pub mod serve;
 mod session;

@@ -8,7 +8,8 @@ use gimlet_proto::pb;
 use prost::Message as _;
 
 use crate::body::MessageBody;
-use crate::encode::{self, MAX_FRAME_LEN, delimited_len};
+use crate::encode::{self, MAX_FRAME_LEN};
+use crate::protobuf::{delimited_len, put_len};
 
 /// Bytes that a legacy TCP client can read at once: its buffer holds 1,024 with the two-byte
 /// length.
@@ -83,7 +84,7 @@ pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, legacy: b
     encode::put_answer(&mut frame, pb::PackageType::PtSync, request_id, data);
     for (seq, body) in &bodies {
         frame.put_u8(0x0a);
-        encode::put_len(&mut frame, body.len(*seq, extended));
+        put_len(&mut frame, body.len(*seq, extended));
         body.put(&mut frame, *seq, extended);
     }
     frame.put_slice(&rest.encode_to_vec());

@@ -1,13 +1,11 @@
 //! Makes WebSockets of accepted connections.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_listen::origins::AllowedOrigins;
-use gimlet_listen::{AcceptLimits, AdmittedConnection, ClientStream, socket};
+use gimlet_listen::{AdmittedConnection, ClientStream, socket};
 use gimlet_transport::{ConnectedLink, LinkError, OpenedLink, WireFraming};
-use http::StatusCode;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -15,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use crate::gather::GatheringSocket;
 use crate::link::WsLink;
 use crate::query;
-use crate::upgrade::{self, UpgradedRequest};
+use crate::upgrade::{UpgradeRules, UpgradedRequest, reject, upgrade};
 
 /// The library's read buffer, one per connection: an idle connection was measured at 3.9 KB with
 /// 1 KiB, and at 138 KB with the default.
@@ -26,16 +24,11 @@ const READ_BUFFER: usize = 1024;
 /// newer ping.
 const MAX_WRITE_BUFFER: usize = 512;
 
-/// Answer to a client beyond the connection limit.
-const FULL: &str = "the server has as many connections as it may; come back later";
-
 /// One binary WebSocket message is one frame.
 #[derive(Clone, Debug)]
 pub struct WsFrameListener {
     limit: usize,
-    pub(crate) origins: AllowedOrigins,
-    pub(crate) development: bool,
-    pub(crate) forwarding: ForwardedHeaders,
+    rules: UpgradeRules,
 }
 
 impl WsFrameListener {
@@ -44,23 +37,25 @@ impl WsFrameListener {
     pub fn new(limit: usize, origins: AllowedOrigins) -> Self {
         Self {
             limit,
-            origins,
-            development: false,
-            forwarding: ForwardedHeaders::default(),
+            rules: UpgradeRules {
+                origins,
+                development: false,
+                forwarding: ForwardedHeaders::default(),
+            },
         }
     }
 
     /// Sets whether requests that came through a proxy are refused, as in a development run.
     #[must_use]
     pub const fn development(mut self, development: bool) -> Self {
-        self.development = development;
+        self.rules.development = development;
         self
     }
 
     /// Believes these proxies when they name a client's address.
     #[must_use]
     pub fn forwarding(mut self, forwarding: ForwardedHeaders) -> Self {
-        self.forwarding = forwarding;
+        self.rules.forwarding = forwarding;
         self
     }
 }
@@ -73,7 +68,7 @@ impl WireFraming for WsFrameListener {
         mut accepted: AdmittedConnection,
     ) -> Result<ConnectedLink<WsLink>, LinkError> {
         socket::prepare(accepted.stream.socket())?;
-        let UpgradedRequest { query, tail } = upgrade::upgrade(&mut accepted, self).await?;
+        let UpgradedRequest { query, tail } = upgrade(&mut accepted, &self.rules).await?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -103,24 +98,4 @@ impl WireFraming for WsFrameListener {
         // The client is rejected anyway, so an error because it has already left is ignored.
         drop(reject(&mut ClientStream::Plain(socket), after).await);
     }
-}
-
-/// Answers that the connection limit is reached.
-async fn reject(stream: &mut ClientStream, after: Duration) -> std::io::Result<()> {
-    let retry = format!("Retry-After: {}\r\n", after.as_secs().max(1));
-    upgrade::answer(stream, StatusCode::SERVICE_UNAVAILABLE, FULL, &retry).await
-}
-
-/// Counts the connection for the client that a trusted proxy has named, or answers that the
-/// connection limit is reached.
-pub(crate) async fn count_forwarded(
-    accepted: &mut AdmittedConnection,
-    ip: IpAddr,
-) -> Result<(), LinkError> {
-    if accepted.forwarded(ip).is_ok() {
-        return Ok(());
-    }
-    let come_back = AcceptLimits::default().come_back;
-    reject(&mut accepted.stream, come_back).await?;
-    Err(LinkError::protocol(FULL))
 }

@@ -1,15 +1,19 @@
 //! Upgrades HTTP requests to WebSockets, and answers the requests that cannot be upgraded.
 
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use gimlet_listen::forwarded::ForwardedHeaders;
+use gimlet_listen::origins::AllowedOrigins;
 use gimlet_listen::wrong_port::ForeignProtocol;
-use gimlet_listen::{AdmittedConnection, ClientStream, development};
+use gimlet_listen::{AcceptLimits, AdmittedConnection, ClientStream, development};
 use gimlet_transport::LinkError;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
-
-use crate::listener::{WsFrameListener, count_forwarded};
 
 /// Bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
@@ -24,6 +28,20 @@ const SUBPROTOCOLS: [&str; 2] = ["gimlet", "gim"];
 const WRONG_PORT: &str = "This is gimlet's WebSocket port (path /ws). gRPC is on listen.grpc (by default \
     50100). TLS is set by tls.cert: docs/tls.md.";
 
+/// Answer to a client beyond the connection limit.
+const FULL: &str = "the server has as many connections as it may; come back later";
+
+/// Conditions under which a request is upgraded.
+#[derive(Clone, Debug)]
+pub(crate) struct UpgradeRules {
+    /// Origins whose pages may connect.
+    pub(crate) origins: AllowedOrigins,
+    /// Set if requests that came through a proxy are refused, as in a development run.
+    pub(crate) development: bool,
+    /// Proxies that are believed when they name a client's address.
+    pub(crate) forwarding: ForwardedHeaders,
+}
+
 /// A request that was answered with 101.
 pub(crate) struct UpgradedRequest {
     /// The query of the request's URL.
@@ -36,7 +54,7 @@ pub(crate) struct UpgradedRequest {
 /// says what would be right.
 pub(crate) async fn upgrade(
     accepted: &mut AdmittedConnection,
-    frames: &WsFrameListener,
+    rules: &UpgradeRules,
 ) -> Result<UpgradedRequest, LinkError> {
     let stream = &mut accepted.stream;
     let mut head = Vec::with_capacity(1024);
@@ -73,16 +91,16 @@ pub(crate) async fn upgrade(
         }
     };
     let has = |name: &str| request.headers().contains_key(name);
-    if frames.development
+    if rules.development
         && let Some(header) = development::forwarding_header(has)
     {
         let text = development::refusal(header);
         return refuse(stream, StatusCode::FORBIDDEN, &text).await;
     }
-    let name = frames.forwarding.header.name();
+    let name = rules.forwarding.header.name();
     let lines = request.headers().get_all(name).iter();
     let lines = lines.map(|line| line.to_str().unwrap_or_default());
-    if let Some(client) = frames.forwarding.client(accepted.addr.ip(), lines) {
+    if let Some(client) = rules.forwarding.client(accepted.addr.ip(), lines) {
         count_forwarded(accepted, client).await?;
     }
     let stream = &mut accepted.stream;
@@ -104,7 +122,7 @@ pub(crate) async fn upgrade(
             .get(name)
             .map(|it| it.to_str().unwrap_or(""))
     };
-    if !frames
+    if !rules
         .origins
         .allow(text(header::ORIGIN), text(header::HOST))
     {
@@ -139,12 +157,12 @@ pub(crate) async fn refuse<T>(
 
 /// Writes a complete HTTP answer and reads until the client ends its side: closing with unread
 /// input would reset the connection and destroy the answer in transit.
-pub(crate) async fn answer(
+async fn answer(
     stream: &mut ClientStream,
     status: StatusCode,
     text: &str,
     headers: &str,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let upgrade = match status {
         StatusCode::UPGRADE_REQUIRED => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
         StatusCode::METHOD_NOT_ALLOWED => "Allow: GET\r\n",
@@ -167,6 +185,23 @@ pub(crate) async fn answer(
         left = left.saturating_sub(read);
     }
     Ok(())
+}
+
+/// Answers that the connection limit is reached.
+pub(crate) async fn reject(stream: &mut ClientStream, after: Duration) -> io::Result<()> {
+    let retry = format!("Retry-After: {}\r\n", after.as_secs().max(1));
+    answer(stream, StatusCode::SERVICE_UNAVAILABLE, FULL, &retry).await
+}
+
+/// Counts the connection for the client that a trusted proxy has named, or answers that the
+/// connection limit is reached.
+async fn count_forwarded(accepted: &mut AdmittedConnection, ip: IpAddr) -> Result<(), LinkError> {
+    if accepted.forwarded(ip).is_ok() {
+        return Ok(());
+    }
+    let come_back = AcceptLimits::default().come_back;
+    reject(&mut accepted.stream, come_back).await?;
+    Err(LinkError::protocol(FULL))
 }
 
 /// Returns the first of the client's subprotocols that is known.

@@ -1,11 +1,12 @@
 //! Acks that are being written to the store.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::id::Epoch;
 use crate::logic::{InboxPage, LogicRole, SignInGrant};
 use crate::page::PageLimit;
 use crate::peer::SingleNodePeer;

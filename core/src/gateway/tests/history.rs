@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use super::*;
+use crate::id::Epoch;
 use crate::store::{Head, IdScope, SeqStore, StoreError};
 
 /// A store whose heads can go back, like a replica that was promoted without the last commits.

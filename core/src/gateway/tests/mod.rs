@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::business::OpenBusiness;
-use crate::envelope::ConnectionDelivery;
+use crate::delivery::ConnectionDelivery;
 use crate::hub::ConnectionWork;
 use crate::memory;
 use crate::message::{MessageDraft, MessageSender};

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::envelope::Envelope;
+use crate::id::RoomId;
 use crate::message::MessageContent;
 use crate::page::PageLimit;
 use crate::service::RoomDraft;

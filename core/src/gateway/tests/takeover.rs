@@ -2,6 +2,7 @@
 //! the node shuts down.
 
 use super::*;
+use crate::auth::SignInFailures;
 use crate::id::Generation;
 use crate::store::Route;
 
@@ -87,5 +88,28 @@ async fn a_sign_in_that_was_overtaken_is_no_wrong_token() {
     assert!(!was_overtaken(&RequestRefusal::Unauthorized(
         "the token is wrong"
     )));
+    node.stop().await;
+}
+
+/// Otherwise a client that reconnects a few times would lock itself out.
+#[tokio::test]
+async fn an_overtaken_sign_in_does_not_count_as_a_guess_at_any_door() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    sign_in_elsewhere(&stores, 1, 10).await;
+    let failures = SignInFailures::new(1);
+    for _ in 0..20 {
+        let request = SignInRequest {
+            user: user(1),
+            device: DeviceId::new(10).unwrap(),
+            token: "any".to_owned(),
+            client: Some(SocketAddr::from(([192, 0, 2, 1], 1))),
+            protocol: 1,
+            legacy: false,
+        };
+        let signed_in = node.gateway().sign_in_limited(&failures, request);
+        assert_eq!(signed_in.await.unwrap_err().code(), 10_000);
+    }
+    assert_eq!(failures.failed(), 0);
     node.stop().await;
 }

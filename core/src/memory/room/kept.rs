@@ -4,11 +4,35 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RoomBounds;
-use crate::memory::page_while;
+use crate::memory::helpers::page_while;
 use crate::page::{ListPage, PageLimit};
 use crate::seq::Seq;
 use crate::store::RoomItem;
+
+/// Limits of the rooms; above any of them the oldest messages are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomBounds {
+    /// Kept messages of a room; default 1,000.
+    pub messages: usize,
+    /// Their bytes, each counted with its overhead; default 4 MiB.
+    pub bytes: usize,
+    /// Time for which messages are kept, and for which an unused room keeps its numbering; default
+    /// 2 minutes.
+    pub age: Duration,
+    /// Bytes over all rooms; default 64 MiB.
+    pub total_bytes: usize,
+}
+
+impl Default for RoomBounds {
+    fn default() -> Self {
+        Self {
+            messages: 1_000,
+            bytes: 4 << 20,
+            age: Duration::from_mins(2),
+            total_bytes: 64 << 20,
+        }
+    }
+}
 
 /// Kept messages, each with the monotonic time of its publication. With a wall clock, one wrong
 /// time would put a message at the front that never expires, and nothing behind it would be

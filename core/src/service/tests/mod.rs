@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::business::UserInfo;
-use crate::envelope::DeliveryBatch;
+use crate::delivery::DeliveryBatch;
 use crate::fanout::LocalSink;
 use crate::id::{GroupId, UserId};
 use crate::logic::LogicRole as _;

@@ -11,7 +11,7 @@ use gimlet_core::message::{Message, MessageContent, UnknownFields, UserProfile};
 use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::node;
 
-use super::{
+use super::fields::{
     DecodeError, mentions_out, message_id, receiver_in, receiver_out, sender_in, sender_out, users,
 };
 

@@ -1,6 +1,7 @@
 //! Values survive the way between nodes, as records and in the legacy form.
 
-use gimlet_core::message::{Message, UnknownFields, UserProfile};
+use gimlet_core::id::{DeviceId, GroupId, MessageId};
+use gimlet_core::message::{Message, MessageReceiver, UnknownFields, UserProfile};
 use gimlet_record::testkit;
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 use prost::Message as _;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, stream};
 use gimlet_core::error::RequestRefusal;
-use gimlet_core::logic::SendReceipt;
 use gimlet_core::message::{MessageDraft, MessageSender};
+use gimlet_core::send_future::SendReceipt;
 use gimlet_proto::node;
 use gimlet_proto::node::logic_node_client::LogicNodeClient;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use gimlet_core::envelope::DeliveryBatch;
+use gimlet_core::delivery::DeliveryBatch;
 use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
 use gimlet_proto::node::connect_node_client::ConnectNodeClient;
 use gimlet_proto::node::deliver_request::What;

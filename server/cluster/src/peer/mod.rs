@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use gimlet_core::envelope::DeliveryBatch;
+use gimlet_core::delivery::DeliveryBatch;
 use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
 use gimlet_core::peer::PeerNodes;
 use gimlet_core::store::DeviceRoute;

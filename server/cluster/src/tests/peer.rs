@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use gimlet_core::envelope::ConnectionDelivery;
+use gimlet_core::delivery::ConnectionDelivery;
 use gimlet_core::gateway::{ClientConnection, SignInRequest};
 use gimlet_core::hub::{CloseReason, ConnectionWork};
 use gimlet_core::id::{Generation, NodeId};
@@ -235,7 +235,7 @@ async fn an_earlier_run_of_a_node_gets_nothing() {
             sent_at: gimlet_core::time::UnixTimestamp(0),
             unknown: gimlet_core::message::UnknownFields::NONE,
         };
-        gimlet_core::envelope::DeliveryBatch::Everyone {
+        gimlet_core::delivery::DeliveryBatch::Everyone {
             envelope: Arc::new(gimlet_core::envelope::Envelope::new(
                 Arc::new(message),
                 Arc::default(),

@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, stream};
-use gimlet_core::envelope::{DeliveryBatch, Envelope};
+use gimlet_core::delivery::DeliveryBatch;
+use gimlet_core::envelope::Envelope;
 use gimlet_core::id::{MessageId, NodeId};
 use gimlet_core::memory;
 use gimlet_core::message::{Message, MessageContent, MessageDraft, MessageReceiver, UnknownFields};

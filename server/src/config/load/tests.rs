@@ -1,5 +1,7 @@
 //! The layers, their order, and the messages about mistakes.
 
+use std::path::PathBuf;
+
 use super::super::{StorageKind, TEMPLATE};
 use super::*;
 

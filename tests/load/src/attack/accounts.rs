@@ -8,7 +8,7 @@ use tokio::time::interval;
 use super::tally::AttackTally;
 use super::target::AttackerAccounts;
 use super::wire::AttackSocket;
-use crate::account::TestAccount;
+use crate::test_account::TestAccount;
 
 /// Signs in with the attacker's own phone number on other users' devices.
 pub(super) async fn devices(squad: AttackerAccounts, tally: Arc<AttackTally>) {

@@ -17,7 +17,7 @@ use tokio::time::{interval, sleep, timeout};
 use super::tally::AttackTally;
 use super::target::AttackerAccounts;
 use super::wire::PATIENCE;
-use crate::account::TestAccount;
+use crate::test_account::TestAccount;
 
 /// Answers that are requested and never read.
 pub(super) const HOARDED: usize = 256;

@@ -12,7 +12,7 @@ use tokio::time::{interval, timeout};
 use super::tally::AttackTally;
 use super::target::AttackerAccounts;
 use super::wire::PATIENCE;
-use crate::account::TestAccount;
+use crate::test_account::TestAccount;
 
 /// Bytes of an upload.
 pub(super) const UPLOAD: usize = 5 << 20;

@@ -12,7 +12,7 @@ use tokio::time::{interval, sleep};
 use super::tally::AttackTally;
 use super::target::AttackerAccounts;
 use super::wire::{AttackSocket, PATIENCE, frame, send_body};
-use crate::account::TestAccount;
+use crate::test_account::TestAccount;
 
 /// Connections that never send anything.
 pub(super) const SILENT_CONNECTIONS: usize = 2_000;

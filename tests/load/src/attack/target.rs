@@ -7,8 +7,9 @@ use gimlet_client::ApiClient;
 use serde::{Deserialize, Serialize};
 
 use crate::LoadError;
-use crate::account::{AccountCreator, TestAccount};
+use crate::account::AccountCreator;
 use crate::target::ServiceUrls;
+use crate::test_account::TestAccount;
 
 /// Addresses of the server and the victims, which the parent process passes as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]

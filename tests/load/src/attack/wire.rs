@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::account::TestAccount;
 use crate::net::sign_in_body;
+use crate::test_account::TestAccount;
 
 /// Timeout of each step of an attack.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,7 +1,8 @@
 //! Connections: one node in memory up to its limit of descriptors, and a cluster beyond. Users
 //! connect to one server in groups, and at each point all of them stay idle for a while.
 
-use super::{CurveArgs, CurveColumn, CurveData, CurvePoint, check};
+use super::args::check;
+use super::{CurveArgs, CurveColumn, CurveData, CurvePoint};
 use crate::LoadError;
 use crate::scenario::{IdleUsers, ScenarioCommand, ScenarioContext, with_target};
 use crate::target::capacity;

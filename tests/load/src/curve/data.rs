@@ -6,10 +6,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::LoadError;
-use crate::clock;
 use crate::report::plot::{LinePlot, picture};
 use crate::report::{MachineInfo, number};
+use crate::{LoadError, clock};
 
 /// Measured quantity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,13 +4,14 @@
 
 use std::path::Path;
 
-use super::{CurveArgs, CurveColumn, CurveData, CurvePoint, check};
+use super::args::check;
+use super::{CurveArgs, CurveColumn, CurveData, CurvePoint};
 use crate::LoadError;
 use crate::args::{CommonArgs, StoreKind};
+use crate::client_process::AT_ONCE;
 use crate::clock::{self, SECOND};
-use crate::scenario::{
-    AT_ONCE, ScenarioCommand, ScenarioContext, UserGoal, UserProcesses, size_of_folder, with_target,
-};
+use crate::scenario::{ScenarioCommand, ScenarioContext, size_of_folder, with_target};
+use crate::simulated_users::{UserGoal, UserProcesses};
 
 /// Users who write: enough that none comes near the 10,000 entries that an inbox in memory keeps.
 const WRITERS: usize = 1_000;

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::{CurveArgs, CurveColumn, CurveData, CurvePoint, check};
-use crate::LoadError;
-use crate::clock;
+use super::args::check;
+use super::{CurveArgs, CurveColumn, CurveData, CurvePoint};
 use crate::scenario::{ScenarioCommand, ScenarioContext, ServerSampler, group, with_target};
+use crate::{LoadError, clock};
 
 /// Samples of the server in a run.
 const SAMPLES: u32 = 60;

@@ -1,6 +1,7 @@
 //! Curves whose points are runs of a scenario, each with a server of its own.
 
-use super::{CurveArgs, CurveColumn, CurveData, CurvePoint, check};
+use super::args::check;
+use super::{CurveArgs, CurveColumn, CurveData, CurvePoint};
 use crate::LoadError;
 use crate::report::RunReport;
 

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use super::bare::{BareServer, BareServerKind};
-use super::{MeasuredLimit, ProbeOutcome, ProbePass, ProbeShape, cpu};
+use super::{MeasuredLimit, ProbeOutcome, ProbePass, ProbeShape};
+use crate::client_process::processes;
+use crate::cpu;
 use crate::net::{ConnectTarget, SourceAddresses, WireFraming};
-use crate::scenario::{bare_connects, processes};
+use crate::simulated_users::bare_connects;
 
 /// Number of connections above which one pass is made only: it takes long enough to be steady.
 const LARGE: usize = 30_000;

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{MeasuredLimit, ProbePass};
-use super::{ProbeOutcome, ProbeShape, group};
+use super::{MeasuredLimit, ProbeOutcome, ProbePass, ProbeShape, group};
 
 /// Bytes of a record.
 const RECORD: usize = 120;

@@ -9,8 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::ProbeOutcome;
-use super::ProbePass;
+use super::{ProbeOutcome, ProbePass};
 
 /// Maximum number of items in one commit.
 const BATCH: usize = 1_024;

@@ -7,18 +7,16 @@
 
 pub mod bare;
 pub mod connect;
-pub mod cpu;
 pub mod disk;
 pub mod disk_probe;
 mod group;
 pub mod mysql;
 pub mod once;
 pub mod page;
-mod rate;
+mod shape;
 pub mod sled;
 pub mod wire;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,38 +25,9 @@ use tokio::runtime::Builder;
 
 use page::InboxSet;
 
-pub use rate::{MeasuredLimit, ProbePass, short};
+pub use shape::ProbeShape;
 
-/// Result of a probe. Its errors are only shown to a person.
-pub type ProbeOutcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
-
-/// Duration and number of the passes of a probe.
-#[derive(Clone, Copy, Debug)]
-pub struct ProbeShape {
-    /// Duration of one pass.
-    pub span: Duration,
-    /// Number of passes; the median counts.
-    pub passes: u32,
-}
-
-impl Default for ProbeShape {
-    fn default() -> Self {
-        Self {
-            span: Duration::from_secs(2),
-            passes: 3,
-        }
-    }
-}
-
-impl ProbeShape {
-    /// Runs the passes.
-    fn passes(
-        self,
-        mut pass: impl FnMut(Duration) -> ProbeOutcome<ProbePass>,
-    ) -> ProbeOutcome<Vec<ProbePass>> {
-        (0..self.passes.max(1)).map(|_| pass(self.span)).collect()
-    }
-}
+pub use crate::measured_limit::{MeasuredLimit, ProbeOutcome, ProbePass, short};
 
 /// Rate per second of the probes that do one operation at a time.
 const RATE: f64 = 200.0;

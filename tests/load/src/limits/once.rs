@@ -9,9 +9,9 @@ use gimlet_proto::pb::PackageType;
 use tokio::time::{Instant, sleep_until};
 
 use super::bare::{BareServer, BareServerKind};
-use super::wire::DATA;
 use super::{MeasuredLimit, ProbeOutcome, ProbeShape, mysql, sled};
 use crate::clock;
+use crate::echo_client::DATA;
 use crate::latency::LatencyRecorder;
 use crate::net::{
     ClientNet, ConnId, ConnectTarget, ConnectionActor, RawBody, ServerPacket, SourceAddresses,

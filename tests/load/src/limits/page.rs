@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{MeasuredLimit, ProbePass};
-use super::{ProbeOutcome, ProbeShape};
+use super::{MeasuredLimit, ProbeOutcome, ProbePass, ProbeShape};
 
 /// Entries of one page, as on gim's wire.
 pub(super) const PAGE: u64 = 50;

@@ -9,8 +9,7 @@ use sled::{Batch, Tree};
 use tokio::time::Instant;
 
 use super::page::{InboxSet, PAGE};
-use super::{MeasuredLimit, ProbePass};
-use super::{ProbeOutcome, ProbeShape, group};
+use super::{MeasuredLimit, ProbeOutcome, ProbePass, ProbeShape, group};
 
 /// Users that the sends go to.
 const USERS: u64 = 10_000;

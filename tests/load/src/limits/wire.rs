@@ -3,24 +3,17 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::time::Duration;
 
 use gimlet_proto::pb::{self, PackageType};
 use prost::Message as _;
 
 use super::bare::{BareServer, BareServerKind};
-use super::{MeasuredLimit, ProbePass};
-use super::{ProbeOutcome, ProbeShape, cpu};
-use crate::clock::{self, SECOND};
-use crate::net::{
-    ClientNet, ConnId, ConnectTarget, ConnectionActor, RawBody, ServerPacket, SourceAddresses,
-    WireFraming, drive,
-};
+use super::{MeasuredLimit, ProbeOutcome, ProbePass, ProbeShape};
+use crate::client_process::split;
+use crate::echo_client::EchoClient;
+use crate::net::{ClientNet, ConnectTarget, SourceAddresses, WireFraming, drive};
 use crate::room_subscribers::{MemberSection, RoomPace, RoomResults, gather, threads};
-use crate::scenario::{AT_ONCE, split};
-
-/// Bytes of the data of an echoed packet; its frame has about 120 bytes.
-pub(super) const DATA: usize = 110;
+use crate::{clock, cpu};
 
 /// Room id of the bare fan-out.
 const ROOM: i64 = 1;
@@ -33,27 +26,13 @@ pub fn echo(
 ) -> ProbeOutcome<MeasuredLimit> {
     let server = BareServer::start(BareServerKind::Echo)?;
     let mut net = net(&server)?;
-    let mut echo = EchoClient::new(Some(&server), connections, outstanding);
+    let mut echo = EchoClient::new(Some(server.id()), connections, outstanding);
     echo.spans = (0..shape.passes.max(1)).map(|_| shape.span).collect();
     drive(&mut net, &mut echo)?;
     let passes = echo.passes()?;
     let name = format!("echo {connections}x{outstanding}");
     let what = "bare tokio over loopback, all complete frames in one write";
     Ok(MeasuredLimit::of(name, "frames/s", &passes, what))
-}
-
-/// Opens connections, with a frame there and back on each, and keeps them open.
-pub(crate) fn open(
-    place: ConnectTarget,
-    connections: usize,
-    at_once: usize,
-) -> ProbeOutcome<ClientNet> {
-    let mut net = ClientNet::new(place)?;
-    let mut echo = EchoClient::new(None, connections, 1);
-    echo.at_once = at_once;
-    drive(&mut net, &mut echo)?;
-    echo.passes()?;
-    Ok(net)
 }
 
 /// Measures one room of `members` members, `burst` messages at a time: the faster of two ways of
@@ -79,7 +58,7 @@ pub fn room_by(
     let mut sections = Vec::new();
     for share in split(members, threads()) {
         let mut net = net(&server)?;
-        let mut hello = EchoClient::new(Some(&server), share, 1);
+        let mut hello = EchoClient::new(Some(server.id()), share, 1);
         drive(&mut net, &mut hello)?;
         hello.passes()?;
         let members = hello.open.iter().map(|conn| (*conn, 0)).collect();
@@ -193,108 +172,4 @@ fn net(server: &BareServer) -> ProbeOutcome<ClientNet> {
         from: SourceAddresses::default(),
     };
     Ok(ClientNet::new(place)?)
-}
-
-/// Actor that connects, keeps frames in flight on each connection, and counts those that come back.
-/// Without a span to count in, it ends when one has come back on each.
-struct EchoClient {
-    pid: Option<u32>,
-    connections: usize,
-    outstanding: usize,
-    /// Connections that are being set up at a time.
-    at_once: usize,
-    spans: Vec<Duration>,
-    begun: usize,
-    open: Vec<ConnId>,
-    back: u64,
-    /// Start of the current pass, with the frames and the CPU time by then.
-    since: Option<(u64, u64, Option<Duration>)>,
-    done: Vec<ProbePass>,
-    failed: Option<String>,
-}
-
-impl EchoClient {
-    fn new(server: Option<&BareServer>, connections: usize, outstanding: usize) -> Self {
-        Self {
-            pid: server.map(BareServer::id),
-            connections,
-            outstanding,
-            at_once: AT_ONCE,
-            spans: Vec::new(),
-            begun: 0,
-            open: Vec::with_capacity(connections),
-            back: 0,
-            since: None,
-            done: Vec::new(),
-            failed: None,
-        }
-    }
-
-    fn passes(&self) -> ProbeOutcome<Vec<ProbePass>> {
-        match &self.failed {
-            Some(why) => Err(format!("the bare server: {why}").into()),
-            None => Ok(self.done.clone()),
-        }
-    }
-
-    fn say(net: &mut ClientNet, id: ConnId) {
-        net.send(id, PackageType::PtHeartbeat, 0, &RawBody(&[7; DATA]));
-    }
-
-    /// Ends a pass that is over and begins the next; returns `false` after the last.
-    fn count(&mut self, now: u64) -> bool {
-        let Some(span) = self.spans.get(self.done.len()) else {
-            return false;
-        };
-        let Some((since, back, cpu)) = self.since else {
-            self.since = Some((now, self.back, self.pid.and_then(cpu::used)));
-            return true;
-        };
-        if now - since >= clock::nanos(*span) {
-            let used = self.pid.and_then(cpu::used);
-            let cpu = used
-                .zip(cpu)
-                .map(|(used, before)| used.saturating_sub(before));
-            let (count, span) = (self.back - back, Duration::from_nanos(now - since));
-            self.done.push(ProbePass { count, span, cpu });
-            self.since = Some((now, self.back, used));
-        }
-        self.done.len() < self.spans.len()
-    }
-}
-
-impl ConnectionActor for EchoClient {
-    fn opened(&mut self, net: &mut ClientNet, id: ConnId) {
-        self.open.push(id);
-        (0..self.outstanding).for_each(|_| Self::say(net, id));
-    }
-
-    fn packet(&mut self, net: &mut ClientNet, id: ConnId, _packet: &ServerPacket<'_>) {
-        self.back += 1;
-        if !self.spans.is_empty() {
-            Self::say(net, id);
-        }
-    }
-
-    fn closed(&mut self, _net: &mut ClientNet, _id: ConnId, why: &str) {
-        self.failed = Some(why.to_owned());
-    }
-
-    fn tick(&mut self, net: &mut ClientNet, now: u64) -> Option<u64> {
-        let came = usize::try_from(self.back).unwrap_or(usize::MAX);
-        while self.begun < self.connections && self.begun < came.saturating_add(self.at_once) {
-            match net.connect() {
-                Ok(_) => self.begun += 1,
-                Err(error) => {
-                    self.failed = Some(error.to_string());
-                    break;
-                }
-            }
-        }
-        let all = self.open.len() == self.connections && came >= self.connections;
-        if self.failed.is_some() || (all && !self.count(now)) {
-            return None;
-        }
-        Some(now + SECOND / 100)
-    }
 }

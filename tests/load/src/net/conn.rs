@@ -6,8 +6,23 @@ use std::net::{SocketAddr, TcpStream};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::connect_target::ConnectTarget;
 use super::framing::{UPGRADE, WireFraming};
-use super::{ConnectTarget, TrafficCounts};
+
+/// Counts of system calls and bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TrafficCounts {
+    /// Reads that gave something.
+    pub reads: u64,
+    /// Writes.
+    pub writes: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+    /// Waits for events.
+    pub waits: u64,
+}
 
 /// Largest capacity that an empty buffer keeps, in bytes.
 const KEPT: usize = 4096;

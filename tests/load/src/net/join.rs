@@ -8,8 +8,8 @@ use prost::Message as _;
 use super::{
     ClientNet, ConnId, ConnectionActor, RawBody, ServerPacket, drive, epoch_and_head, page,
 };
-use crate::account::TestAccount;
 use crate::clock::{self, SECOND};
+use crate::test_account::TestAccount;
 
 /// Connections that are joining at a time.
 const PARALLEL: usize = 256;

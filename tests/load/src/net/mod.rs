@@ -12,6 +12,7 @@
 
 mod compose;
 mod conn;
+mod connect_target;
 mod framing;
 mod join;
 mod packet;
@@ -19,7 +20,6 @@ mod sources;
 
 use std::io::{self, Read as _};
 use std::mem;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -27,13 +27,14 @@ use gimlet_proto::pb::PackageType;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
-use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use conn::{ClientConnection, ConnectionStage};
 use framing::ParsedItem;
 
 pub use compose::{AckBody, PacketBody, RawBody, SendBody};
+pub use conn::TrafficCounts;
+pub use connect_target::ConnectTarget;
 pub use framing::WireFraming;
 pub use join::{JoinedConnection, join, sign_in_body};
 pub use packet::{PushedMessage, ServerPacket, answered_seq, epoch_and_head, page};
@@ -54,17 +55,6 @@ const EVENTS: usize = 1024;
 /// Longest sleep in nanoseconds, so that an actor sees the time pass.
 const NAP: u64 = 100_000_000;
 
-/// Addresses of the servers, and of the connections to them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ConnectTarget {
-    /// Addresses of the servers, used in turn.
-    pub to: Vec<SocketAddr>,
-    /// Framing of the connections.
-    pub framing: WireFraming,
-    /// Source addresses of the connections.
-    pub from: SourceAddresses,
-}
-
 /// Callbacks of a scenario on its connections.
 pub trait ConnectionActor {
     /// Called when the connection may be used.
@@ -81,21 +71,6 @@ pub trait ConnectionActor {
 
     /// Called once per turn. Returns the latest time of the next turn, or `None` when all is done.
     fn tick(&mut self, net: &mut ClientNet, now: u64) -> Option<u64>;
-}
-
-/// Counts of system calls and bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TrafficCounts {
-    /// Reads that gave something.
-    pub reads: u64,
-    /// Writes.
-    pub writes: u64,
-    /// Bytes read.
-    pub bytes_in: u64,
-    /// Bytes written.
-    pub bytes_out: u64,
-    /// Waits for events.
-    pub waits: u64,
 }
 
 /// Wakes a sleeping [`drive`] from another thread.

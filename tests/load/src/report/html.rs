@@ -168,7 +168,7 @@ fn row(out: &mut String, name: &str, value: f64, unit: &str, share: &str) {
 #[cfg(test)]
 mod tests {
     use crate::latency::LatencyRecorder;
-    use crate::limits::MeasuredLimit;
+    use crate::measured_limit::MeasuredLimit;
     use crate::report::RunReport;
 
     #[test]

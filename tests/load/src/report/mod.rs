@@ -16,7 +16,7 @@ use crate::args::CommonArgs;
 use crate::clock;
 use crate::judge::JudgeFindings;
 use crate::latency::LatencySummary;
-use crate::limits::MeasuredLimit;
+use crate::measured_limit::MeasuredLimit;
 use crate::target::{ServerTarget, UsageDelta};
 pub(crate) use table::number;
 

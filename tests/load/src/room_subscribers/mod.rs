@@ -27,7 +27,7 @@ use gimlet_proto::pb::PackageType;
 use crate::clock::{self, SECOND};
 use crate::judge::{FindingKind, JudgeFindings};
 use crate::latency::{LatencyRecorder, LatencySummary};
-use crate::limits::ProbeOutcome;
+use crate::measured_limit::ProbeOutcome;
 use crate::net::{ClientNet, ConnId, ConnectionActor, PushedMessage, ServerPacket, drive};
 use room::{ReaderRoom, RoomMember, SharedRoom};
 

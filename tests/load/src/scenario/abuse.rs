@@ -17,15 +17,15 @@ use super::ScenarioContext;
 use super::flow::{FlowActor, FlowMember, FlowPlan, FlowResults, SendEnd, SendPace};
 use super::sampler::{ServerSampler, tell_memory};
 use crate::LoadError;
-use crate::account::TestAccount;
 use crate::args::{CommonArgs, WireKind};
 use crate::attack::{AttackTarget, AttackTotals, sizes};
 use crate::clock;
 use crate::judge::{DeliveryJudge, StreamDestination};
-use crate::limits::ProbeOutcome;
+use crate::measured_limit::ProbeOutcome;
 use crate::net::{ClientNet, ConnectTarget, join};
 use crate::report::RunReport;
 use crate::target::UsageSample;
+use crate::test_account::TestAccount;
 
 /// Time without attacks after which everything must be as before.
 const RECOVERY: Duration = Duration::from_secs(10);

@@ -11,8 +11,8 @@ use crate::LoadError;
 use crate::args::{CommonArgs, WireKind};
 use crate::clock;
 use crate::judge::{DeliveryJudge, MARK, StreamDestination};
-use crate::limits::ProbeOutcome;
 use crate::limits::disk_probe::DiskProbe;
+use crate::measured_limit::ProbeOutcome;
 use crate::net::{ClientNet, join};
 use crate::report::RunReport;
 

@@ -15,7 +15,6 @@ use gimlet_proto::pb::PackageType;
 
 use super::ProgressLine;
 use super::grpc_sender::GrpcSender;
-use super::slots::slot_of;
 use crate::clock::{self, SECOND};
 use crate::judge::{DeliveryJudge, FindingKind, SendFailure, StreamId};
 use crate::net::{
@@ -23,6 +22,7 @@ use crate::net::{
     answered_seq, drive,
 };
 use crate::pace::SendSchedule;
+use crate::slots::slot_of;
 use crate::target::UsageSample;
 use member::FlowMembers;
 use sends::{FlowSend, FlowSends};

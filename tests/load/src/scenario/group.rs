@@ -6,12 +6,12 @@ use super::flow::{FlowActor, FlowMember, FlowPlan, SendEnd, SendPace};
 use super::grpc_sender::GrpcSender;
 use super::{ScenarioContext, send_limits};
 use crate::LoadError;
-use crate::account::TestAccount;
 use crate::args::{CommonArgs, WireKind};
 use crate::clock;
 use crate::judge::{DeliveryJudge, MARK, StreamDestination};
 use crate::net::{ClientNet, join};
 use crate::report::RunReport;
+use crate::test_account::TestAccount;
 
 /// Members added by one call.
 const ADDED: usize = 500;

@@ -14,9 +14,9 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::LoadError;
-use crate::account::TestAccount;
 use crate::judge::SendFailure;
 use crate::net::DriveWaker;
+use crate::test_account::TestAccount;
 
 /// gRPC connections; each is one task of the client and one of the server.
 const CONNECTIONS: usize = 8;

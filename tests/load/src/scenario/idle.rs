@@ -5,14 +5,15 @@ use std::time::Duration;
 use clap::Args;
 
 use super::ScenarioContext;
-use super::simulated_users::{AT_ONCE, JoinFigures, UserProcesses};
 use crate::LoadError;
-use crate::account::TestAccount;
 use crate::args::CommonArgs;
+use crate::client_process::AT_ONCE;
 use crate::clock::{self, SECOND};
 use crate::judge::JudgeFindings;
 use crate::report::RunReport;
+use crate::simulated_users::{JoinFigures, UserProcesses};
 use crate::target::{ServerTarget, UsageSample};
+use crate::test_account::TestAccount;
 
 /// Arguments of `idle`.
 #[derive(Args, Clone, Debug)]

@@ -3,7 +3,6 @@
 
 pub mod abuse;
 mod command;
-mod connection_users;
 pub mod direct;
 mod flow;
 pub mod group;
@@ -13,8 +12,6 @@ mod progress;
 pub mod room;
 mod sampler;
 mod send_limits;
-mod simulated_users;
-mod slots;
 pub mod soak;
 pub mod storm;
 pub mod sync;
@@ -22,21 +19,20 @@ pub mod sync;
 use std::time::Duration;
 
 use crate::LoadError;
-use crate::account::{AccountCreator, TestAccount};
+use crate::account::AccountCreator;
 use crate::args::CommonArgs;
-use crate::limits::{MeasuredLimit, ProbeOutcome, ProbeShape, connect};
+use crate::limits::{ProbeShape, connect};
+use crate::measured_limit::{MeasuredLimit, ProbeOutcome};
 use crate::report::RunReport;
 use crate::target::ServerTarget;
+use crate::test_account::TestAccount;
 
+pub use crate::simulated_users::obey;
 pub use command::ScenarioCommand;
 pub(crate) use command::with_target;
 pub(crate) use idle::IdleUsers;
 pub use progress::ProgressLine;
 pub(crate) use sampler::{ServerSampler, size_of_folder};
-pub use simulated_users::obey;
-pub(crate) use simulated_users::{
-    AT_ONCE, UserGoal, UserProcesses, bare_connects, processes, split,
-};
 
 /// Context of every scenario: the arguments, a running server, and the report.
 #[derive(Debug)]

@@ -11,11 +11,12 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::ScenarioContext;
-use super::simulated_users::split;
 use crate::LoadError;
 use crate::args::CommonArgs;
+use crate::client_process::split;
 use crate::clock::{self, SECOND};
-use crate::limits::{ProbeOutcome, wire};
+use crate::limits::wire;
+use crate::measured_limit::ProbeOutcome;
 use crate::net::{ClientNet, ConnId, ConnectionActor, RawBody, ServerPacket, drive, join};
 use crate::report::RunReport;
 use crate::room_subscribers::{MemberSection, RoomPace, gather, threads};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::{ScenarioContext, limit};
 use crate::LoadError;
 use crate::args::StoreKind;
-use crate::limits::{MeasuredLimit, mysql, once, sled, wire};
+use crate::limits::{mysql, once, sled, wire};
+use crate::measured_limit::MeasuredLimit;
 use crate::target::mysql_server;
 
 /// Maximum number of senders at a time in the probe of the embedded engine.

@@ -8,12 +8,12 @@ use super::ScenarioContext;
 use super::flow::{FlowActor, FlowMember, FlowPlan, SendEnd, SendPace};
 use super::sampler::{ServerSampler, tell_memory};
 use crate::LoadError;
-use crate::account::TestAccount;
 use crate::args::{CommonArgs, WireKind};
 use crate::clock;
 use crate::judge::{DeliveryJudge, MARK, StreamDestination};
 use crate::net::{ClientNet, join};
 use crate::report::RunReport;
+use crate::test_account::TestAccount;
 
 /// Samples of a run; fewer in a short run.
 const SAMPLES: f64 = 300.0;

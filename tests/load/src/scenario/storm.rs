@@ -5,11 +5,12 @@
 use clap::{Args, ValueEnum};
 
 use super::ScenarioContext;
-use super::simulated_users::{AT_ONCE, UserGoal, UserProcesses};
 use crate::LoadError;
 use crate::args::{CommonArgs, StoreKind};
+use crate::client_process::AT_ONCE;
 use crate::clock::{self, SECOND};
 use crate::report::RunReport;
+use crate::simulated_users::{UserGoal, UserProcesses};
 
 /// Arguments of `storm`.
 #[derive(Args, Clone, Debug)]

@@ -4,7 +4,6 @@
 use clap::Args;
 
 use super::ScenarioContext;
-use super::simulated_users::{SimulatedUsers, UserGoal};
 use crate::LoadError;
 use crate::args::{CommonArgs, StoreKind};
 use crate::clock::SECOND;
@@ -12,6 +11,7 @@ use crate::limits::page::{self, InboxSet};
 use crate::limits::{mysql, sled};
 use crate::net::ClientNet;
 use crate::report::RunReport;
+use crate::simulated_users::{SimulatedUsers, UserGoal};
 use crate::target::mysql_server;
 
 /// Users who write the backlogs.

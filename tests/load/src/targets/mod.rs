@@ -8,11 +8,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::LoadError;
-use crate::clock;
 use crate::report::{MachineInfo, RunReport, number};
 use crate::scenario::ScenarioCommand;
 use crate::scenario::direct::DISK;
+use crate::{LoadError, clock};
 use list::{CheckedValue, LIST, TargetBound, TargetLine};
 
 /// Arguments of `targets`.
@@ -209,7 +208,7 @@ pub async fn run(args: &TargetsArgs) -> Result<bool, LoadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::MeasuredLimit;
+    use crate::measured_limit::MeasuredLimit;
 
     #[test]
     fn every_line_is_a_scenario() {

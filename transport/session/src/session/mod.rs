@@ -35,8 +35,6 @@ use tracing::{Instrument as _, Span};
 
 use self::pacing::FramePacing;
 use self::pending_work::PendingWork;
-use self::requests::RequestFuture;
-use self::step::SessionStep;
 use self::throttle::RefusalThrottle;
 use crate::close::ConnectionClose;
 use crate::dispatch::ClientPacket;
@@ -150,6 +148,23 @@ impl From<LinkError> for SessionEnd {
         }
     }
 }
+
+/// The next action of the connection.
+enum SessionStep {
+    /// Answer this packet.
+    Packet(Box<ClientPacket>),
+    /// End the connection.
+    End(SessionEnd),
+}
+
+impl From<SessionEnd> for SessionStep {
+    fn from(end: SessionEnd) -> Self {
+        Self::End(end)
+    }
+}
+
+/// The answer to a packet that needs an await.
+type RequestFuture<'a> = Pin<Box<dyn Future<Output = Result<(), SessionEnd>> + Send + 'a>>;
 
 /// Progress of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use gimlet_core::envelope::ConnectionDelivery;
+use gimlet_core::delivery::ConnectionDelivery;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::gateway::ClientConnection;
-use gimlet_core::logic::SendReceipt;
-use gimlet_core::send_future::SendFuture;
+use gimlet_core::send_future::{SendFuture, SendReceipt};
 use gimlet_core::seq::Seq;
 use gimlet_core::trace::RequestTrace;
 use tokio::time::Instant;

@@ -1,7 +1,6 @@
 //! Answers the packets of a client.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -11,15 +10,14 @@ use futures_util::SinkExt as _;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::gateway::{ClientConnection, SignInRequest};
 use gimlet_core::id::UserId;
-use gimlet_core::logic::SendReceipt;
-use gimlet_core::send_future::SendFuture;
+use gimlet_core::send_future::{SendFuture, SendReceipt};
 use gimlet_core::seq::Seq;
 use gimlet_core::trace::{self, RequestTrace};
 use gimlet_proto::pb::{self, CloseCode, PackageType};
 use prost::Message as _;
 use tokio::time::Instant;
 
-use super::{ConnectionSession, FramePacing, SessionEnd, SessionPhase, throttle};
+use super::{ConnectionSession, FramePacing, RequestFuture, SessionEnd, SessionPhase, throttle};
 use crate::convert::{self, SignInCredentials};
 use crate::dispatch::{ClientPacket, ClientRequest};
 use crate::link::{FrameLink, UrlSignIn, WireKind};
@@ -329,10 +327,6 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         .await;
     }
 }
-
-/// The answer to a packet that needs an await.
-pub(super) type RequestFuture<'a> =
-    Pin<Box<dyn Future<Output = Result<(), SessionEnd>> + Send + 'a>>;
 
 /// A request that needs the gateway.
 enum GatewayRequest {

@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use gimlet_core::envelope::{ConnectionDelivery, Envelope};
+use gimlet_core::delivery::ConnectionDelivery;
+use gimlet_core::envelope::Envelope;
 use gimlet_core::hub::ConnectionWork;
 use gimlet_core::room_batch::RoomBatch;
 use gimlet_core::seq::Seq;
@@ -19,7 +20,7 @@ use gimlet_core::trace;
 use gimlet_proto::pb::{CloseCode, PackageType};
 use tokio::time::Instant;
 
-use super::{ConnectionSession, FramePacing, SessionEnd, SessionPhase, StalledOutput};
+use super::{ConnectionSession, FramePacing, SessionEnd, SessionPhase, SessionStep, StalledOutput};
 use crate::close::ConnectionClose;
 use crate::dispatch::{ClientPacket, ClientRequest};
 use crate::link::{FrameLink, LinkError};
@@ -30,20 +31,6 @@ const PACKETS_PER_FLUSH: u8 = 32;
 
 /// Acks handled in a row before the task yields to others.
 const MAX_ACKS_IN_A_ROW: usize = 64;
-
-/// The next action of the connection.
-pub(super) enum SessionStep {
-    /// Answer this packet.
-    Packet(Box<ClientPacket>),
-    /// End the connection.
-    End(SessionEnd),
-}
-
-impl From<SessionEnd> for SessionStep {
-    fn from(end: SessionEnd) -> Self {
-        Self::End(end)
-    }
-}
 
 /// Outcome of polling the hub.
 #[derive(Clone, Copy, PartialEq, Eq)]

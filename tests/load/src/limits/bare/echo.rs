@@ -4,7 +4,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::limits::ProbeOutcome;
+use crate::measured_limit::ProbeOutcome;
 
 /// Bytes read at a time.
 const READ: usize = 16 * 1024;

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::limits::ProbeOutcome;
+use crate::measured_limit::ProbeOutcome;
 
 /// Bursts that may wait for one member.
 const QUEUE: usize = 64;

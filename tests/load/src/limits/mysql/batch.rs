@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use sqlx::mysql::{MySql, MySqlPool};
 use sqlx::{Row as _, Transaction};
 
-use super::{BODY, GROUP_ROWS, MEMBERS, pair, rows};
-use crate::limits::ProbeOutcome;
+use super::database::{BODY, GROUP_ROWS, MEMBERS, pair, rows};
+use crate::measured_limit::ProbeOutcome;
 
 /// Sends of one transaction.
 const SENDS: u64 = 512;

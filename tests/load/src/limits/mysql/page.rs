@@ -6,9 +6,10 @@ use sqlx::Executor as _;
 use sqlx::mysql::MySqlPool;
 use tokio::time::Instant;
 
-use super::{BODY, rows, together, with};
+use super::database::{BODY, rows, together, with};
+use crate::limits::ProbeShape;
 use crate::limits::page::{InboxSet, PAGE};
-use crate::limits::{MeasuredLimit, ProbeOutcome, ProbePass, ProbeShape};
+use crate::measured_limit::{MeasuredLimit, ProbeOutcome, ProbePass};
 
 const CONNECTIONS: u64 = 8;
 

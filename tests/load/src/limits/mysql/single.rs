@@ -3,8 +3,8 @@
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 use tokio::time::Instant;
 
-use super::{BODY, MEMBERS, pair};
-use crate::limits::ProbeOutcome;
+use super::database::{BODY, MEMBERS, pair};
+use crate::measured_limit::ProbeOutcome;
 
 const MESSAGE: &str = "INSERT INTO limit_message (body) VALUES (?)";
 const HEAD: &str = "INSERT INTO limit_head (user_id, seq) VALUES (?, LAST_INSERT_ID(1)) \

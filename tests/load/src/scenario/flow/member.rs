@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::account::TestAccount;
+use crate::connection_users::ConnectionUsers;
 use crate::judge::{DeliveryJudge, ReceiverId, StreamId};
 use crate::net::{ConnId, JoinedConnection};
-use crate::scenario::connection_users::ConnectionUsers;
+use crate::test_account::TestAccount;
 
 /// User on a connection.
 #[derive(Debug)]

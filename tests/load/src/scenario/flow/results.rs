@@ -2,7 +2,7 @@
 
 use crate::judge::JudgeFindings;
 use crate::latency::LatencySummary;
-use crate::limits::MeasuredLimit;
+use crate::measured_limit::MeasuredLimit;
 use crate::report::RunReport;
 use crate::target::UsageSample;
 

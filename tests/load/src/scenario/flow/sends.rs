@@ -8,7 +8,7 @@ use super::member::FlowMember;
 use crate::judge::{MessageMark, StreamDestination, StreamId};
 use crate::net::{ClientNet, SendBody};
 use crate::scenario::grpc_sender::{GrpcSender, SendOrder, SendOutcome};
-use crate::scenario::slots::{RequestSlots, request_of};
+use crate::slots::{RequestSlots, request_of};
 
 /// Send in flight.
 #[derive(Clone, Copy, Debug)]

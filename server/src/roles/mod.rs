@@ -5,92 +5,35 @@
 //! missing is an error at start, so a running process has every role that it was configured to
 //! have.
 
+mod start;
+mod topology;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_core::business::{BuiltinBusiness, BusinessBackend};
-use gimlet_core::fanout::{LocalSink, MessageFanout, NoConnections};
-use gimlet_core::gateway::{self, ConnectGateway};
-use gimlet_core::hub::ConnectionHub;
-use gimlet_core::id::NodeId;
-use gimlet_core::logic::LogicRole;
-use gimlet_core::node::{NodeBuilder, RunningNode};
-use gimlet_core::peer::{PeerNodes, SingleNodePeer};
-use gimlet_core::service::{self, LogicService};
-use gimlet_core::store::StoreSet;
-use gimlet_core::time::TimeSource;
-use gimlet_transport::WirePushCodec;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-use crate::app::StartError;
-use crate::config::{
-    Config, DirectPolicy, GroupAdd, NodeRole, RoomPush, SecretString, StorageKind, SyncFromZero,
-};
-use crate::storage::OpenedStorage;
 use gimlet_cluster::{
-    AddressError, ClusterId, ConnectServer, LogicServer, NodeCredentials, NodeTls, RemoteBusiness,
-    RemoteLogic, RemotePeer,
+    ClusterId, ConnectServer, LogicServer, NodeCredentials, NodeTls, RemoteLogic, RemotePeer,
 };
+use gimlet_core::business::{BuiltinBusiness, BusinessBackend};
+use gimlet_core::fanout::MessageFanout;
+use gimlet_core::gateway::ConnectGateway;
+use gimlet_core::id::NodeId;
+use gimlet_core::node::RunningNode;
+use gimlet_core::peer::{PeerNodes, SingleNodePeer};
+use gimlet_core::service::LogicService;
+use gimlet_core::time::TimeSource;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, StorageKind};
+use crate::secret::SecretString;
+use crate::start_error::StartError;
+use crate::storage::OpenedStorage;
+use start::RoleStarter;
+use topology::{BusinessPlace, RoleTasks, RoleTopology};
 
 /// Time after which the other nodes have found a new connect node. It compares all heads then,
 /// because earlier pushes did not reach it.
 const DISCOVERY_TIME: Duration = Duration::from_secs(3);
-
-/// The combinations of roles that a process can have.
-#[derive(Clone, Debug)]
-enum RoleTopology {
-    /// Connect and logic, which call each other directly.
-    Node {
-        node: RunningNode,
-        business: BusinessPlace,
-    },
-    /// Logic without connect.
-    Logic {
-        service: LogicService,
-        business: BusinessPlace,
-    },
-    /// Connect, with its logic role in other processes; perhaps with business beside it.
-    Connect {
-        gateway: ConnectGateway,
-        logic: Arc<RemoteLogic>,
-        business: Option<LocalBusiness>,
-    },
-    /// Business alone.
-    Business(LocalBusiness),
-}
-
-/// The business role that a logic role calls.
-#[derive(Clone, Debug)]
-enum BusinessPlace {
-    /// The built-in business service of this process.
-    Here(BuiltinBusiness),
-    /// The business servers of other processes.
-    Elsewhere(Arc<RemoteBusiness>),
-}
-
-impl BusinessPlace {
-    fn backend(&self) -> Arc<dyn BusinessBackend> {
-        match self {
-            Self::Here(builtin) => Arc::new(builtin.clone()),
-            Self::Elsewhere(remote) => Arc::clone(remote) as _,
-        }
-    }
-
-    const fn builtin(&self) -> Option<&BuiltinBusiness> {
-        match self {
-            Self::Here(builtin) => Some(builtin),
-            Self::Elsewhere(_) => None,
-        }
-    }
-}
-
-/// The business role of a process without the logic role: it closes connections by itself.
-#[derive(Clone, Debug)]
-struct LocalBusiness {
-    builtin: BuiltinBusiness,
-    fanout: MessageFanout,
-}
 
 /// The roles of this process, running. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -102,32 +45,6 @@ pub(crate) struct RunningRoles {
     /// Tasks of core, unless a node runs them.
     core: RoleTasks,
     /// Tasks that reach other nodes; they end after the tasks that use them.
-    cluster: RoleTasks,
-}
-
-#[derive(Clone, Debug, Default)]
-struct RoleTasks {
-    tracker: TaskTracker,
-    token: CancellationToken,
-}
-
-impl RoleTasks {
-    async fn stop(&self) {
-        self.token.cancel();
-        self.tracker.close();
-        self.tracker.wait().await;
-    }
-}
-
-/// Parts that are needed to start a role.
-struct RoleStarter<'a> {
-    config: &'a Config,
-    storage: &'a OpenedStorage,
-    clock: Arc<dyn TimeSource>,
-    id: NodeId,
-    peer: Arc<dyn PeerNodes>,
-    credentials: NodeCredentials,
-    core: RoleTasks,
     cluster: RoleTasks,
 }
 
@@ -378,180 +295,6 @@ impl RunningRoles {
     }
 }
 
-impl RoleStarter<'_> {
-    /// Ends the tasks of the roles that have started.
-    fn cancel(&self) {
-        self.core.token.cancel();
-        self.cluster.token.cancel();
-    }
-
-    /// Starts the combination of roles that is configured.
-    fn topology(&self, builtin: Option<BuiltinBusiness>) -> Result<RoleTopology, StartError> {
-        let has = |role| self.config.roles.has(role);
-        // A builtin business service without its role would serve calls that the operator did not
-        // ask for; the role without the service would serve none.
-        let builtin = match (has(NodeRole::Business), builtin) {
-            (true, Some(builtin)) => Some(builtin),
-            (true, None) => return Err(lacks_stores("business")),
-            (false, _) => None,
-        };
-        match (has(NodeRole::Connect), has(NodeRole::Logic), builtin) {
-            (true, true, builtin) => {
-                let business = self.business_place(builtin)?;
-                let node = self.node(&business)?;
-                Ok(RoleTopology::Node { node, business })
-            }
-            (false, true, builtin) => {
-                let business = self.business_place(builtin)?;
-                let service = self.logic(&business)?;
-                Ok(RoleTopology::Logic { service, business })
-            }
-            (true, false, builtin) => {
-                let logic = Arc::new(self.remote_logic()?);
-                let gateway = self.gateway(Arc::clone(&logic) as _);
-                let hub = Arc::clone(gateway.hub());
-                let business = builtin.map(|builtin| self.local_business(builtin, hub));
-                Ok(RoleTopology::Connect {
-                    gateway,
-                    logic,
-                    business: business.transpose()?,
-                })
-            }
-            (false, false, Some(builtin)) => {
-                let business = self.local_business(builtin, Arc::new(NoConnections))?;
-                Ok(RoleTopology::Business(business))
-            }
-            (false, false, None) => Err(StartError::Role(
-                "roles names no role; write at least one of: connect, logic, business".into(),
-            )),
-        }
-    }
-
-    fn stores(&self, role: &str) -> Result<StoreSet, StartError> {
-        let stores = self.storage.stores.clone();
-        stores.ok_or_else(|| lacks_stores(role))
-    }
-
-    fn business_place(
-        &self,
-        builtin: Option<BuiltinBusiness>,
-    ) -> Result<BusinessPlace, StartError> {
-        if let Some(builtin) = builtin {
-            return Ok(BusinessPlace::Here(builtin));
-        }
-        let remote = RemoteBusiness::new(&self.config.cluster.business, &self.credentials);
-        Ok(BusinessPlace::Elsewhere(Arc::new(remote.map_err(address)?)))
-    }
-
-    fn node(&self, business: &BusinessPlace) -> Result<RunningNode, StartError> {
-        let mut node = NodeBuilder::new(self.stores("logic")?, business.backend());
-        node.limits = self.config.limits.node.clone();
-        node.clock = Arc::clone(&self.clock);
-        node.peer = Arc::clone(&self.peer);
-        node.codec = Arc::new(WirePushCodec);
-        node.policy = policy(self.config);
-        node.from_zero = from_zero(self.config);
-        node.id = self.id.clone();
-        Ok(node.start())
-    }
-
-    fn logic(&self, business: &BusinessPlace) -> Result<LogicService, StartError> {
-        let parts = service::ServiceParts {
-            stores: self.stores("logic")?,
-            limits: self.config.limits.node.clone(),
-            clock: Arc::clone(&self.clock),
-            business: business.backend(),
-            peer: Arc::clone(&self.peer),
-            sink: Arc::new(NoConnections),
-            node: self.id.clone(),
-            policy: policy(self.config),
-            codec: Arc::new(WirePushCodec),
-        };
-        let RoleTasks { tracker, token } = &self.core;
-        Ok(LogicService::start(parts, tracker, token))
-    }
-
-    fn remote_logic(&self) -> Result<RemoteLogic, StartError> {
-        let RoleTasks { tracker, token } = &self.cluster;
-        let deadline = self.config.limits.node.send_deadline;
-        let logic = &self.config.cluster.logic;
-        let remote = RemoteLogic::start(logic, &self.credentials, deadline, tracker, token);
-        remote.map_err(address)
-    }
-
-    fn gateway(&self, logic: Arc<dyn LogicRole>) -> ConnectGateway {
-        let limits = self.config.limits.node.clone();
-        ConnectGateway::start(
-            self.id.clone(),
-            Arc::new(ConnectionHub::new(limits.zombies)),
-            logic,
-            Arc::clone(&self.storage.room),
-            Arc::clone(&self.storage.route),
-            Arc::clone(&self.peer),
-            limits,
-            from_zero(self.config),
-            &self.core.tracker,
-            &self.core.token,
-        )
-    }
-
-    /// Makes the business role of a process without the logic role, which closes connections itself
-    /// (`SignOut`).
-    fn local_business(
-        &self,
-        builtin: BuiltinBusiness,
-        connections: Arc<dyn LocalSink>,
-    ) -> Result<LocalBusiness, StartError> {
-        let (peer, route) = (Arc::clone(&self.peer), Arc::clone(&self.storage.route));
-        let fanout = MessageFanout::new(self.id.clone(), connections, peer, route);
-        let fanout = fanout.with_devices(self.stores("business")?.device);
-        Ok(LocalBusiness { builtin, fanout })
-    }
-}
-
-/// The error of a role that stores data in a process whose storage holds connections only.
-fn lacks_stores(role: &str) -> StartError {
-    StartError::Role(format!(
-        "roles: {role} cannot start, because the storage was opened without its data; set \
-         storage.kind and storage.mysql_url for it, or leave the role out"
-    ))
-}
-
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is the end of the error: map_err(address)"
-)]
-fn address(error: AddressError) -> StartError {
-    StartError::Cluster(error.to_string())
-}
-
-fn policy(config: &Config) -> service::ServerPolicy {
-    service::ServerPolicy {
-        direct: match config.policy.direct {
-            DirectPolicy::Anyone => service::DirectSend::Anyone,
-            DirectPolicy::Friends => service::DirectSend::Friends,
-        },
-        group_add: match config.policy.group_add {
-            GroupAdd::Anyone => service::GroupAdd::Anyone,
-            GroupAdd::Friends => service::GroupAdd::Friends,
-        },
-        room: match config.policy.room {
-            RoomPush::Anyone => service::RoomPush::Anyone,
-            RoomPush::Business => service::RoomPush::Business,
-        },
-        device_registrations: config.limits.device_registrations,
-        loopback_is_developer: config.is_development(),
-    }
-}
-
-const fn from_zero(config: &Config) -> gateway::SyncFromZero {
-    match config.policy.sync_from_zero {
-        SyncFromZero::All => gateway::SyncFromZero::All,
-        SyncFromZero::DeviceAck => gateway::SyncFromZero::DeviceAck,
-        SyncFromZero::UserAck => gateway::SyncFromZero::UserAck,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use gimlet_core::business::{BuiltinConfig, FixedCode};
@@ -559,11 +302,11 @@ mod tests {
     use gimlet_core::time::SystemClock;
 
     use super::*;
-    use crate::config::NodeRoles;
+    use crate::config::{NodeRole, NodeRoles};
     use crate::dependencies::NodeDependencies;
     use crate::storage::StorageWatch;
 
-    use super::NodeRole::{Business, Connect, Logic};
+    use NodeRole::{Business, Connect, Logic};
 
     /// Starts these roles over memory; without `data` the storage holds connections only.
     fn start(roles: &[NodeRole], data: bool, builtin: bool) -> Result<RunningRoles, StartError> {

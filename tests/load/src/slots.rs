@@ -4,13 +4,13 @@
 
 /// Items in flight, by number.
 #[derive(Debug)]
-pub(super) struct RequestSlots<T> {
+pub(crate) struct RequestSlots<T> {
     items: Vec<Option<T>>,
     free: Vec<u32>,
 }
 
 impl<T> RequestSlots<T> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             items: Vec::new(),
             free: Vec::new(),
@@ -18,12 +18,12 @@ impl<T> RequestSlots<T> {
     }
 
     /// Returns the number of items in flight.
-    pub(super) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.items.len() - self.free.len()
     }
 
     /// Adds an item; returns its number.
-    pub(super) fn put(&mut self, it: T) -> u32 {
+    pub(crate) fn put(&mut self, it: T) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.items.push(None);
             u32::try_from(self.items.len() - 1).unwrap_or(u32::MAX)
@@ -35,12 +35,12 @@ impl<T> RequestSlots<T> {
     }
 
     /// Returns true if an item with this number is in flight.
-    pub(super) fn has(&self, slot: u32) -> bool {
+    pub(crate) fn has(&self, slot: u32) -> bool {
         matches!(self.items.get(slot as usize), Some(Some(_)))
     }
 
     /// Removes an item; returns `None` if it was not in flight.
-    pub(super) fn take(&mut self, slot: u32) -> Option<T> {
+    pub(crate) fn take(&mut self, slot: u32) -> Option<T> {
         let it = self.items.get_mut(slot as usize).and_then(Option::take)?;
         self.free.push(slot);
         Some(it)
@@ -48,12 +48,12 @@ impl<T> RequestSlots<T> {
 }
 
 /// Returns the request id of a slot on the wire, where 0 means no request.
-pub(super) fn request_of(slot: u32) -> i64 {
+pub(crate) fn request_of(slot: u32) -> i64 {
     i64::from(slot) + 1
 }
 
 /// Returns the slot of a request id; a slot that is never used if the id is not one of ours.
-pub(super) fn slot_of(request: i64) -> u32 {
+pub(crate) fn slot_of(request: i64) -> u32 {
     u32::try_from(request.saturating_sub(1)).unwrap_or(u32::MAX)
 }
 

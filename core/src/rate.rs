@@ -82,7 +82,7 @@ impl<K: Eq + Hash> RateLimiter<K> {
     }
 
     /// Takes a token at a time that the caller has already read.
-    pub(super) fn take_at(&self, key: K, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take_at(&self, key: K, now: Instant) -> Result<(), Duration> {
         self.take_many_at(key, 1, now)
     }
 

@@ -7,14 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::join_progress::summary;
 use super::{SimulatedUsers, UserGoal};
 use crate::LoadError;
-use crate::account::TestAccount;
-use crate::client_process::{self, ClientProcesses};
-use crate::clock;
+use crate::client_process::{self, AT_ONCE, ClientProcesses, processes, split};
 use crate::judge::JudgeFindings;
 use crate::latency::LatencySummary;
-use crate::limits::wire;
 use crate::net::{ClientNet, ConnectTarget};
-use crate::target::capacity;
+use crate::test_account::TestAccount;
+use crate::{clock, echo_client};
 
 /// Order to a client process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -132,7 +130,7 @@ impl OrderWorker {
                 connections,
                 at_once,
             } => {
-                let net = wire::open(place, connections, at_once);
+                let net = echo_client::open(place, connections, at_once);
                 let net = net.map_err(|error| LoadError::new("connecting", error))?;
                 self.bare = Some(net);
             }
@@ -172,9 +170,6 @@ pub(crate) struct UserProcesses {
     turned_away: u64,
 }
 
-/// Users that join at a time, of all processes together.
-pub(crate) const AT_ONCE: usize = 256;
-
 /// Figures of a join.
 #[derive(Debug)]
 pub(crate) struct JoinFigures {
@@ -182,17 +177,6 @@ pub(crate) struct JoinFigures {
     pub(crate) took: u64,
     /// Time that each user took.
     pub(crate) times: LatencySummary,
-}
-
-/// Returns the number of processes that so many connections need.
-pub(crate) fn processes(connections: usize) -> Result<usize, LoadError> {
-    Ok(connections.div_ceil(capacity()?).max(1))
-}
-
-/// Splits a number into nearly equal parts.
-pub(crate) fn split(count: usize, parts: usize) -> Vec<usize> {
-    let cut = |part: usize| count * part / parts.max(1);
-    (0..parts).map(|part| cut(part + 1) - cut(part)).collect()
 }
 
 impl UserProcesses {
@@ -370,15 +354,4 @@ pub(crate) async fn bare_connects(
     let answers = parts.each(&orders).await?;
     let end = answers.iter().map(|it| it.at).max();
     Ok(end.unwrap_or(begun).saturating_sub(begun))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::split;
-
-    #[test]
-    fn parts_are_nearly_equal_and_none_is_left_out() {
-        assert_eq!(split(10, 3), [3, 3, 4]);
-        assert_eq!(split(200_000, 11).iter().sum::<usize>(), 200_000);
-    }
 }

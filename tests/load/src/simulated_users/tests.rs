@@ -4,7 +4,7 @@ use std::io;
 
 use super::*;
 use crate::net::{ConnectTarget, SourceAddresses, WireFraming};
-use crate::scenario::slots::request_of;
+use crate::slots::request_of;
 
 /// Creates two users who are live on connections 0 and 1, and write to each other.
 fn pair() -> io::Result<(ClientNet, SimulatedUsers)> {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::account::TestAccount;
 use crate::judge::{ReceiverId, StreamId};
 use crate::net::ConnId;
+use crate::test_account::TestAccount;
 
 /// Stage of a user's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,15 +4,15 @@ use crate::net::ConnId;
 
 /// User of each connection.
 #[derive(Debug)]
-pub(super) struct ConnectionUsers(Vec<u32>);
+pub(crate) struct ConnectionUsers(Vec<u32>);
 
 impl ConnectionUsers {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }
 
     /// Assigns the connection to the user, instead of any user before.
-    pub(super) fn sit(&mut self, conn: ConnId, user: usize) {
+    pub(crate) fn sit(&mut self, conn: ConnId, user: usize) {
         let conn = conn as usize;
         if self.0.len() <= conn {
             self.0.resize(conn + 1, u32::MAX);
@@ -23,7 +23,7 @@ impl ConnectionUsers {
     }
 
     /// Returns the last user of this connection; no user's number if there never was one.
-    pub(super) fn of(&self, conn: ConnId) -> Option<usize> {
+    pub(crate) fn of(&self, conn: ConnId) -> Option<usize> {
         self.0.get(conn as usize).map(|&user| user as usize)
     }
 }

@@ -1,10 +1,10 @@
 //! Users of a process: the connection of each, and the users it writes to.
 
 use super::simulated_user::{SimulatedUser, UserStage};
-use crate::account::TestAccount;
+use crate::connection_users::ConnectionUsers;
 use crate::judge::{DeliveryJudge, StreamDestination};
 use crate::net::ConnId;
-use crate::scenario::connection_users::ConnectionUsers;
+use crate::test_account::TestAccount;
 
 /// Users, by index.
 #[derive(Debug)]

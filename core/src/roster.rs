@@ -59,7 +59,7 @@ impl CachedRoster {
     /// Returns all members, the sender first. The list is shared by the sender's sends until the
     /// roster changes: a list for each send would cost more than the rest of a send to a large
     /// group.
-    pub(super) fn recipients(&self, sender: Option<UserId>) -> Arc<[UserId]> {
+    pub(crate) fn recipients(&self, sender: Option<UserId>) -> Arc<[UserId]> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, list)) = lists.iter().find(|(of, _)| *of == sender) {
             return Arc::clone(list);
@@ -95,7 +95,7 @@ impl RosterCache {
 
     /// Returns the cached roster, or loads it. It may be out of date: the append checks its
     /// version.
-    pub(super) async fn get(&self, group: GroupId) -> Result<Arc<CachedRoster>, RequestRefusal> {
+    pub(crate) async fn get(&self, group: GroupId) -> Result<Arc<CachedRoster>, RequestRefusal> {
         match self.known.get(&group).await {
             Some(roster) => Ok(roster),
             None => self.load(group).await,
@@ -116,7 +116,7 @@ impl RosterCache {
     }
 
     /// Returns the current roster: a cached one is used only if the group still has its version.
-    pub(super) async fn now(&self, group: GroupId) -> Result<Arc<CachedRoster>, RequestRefusal> {
+    pub(crate) async fn now(&self, group: GroupId) -> Result<Arc<CachedRoster>, RequestRefusal> {
         if let Some(roster) = self.known.get(&group).await {
             let version = self.store.get(group).await?.map(|group| group.version);
             if version == Some(roster.version) {
@@ -127,7 +127,7 @@ impl RosterCache {
     }
 
     /// Removes a roster that has changed from the cache.
-    pub(super) async fn forget(&self, group: GroupId) {
+    pub(crate) async fn forget(&self, group: GroupId) {
         self.known.invalidate(&group).await;
     }
 }

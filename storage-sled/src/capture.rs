@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::format::RowChange;
+use sled::IVec;
+
+/// A row that was set, or the key of one that was removed.
+pub(crate) type RowChange = (IVec, Option<IVec>);
 
 /// Bytes of commits that may wait to be written to the backup. Above it the backup is given up, and
 /// the storage continues.
@@ -20,7 +23,7 @@ impl CaptureSlot {
 
     /// Begins a capture; returns `None` if one is in progress. Must be called on the writer's
     /// thread, between two commits, so that no commit is captured in part.
-    pub(super) fn begin(&self) -> Option<Arc<CommitCapture>> {
+    pub(crate) fn begin(&self) -> Option<Arc<CommitCapture>> {
         let mut running = lock(&self.0);
         if running.is_some() {
             return None;
@@ -31,7 +34,7 @@ impl CaptureSlot {
     }
 
     /// Ends this capture, if it is the one in progress.
-    pub(super) fn end(&self, capture: &Arc<CommitCapture>) {
+    pub(crate) fn end(&self, capture: &Arc<CommitCapture>) {
         let mut running = lock(&self.0);
         if running.as_ref().is_some_and(|it| Arc::ptr_eq(it, capture)) {
             *running = None;
@@ -67,7 +70,7 @@ impl CommitCapture {
     }
 
     /// Takes all waiting commits. `Err` holds their bytes if there were too many.
-    pub(super) fn take(&self) -> Result<Vec<Vec<RowChange>>, usize> {
+    pub(crate) fn take(&self) -> Result<Vec<Vec<RowChange>>, usize> {
         let mut waiting = lock(&self.0);
         if let Some(behind) = waiting.behind {
             return Err(behind);
@@ -85,8 +88,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use sled::IVec;
-
     use super::*;
 
     #[test]

@@ -10,6 +10,7 @@ mod goal;
 mod join_progress;
 mod sends;
 mod simulated_user;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod user_processes;
@@ -20,7 +21,6 @@ use std::io;
 use gimlet_proto::pb::{self, PackageType};
 use prost::Message as _;
 
-use crate::account::TestAccount;
 use crate::clock::{self, SECOND};
 use crate::judge::{DeliveryJudge, FindingKind, JudgeFindings};
 use crate::latency::LatencySummary;
@@ -28,6 +28,7 @@ use crate::net::{
     AckBody, ClientNet, ConnId, ConnectionActor, PushedMessage, RawBody, ServerPacket, drive, page,
     sign_in_body,
 };
+use crate::test_account::TestAccount;
 use busy_retries::{BusyRetries, UNAVAILABLE};
 use join_progress::JoinProgress;
 use sends::{AnswerOutcome, UserSends};
@@ -36,15 +37,14 @@ use user_set::UserSet;
 
 pub(crate) use goal::UserGoal;
 pub use user_processes::obey;
-pub(crate) use user_processes::{AT_ONCE, JoinFigures, UserProcesses};
-pub(crate) use user_processes::{bare_connects, processes, split};
+pub(crate) use user_processes::{JoinFigures, UserProcesses, bare_connects};
 
 /// Nanoseconds without any event after which a goal has failed.
 const STUCK: u64 = 30 * SECOND;
 
 /// Simulated users of one process.
 #[derive(Debug)]
-pub(super) struct SimulatedUsers {
+pub(crate) struct SimulatedUsers {
     people: UserSet,
     judge: DeliveryJudge,
     protocol: u32,
@@ -65,7 +65,7 @@ pub(super) struct SimulatedUsers {
 
 impl SimulatedUsers {
     /// Creates users with empty inboxes.
-    pub(super) fn new(accounts: Vec<TestAccount>, protocol: u32) -> Self {
+    pub(crate) fn new(accounts: Vec<TestAccount>, protocol: u32) -> Self {
         let mut crew = Self::empty(protocol);
         crew.add(accounts);
         crew
@@ -95,17 +95,17 @@ impl SimulatedUsers {
     }
 
     /// Returns the number of users.
-    pub(super) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.people.len()
     }
 
     /// Makes one user also write to another.
-    pub(super) fn writes_to(&mut self, from: usize, to: usize) {
+    pub(crate) fn writes_to(&mut self, from: usize, to: usize) {
         self.people.writes_to(&mut self.judge, from, to);
     }
 
     /// Runs until the goal is reached; returns the nanoseconds it took.
-    pub(super) fn reach(&mut self, net: &mut ClientNet, goal: UserGoal) -> io::Result<u64> {
+    pub(crate) fn reach(&mut self, net: &mut ClientNet, goal: UserGoal) -> io::Result<u64> {
         self.begun = clock::now();
         self.moved = self.begun;
         self.goal = goal;
@@ -137,17 +137,17 @@ impl SimulatedUsers {
     }
 
     /// Returns the number of messages that SYNC brought since the last [`UserGoal::Live`] was set.
-    pub(super) const fn synced(&self) -> u64 {
+    pub(crate) const fn synced(&self) -> u64 {
         self.coming.synced()
     }
 
     /// Summarises the time that each user took to be live, in the last join.
-    pub(super) fn times(&self) -> LatencySummary {
+    pub(crate) fn times(&self) -> LatencySummary {
         self.coming.times()
     }
 
     /// Ends the run; returns the findings.
-    pub(super) fn verdict(self) -> JudgeFindings {
+    pub(crate) fn verdict(self) -> JudgeFindings {
         self.judge.verdict()
     }
 

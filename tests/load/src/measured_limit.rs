@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// Result of a probe. Its errors are only shown to a person.
+pub type ProbeOutcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
 /// Result of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredLimit {

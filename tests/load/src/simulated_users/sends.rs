@@ -7,7 +7,7 @@ use super::simulated_user::{SimulatedUser, UserStage};
 use crate::clock;
 use crate::judge::{DeliveryJudge, FindingKind, SendFailure, StreamId};
 use crate::net::{ClientNet, SendBody, ServerPacket, answered_seq};
-use crate::scenario::slots::{RequestSlots, request_of, slot_of};
+use crate::slots::{RequestSlots, request_of, slot_of};
 
 /// Bytes of a message.
 const SIZE: usize = 100;
