@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::envelope::Envelope;
 use crate::id::UserId;
+use crate::message::Message;
 use crate::room_batch::RoomBatch;
 use crate::seq::Seq;
 
@@ -73,4 +74,15 @@ pub enum DeliveryBatch {
         /// The message.
         envelope: Arc<Envelope>,
     },
+}
+
+impl DeliveryBatch {
+    /// Returns the message.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        let (Self::Entries { envelope, .. }
+        | Self::Live { envelope, .. }
+        | Self::Everyone { envelope }) = self;
+        &envelope.message
+    }
 }

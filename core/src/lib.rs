@@ -37,6 +37,7 @@
 //! - [`gateway`] and [`hub`]: the connect role: live connections, each with a cursor.
 //! - [`logic`], [`peer`], [`business`]: the seams between roles, between nodes, and to the business
 //!   backend.
+//! - [`coalesce`]: answers what many callers ask at the same time by one call of a store.
 //!
 //! # The laws
 //!
@@ -69,6 +70,7 @@ pub mod auth;
 pub mod backlog;
 pub mod batch;
 pub mod business;
+pub mod coalesce;
 pub mod delivery;
 pub mod dependency;
 pub mod directory;
@@ -100,6 +102,7 @@ pub mod store;
 pub mod testkit;
 mod text_limits;
 pub mod time;
+pub mod trace;
 mod unknown;
 pub mod verify;
 mod wake_list;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gimlet_core::trace;
 use gimlet_server::config::{LogConfig, LogFormat};
 use tracing_subscriber::EnvFilter;
 
@@ -43,16 +44,19 @@ impl fmt::Debug for LogFilterHandle {
 }
 
 impl LogFilterHandle {
-    /// Sets the level or filter from now on.
-    pub(crate) fn set(&self, level: &str) -> Result<(), String> {
-        (self.0)(parse(level)?)
+    /// Sets the level or filter, and the sampling, from now on.
+    pub(crate) fn set(&self, log: &LogConfig) -> Result<(), String> {
+        (self.0)(parse(log)?)?;
+        trace::set_sample(log.sample);
+        Ok(())
     }
 }
 
 /// Starts logging for the process.
 pub(crate) fn start(log: &LogConfig) -> Result<LogFilterHandle, String> {
+    trace::set_sample(log.sample);
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(parse(&log.level)?)
+        .with_env_filter(parse(log)?)
         // A line that cannot be written is lost. The library would report that on standard error,
         // which is the stream that failed, and the resulting panic would end the task that logged.
         .log_internal_errors(false)
@@ -91,10 +95,19 @@ fn keep_to_json() {
     }));
 }
 
-/// Parses the filter of a level; the check of the configuration has refused invalid ones.
-fn parse(level: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(filter(level))
+/// Makes the filter of a configuration, whose check has refused invalid levels.
+fn parse(log: &LogConfig) -> Result<EnvFilter, String> {
+    let level = &log.level;
+    EnvFilter::try_new(with_trace(filter(level), log.sample))
         .map_err(|error| format!("log.level = \"{level}\" is not a filter: {error}"))
+}
+
+/// Adds the lines of traced messages to a filter, if messages are sampled.
+fn with_trace(filter: Cow<'_, str>, sample: u64) -> Cow<'_, str> {
+    if sample == 0 {
+        return filter;
+    }
+    format!("{filter},{}=debug", trace::TARGET).into()
 }
 
 /// Limits a bare `debug` or `trace` to gimlet: the libraries below log so much that nothing could
@@ -154,6 +167,14 @@ mod tests {
             assert_eq!(filter(kept), kept);
         }
         assert!(EnvFilter::try_new(filter("debug")).is_ok());
+    }
+
+    #[test]
+    fn sampled_messages_are_logged_at_any_level() {
+        assert_eq!(with_trace(filter("warn"), 0), "warn");
+        let traced = with_trace(filter("warn"), 100);
+        assert_eq!(traced, "warn,gimlet::trace=debug");
+        assert!(EnvFilter::try_new(traced).is_ok());
     }
 
     #[test]

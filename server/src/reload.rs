@@ -52,17 +52,25 @@ impl ConfigReloader {
         let waits: Vec<_> = changed
             .iter()
             .copied()
-            .filter(|key| *key != "log.level")
+            .filter(|key| !["log.level", "log.sample"].contains(key))
             .collect();
+        let mut now = Vec::new();
         if config.log.level != new.log.level {
+            now.push(format!("log.level = {}", new.log.level));
+        }
+        if config.log.sample != new.log.sample {
+            now.push(format!("log.sample = {}", new.log.sample));
+        }
+        if !now.is_empty() {
             // Logged before and after the change, because one of the two levels may hide the line.
-            let line = format!("log.level = {}", new.log.level);
+            let line = now.join(", ");
             tracing::info!("SIGHUP: {line}");
-            if let Err(error) = self.log.set(&new.log.level) {
+            if let Err(error) = self.log.set(&new.log) {
                 tracing::error!(%error, "SIGHUP: log.level stays as it was");
                 return;
             }
             config.log.level.clone_from(&new.log.level);
+            config.log.sample = new.log.sample;
             tracing::info!("SIGHUP: {line} is in force");
         }
         if !waits.is_empty() {

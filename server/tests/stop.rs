@@ -98,6 +98,10 @@ fn sighup_reads_the_level_again_and_says_what_waits() {
     running.signal("-HUP");
     running.await_log("log.level = debug is in force");
     running.await_log("limits.idle");
+    let sampled = "[log]\nlevel = \"debug\"\nsample = 5\n[limits]\nidle = \"8m\"\n";
+    std::fs::write(&file, sampled).unwrap();
+    running.signal("-HUP");
+    running.await_log("log.sample = 5 is in force");
     running.signal("-TERM");
     let (status, log) = running.wait();
     assert_eq!(status.code(), Some(0), "{log}");

@@ -18,6 +18,7 @@ use crate::{migrate, mysql, redis};
 #[derive(Clone, Debug)]
 pub struct MysqlStores {
     db: mysql::MysqlEngine,
+    accounts: Arc<mysql::MysqlAccounts>,
     cluster: u64,
 }
 
@@ -49,7 +50,7 @@ impl MysqlStores {
     /// Returns the store of users and tokens of the built-in business service.
     #[must_use]
     pub fn account(&self) -> Arc<dyn AccountStore> {
-        Arc::new(self.db.clone())
+        Arc::clone(&self.accounts) as _
     }
 
     /// Returns the store of friends.
@@ -162,7 +163,11 @@ pub async fn open_lasting(
         )));
     }
     let (db, cluster) = mysql::open(config, clock).await?;
-    Ok(MysqlStores { db, cluster })
+    Ok(MysqlStores {
+        accounts: Arc::new(mysql::MysqlAccounts::new(db.clone())),
+        db,
+        cluster,
+    })
 }
 
 /// Opens Redis for the cluster with this identity. A node without a database passes `None` and

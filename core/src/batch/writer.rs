@@ -29,6 +29,7 @@ use crate::janitor::RetentionNotifier;
 use crate::limits::Limits;
 use crate::roster::RosterCache;
 use crate::store::{AppendOutcome, AppendRequest, InboxStore, StoreError};
+use crate::trace;
 
 use super::deferred::DeferredSends;
 use super::in_flight::{BatchId, InFlightBatches};
@@ -401,13 +402,14 @@ impl BatchWriter {
             began: Instant::now(),
         };
         let inbox = Arc::clone(&self.inbox);
-        let storing = async move {
+        let span = trace::append_span(&appends);
+        let storing = trace::store_call(span, async move {
             if cautious.is_some() {
                 inbox.append_now(&appends).await
             } else {
                 inbox.append(&appends).await
             }
-        };
+        });
         let mut storing = Box::pin(AssertUnwindSafe(storing).catch_unwind());
         // A store that does not have to wait has answered by now, which saves a task and its
         // wake-up. The pushes of the batch before are delivered first: with such a store the inner

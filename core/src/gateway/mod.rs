@@ -124,8 +124,8 @@ impl ConnectGateway {
             room_store,
             acks: PendingAcks::default(),
             heads: HeadComparisons::default(),
-            sign_in_heads: SignInHeads::default(),
-            routes: RouteRegistration::new(node, route, peer, limits.lease),
+            sign_in_heads: SignInHeads::new(Arc::clone(&logic), tracker, token),
+            routes: RouteRegistration::new(node, route, peer, limits.lease, tracker, token),
             pause_detector: PauseDetector::new(),
             expiry: TokenExpiry::new(),
             reads: Semaphore::new(limits.parallel_reads),
@@ -144,12 +144,6 @@ impl ConnectGateway {
         tracker.spawn(async move { acks::run(&gateway.acks, &gateway.context).await });
         let gateway = Arc::clone(&inner);
         tracker.spawn(async move { heads::run(&gateway.heads, &gateway.context).await });
-        for _ in 0..sign_in_heads::HEAD_READ_CONCURRENCY {
-            let gateway = Arc::clone(&inner);
-            tracker.spawn(async move {
-                sign_in_heads::run(&gateway.sign_in_heads, &gateway.context).await;
-            });
-        }
         let gateway = Arc::clone(&inner);
         tracker.spawn(async move {
             routes::run(&gateway.routes, &gateway.heads, &gateway.context).await;

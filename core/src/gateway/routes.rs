@@ -3,6 +3,7 @@
 //! Routes are hints: a store that is unavailable never prevents a sign-in. The route is registered
 //! once the store is back.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,11 +11,14 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
-use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::context::GatewayContext;
 use super::heads::HeadComparisons;
+use crate::coalesce::{BatchLoader, CoalescerLimits, RequestCoalescer};
 use crate::error::ErrorChain;
 use crate::hub::{ConnectionHandle, ConnectionIdentity};
 use crate::id::{Generation, NodeId};
@@ -23,6 +27,14 @@ use crate::store::{DeviceRoute, ROUTE_CLAIM_INTERVAL, Route, RouteClaimOutcome, 
 
 /// Routes registered in parallel after a lease has expired.
 const ROUTE_CLAIM_CONCURRENCY: usize = 64;
+/// Limits of the checks of the lease for sign-ins.
+const LEASE_CHECK_LIMITS: CoalescerLimits = CoalescerLimits {
+    queue_len: 8_192,
+    batch_len: 8_192,
+    concurrency: 1,
+    call_timeout: Duration::from_secs(5),
+    load_timeout: Duration::from_secs(5),
+};
 
 /// Outcome of a claim with respect to other connections of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +51,18 @@ enum ClaimResult {
 
 #[derive(Debug)]
 pub(super) struct RouteRegistration {
-    node: NodeId,
-    store: Arc<dyn DeviceRoute>,
+    own: Arc<NodeLease>,
     peer: Arc<dyn PeerNodes>,
     lease: Duration,
+    /// Checks of the lease for sign-ins. Those that ask at the same time share one renewal.
+    checks: RequestCoalescer<LeaseChecker>,
+}
+
+/// The lease of this node.
+#[derive(Debug)]
+struct NodeLease {
+    node: NodeId,
+    store: Arc<dyn DeviceRoute>,
     /// Set after a failed call: all routes are registered again.
     dirty: AtomicBool,
     /// Time at which the last registration of all routes was requested.
@@ -52,8 +72,6 @@ pub(super) struct RouteRegistration {
     /// Last time at which the store may have lost routes: it did not answer, said that it was new,
     /// or did not hold this node's lease.
     forgotten: Mutex<Option<Instant>>,
-    /// Time of the last check of the lease for a sign-in.
-    looked: AsyncMutex<Option<Instant>>,
 }
 
 impl RouteRegistration {
@@ -62,17 +80,24 @@ impl RouteRegistration {
         store: Arc<dyn DeviceRoute>,
         peer: Arc<dyn PeerNodes>,
         lease: Duration,
+        tracker: &TaskTracker,
+        token: &CancellationToken,
     ) -> Self {
-        Self {
+        let own = Arc::new(NodeLease {
             node,
             store,
-            peer,
-            lease,
             dirty: AtomicBool::new(true),
             registered: Mutex::new(Instant::now()),
             registration: Notify::new(),
             forgotten: Mutex::new(None),
-            looked: AsyncMutex::new(None),
+        });
+        let checker = LeaseChecker(Arc::clone(&own));
+        let (tracker, token) = (tracker.clone(), token.clone());
+        Self {
+            checks: RequestCoalescer::new(checker, LEASE_CHECK_LIMITS, tracker, token),
+            own,
+            peer,
+            lease,
         }
     }
 
@@ -97,7 +122,7 @@ impl RouteRegistration {
                 ..
             } = *handle.identity();
             let others = self.peer.nodes().await;
-            let others = others.iter().filter(|node| **node != self.node);
+            let others = others.iter().filter(|node| **node != self.own.node);
             let told = others.map(|node| self.peer.supersede(node, user, device, generation));
             join_all(told).await;
         }
@@ -111,13 +136,13 @@ impl RouteRegistration {
             device: identity.device,
             user: identity.user,
             generation: identity.generation,
-            node: self.node.clone(),
+            node: self.own.node.clone(),
             client: identity.client,
         };
-        match self.store.claim(&route).await {
+        match self.own.store.claim(&route).await {
             Ok(RouteClaimOutcome::Claimed(None)) => ClaimResult::Alone,
             Ok(RouteClaimOutcome::Claimed(Some(old))) => {
-                if old.node != self.node {
+                if old.node != self.own.node {
                     self.peer
                         .supersede(&old.node, old.user, old.device, identity.generation)
                         .await;
@@ -133,6 +158,40 @@ impl RouteRegistration {
         }
     }
 
+    /// Returns whether the store may have lost routes recently. To find out, renews this node's
+    /// lease, once for all callers that ask at the same time.
+    async fn forgot(&self) -> bool {
+        if self.peer.is_alone() {
+            return false;
+        }
+        if self.checks.call(()).await.is_err() {
+            // Not checked, so nothing is known about the routes.
+            return true;
+        }
+        let forgotten = *lock(&self.own.forgotten);
+        forgotten.is_some_and(|at| at.elapsed() < self.lease)
+    }
+
+    /// Requests that all routes are registered again with the next renewal.
+    pub(super) fn doubt(&self) {
+        self.own.doubt();
+    }
+
+    /// Releases the connection's route, unless a newer connection has replaced it.
+    pub(super) async fn release(&self, handle: &ConnectionHandle) {
+        let identity = handle.identity();
+        if let Err(error) = self
+            .own
+            .store
+            .release(identity.user, identity.device, identity.generation)
+            .await
+        {
+            tracing::debug!(%error, "route not released; it expires with the lease");
+        }
+    }
+}
+
+impl NodeLease {
     /// Renews the lease; returns whether it was still held. A missing lease may mean that the store
     /// has lost all its data. The routes of other nodes are then missing until those nodes have
     /// renewed their leases.
@@ -157,30 +216,7 @@ impl RouteRegistration {
         }
     }
 
-    /// Returns whether the store may have lost routes recently. To find out, renews this node's
-    /// lease, once for all callers that ask at the same time.
-    async fn forgot(&self) -> bool {
-        if self.peer.is_alone() {
-            return false;
-        }
-        let asked = Instant::now();
-        {
-            let mut looked = self.looked.lock().await;
-            // A check that began after this call is recent enough. Otherwise this caller makes one,
-            // and the callers that wait for the lock share it.
-            if looked.is_none_or(|at| at <= asked) {
-                *looked = Some(Instant::now());
-                if !matches!(self.renew().await, Ok(true)) {
-                    self.doubt();
-                }
-            }
-        }
-        let forgotten = *lock(&self.forgotten);
-        forgotten.is_some_and(|at| at.elapsed() < self.lease)
-    }
-
-    /// Requests that all routes are registered again with the next renewal.
-    pub(super) fn doubt(&self) {
+    fn doubt(&self) {
         self.dirty.store(true, Ordering::Relaxed);
     }
 
@@ -196,17 +232,22 @@ impl RouteRegistration {
         }
         is_due
     }
+}
 
-    /// Releases the connection's route, unless a newer connection has replaced it.
-    pub(super) async fn release(&self, handle: &ConnectionHandle) {
-        let identity = handle.identity();
-        if let Err(error) = self
-            .store
-            .release(identity.user, identity.device, identity.generation)
-            .await
-        {
-            tracing::debug!(%error, "route not released; it expires with the lease");
+/// Renews the lease once for a batch of sign-ins.
+#[derive(Debug)]
+struct LeaseChecker(Arc<NodeLease>);
+
+impl BatchLoader for LeaseChecker {
+    type Key = ();
+    type Value = ();
+    type Error = Infallible;
+
+    async fn load(&self, sign_ins: &[()]) -> Result<Vec<()>, Infallible> {
+        if !matches!(self.0.renew().await, Ok(true)) {
+            self.0.doubt();
         }
+        Ok(vec![(); sign_ins.len()])
     }
 }
 
@@ -219,12 +260,12 @@ pub(super) async fn run(
     heads: &HeadComparisons,
     context: &GatewayContext,
 ) {
-    routes.take_first_lease().await;
+    routes.own.take_first_lease().await;
     tokio::join!(
         renew_lease(routes, context),
         register_routes(routes, heads, context)
     );
-    if let Err(error) = routes.store.retire(&routes.node).await {
+    if let Err(error) = routes.own.store.retire(&routes.own.node).await {
         tracing::debug!(%error, "lease not ended; it expires by itself");
     }
 }
@@ -240,15 +281,15 @@ async fn renew_lease(routes: &RouteRegistration, context: &GatewayContext) {
             () = context.token.cancelled() => break,
             _ = period.tick() => {}
         }
-        match routes.renew().await {
+        match routes.own.renew().await {
             Ok(held) => {
-                if routes.is_registration_due(held) {
-                    routes.registration.notify_one();
+                if routes.own.is_registration_due(held) {
+                    routes.own.registration.notify_one();
                 }
             }
             Err(error) => {
                 crate::warn_rated!(error = %ErrorChain(&error), "lease not renewed, retrying");
-                routes.dirty.store(true, Ordering::Relaxed);
+                routes.own.dirty.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -263,7 +304,7 @@ async fn register_routes(
 ) {
     let registering = async {
         loop {
-            routes.registration.notified().await;
+            routes.own.registration.notified().await;
             register_all(routes, heads, context).await;
         }
     };
@@ -276,7 +317,7 @@ pub(super) async fn refresh(
     heads: &HeadComparisons,
     context: &GatewayContext,
 ) {
-    if let Err(error) = routes.renew().await {
+    if let Err(error) = routes.own.renew().await {
         crate::warn_rated!(error = %ErrorChain(&error), "lease not renewed after a pause, retrying");
         routes.doubt();
     }
@@ -387,6 +428,8 @@ mod tests {
             Arc::clone(&store) as _,
             Arc::clone(&other) as _,
             lease,
+            &TaskTracker::new(),
+            &CancellationToken::new(),
         );
         let told = || std::mem::take(&mut *lock(&other.0));
         // The table is older than one lease.
@@ -433,11 +476,13 @@ mod tests {
                 Arc::clone(&store) as _,
                 Arc::clone(&other) as _,
                 lease,
+                &TaskTracker::new(),
+                &CancellationToken::new(),
             )
         };
         let taken_over = async || {
             let routes = fresh();
-            routes.take_first_lease().await;
+            routes.own.take_first_lease().await;
             let handle = handle(7);
             assert!(routes.claim_new(&handle).await);
             routes.release(&handle).await;

@@ -41,6 +41,7 @@ use crate::fanout::LocalSink;
 use crate::id::{ConnId, DeviceId, Generation, UserId};
 use crate::map::{FastHashMap, FastHashState};
 use crate::seq::Seq;
+use crate::trace;
 use crate::wake_list::WakeList;
 
 const SHARD_COUNT: usize = 64;
@@ -246,6 +247,10 @@ impl ConnectionHub {
     /// Offers delivery batches to their recipients' connections, in order. A connection's task is
     /// woken after all of them were offered, so that it writes once.
     pub fn deliver(&self, parcels: &[DeliveryBatch]) {
+        trace::deliver(parcels, || self.offer_all(parcels));
+    }
+
+    fn offer_all(&self, parcels: &[DeliveryBatch]) {
         let mut wakes = WakeList::default();
         let mut offered = 0;
         for parcel in parcels {

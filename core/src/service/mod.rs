@@ -154,11 +154,11 @@ impl LogicService {
             retention,
         };
         tracker.spawn(runner.run(token.clone()));
-        let sign_ins = SignIns::start(
+        let sign_ins = SignIns::new(
             Arc::clone(&stores.device),
             Arc::clone(&clock),
             tracker,
-            token.clone(),
+            token,
         );
         let rate = RateLimiter::per_second(limits.send_rate, limits.send_burst);
         let reads = RateLimiter::per_second(limits.request_rate, limits.request_burst);

@@ -10,6 +10,7 @@ use crate::message::{Message, MessageContent, MessageReceiver, MessageSender, Un
 use crate::seq::Seq;
 use crate::service::policy::RoomPush;
 use crate::service::{LogicService, check};
+use crate::trace;
 
 /// A message to be pushed to a room.
 #[derive(Clone, Debug)]
@@ -56,7 +57,9 @@ impl LogicService {
         let profile = self.inner.directory.sender(sender).await;
         let envelope = Arc::new(Envelope::new(Arc::new(message), profile, 0));
         let rooms = &self.inner.stores.room;
-        let item = rooms.publish(draft.room, envelope, draft.persist).await?;
+        let span = trace::message_span("room.publish", &envelope.message);
+        let publish = rooms.publish(draft.room, envelope, draft.persist);
+        let item = trace::store_call(span, publish).await?;
         Ok(item.seq)
     }
 

@@ -10,6 +10,7 @@ use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::service::LogicService;
 use crate::store::AckMark;
+use crate::trace;
 
 impl LogicService {
     /// Returns a page of the user's inbox after `after`, of as many items as the caller requests and
@@ -51,7 +52,8 @@ impl LogicService {
         limit: PageLimit,
     ) -> Result<InboxPage, RequestRefusal> {
         let stores = &self.inner.stores;
-        let page = stores.inbox.after(user, after, limit).await?;
+        let read = stores.inbox.after(user, after, limit);
+        let page = trace::store_call(trace::user_span("inbox.after", user), read).await?;
         let mut senders: Vec<UserId> = page
             .items
             .iter()

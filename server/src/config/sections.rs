@@ -126,7 +126,8 @@ settings! {
     ///
     /// Each address is an IP address and a port. Port 0 selects a free port; `off` disables the
     /// listener. A process opens only the listeners of its roles: connect `tcp`, `ws`; logic
-    /// `grpc`; business `grpc`, `http`; every role `internal` and `ops`.
+    /// `grpc`; business `grpc`, `http`; connect and logic together `http` as well; every role
+    /// `internal` and `ops`.
     pub struct ListenConfig [listen] "listen." {
         /// TCP for clients, in gim's framing.
         tcp: Option<SocketAddr> as addr = Some(loopback(8080));
@@ -441,6 +442,10 @@ settings! {
         /// `info,gimlet_core=debug,h2=debug`. An unknown level is refused with a suggestion.
         /// Content, tokens, codes and phone numbers are never logged. Read again on SIGHUP.
         level: String as text = "info".into();
+        /// Logs the steps of messages on their path (`docs/operations.md#follow-a-message`), for the
+        /// users whose id is a multiple of this: `1000` traces one user of 1,000, `1` every user, `0`
+        /// none; whatever `level` is. Read again on SIGHUP.
+        sample: u64 as number = 0;
     }
 }
 

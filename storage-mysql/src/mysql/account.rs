@@ -1,6 +1,7 @@
 //! Users and tokens of the built-in business service.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,8 +17,34 @@ use sqlx::mysql::MySqlRow;
 
 use super::engine::{MysqlEngine, StatementEffect, WorkPace};
 use super::session::{MysqlSession, text, time, user as user_id};
-use super::tokens;
+use super::tokens::TokenLookups;
 use crate::error::EngineError;
+
+/// The store of users and tokens: an engine, with its lookups of tokens.
+#[derive(Debug)]
+pub(crate) struct MysqlAccounts {
+    engine: MysqlEngine,
+    tokens: TokenLookups,
+}
+
+impl MysqlAccounts {
+    /// Makes the store over an engine. There is one for each engine, so that all lookups of tokens
+    /// share their statements.
+    pub(crate) fn new(engine: MysqlEngine) -> Self {
+        Self {
+            tokens: TokenLookups::new(engine.clone()),
+            engine,
+        }
+    }
+}
+
+impl Deref for MysqlAccounts {
+    type Target = MysqlEngine;
+
+    fn deref(&self) -> &MysqlEngine {
+        &self.engine
+    }
+}
 
 /// Lists the columns of an account, as `read` reads them.
 macro_rules! columns {
@@ -110,7 +137,7 @@ async fn put_token(
 }
 
 #[async_trait]
-impl AccountStore for MysqlEngine {
+impl AccountStore for MysqlAccounts {
     async fn find_or_create(&self, new: &NewAccount) -> Result<(UserAccount, bool), StoreError> {
         let new = Arc::new(new.clone());
         self.change("account.find_or_create", WorkPace::Prompt, move |session| {
@@ -258,7 +285,7 @@ impl AccountStore for MysqlEngine {
         user: UserId,
         device: DeviceId,
     ) -> Result<Option<TokenRecord>, StoreError> {
-        tokens::token(self, user, device).await
+        self.tokens.token(user, device).await
     }
 
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {

@@ -48,7 +48,6 @@ struct EngineInner {
     health: Arc<DependencyHealth>,
     epoch: super::epoch_cache::EpochCell,
     history: Arc<StoreHistory>,
-    tokens: super::token_queue::TokenBatcher,
 }
 
 impl fmt::Debug for MysqlEngine {
@@ -113,7 +112,6 @@ impl MysqlEngine {
                 health: Arc::new(DependencyHealth::new("mysql")),
                 epoch: super::epoch_cache::EpochCell::default(),
                 history,
-                tokens: super::token_queue::TokenBatcher::default(),
             }),
         }
     }
@@ -194,23 +192,14 @@ impl MysqlEngine {
         Ok(())
     }
 
-    pub(super) fn tokens(&self) -> &super::token_queue::TokenBatcher {
-        &self.inner.tokens
+    /// Returns the tracker of background tasks, which [`close`](Self::close) waits for.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.inner.tasks
     }
 
-    /// Runs work in the background.
-    pub(super) fn behind(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.inner.tasks.spawn(work);
-    }
-
-    /// Waits for another task, for at most the deadline of a statement.
-    pub(super) async fn in_time<T>(
-        &self,
-        op: &'static str,
-        work: impl Future<Output = T>,
-    ) -> Result<T, StoreError> {
-        let done = timeout_at(self.deadline(WorkPace::Prompt), work).await;
-        done.map_err(|_| EngineError::Deadline.of(op))
+    /// Returns the deadline of a statement for which a caller waits.
+    pub(super) fn statement_deadline(&self) -> Duration {
+        self.inner.deadline
     }
 
     /// Runs one transaction and commits it.

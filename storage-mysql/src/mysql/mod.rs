@@ -24,9 +24,9 @@ mod pool;
 mod seq;
 mod session;
 mod settings;
-mod token_queue;
 mod tokens;
 
+pub(crate) use account::MysqlAccounts;
 pub(crate) use connect::{MysqlConnector, opening_step};
 pub(crate) use engine::MysqlEngine;
 pub(crate) use history::{CommitLog, CommitMark};

@@ -5,106 +5,128 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use gimlet_core::coalesce::{BatchLoader, CoalescerError, CoalescerLimits, RequestCoalescer};
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_core::store::{StoreError, StoreErrorKind, TokenRecord};
 use gimlet_core::time::UnixTimestamp;
-use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::engine::{MysqlEngine, StatementEffect};
 use super::session::{bytes, number, time};
-use super::token_queue::TokenLookup;
 use crate::error::EngineError;
 
 /// Name of the operation in errors.
 const OPERATION: &str = "account.token";
 
-/// Capacity of the queue of lookups; further lookups are refused as unavailable.
-const TOKEN_QUEUE_LEN: usize = 8_192;
+/// Additional time for a batch beyond the deadline of its statement: the engine gives up first, and
+/// notes the reason.
+const TOKEN_LOAD_GRACE: Duration = Duration::from_secs(1);
 
-/// Concurrent statements, so that one that hangs does not block all sign-ins.
-const TOKEN_CONCURRENCY: usize = 4;
+/// Returns the limits of lookups; `deadline` is that of a statement.
+fn limits(deadline: Duration) -> CoalescerLimits {
+    CoalescerLimits {
+        queue_len: 8_192,
+        batch_len: 250,
+        // More than one, so that a statement that hangs does not block all sign-ins.
+        concurrency: 4,
+        call_timeout: deadline,
+        load_timeout: deadline + TOKEN_LOAD_GRACE,
+    }
+}
 
 /// A row: the hash and its expiry.
 type TokenRow = (Vec<u8>, UnixTimestamp);
 
-/// Returns the token of this user on this device.
-pub(super) async fn token(
-    db: &MysqlEngine,
-    user: UserId,
-    device: DeviceId,
-) -> Result<Option<TokenRecord>, StoreError> {
-    let (answer, answered) = oneshot::channel();
-    let ask = TokenLookup {
-        user,
-        device,
-        answer,
-    };
-    let begins = {
-        let mut asked = db.tokens().lock();
-        if asked.waiting.len() >= TOKEN_QUEUE_LEN {
-            let text = "too many token lookups are waiting";
-            return Err(StoreError::with(
+/// The token of a user on a device; the error is about this token alone.
+type FoundToken = Result<Option<TokenRecord>, StoreError>;
+
+/// The token lookups of an engine, in batches.
+#[derive(Debug)]
+pub(super) struct TokenLookups(RequestCoalescer<TokenLoader>);
+
+impl TokenLookups {
+    pub(super) fn new(engine: MysqlEngine) -> Self {
+        let (limits, tasks) = (limits(engine.statement_deadline()), engine.tasks().clone());
+        // Never cancelled: after the engine was closed, a lookup fails like any other statement.
+        let stop = CancellationToken::new();
+        Self(RequestCoalescer::new(
+            TokenLoader { engine },
+            limits,
+            tasks,
+            stop,
+        ))
+    }
+
+    /// Returns the token of this user on this device.
+    pub(super) async fn token(&self, user: UserId, device: DeviceId) -> FoundToken {
+        match self.0.call((user, device)).await {
+            Ok(found) => found,
+            Err(CoalescerError::QueueFull) => Err(StoreError::with(
                 OPERATION,
                 StoreErrorKind::Unavailable,
-                text,
-            ));
+                "too many token lookups are waiting",
+            )),
+            Err(CoalescerError::Failed(error)) => {
+                Err(StoreError::with(OPERATION, error.kind, error))
+            }
+            Err(CoalescerError::TimedOut | CoalescerError::NoAnswer | CoalescerError::Stopped) => {
+                Err(EngineError::Deadline.of(OPERATION))
+            }
         }
-        asked.waiting.push_back(ask);
-        let begins = asked.workers < TOKEN_CONCURRENCY;
-        asked.workers += usize::from(begins);
-        begins
-    };
-    if begins {
-        db.behind(run_worker(db.clone()));
     }
-    let lost = |_| EngineError::Deadline.of(OPERATION);
-    db.in_time(OPERATION, answered).await?.map_err(lost)?
 }
 
-/// Runs one worker: reads batches until the queue is empty.
-async fn run_worker(db: MysqlEngine) {
-    loop {
-        let batch = db.tokens().take();
-        if batch.is_empty() {
-            return;
-        }
-        let mut devices: Vec<u64> = batch.iter().map(|ask| ask.device.get()).collect();
-        devices.sort_unstable();
-        devices.dedup();
-        let read = db.once(OPERATION, StatementEffect::Read, move |session| {
-            let devices = devices.clone();
-            async move {
-                let head = "SELECT device_id, user_id, hash, expires_at FROM user_token \
-                            WHERE device_id IN (";
-                let mut found: HashMap<(u64, u64), TokenRow> =
-                    HashMap::with_capacity(devices.len());
-                for row in session.rows_in(head, &devices, ")").await? {
-                    let token = (bytes(&row, 2)?, time(&row, 3)?);
-                    found.insert((number(&row, 0)?, number(&row, 1)?), token);
-                }
-                Ok(found)
-            }
-            .boxed()
+/// Reads the tokens of one batch in one statement.
+#[derive(Debug)]
+struct TokenLoader {
+    engine: MysqlEngine,
+}
+
+impl BatchLoader for TokenLoader {
+    type Key = (UserId, DeviceId);
+    type Value = FoundToken;
+    type Error = Arc<StoreError>;
+
+    async fn load(
+        &self,
+        lookups: &[(UserId, DeviceId)],
+    ) -> Result<Vec<FoundToken>, Arc<StoreError>> {
+        let found = rows(&self.engine, lookups).await.map_err(Arc::new)?;
+        let tokens = lookups.iter().map(|(user, device)| {
+            let row = found.get(&(device.get(), user.get()));
+            let token = row.map(|row| record(row).map_err(|fault| fault.of(OPERATION)));
+            token.transpose()
         });
-        match read.await {
-            Ok(found) => {
-                for ask in batch {
-                    let row = found.get(&(ask.device.get(), ask.user.get()));
-                    let token = row.map(|row| record(row).map_err(|fault| fault.of(OPERATION)));
-                    let _ = ask.answer.send(token.transpose());
-                }
-            }
-            Err(error) => {
-                let (kind, error) = (error.kind, Arc::new(error));
-                for ask in batch {
-                    let error = StoreError::with(OPERATION, kind, Arc::clone(&error));
-                    let _ = ask.answer.send(Err(error));
-                }
-            }
-        }
+        Ok(tokens.collect())
     }
+}
+
+/// Reads the tokens of these devices, by device and user.
+async fn rows(
+    engine: &MysqlEngine,
+    lookups: &[(UserId, DeviceId)],
+) -> Result<HashMap<(u64, u64), TokenRow>, StoreError> {
+    let mut devices: Vec<u64> = lookups.iter().map(|(_, device)| device.get()).collect();
+    devices.sort_unstable();
+    devices.dedup();
+    let read = engine.once(OPERATION, StatementEffect::Read, move |session| {
+        let devices = devices.clone();
+        async move {
+            let head = "SELECT device_id, user_id, hash, expires_at FROM user_token \
+                        WHERE device_id IN (";
+            let mut found = HashMap::with_capacity(devices.len());
+            for row in session.rows_in(head, &devices, ")").await? {
+                let token = (bytes(&row, 2)?, time(&row, 3)?);
+                found.insert((number(&row, 0)?, number(&row, 1)?), token);
+            }
+            Ok(found)
+        }
+        .boxed()
+    });
+    read.await
 }
 
 fn record((hash, expires_at): &TokenRow) -> Result<TokenRecord, EngineError> {

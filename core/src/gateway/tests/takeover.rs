@@ -107,6 +107,7 @@ async fn an_overtaken_sign_in_does_not_count_as_a_guess_at_any_door() {
             client: Some(SocketAddr::from(([192, 0, 2, 1], 1))),
             protocol: 1,
             legacy: false,
+            echo: false,
         };
         let signed_in = node.gateway().sign_in_limited(&failures, request);
         assert_eq!(signed_in.await.unwrap_err().code(), 10_000);

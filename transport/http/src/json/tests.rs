@@ -119,7 +119,7 @@ fn a_field_given_twice_and_broken_json_are_refused() {
         let text = format!("{:?}", parse(broken).unwrap_err());
         assert!(text.contains("the body is not JSON: "), "{text}");
     }
-    let deep = [b'['; 100_000];
+    let deep = vec![b'['; 100_000];
     assert!(parse(&deep).is_err(), "nesting is bounded");
     let text = format!("{:?}", parse(b"{\"a\":{\"b\":1,\"b\":1}}").unwrap_err());
     assert!(text.contains("b is given twice"), "{text}");

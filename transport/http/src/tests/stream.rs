@@ -35,7 +35,7 @@ async fn a_stream_continues_after_its_last_event() {
             api.send_text(&alice, &bob, &format!("{round}.{n}")).await;
         }
         let mut events = api.events(PATH, &bob, last.as_deref()).await;
-        for _ in 0..round % 7 + 1 {
+        for _ in 0..=round % 7 {
             let (id, text) = events.entry().await;
             seen.push(text);
             last = Some(id);

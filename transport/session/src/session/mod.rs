@@ -27,6 +27,7 @@ use futures_util::SinkExt as _;
 use gimlet_core::auth::SignInFailures;
 use gimlet_core::gateway::{ClientConnection, ConnectGateway};
 use gimlet_core::seq::Seq;
+use gimlet_core::trace;
 use gimlet_proto::pb::CloseCode;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -97,6 +98,7 @@ impl SessionServer {
 impl<L: FrameLink> ServeLink<L> for SessionServer {
     fn serve(&self, opened: OpenedLink<L>, addr: SocketAddr) -> impl Future<Output = ()> + Send {
         let span = tracing::debug_span!(
+            target: trace::TARGET,
             "connection",
             peer = %addr,
             conn = tracing::field::Empty,
@@ -112,8 +114,8 @@ impl<L: FrameLink> ServeLink<L> for SessionServer {
         session.greeting = greeting;
         session.span = (!span.is_disabled()).then(|| Box::new(span));
         async move {
-            if let Some(span) = session.span.take() {
-                Box::pin(session.run().instrument(*span)).await;
+            if let Some(span) = session.span.as_deref().cloned() {
+                Box::pin(session.run().instrument(span)).await;
             } else {
                 session.run().await;
             }
@@ -188,7 +190,7 @@ struct ConnectionSession<'s, L> {
     link: L,
     addr: SocketAddr,
     greeting: SignInSource,
-    /// Set until the session runs in it; `None` if connections are not traced.
+    /// The span in which the session runs; `None` if connections are not traced.
     span: Option<Box<Span>>,
     connection: Option<Arc<ClientConnection>>,
     /// True if the client speaks our extension.

@@ -11,6 +11,7 @@ use gimlet_core::error::RequestRefusal;
 use gimlet_core::gateway::ClientConnection;
 use gimlet_core::send_future::{SendFuture, SendReceipt};
 use gimlet_core::seq::Seq;
+use gimlet_core::trace::RequestTrace;
 use tokio::time::Instant;
 
 type BoxedFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -18,10 +19,18 @@ type BoxedFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Pending sends, pushes, and a read of the inbox.
 #[derive(Default)]
 pub(super) struct PendingWork {
-    /// Unanswered sends, with the request ids of their packets.
-    sends: VecDeque<(i64, SendFuture)>,
+    /// Unanswered sends, in the order of their packets.
+    sends: VecDeque<PendingSend>,
     read: Option<BoxedFuture<Result<(), RequestRefusal>>>,
     pushes: VecDeque<ConnectionDelivery>,
+}
+
+/// An unanswered send.
+struct PendingSend {
+    /// Request id of its packet.
+    id: i64,
+    answer: SendFuture,
+    trace: Option<Box<RequestTrace>>,
 }
 
 impl PendingWork {
@@ -39,16 +48,27 @@ impl PendingWork {
         // Earlier sends that were held up and can continue now must be started before this one:
         // sends of a connection are stored in the order of its packets.
         self.drive(&mut Context::from_waker(Waker::noop()), 0);
-        self.sends.push_back((id, send()));
+        self.sends.push_back(PendingSend {
+            id,
+            answer: send(),
+            trace: None,
+        });
+    }
+
+    /// Traces the send that was started last until its answer.
+    pub(super) fn trace_last(&mut self, trace: Option<Box<RequestTrace>>) {
+        if let Some(send) = self.sends.back_mut() {
+            send.trace = trace;
+        }
     }
 
     /// Polls the sends that are not detached, beginning with the one at `from`.
     fn drive(&mut self, cx: &mut Context<'_>, from: usize) {
-        for (_, sending) in self.sends.iter_mut().skip(from) {
-            if !sending.is_detached()
-                && let Poll::Ready(answer) = sending.poll_answer(cx)
+        for send in self.sends.iter_mut().skip(from) {
+            if !send.answer.is_detached()
+                && let Poll::Ready(answer) = send.answer.poll_answer(cx)
             {
-                *sending = SendFuture::done(answer);
+                send.answer = SendFuture::done(answer);
             }
         }
     }
@@ -58,12 +78,15 @@ impl PendingWork {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<(i64, Result<SendReceipt, RequestRefusal>)>> {
-        let Some((id, first)) = self.sends.front_mut() else {
+        let Some(first) = self.sends.front_mut() else {
             return Poll::Ready(None);
         };
-        match first.poll_answer(cx) {
+        match first.answer.poll_answer(cx) {
             Poll::Ready(answer) => {
-                let id = *id;
+                let id = first.id;
+                if let Some(trace) = &first.trace {
+                    trace.end_send(answer.as_ref().map(|sent| sent.message));
+                }
                 self.sends.pop_front();
                 Poll::Ready(Some((id, answer)))
             }
@@ -81,9 +104,7 @@ impl PendingWork {
 
     /// Returns the time at which the first send must be polled although nothing woke the task.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.sends
-            .front()
-            .and_then(|(_, sending)| sending.deadline())
+        self.sends.front().and_then(|send| send.answer.deadline())
     }
 
     pub(super) async fn next_answer(

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use futures_util::SinkExt as _;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::gateway::{ClientConnection, SignInRequest};
+use gimlet_core::id::UserId;
 use gimlet_core::send_future::{SendFuture, SendReceipt};
 use gimlet_core::seq::Seq;
+use gimlet_core::trace::{self, RequestTrace};
 use gimlet_proto::pb::{self, CloseCode, PackageType};
 use prost::Message as _;
 use tokio::time::Instant;
@@ -29,6 +31,11 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
     ) -> Result<Option<RequestFuture<'_>>, SessionEnd> {
         let (kind, id) = (packet.kind, packet.request_id);
         let request = packet.request();
+        let user = match (&request, &self.connection) {
+            (Ok(ClientRequest::SignIn(input)), _) => UserId::from_wire(input.user_id),
+            (_, connection) => connection.as_ref().map(|it| it.identity().user),
+        };
+        let trace = user.and_then(|user| RequestTrace::begin(user, kind, id));
         let slow = match (request, self.connection.clone()) {
             (Ok(ClientRequest::SignIn(input)), _) => {
                 GatewayRequest::SignIn(convert::credentials(input))
@@ -51,11 +58,11 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
                 GatewayRequest::Subscribe(input, connection)
             }
             (Ok(ClientRequest::Heartbeat), Some(connection)) => {
-                self.heartbeat(id, &connection)?;
+                RequestTrace::run(trace, || self.heartbeat(id, &connection))?;
                 return Ok(None);
             }
             (Ok(ClientRequest::Send(request)), Some(connection)) => {
-                self.send(id, request, &connection);
+                self.send(id, request, &connection, trace);
                 return Ok(None);
             }
             (Err(refusal), Some(_)) => {
@@ -65,7 +72,11 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         };
         // Boxed: a request that is awaited only occasionally must not enlarge every connection's
         // future.
-        Ok(Some(Box::pin(self.ask(kind, id, slow))))
+        let answer = self.ask(kind, id, slow);
+        Ok(Some(match trace {
+            Some(trace) => Box::pin(trace.follow(answer)),
+            None => Box::pin(answer),
+        }))
     }
 
     /// Answers a request that needs the gateway. Meanwhile `step` does not run, so two things must
@@ -152,10 +163,11 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         let connection = Arc::new(signed_in.inspect_err(|refusal| {
             tracing::debug!(%user, %device, %refusal, "sign-in refused");
         })?);
-        let span = tracing::Span::current();
-        span.record("conn", tracing::field::display(connection.identity().conn));
-        span.record("user", tracing::field::display(user));
-        span.record("device", tracing::field::display(device));
+        if let Some(span) = &self.span {
+            span.record("conn", tracing::field::display(connection.identity().conn));
+            span.record("user", tracing::field::display(user));
+            span.record("device", tracing::field::display(device));
+        }
         tracing::debug!(protocol, "signed in");
         // Pushes that were taken for the previous identity must not reach the new one.
         self.backlog = None;
@@ -253,12 +265,19 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
     }
 
     /// Starts a send; answers are written in the order of the packets.
-    fn send(&mut self, id: i64, request: pb::SendMessageReq, connection: &ClientConnection) {
+    fn send(
+        &mut self,
+        id: i64,
+        request: pb::SendMessageReq,
+        connection: &ClientConnection,
+        trace: Option<Box<RequestTrace>>,
+    ) {
         let backlog = self.backlog.get_or_insert_default();
         backlog.send(id, || match convert::draft(request) {
             Ok(draft) => connection.send(draft),
             Err(refusal) => SendFuture::done(Err(refusal)),
         });
+        backlog.trace_last(trace);
     }
 
     /// Encodes the answer to a send.
@@ -286,6 +305,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
 
     fn refuse(&mut self, kind: i32, id: i64, refusal: &RequestRefusal) -> Result<(), SessionEnd> {
         self.count_refusal(refusal);
+        trace::note_code(refusal);
         self.write(encode::refusal(kind, id, refusal))
     }
 

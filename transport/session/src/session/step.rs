@@ -12,8 +12,11 @@ use std::task::{Context, Poll};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use gimlet_core::delivery::ConnectionDelivery;
+use gimlet_core::envelope::Envelope;
 use gimlet_core::hub::ConnectionWork;
 use gimlet_core::room_batch::RoomBatch;
+use gimlet_core::seq::Seq;
+use gimlet_core::trace;
 use gimlet_proto::pb::{CloseCode, PackageType};
 use tokio::time::Instant;
 
@@ -285,6 +288,10 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             | ConnectionDelivery::Live { seq, envelope } => (seq, envelope),
             ConnectionDelivery::Room(batch) => return self.push_batch(batch),
         };
+        trace::push(&envelope.message, *seq, || self.write_push(envelope, *seq))
+    }
+
+    fn write_push(&mut self, envelope: &Envelope, seq: Seq) -> Result<(), SessionEnd> {
         let own = self
             .connection
             .as_ref()
@@ -294,7 +301,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         } else {
             envelope.request_id
         };
-        let frame = encode::push(envelope, *seq, request_id, self.extension_client);
+        let frame = encode::push(envelope, seq, request_id, self.extension_client);
         let Some(frame) = frame else {
             gimlet_core::error_rated!(
                 message = %envelope.message.id,
@@ -302,7 +309,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             );
             return Ok(());
         };
-        self.write_acked(frame, *seq)
+        self.write_acked(frame, seq)
     }
 
     fn push_batch(&mut self, batch: &RoomBatch) -> Result<(), SessionEnd> {
@@ -311,6 +318,8 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         });
         let frames_out = &self.shared.stats.frames_out;
         frames_out.fetch_add(frames.len() as u64, Ordering::Relaxed);
+        let items = batch.items().iter();
+        trace::note_pushes(items.map(|item| (&*item.envelope.message, item.seq)));
         Ok(self.link.put_all(frames)?)
     }
 
