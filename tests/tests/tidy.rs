@@ -33,7 +33,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-files", &["gimlet-core"]),
     (
         "gimlet-web",
-        &["gimlet-core", "gimlet-files", "gimlet-http", "gimlet-listen"],
+        &[
+            "gimlet-core",
+            "gimlet-files",
+            "gimlet-http",
+            "gimlet-listen",
+        ],
     ),
     (
         "gimlet-grpc",

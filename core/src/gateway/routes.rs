@@ -403,17 +403,19 @@ mod tests {
             Arc::new(MemoryRoute::default()),
             Arc::new(RecordingOtherNode::default()),
             Duration::from_secs(15),
+            &TaskTracker::new(),
+            &CancellationToken::new(),
         );
-        assert!(routes.is_registration_due(true), "the first one");
-        assert!(!routes.is_registration_due(true));
-        assert!(routes.is_registration_due(false), "the lease was lost");
+        assert!(routes.own.is_registration_due(true), "the first one");
+        assert!(!routes.own.is_registration_due(true));
+        assert!(routes.own.is_registration_due(false), "the lease was lost");
         tokio::time::advance(ROUTE_CLAIM_INTERVAL * 9 / 10).await;
-        assert!(!routes.is_registration_due(true));
+        assert!(!routes.own.is_registration_due(true));
         tokio::time::advance(ROUTE_CLAIM_INTERVAL / 10).await;
-        assert!(routes.is_registration_due(true));
-        assert!(!routes.is_registration_due(true));
+        assert!(routes.own.is_registration_due(true));
+        assert!(!routes.own.is_registration_due(true));
         routes.doubt();
-        assert!(routes.is_registration_due(true), "a claim had failed");
+        assert!(routes.own.is_registration_due(true), "a claim had failed");
     }
 
     #[tokio::test(start_paused = true)]

@@ -43,7 +43,10 @@ impl<C> ConfigKey<C> {
 
     /// Returns whether its values must never be shown, not even a wrong one.
     pub(super) fn is_secret(&self) -> bool {
-        matches!(self.codec, "secret" | "secret_url" | "verifier" | "api_keys")
+        matches!(
+            self.codec,
+            "secret" | "secret_url" | "verifier" | "api_keys"
+        )
     }
 
     /// Returns the refusal of its value, if that is out of bounds.
