@@ -61,7 +61,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-client", &["gimlet-proto"]),
     ("gimlet-chat", &["gimlet-client"]),
     ("gimlet-bench", &[]),
-    ("gimlet-load", &["gimlet-client", "gimlet-proto"]),
+    ("gimlet-judge", &[]),
+    ("gimlet-kit", &["gimlet-client", "gimlet-proto"]),
+    (
+        "gimlet-load",
+        &["gimlet-client", "gimlet-judge", "gimlet-proto"],
+    ),
     (
         "gimlet-server",
         &[
@@ -83,6 +88,8 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "gimlet-client",
             "gimlet-core",
+            "gimlet-judge",
+            "gimlet-kit",
             "gimlet-proto",
             "gimlet-server",
             "gimlet-storage-sled",
