@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use gimlet_client::{ApiClient, ServerEndpoint};
+use gimlet_kit::backend::BackendAddresses;
+use gimlet_kit::proxy::{FaultProxy, TargetChoice};
 use gimlet_server::config::{SecretString, StorageDurability, StorageKind};
 use gimlet_server::{Config, ListenAddrs};
 use tempfile::TempDir;
 
+use super::GrpcServices;
 use super::matrix::{ScenarioStore, ScenarioWire};
 use super::servers::{ScenarioServers, ServerAddresses};
-use super::{GrpcServices, TcpRelay};
-use crate::cluster::BackendAddresses;
 
 /// Time span over which a stopping server asks clients to spread their reconnects.
 const COME_BACK: Duration = Duration::from_millis(50);
@@ -39,7 +40,7 @@ struct FixtureState {
     store: ScenarioStore,
     wire: ScenarioWire,
     config: Config,
-    relay: TcpRelay,
+    relay: FaultProxy,
     servers: tokio::sync::Mutex<Option<ScenarioServers>>,
     doors: Mutex<(ServerAddresses, Option<ApiClient>)>,
     /// Counts calls of [`ScenarioFixture::addrs`], so that all connect nodes are used.
@@ -79,7 +80,7 @@ impl ScenarioFixture {
             store,
             wire,
             config,
-            relay: TcpRelay::start().await,
+            relay: FaultProxy::balance(&[], TargetChoice::RoundRobin).await,
             servers: tokio::sync::Mutex::new(None),
             doors: Mutex::default(),
             next_node: AtomicUsize::new(0),
@@ -96,7 +97,7 @@ impl ScenarioFixture {
         *self.doors() = (house.doors.clone(), None);
         *self.0.servers.lock().await = Some(house);
         // Last: the relay's targets are read from the addresses stored above.
-        self.0.relay.lead(self.fronts());
+        self.0.relay.lead(&self.fronts());
     }
 
     /// Stops the server gracefully.
@@ -121,7 +122,7 @@ impl ScenarioFixture {
 
     /// Returns the relay between the client library and the server.
     #[must_use]
-    pub fn cable(&self) -> &TcpRelay {
+    pub fn cable(&self) -> &FaultProxy {
         &self.0.relay
     }
 
@@ -157,7 +158,7 @@ impl ScenarioFixture {
     /// Returns the address for the client library.
     #[must_use]
     pub fn endpoint(&self) -> ServerEndpoint {
-        let addr = self.0.relay.addr();
+        let addr = self.0.relay.address;
         match self.0.wire {
             ScenarioWire::Tcp => ServerEndpoint::Tcp(addr.to_string()),
             ScenarioWire::Ws => ServerEndpoint::Ws(format!("ws://{addr}/ws")),
