@@ -226,6 +226,17 @@ fn every_file_says_what_it_is_and_is_short_enough_to_read() {
 }
 
 #[test]
+fn unit_tests_of_a_file_are_in_it_or_in_a_file_named_tests() {
+    for (path, _) in sources() {
+        let shown = path.display().to_string();
+        assert!(
+            !shown.ends_with("_tests.rs"),
+            "{shown}: the tests of x.rs belong in x.rs or in x/tests.rs"
+        );
+    }
+}
+
+#[test]
 fn ids_are_made_from_wire_integers_only_where_the_wire_is_read() {
     for (path, text) in sources() {
         let shown = path.display().to_string();

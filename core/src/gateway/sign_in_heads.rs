@@ -95,5 +95,4 @@ pub(super) async fn run(sign_ins: &SignInHeads, context: &GatewayContext) {
 }
 
 #[cfg(test)]
-#[path = "sign_in_heads_tests.rs"]
 mod tests;
