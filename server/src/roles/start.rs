@@ -17,8 +17,8 @@ use gimlet_core::time::TimeSource;
 use gimlet_transport::WirePushCodec;
 
 use super::topology::{BusinessPlace, LocalBusiness, RoleTasks, RoleTopology};
-use crate::start_error::StartError;
 use crate::config::{Config, DirectPolicy, GroupAdd, NodeRole, RoomPush, SyncFromZero};
+use crate::start_error::StartError;
 use crate::storage::OpenedStorage;
 
 /// Parts that are needed to start a role.
