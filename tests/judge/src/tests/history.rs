@@ -93,6 +93,15 @@ fn a_doubled_entry_is_found_by_id_and_by_content() {
     }
 }
 
+/// The run did not send these: they are recognised by their ids only.
+#[test]
+fn a_doubled_system_message_is_found_and_equal_ones_are_not() {
+    let system = entry(3, b"3", b"joined", 0);
+    let (equal, twin) = (entry(4, b"4", b"joined", 0), entry(4, b"3", b"joined", 0));
+    assert_found(&read(&[A, B, system, equal]), &[]);
+    assert_found(&read(&[A, B, system, twin]), &[(FindingKind::Doubled, 1)]);
+}
+
 #[test]
 fn swapped_entries_are_found() {
     let swapped = [entry(1, b"2", b"b", 70), entry(2, b"1", b"a", 70)];
