@@ -98,6 +98,8 @@ pub mod send_future;
 pub mod seq;
 pub mod service;
 pub mod store;
+#[cfg(test)]
+mod test_fixtures;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod text_limits;

@@ -5,98 +5,56 @@
     reason = "a failed test should panic, its helpers too"
 )]
 
+use std::net::SocketAddr;
+
+use gimlet_client::ApiClient;
+use gimlet_kit::server::get;
+use gimlet_kit::sign_in;
+use gimlet_kit::wire::{self, RawClient};
 use gimlet_proto::pb;
-use gimlet_proto::pb::business_ext_client::BusinessExtClient;
 use gimlet_proto::pb::connect_int_client::ConnectIntClient;
 use gimlet_proto::pb::logic_ext_client::LogicExtClient;
 use gimlet_proto::pb::logic_int_client::LogicIntClient;
 use gimlet_server::{Config, Server};
-use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 type LifeTestResult = Result<(), Box<dyn std::error::Error>>;
 
-/// A signed-in connection that speaks our extension.
+/// A live connection that speaks our extension.
 struct SocketConnection {
-    stream: TcpStream,
+    raw: RawClient,
+    local: SocketAddr,
     user_id: i64,
     device_id: i64,
 }
 
 impl SocketConnection {
     async fn open(server: &Server, phone: &str) -> Self {
-        let url = format!("http://{}", server.addrs().grpc[0]);
-        let mut logic = LogicExtClient::connect(url.clone()).await.unwrap();
-        let device = pb::RegisterDeviceReq {
-            r#type: 1,
-            brand: "b".into(),
-            model: "m".into(),
-            system_version: "s".into(),
-            sdk_version: "1".into(),
-        };
-        let device_id = logic
-            .register_device(device)
-            .await
-            .unwrap()
-            .into_inner()
-            .device_id;
-        let mut business = BusinessExtClient::connect(url).await.unwrap();
-        let request = pb::SignInReq {
-            phone_number: phone.into(),
-            code: "000000".into(),
-            device_id,
-        };
-        let user = business.sign_in(request).await.unwrap().into_inner();
-        let stream = TcpStream::connect(server.addrs().tcp.unwrap())
+        let api = ApiClient::new(&format!("http://{}", server.addrs().grpc[0])).unwrap();
+        let who = sign_in(&api, phone).await.unwrap();
+        let stream = TcpStream::connect(server.addrs().tcp.unwrap());
+        let stream = stream.await.unwrap();
+        let local = stream.local_addr().unwrap();
+        let mut raw = RawClient::over(stream);
+        let packet = wire::sign_in(&who, 1);
+        raw.ask(pb::PackageType::PtSignIn, 1, &packet)
             .await
             .unwrap();
-        let mut connection = Self {
-            stream,
-            user_id: user.user_id,
-            device_id,
-        };
-        let sign_in = pb::SignInInput {
-            device_id,
-            user_id: user.user_id,
-            token: user.token,
-            protocol: 1,
-        };
-        connection
-            .write(pb::PackageType::PtSignIn, sign_in.encode_to_vec())
-            .await;
-        assert_eq!(connection.read().await.unwrap().code, 0);
-        connection.write(pb::PackageType::PtSync, Vec::new()).await;
-        assert_eq!(connection.read().await.unwrap().code, 0);
-        connection
-    }
-
-    async fn write(&mut self, kind: pb::PackageType, data: Vec<u8>) {
-        let input = pb::Input {
-            r#type: kind.into(),
-            request_id: 1,
-            data: data.into(),
-        };
-        let body = input.encode_to_vec();
-        let length = u16::try_from(body.len()).unwrap();
-        self.stream.write_u16(length).await.unwrap();
-        self.stream.write_all(&body).await.unwrap();
-    }
-
-    /// The next packet; `None` at the end.
-    async fn read(&mut self) -> Option<pb::Output> {
-        let length = self.stream.read_u16().await.ok()?;
-        let mut body = vec![0; usize::from(length)];
-        self.stream.read_exact(&mut body).await.unwrap();
-        Some(pb::Output::decode(body.as_slice()).unwrap())
+        raw.page(0).await.unwrap();
+        Self {
+            raw,
+            local,
+            user_id: who.user_id,
+            device_id: who.device_id,
+        }
     }
 
     async fn read_close(&mut self) -> pb::CloseOutput {
-        let told = self.read().await.unwrap();
+        let told = self.raw.next().await.unwrap();
         assert_eq!(told.r#type(), pb::PackageType::PtClose);
-        let close = pb::CloseOutput::decode(told.data).unwrap();
-        assert!(self.read().await.is_none(), "and then it is closed");
-        close
+        assert!(self.raw.next().await.is_err(), "and then it is closed");
+        self.raw.close.clone().unwrap()
     }
 }
 
@@ -157,10 +115,7 @@ async fn a_backend_disconnects_a_user() -> LifeTestResult {
             .device
             .unwrap();
         assert_eq!((device.user_id, device.status), (connection.user_id, 1));
-        assert_eq!(
-            device.client_addr,
-            connection.stream.local_addr()?.to_string()
-        );
+        assert_eq!(device.client_addr, connection.local.to_string());
         let request = pb::DisconnectReq {
             user_id: connection.user_id,
             device_id: if whole_user { 0 } else { connection.device_id },
@@ -203,8 +158,7 @@ async fn a_delivery_with_a_seq_is_a_hint_and_never_content() -> LifeTestResult {
     let (forged, live) = (deliver(1_000, "forged"), deliver(0, "live"));
     backend.deliver_message(forged).await?;
     backend.deliver_message(live).await?;
-    let push = connection.read().await.unwrap();
-    let push = pb::MessageSend::decode(push.data)?.message.unwrap();
+    let push = connection.raw.next_push().await?;
     assert_eq!((&*push.message_content, push.seq), (b"live".as_slice(), 0));
     let stopping = async {
         server.stop().await.unwrap();
@@ -264,11 +218,9 @@ async fn metrics_tell_of_sends_over_sockets_and_of_the_process() -> LifeTestResu
         client_message_id: "1".into(),
         ..pb::SendMessageReq::default()
     };
-    connection
-        .write(pb::PackageType::PtSend, send.encode_to_vec())
-        .await;
-    assert_eq!(connection.read().await.unwrap().code, 0);
-    let text = get(ops, "/metrics").await;
+    let kind = pb::PackageType::PtSend;
+    connection.raw.ask(kind, 1, &send).await?;
+    let text = get(ops, "/metrics").await?;
     assert!(text.contains("\ngimlet_socket_sends_total 1\n"), "{text}");
     if cfg!(target_os = "linux") {
         for name in [
@@ -285,16 +237,7 @@ async fn metrics_tell_of_sends_over_sockets_and_of_the_process() -> LifeTestResu
     Ok(())
 }
 
-async fn readyz(ops: std::net::SocketAddr) -> u16 {
-    let answer = get(ops, "/readyz").await;
+async fn readyz(ops: SocketAddr) -> u16 {
+    let answer = get(ops, "/readyz").await.unwrap();
     answer.split(' ').nth(1).unwrap().parse().unwrap()
-}
-
-async fn get(ops: std::net::SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(ops).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
 }

@@ -7,11 +7,11 @@
 
 use std::net::SocketAddr;
 
+use gimlet_kit::wire::{self, RawClient};
 use gimlet_proto::pb;
 use gimlet_proto::pb::logic_ext_client::LogicExtClient;
 use gimlet_server::config::{CodeVerifier, ListenerName, SecretString};
 use gimlet_server::{Config, Server};
-use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -35,39 +35,21 @@ fn header(client: [u8; 4]) -> Vec<u8> {
     bytes
 }
 
-/// A sign-in with a token that nobody has.
-fn wrong_sign_in() -> Vec<u8> {
+/// Connects behind this header and signs in with a token that nobody has; returns the connection and
+/// the answer's code, `None` if the connection was closed.
+async fn connect(addr: SocketAddr, header: &[u8]) -> (RawClient, Option<i32>) {
     let sign_in = pb::SignInInput {
         device_id: 1,
         user_id: 1,
         token: "x".into(),
         protocol: 1,
     };
-    let input = pb::Input {
-        r#type: pb::PackageType::PtSignIn.into(),
-        request_id: 1,
-        data: sign_in.encode_to_vec().into(),
-    };
-    let body = input.encode_to_vec();
-    let length = u16::try_from(body.len()).unwrap().to_be_bytes();
-    [&length[..], &body].concat()
-}
-
-/// Connects behind this header and signs in wrongly; returns the connection and the answer's code,
-/// `None` if the connection was closed.
-async fn connect(addr: SocketAddr, header: &[u8]) -> (TcpStream, Option<i32>) {
-    let mut stream = TcpStream::connect(addr).await.unwrap();
-    stream
-        .write_all(&[header, &wrong_sign_in()].concat())
-        .await
-        .unwrap();
-    let Ok(length) = stream.read_u16().await else {
-        return (stream, None);
-    };
-    let mut body = vec![0; usize::from(length)];
-    stream.read_exact(&mut body).await.unwrap();
-    let output = pb::Output::decode(body.as_slice()).unwrap();
-    (stream, Some(output.code))
+    let packet = wire::packet(pb::PackageType::PtSignIn.into(), 1, &sign_in);
+    let bytes = [header, &wire::frame(&packet).unwrap()].concat();
+    let mut raw = RawClient::tcp(addr).await.unwrap();
+    raw.writer.write_bytes(&bytes).await.unwrap();
+    let code = raw.next().await.ok().map(|answer| answer.code);
+    (raw, code)
 }
 
 /// Sends bytes and returns everything that comes back.

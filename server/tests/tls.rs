@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimlet_client::{
-    ApiClient, Client, ClientEvent, ClientOptions, DeviceCredentials, EventStream, MessageContent,
-    MessageTarget, TrustedRoots,
+    ApiClient, Client, ClientEvent, ClientOptions, EventStream, MessageContent, MessageTarget,
+    TrustedRoots,
 };
 use gimlet_server::config::ListenerName;
 use gimlet_server::{Config, Server};
@@ -114,13 +114,7 @@ impl TlsServer {
         let addrs = self.server.addrs();
         let grpc = format!("https://localhost:{}", addrs.grpc[0].port());
         let api = ApiClient::with_trust(&grpc, &self.authority.trust()).unwrap();
-        let device_id = api.register_device("test").await.unwrap();
-        let user = api.sign_in(phone, "000000", device_id).await.unwrap();
-        let who = DeviceCredentials {
-            user_id: user.user_id,
-            device_id,
-            token: user.token,
-        };
+        let who = gimlet_kit::sign_in(&api, phone).await.unwrap();
         let address = if is_ws {
             format!("wss://localhost:{}/ws", addrs.ws.unwrap().port())
         } else {

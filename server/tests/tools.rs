@@ -11,14 +11,12 @@ mod gimlet_process;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use gimlet_client::{ApiClient, DeviceCredentials};
+use gimlet_kit::sign_in;
+use gimlet_kit::wire::RawClient;
 use gimlet_process::{GimletProcess, with_environment};
 use gimlet_proto::pb;
-use gimlet_proto::pb::business_ext_client::BusinessExtClient;
-use gimlet_proto::pb::logic_ext_client::LogicExtClient;
 use gimlet_proto::pb::logic_int_client::LogicIntClient;
-use prost::Message as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 fn sled(data: &Path) -> [(&str, &str); 2] {
     [
@@ -45,41 +43,14 @@ fn json(data: &Path, args: &[&str]) -> serde_json::Value {
     serde_json::from_str(&done(data, args)).unwrap()
 }
 
-/// Credentials of a device.
-struct SignedUpDevice {
-    user: i64,
-    device: i64,
-    token: String,
+async fn sign_up(server: &GimletProcess, phone: &str) -> DeviceCredentials {
+    let api = ApiClient::new(&format!("http://{}", server.addr("grpc"))).unwrap();
+    sign_in(&api, phone).await.unwrap()
 }
 
-async fn sign_up(server: &GimletProcess, phone: &str) -> SignedUpDevice {
-    let url = format!("http://{}", server.addr("grpc"));
-    let mut logic = LogicExtClient::connect(url.clone()).await.unwrap();
-    let device = pb::RegisterDeviceReq {
-        r#type: 1,
-        brand: "b".into(),
-        model: "m".into(),
-        system_version: "s".into(),
-        sdk_version: "1".into(),
-    };
-    let device = logic
-        .register_device(device)
-        .await
-        .unwrap()
-        .into_inner()
-        .device_id;
-    let request = pb::SignInReq {
-        phone_number: phone.into(),
-        code: "000000".into(),
-        device_id: device,
-    };
-    let mut business = BusinessExtClient::connect(url).await.unwrap();
-    let user = business.sign_in(request).await.unwrap().into_inner();
-    SignedUpDevice {
-        user: user.user_id,
-        device,
-        token: user.token,
-    }
+async fn connect(server: &GimletProcess, who: &DeviceCredentials) -> RawClient {
+    let address = server.addr("tcp").parse().unwrap();
+    RawClient::sign_in(address, who).await.unwrap()
 }
 
 /// Sends this user a text as a backend.
@@ -99,50 +70,11 @@ async fn put(server: &GimletProcess, to: i64, text: &str) {
 }
 
 /// Returns the epoch and the texts that a device gets from this seq on.
-async fn sync(server: &GimletProcess, who: &SignedUpDevice, seq: i64) -> (u64, Vec<String>) {
-    let mut stream = TcpStream::connect(server.addr("tcp")).await.unwrap();
-    let sign_in = pb::SignInInput {
-        device_id: who.device,
-        user_id: who.user,
-        token: who.token.clone(),
-        protocol: 1,
-    };
-    ask(
-        &mut stream,
-        pb::PackageType::PtSignIn,
-        sign_in.encode_to_vec(),
-    )
-    .await;
-    let sync = pb::SyncInput { seq };
-    let answer = ask(&mut stream, pb::PackageType::PtSync, sync.encode_to_vec()).await;
-    let page = pb::SyncOutput::decode(answer.data).unwrap();
+async fn sync(server: &GimletProcess, who: &DeviceCredentials, seq: i64) -> (u64, Vec<String>) {
+    let page = connect(server, who).await.page(seq).await.unwrap();
     let texts = page.messages.iter().map(|it| it.message_content.to_vec());
     let texts = texts.map(|it| String::from_utf8(it).unwrap()).collect();
     (page.epoch, texts)
-}
-
-async fn ask(stream: &mut TcpStream, kind: pb::PackageType, data: Vec<u8>) -> pb::Output {
-    let input = pb::Input {
-        r#type: kind.into(),
-        request_id: 1,
-        data: data.into(),
-    };
-    let body = input.encode_to_vec();
-    stream
-        .write_u16(u16::try_from(body.len()).unwrap())
-        .await
-        .unwrap();
-    stream.write_all(&body).await.unwrap();
-    loop {
-        let length = stream.read_u16().await.unwrap();
-        let mut body = vec![0; usize::from(length)];
-        stream.read_exact(&mut body).await.unwrap();
-        let output = pb::Output::decode(body.as_slice()).unwrap();
-        if output.r#type() == kind {
-            assert_eq!(output.code, 0, "{}", output.message);
-            return output;
-        }
-    }
 }
 
 fn stop(server: GimletProcess) {
@@ -161,13 +93,13 @@ async fn a_client_away_during_a_restore_starts_over_and_gets_everything() {
     let (server, _) = GimletProcess::start(&sled(&data));
     let away = sign_up(&server, "13800000001").await;
     for n in 1..=3 {
-        put(&server, away.user, &format!("kept {n}")).await;
+        put(&server, away.user_id, &format!("kept {n}")).await;
     }
     // While the server runs.
     let said = json(&data, &["backup", file.to_str().unwrap(), "--json"]);
     assert_eq!(said["live"], true);
-    put(&server, away.user, "lost 4").await;
-    put(&server, away.user, "lost 5").await;
+    put(&server, away.user_id, "lost 4").await;
+    put(&server, away.user_id, "lost 5").await;
     let (before, texts) = sync(&server, &away, 0).await;
     assert_eq!(texts.len(), 5);
     stop(server);
@@ -175,7 +107,7 @@ async fn a_client_away_during_a_restore_starts_over_and_gets_everything() {
     let restored = json(&data, &["restore", file.to_str().unwrap(), "--json"]);
     let (server, _) = GimletProcess::start(&sled(&data));
     for n in 1..=3 {
-        put(&server, away.user, &format!("NEW{n}")).await;
+        put(&server, away.user_id, &format!("NEW{n}")).await;
     }
     // The client returns with its old position: seq 5 of the old history.
     let (epoch, texts) = sync(&server, &away, 5).await;
@@ -201,24 +133,11 @@ async fn a_new_epoch_is_noticed_by_who_runs() {
     let (server, _) = GimletProcess::start(&sled(&data));
     let who = sign_up(&server, "13800000001").await;
     let (first, _) = sync(&server, &who, 0).await;
-    let mut live = TcpStream::connect(server.addr("tcp")).await.unwrap();
-    let sign_in = pb::SignInInput {
-        device_id: who.device,
-        user_id: who.user,
-        token: who.token.clone(),
-        protocol: 1,
-    };
-    ask(
-        &mut live,
-        pb::PackageType::PtSignIn,
-        sign_in.encode_to_vec(),
-    )
-    .await;
+    let mut live = connect(&server, &who).await;
     let said = json(&data, &["new-epoch", "--json"]);
     assert_eq!(said["old"], first);
     // Its connection is closed, so that it reconnects and learns of the new epoch.
-    let mut rest = Vec::new();
-    live.read_to_end(&mut rest).await.unwrap();
+    live.end().await.unwrap();
     let (second, _) = sync(&server, &who, 0).await;
     assert_eq!(said["new"], second);
     stop(server);
@@ -295,7 +214,7 @@ async fn a_check_and_a_backup_say_what_they_did_by_their_exit_codes() {
     assert!(!data.exists(), "a mistyped directory is not made");
     let (server, _) = GimletProcess::start(&sled(&data));
     let who = sign_up(&server, "13800000001").await;
-    put(&server, who.user, "hi").await;
+    put(&server, who.user_id, "hi").await;
     let busy = tool(&data, &["verify"]);
     assert_eq!(busy.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&busy.stderr).contains("gimlet backup FILE"));
@@ -321,7 +240,7 @@ async fn a_check_and_a_backup_say_what_they_did_by_their_exit_codes() {
         .flush_every_ms(None)
         .open()
         .unwrap();
-    let ack: Vec<u8> = [&b"S"[..], &who.user.to_be_bytes(), &1_i64.to_be_bytes()].concat();
+    let ack: Vec<u8> = [&b"S"[..], &who.user_id.to_be_bytes(), &1_i64.to_be_bytes()].concat();
     db.insert(ack, vec![0, 8, 99]).unwrap();
     db.flush().unwrap();
     drop(db);

@@ -19,6 +19,7 @@ use gimlet_core::message::{
 };
 use gimlet_core::store::{AppendRequest, IdempotencyKey, StoreSet};
 use gimlet_core::time::UnixTimestamp;
+use gimlet_kit::backend::BackendAddresses;
 use tokio::time::Instant;
 
 const USERS: u64 = 10_000;
@@ -75,7 +76,7 @@ async fn write(stores: StoreSet, batch: usize, keyed: bool, seed: u64) -> usize 
 
 #[tokio::main]
 async fn main() {
-    let Some(servers) = support::servers() else {
+    let Some(servers) = BackendAddresses::of_environment() else {
         eprintln!("{}", support::MISSING);
         return;
     };

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use gimlet_core::store::StoreSet;
 use gimlet_core::testkit::{ContractSuite, ReopenStores, StoreFixture, TestBackend};
-use support::{ServerUrls, TestDatabase};
+use gimlet_kit::backend::BackendAddresses;
+use support::TestDatabase;
 
 fn main() -> ExitCode {
     let suite = ContractSuite::new("mysql").reopens();
-    match support::servers() {
+    match BackendAddresses::of_environment() {
         Some(servers) => suite.run(TestBackend::Ready(move || fixture(servers.clone()))),
         None => suite.run(
             TestBackend::<fn() -> std::future::Pending<StoreFixture>>::Missing(support::MISSING),
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn fixture(servers: ServerUrls) -> StoreFixture {
+async fn fixture(servers: BackendAddresses) -> StoreFixture {
     let mut place = TestDatabase::new(&servers).await;
     // No case of the suite is about time, and the machine may be busy.
     place.config.mysql.deadline = Duration::from_secs(10);

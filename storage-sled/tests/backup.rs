@@ -11,17 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bytes::Bytes;
-use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
-use gimlet_core::message::{
-    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
-};
-use gimlet_core::page::PageLimit;
+use gimlet_core::id::{DeviceId, GroupId, UserId};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{
     AckMark, AppendOutcome, AppendRequest, DeviceInfo, IdScope, IdempotencyKey, MemberRole,
     NewAccount, NewGroup, StoreSet,
 };
+use gimlet_core::testkit::helpers::{self, user};
 use gimlet_core::time::{SystemClock, UnixTimestamp};
 use gimlet_core::verify::{VerifyReport, VerifyRule};
 use gimlet_storage_sled::{
@@ -40,30 +36,15 @@ fn opened(dir: &Path) -> OpenStorage {
     open(&config(dir), Arc::new(SystemClock)).unwrap()
 }
 
-fn user(n: u64) -> UserId {
-    UserId::new(n).unwrap()
-}
-
 fn send(to: &[u64], content: &str, key: Option<String>) -> AppendRequest {
     let recipients: Vec<UserId> = to.iter().map(|n| user(*n)).collect();
     AppendRequest {
-        message: Arc::new(Message {
-            id: MessageId::generate(),
-            sender: MessageSender::Business,
-            receiver: MessageReceiver::User(recipients[0]),
-            mentions: Vec::new(),
-            kind: 1,
-            content: MessageContent(Bytes::from(content.to_owned())),
-            sent_at: UnixTimestamp(0),
-            unknown: UnknownFields::NONE,
-        }),
-        recipients: recipients.into(),
         key: key.map(|id| IdempotencyKey {
             id: id.into_bytes(),
             digest: [1; 16],
             window: std::time::Duration::from_hours(1),
         }),
-        roster: None,
+        ..helpers::send(&recipients, content.to_owned())
     }
 }
 
@@ -76,19 +57,7 @@ async fn put(s: &StoreSet, to: &[u64], content: &str) -> u64 {
 }
 
 async fn contents(s: &StoreSet, of: u64) -> Vec<String> {
-    let (mut all, mut at) = (Vec::new(), Seq::ZERO);
-    loop {
-        let page = s.inbox.after(user(of), at, PageLimit::items(500)).await;
-        let page = page.unwrap();
-        for entry in &page.items {
-            at = entry.seq;
-            let content = entry.message.content.0.to_vec();
-            all.push(String::from_utf8(content).unwrap());
-        }
-        if !page.more {
-            return all;
-        }
-    }
+    helpers::contents(s, user(of)).await
 }
 
 /// Stores a few rows of every kind that belongs to messages and devices.

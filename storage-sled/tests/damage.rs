@@ -7,14 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gimlet_core::id::{Epoch, MessageId, UserId};
-use gimlet_core::message::{
-    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
-};
+use gimlet_core::id::Epoch;
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::AppendRequest;
-use gimlet_core::time::{SystemClock, UnixTimestamp};
+use gimlet_core::testkit::helpers::{send, user};
+use gimlet_core::time::SystemClock;
 use gimlet_storage_sled::{Config, DurabilityLevel, OpenError, OpenStorage, new_epoch, open};
 
 /// Messages before the last opening, which a snapshot covers, and after it.
@@ -48,24 +45,8 @@ fn content(n: usize) -> Vec<u8> {
 }
 
 async fn put(it: &OpenStorage, numbers: std::ops::Range<usize>) {
-    let user = UserId::new(1).unwrap();
     for n in numbers {
-        let message = Message {
-            id: MessageId::generate(),
-            sender: MessageSender::System,
-            receiver: MessageReceiver::User(user),
-            mentions: Vec::new(),
-            kind: 0,
-            content: MessageContent(content(n).into()),
-            sent_at: UnixTimestamp(0),
-            unknown: UnknownFields::NONE,
-        };
-        let batch = [AppendRequest {
-            message: Arc::new(message),
-            recipients: Arc::new([user]),
-            key: None,
-            roster: None,
-        }];
+        let batch = [send(&[user(1)], content(n))];
         it.stores.inbox.append(&batch).await.unwrap();
     }
 }
@@ -76,8 +57,7 @@ async fn contents(it: &OpenStorage) -> Result<Vec<Vec<u8>>, gimlet_core::store::
         items: 1_000,
         bytes: usize::MAX,
     };
-    let user = UserId::new(1).unwrap();
-    let page = it.stores.inbox.after(user, Seq::ZERO, limit).await?;
+    let page = it.stores.inbox.after(user(1), Seq::ZERO, limit).await?;
     let items = page.items.iter();
     Ok(items.map(|it| it.message.content.0.to_vec()).collect())
 }

@@ -5,14 +5,10 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{
-    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
-};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::AppendRequest;
-use gimlet_core::time::{SystemClock, UnixTimestamp};
+use gimlet_core::testkit::helpers::{self, send};
+use gimlet_core::time::SystemClock;
 use gimlet_storage_sled::{Config, open};
 
 const SENDS: usize = 20;
@@ -40,24 +36,9 @@ async fn a_process_without_descriptors_goes_on() {
     };
     let it = open(&config, Arc::new(SystemClock)).unwrap();
     let held = all_descriptors();
-    let user = UserId::new(1).unwrap();
+    let user = helpers::user(1);
     for n in 0..SENDS {
-        let message = Message {
-            id: MessageId::generate(),
-            sender: MessageSender::System,
-            receiver: MessageReceiver::User(user),
-            mentions: Vec::new(),
-            kind: 0,
-            content: MessageContent(vec![7; 100 * n].into()),
-            sent_at: UnixTimestamp(0),
-            unknown: UnknownFields::NONE,
-        };
-        let batch = [AppendRequest {
-            message: Arc::new(message),
-            recipients: Arc::new([user]),
-            key: None,
-            roster: None,
-        }];
+        let batch = [send(&[user], vec![7; 100 * n])];
         it.stores.inbox.append(&batch).await.unwrap();
     }
     let page = it

@@ -9,14 +9,11 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{
-    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
-};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{AppendRequest, StoreErrorKind, StoreSet};
-use gimlet_core::time::{SystemClock, UnixTimestamp};
+use gimlet_core::store::{StoreErrorKind, StoreSet};
+use gimlet_core::testkit::helpers::{send, user};
+use gimlet_core::time::SystemClock;
 use gimlet_storage_sled::{Config, OpenError, OpenStorage, open};
 
 fn config(dir: &Path) -> Config {
@@ -40,32 +37,13 @@ async fn close(it: OpenStorage) {
     health.closed().await;
 }
 
-fn send(content: Vec<u8>) -> AppendRequest {
-    let user = UserId::new(1).unwrap();
-    AppendRequest {
-        message: Arc::new(Message {
-            id: MessageId::generate(),
-            sender: MessageSender::System,
-            receiver: MessageReceiver::User(user),
-            mentions: Vec::new(),
-            kind: 0,
-            content: MessageContent(content.into()),
-            sent_at: UnixTimestamp(0),
-            unknown: UnknownFields::NONE,
-        }),
-        recipients: Arc::new([user]),
-        key: None,
-        roster: None,
-    }
-}
-
 async fn put(stores: &StoreSet, content: &[u8]) {
-    let batch = [send(content.to_vec())];
+    let batch = [send(&[user(1)], content.to_vec())];
     stores.inbox.append(&batch).await.unwrap();
 }
 
 async fn contents(stores: &StoreSet) -> Vec<Vec<u8>> {
-    let user = UserId::new(1).unwrap();
+    let user = user(1);
     let page = stores.inbox.after(user, Seq::ZERO, PageLimit::items(1_000));
     let items = page.await.unwrap().items;
     items
@@ -236,12 +214,12 @@ async fn a_full_disk_refuses_sends_and_serves_reads() {
     // Less space is free than sends need, and more than removals need.
     let config = full(4 * stat.f_bavail * stat.f_frsize);
     let it = open(&config, Arc::new(SystemClock)).unwrap();
-    let batch = [send(b"more".to_vec())];
+    let batch = [send(&[user(1)], b"more".to_vec())];
     let error = it.stores.inbox.append(&batch).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Full);
     assert!(error.source().unwrap().to_string().contains("free"));
     assert_eq!(contents(&it.stores).await, [b"hi"]);
-    let user = UserId::new(1).unwrap();
+    let user = user(1);
     it.stores.inbox.trim(user, Seq::new(1)).await.unwrap();
     assert_eq!(it.health.failure(), None);
     close(it).await;
@@ -260,13 +238,13 @@ async fn after_an_error_of_the_disk_nothing_is_accepted() {
     // A sync opens and syncs every file in this folder. This one cannot be synced, so a commit
     // fails after it was applied and before it is durable.
     std::os::unix::fs::symlink("/dev/null", dir.path().join("blobs/1")).unwrap();
-    let batch = [send(b"more".to_vec())];
+    let batch = [send(&[user(1)], b"more".to_vec())];
     let error = it.stores.inbox.append(&batch).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Unknown);
     assert!(it.health.failed().await.contains("Invalid argument"));
     let error = it.stores.inbox.append(&batch).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Unavailable);
-    let user = UserId::new(1).unwrap();
+    let user = user(1);
     let error = it.stores.seq.heads(&[user]).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Unavailable);
     close(it).await;
@@ -280,7 +258,7 @@ async fn large_messages_stay_out_of_files_that_are_never_synced() {
     let dir = tempfile::tempdir().unwrap();
     let it = opened(dir.path());
     for n in 0..64_u8 {
-        let batch = vec![send(vec![n; 60 * 1024]); 4];
+        let batch = vec![send(&[user(1)], vec![n; 60 * 1024]); 4];
         it.stores.inbox.append(&batch).await.unwrap();
     }
     assert_eq!(contents(&it.stores).await.len(), 256);

@@ -13,12 +13,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
-use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{
-    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
-};
-use gimlet_core::store::AppendRequest;
-use gimlet_core::time::{SystemClock, UnixTimestamp};
+use gimlet_core::testkit::helpers;
+use gimlet_core::time::SystemClock;
 use gimlet_storage_sled::{Config, open};
 use libtest_mimic::{Arguments, Trial};
 
@@ -60,24 +56,9 @@ fn send(dir: &Path) {
         };
         let it = open(&config, Arc::new(SystemClock)).unwrap();
         for n in 0..SENDS {
-            let users = (1..=1 + n as u64 % 3).map(|it| UserId::new(it).unwrap());
+            let users = helpers::users(1..=1 + n as u64 % 3);
             let size = [50, 3_000, 5_000, 20_000, 60 * 1024][n % 5];
-            let message = Message {
-                id: MessageId::generate(),
-                sender: MessageSender::System,
-                receiver: MessageReceiver::Everyone,
-                mentions: Vec::new(),
-                kind: 0,
-                content: MessageContent(vec![7; size].into()),
-                sent_at: UnixTimestamp(0),
-                unknown: UnknownFields::NONE,
-            };
-            let batch = [AppendRequest {
-                message: Arc::new(message),
-                recipients: users.collect(),
-                key: None,
-                roster: None,
-            }];
+            let batch = [helpers::send(&users, vec![7; size])];
             it.stores.inbox.append(&batch).await.unwrap();
             let mut out = std::io::stdout().lock();
             out.write_all(b"answered\n").unwrap();

@@ -15,50 +15,15 @@ use gimlet_client::{
     ApiClient, Client, ClientEvent, ClientOptions, DeviceCredentials, EventStream, MemoryCursor,
     MessageContent, MessageDraft, MessageTarget, ReceivedMessage, SendReceipt, ServerEndpoint,
 };
+use gimlet_kit::backend::{BackendAddresses, redis_command, variable};
+use gimlet_kit::server::{ServerPorts, ServerProcess, binary};
+use gimlet_kit::{random_phone, sign_in};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
-use crate::process::{ServerPorts, ServerProcess, binary};
 use crate::waiting::soon;
 
 /// Shared secret of the nodes of a test cluster.
 const SECRET: &str = "between-us";
-
-/// Addresses of the servers that a cluster uses.
-#[derive(Clone, Debug)]
-pub struct BackendAddresses {
-    /// `mysql://…`.
-    pub mysql: String,
-    /// `redis://…`.
-    pub redis: String,
-}
-
-impl BackendAddresses {
-    /// Returns the servers of `GIMLET_TEST_MYSQL` and `GIMLET_TEST_REDIS`, if both are set.
-    #[must_use]
-    pub fn of_environment() -> Option<Self> {
-        Some(Self {
-            mysql: variable("GIMLET_TEST_MYSQL")?,
-            redis: variable("GIMLET_TEST_REDIS")?,
-        })
-    }
-
-    /// Returns whether missing servers are a failure.
-    #[must_use]
-    pub fn are_required() -> bool {
-        variable("GIMLET_TEST_REQUIRE_BACKENDS").is_some_and(|value| value == "1")
-    }
-}
-
-/// Returns a variable of the environment, if it is set and not empty.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are told where the servers are"
-)]
-pub(crate) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
 
 /// Role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,45 +206,29 @@ impl NodeCluster {
     ///
     /// # Errors
     /// Redis cannot be reached.
-    pub async fn loses_the_route(&self, who: &DeviceCredentials) -> io::Result<()> {
+    pub fn loses_the_route(&self, who: &DeviceCredentials) -> io::Result<()> {
         let setting = |name: &str| {
             let mut all = self.environment.iter().rev();
             let found = all.find(|(key, _)| key == name);
             found.map_or("", |(_, value)| value.as_str())
         };
-        let url = setting("GIMLET_STORAGE__REDIS_URL");
-        let address = url.trim_start_matches("redis://").split('/').next();
         let prefix = setting("GIMLET_STORAGE__REDIS_PREFIX");
-        let mut redis = TcpStream::connect(address.unwrap_or_default()).await?;
-        let keys = format!(
-            "HDEL {prefix}{{u:{}}}:routes {}\r\n",
-            who.user_id, who.device_id
-        );
-        redis.write_all(keys.as_bytes()).await?;
-        let mut answer = [0; 4];
-        redis.read_exact(&mut answer).await?;
-        assert_eq!(&answer, b":1\r\n", "the device has a route");
+        let (user, device) = (who.user_id, who.device_id);
+        let command = format!("HDEL {prefix}{{u:{user}}}:routes {device}");
+        let answer = redis_command(setting("GIMLET_STORAGE__REDIS_URL"), &command, 4)?;
+        assert_eq!(answer, b":1\r\n", "the device has a route");
         Ok(())
     }
 
     /// Creates a new user with a new device.
     pub async fn sign_up(&self) -> DeviceCredentials {
-        let number = format!("1{:010}", rand::random_range(0..10_000_000_000_u64));
-        self.sign_in(&number).await
+        self.sign_in(&random_phone()).await
     }
 
     /// Signs in one more device of a user.
     pub async fn sign_in(&self, number: &str) -> DeviceCredentials {
-        let api = self.api(0);
-        let device_id = api.register_device("test").await;
-        let device_id = device_id.unwrap_or_else(|error| panic!("no device: {error}"));
-        let signed_in = api.sign_in(number, "000000", device_id).await;
-        let signed_in = signed_in.unwrap_or_else(|error| panic!("no sign-in: {error}"));
-        DeviceCredentials {
-            user_id: signed_in.user_id,
-            device_id,
-            token: signed_in.token,
-        }
+        let signed_in = sign_in(&self.api(0), number).await;
+        signed_in.unwrap_or_else(|error| panic!("no sign-in: {error}"))
     }
 
     /// Connects this device to a connect node and waits until it is up to date.

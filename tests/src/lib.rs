@@ -1,4 +1,4 @@
-//! Whole-system tests of gimlet: real processes, real sockets, and a ledger of every answered send.
+//! Whole-system tests of gimlet: real processes, real sockets, and a judge of every answered send.
 
 // Starting a whole server is one deeply nested future, whose auto traits the compiler derives here.
 #![recursion_limit = "256"]
@@ -6,10 +6,7 @@
 pub mod certificates;
 pub mod cluster;
 pub mod fault;
-pub mod ledger;
-pub mod line_process;
-pub mod process;
-pub mod raw;
+pub mod judging;
 pub mod scenario;
 pub mod slow_reader;
 pub mod source_code;

@@ -7,12 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use gimlet_client::{ApiClient, DeviceCredentials};
 use gimlet_core::id::{DeviceId, UserId};
+use gimlet_kit::wire::RawClient;
+use gimlet_kit::{random_phone, sign_in};
 use gimlet_proto::pb::{self, PackageType, ReceiverType};
 use gimlet_server::Server;
-use prost::Message as _;
 use tokio::time::Instant;
-
-use crate::raw::RawClient;
 
 /// Number of members: one sends, one reads, one does not read.
 const MEMBERS: usize = 3;
@@ -90,13 +89,13 @@ pub async fn run(
     for n in 0..messages {
         let start = Instant::now();
         let request = request(group, n, size);
-        from.writer.write(PackageType::PtSend, 1, request).await?;
-        let pushed = next_push(&mut to).await?;
+        from.writer.write(PackageType::PtSend, 1, &request).await?;
+        let pushed = to.next_push().await?;
         if pushed.message_content.len() != size {
             return Err(io::Error::other("the reader got another message"));
         }
         outcome.latency.push(start.elapsed());
-        while from.reader.next().await?.r#type != PackageType::PtSend as i32 {}
+        from.answer().await?;
         let queued = seat
             .and_then(|(user, device)| hub.owner(user, device))
             .map_or(0, |handle| handle.queued_bytes());
@@ -105,7 +104,7 @@ pub async fn run(
     outcome.latency.sort_unstable();
     if let Some(slow) = &mut stalled {
         for expected in 1..=messages {
-            let pushed = next_push(slow).await?;
+            let pushed = slow.next_push().await?;
             if usize::try_from(pushed.seq).ok() != Some(expected) {
                 let text = format!("received seq {} instead of {expected}", pushed.seq);
                 return Err(io::Error::other(text));
@@ -123,19 +122,7 @@ async fn stall(tcp: SocketAddr, who: &DeviceCredentials) -> io::Result<RawClient
     Ok(raw)
 }
 
-async fn next_push(raw: &mut RawClient) -> io::Result<pb::Message> {
-    loop {
-        let output = raw.reader.next().await?;
-        if output.r#type == PackageType::PtMessage as i32 {
-            let push = pb::MessageSend::decode(output.data)?;
-            return push
-                .message
-                .ok_or_else(|| io::Error::other("a push without a message"));
-        }
-    }
-}
-
-fn request(group: i64, n: usize, size: usize) -> Vec<u8> {
+fn request(group: i64, n: usize, size: usize) -> pb::SendMessageReq {
     pb::SendMessageReq {
         receiver_type: ReceiverType::RtGroup as i32,
         receiver_id: group,
@@ -146,7 +133,6 @@ fn request(group: i64, n: usize, size: usize) -> Vec<u8> {
         client_message_id: format!("slow-{n}"),
         ..pb::SendMessageReq::default()
     }
-    .encode_to_vec()
 }
 
 fn api(server: &Server) -> io::Result<ApiClient> {
@@ -159,20 +145,8 @@ async fn users(server: &Server) -> io::Result<Vec<DeviceCredentials>> {
     let api = api(server)?;
     let mut users = Vec::new();
     for _ in 0..MEMBERS {
-        let phone = format!("139{:08}", rand::random_range(0..100_000_000));
-        let device_id = api
-            .register_device("slow")
-            .await
-            .map_err(io::Error::other)?;
-        let user = api
-            .sign_in(&phone, "000000", device_id)
-            .await
-            .map_err(io::Error::other)?;
-        users.push(DeviceCredentials {
-            user_id: user.user_id,
-            device_id,
-            token: user.token,
-        });
+        let signed_in = sign_in(&api, &random_phone()).await;
+        users.push(signed_in.map_err(io::Error::other)?);
     }
     Ok(users)
 }

@@ -1,20 +1,22 @@
 //! Many writers to one user, over two logic nodes at once, and a reader that polls continuously:
 //! entries that the reader has received never change, and no entry appears below them.
 
-use std::collections::HashMap;
 use std::error::Error;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use gimlet_client::raw::api_error;
 use gimlet_client::{DeviceCredentials, pb};
+use gimlet_judge::DeliveryJudge;
+use gimlet_kit::wire::RawClient;
 use pb::logic_ext_client::LogicExtClient;
 use prost::Message as _;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::NodeCluster;
-use crate::raw::RawClient;
+use crate::judging::{RunVerdict, records};
 use crate::scenario::GrpcServices;
 
 type AnyResult<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -26,8 +28,8 @@ const REST: Duration = Duration::from_secs(10);
 /// Result of a run.
 #[derive(Debug, Default)]
 pub struct WriterRunResult {
-    /// Number of answered sends.
-    pub answered: usize,
+    /// Result of the check of every answered send.
+    pub verdict: RunVerdict,
     /// Number of unanswered attempts, which were repeated with their ids.
     pub repeated: usize,
     /// Time from the first send to the last answer.
@@ -36,14 +38,6 @@ pub struct WriterRunResult {
     pub times: Vec<Duration>,
     /// Number of pages that the reader requested.
     pub polls: usize,
-    /// Number of entries that the reader received.
-    pub read: usize,
-    /// Number of pages that did not continue where the page before ended, or skipped a seq.
-    pub holes: usize,
-    /// Number of answered sends that the reader did not receive.
-    pub lost: usize,
-    /// Number of messages that the reader received twice.
-    pub doubled: usize,
 }
 
 impl WriterRunResult {
@@ -51,14 +45,8 @@ impl WriterRunResult {
     #[must_use]
     pub fn rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "far below what a float holds")]
-        let answered = self.answered as f64;
+        let answered = self.verdict.answered as f64;
         answered / self.took.as_secs_f64().max(f64::EPSILON)
-    }
-
-    /// Returns whether every promise was kept.
-    #[must_use]
-    pub const fn clean(&self) -> bool {
-        self.holes == 0 && self.lost == 0 && self.doubled == 0
     }
 
     /// Returns the time within which this share of the sends was answered.
@@ -97,40 +85,41 @@ pub async fn run(
     let connect = cluster.connect.first().ok_or("no connect node")?;
     let eyes = RawClient::sign_in(connect.ports().tcp, &reader).await?;
     let stop = CancellationToken::new();
-    let reading = read(eyes, &stop);
+    let judge = Mutex::default();
+    let reading = read(eyes, reader.user_id, &judge, &stop);
     let writing = async {
         let start = Instant::now();
         let each = people.iter().enumerate().map(|(at, who)| {
             let ways = (0..nodes.len()).map(|way| (at + way) % nodes.len());
             let ways: Vec<_> = ways.filter_map(|way| nodes.get(way).cloned()).collect();
-            write(ways, who, reader.user_id, start + for_so_long)
+            write(ways, who, reader.user_id, start + for_so_long, &judge)
         });
         let written = try_join_all(each).await;
         let took = start.elapsed();
         stop.cancel();
         written.map(|written| (written, took))
     };
-    let (written, seen) = tokio::join!(writing, reading);
-    let ((written, took), seen) = (written?, seen?);
+    let (written, polls) = tokio::join!(writing, reading);
+    let ((written, took), polls) = (written?, polls?);
     let mut outcome = WriterRunResult {
+        verdict: RunVerdict::of(&lock(&judge)),
         took,
-        polls: seen.polls,
-        holes: seen.holes,
-        read: seen.ids.values().sum(),
-        doubled: seen.ids.values().filter(|times| **times > 1).count(),
+        polls,
         ..WriterRunResult::default()
     };
-    for (ids, times, repeated) in written {
-        outcome.answered += ids.len();
+    for (times, repeated) in written {
         outcome.repeated += repeated;
         outcome.times.extend(times);
-        outcome.lost += ids.iter().filter(|id| !seen.ids.contains_key(*id)).count();
     }
     outcome.times.sort_unstable();
     Ok(outcome)
 }
 
-type WriterSamples = (Vec<Vec<u8>>, Vec<Duration>, usize);
+type WriterSamples = (Vec<Duration>, usize);
+
+fn lock(judge: &Mutex<DeliveryJudge>) -> MutexGuard<'_, DeliveryJudge> {
+    judge.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Sends one message after another until `end`; an unanswered send is repeated at the next node.
 async fn write(
@@ -138,10 +127,12 @@ async fn write(
     who: &DeviceCredentials,
     to: i64,
     end: Instant,
+    judge: &Mutex<DeliveryJudge>,
 ) -> AnyResult<WriterSamples> {
-    let (mut ids, mut times, mut repeated) = (Vec::new(), Vec::new(), 0);
+    let (mut times, mut repeated) = (Vec::new(), 0);
+    let writer = u64::try_from(who.user_id)?;
     while Instant::now() < end {
-        let text = format!("{}", ids.len());
+        let text = format!("{} of {writer}", times.len());
         let request = pb::SendMessageReq {
             receiver_type: pb::ReceiverType::RtUser.into(),
             receiver_id: to,
@@ -152,6 +143,8 @@ async fn write(
             client_message_id: text,
             ..pb::SendMessageReq::default()
         };
+        let content = &request.message_content;
+        lock(judge).begin_send(writer, content, &[who.user_id, to]);
         let began = Instant::now();
         let answer = loop {
             let way = ways.first_mut().ok_or("no logic node")?;
@@ -172,40 +165,31 @@ async fn write(
             }
         };
         times.push(began.elapsed());
-        ids.push(answer.message_id.to_vec());
+        lock(judge).confirm_send(content, Some(&answer.message_id), &[to]);
     }
-    Ok((ids, times, repeated))
+    Ok((times, repeated))
 }
 
-/// Entries that the reader received, and its counts.
-#[derive(Default)]
-struct ReaderObservations {
-    ids: HashMap<Vec<u8>, usize>,
-    polls: usize,
-    holes: usize,
-}
-
-/// Requests the entries above the last one repeatedly, until all have arrived.
-async fn read(mut eyes: RawClient, stop: &CancellationToken) -> AnyResult<ReaderObservations> {
-    let mut seen = ReaderObservations::default();
-    let (mut at, mut end) = (0, None);
+/// Requests the entries above the last one repeatedly, until all have arrived; returns the number of
+/// pages.
+async fn read(
+    mut eyes: RawClient,
+    reader: i64,
+    judge: &Mutex<DeliveryJudge>,
+    stop: &CancellationToken,
+) -> AnyResult<usize> {
+    let (mut polls, mut end) = (0, None);
     loop {
         // Read before the SYNC: only a page that was requested after the last answer can prove that
         // nothing is missing.
         let last = stop.is_cancelled();
-        let page = eyes.sync(at).await?;
-        seen.polls += 1;
-        for entry in &page {
-            at += 1;
-            if entry.seq != at {
-                seen.holes += 1;
-                at = entry.seq;
-            }
-            *seen.ids.entry(entry.message_id.to_vec()).or_default() += 1;
-        }
+        let seen = lock(judge).seen(reader);
+        let page = eyes.sync(seen).await?;
+        polls += 1;
+        lock(judge).read(reader, records(&page));
         // The writers had stopped before this page was requested, and it has nothing new.
         if last && page.is_empty() {
-            return Ok(seen);
+            return Ok(polls);
         }
         let late = *end.get_or_insert_with(Instant::now);
         if !last {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use gimlet_tests::cluster::BackendAddresses;
+use gimlet_kit::backend::BackendAddresses;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tempfile::TempDir;
 

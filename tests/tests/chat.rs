@@ -2,20 +2,13 @@
 //! also killed.
 #![expect(clippy::unwrap_used, reason = "a failed step should panic")]
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::process::Command;
 
-use gimlet_tests::line_process::LineProcess;
-use gimlet_tests::process::{ServerPorts, ServerProcess, binary};
+use gimlet_kit::child::ChildProcess;
+use gimlet_kit::proxy::{FaultProxy, ProxyMode};
+use gimlet_kit::server::{ServerPorts, ServerProcess, binary};
 use gimlet_tests::terminal::TestTerminal;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
-use tokio_util::task::TaskTracker;
 
 /// Returns the command of a user's chat, with its state under `home`.
 fn command(ports: ServerPorts, home: &Path, phone: &str, name: &str, ws: bool) -> Command {
@@ -34,9 +27,9 @@ fn command(ports: ServerPorts, home: &Path, phone: &str, name: &str, ws: bool) -
 }
 
 /// Starts a chat over pipes.
-fn chat(ports: ServerPorts, home: &Path, phone: &str, name: &str, ws: bool) -> LineProcess {
+fn chat(ports: ServerPorts, home: &Path, phone: &str, name: &str, ws: bool) -> ChildProcess {
     let mut command = command(ports, home, phone, name, ws);
-    LineProcess::start(name, command.arg("--receipts")).unwrap()
+    ChildProcess::with_input(name, command.arg("--receipts")).unwrap()
 }
 
 async fn server(data: &Path, ports: ServerPorts) -> ServerProcess {
@@ -138,63 +131,6 @@ async fn two_people_chat_through_everything() {
     }
 }
 
-/// A gate in front of a port: while it is closed, connections stay open and nothing is forwarded.
-struct TerminalGate {
-    address: SocketAddr,
-    open: watch::Sender<bool>,
-    /// Notified when something waits for the gate.
-    waiting: Arc<Notify>,
-}
-
-impl TerminalGate {
-    async fn before(port: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (open, gate) = watch::channel(true);
-        let waiting = Arc::new(Notify::new());
-        let address = listener.local_addr().unwrap();
-        let notify = Arc::clone(&waiting);
-        TaskTracker::new().spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect(port).await else {
-                    continue;
-                };
-                let ((from_client, to_client), (from_server, to_server)) =
-                    (client.into_split(), server.into_split());
-                for (from, to) in [(from_client, to_server), (from_server, to_client)] {
-                    let (gate, notify) = (gate.clone(), Arc::clone(&notify));
-                    TaskTracker::new().spawn(forward(from, to, gate, notify));
-                }
-            }
-        });
-        Self {
-            address,
-            open,
-            waiting,
-        }
-    }
-}
-
-async fn forward(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut gate: watch::Receiver<bool>,
-    waiting: Arc<Notify>,
-) {
-    let mut buffer = vec![0; 4_096];
-    while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        if !*gate.borrow() {
-            waiting.notify_one();
-        }
-        if gate.wait_for(|open| *open).await.is_err() {
-            return;
-        }
-        let Some(part) = buffer.get(..n) else { return };
-        if to.write_all(part).await.is_err() {
-            return;
-        }
-    }
-}
-
 /// The chat asked for the name in its loop: for up to five seconds it answered nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_whose_name_does_not_come_holds_up_no_typing() {
@@ -202,7 +138,7 @@ async fn a_group_whose_name_does_not_come_holds_up_no_typing() {
     let (data, home) = (folder.path().join("data"), folder.path().join("home"));
     let ports = ServerPorts::free();
     let _gimlet = server(&data, ports).await;
-    let gate = TerminalGate::before(ports.grpc).await;
+    let gate = FaultProxy::before(ports.grpc).await;
     let mut alice = chat(ports, &home, "13800000001", "alice", false);
     alice.wait_for_line("up to date").await;
     let grpc = gate.address;
@@ -220,16 +156,18 @@ async fn a_group_whose_name_does_not_come_holds_up_no_typing() {
     bob.wait_for_line("alice is your friend now").await;
     alice.wait_for_line("bob is your friend now").await;
 
-    gate.open.send_replace(false);
+    gate.set(ProxyMode::FreezeAt(""));
     alice.says("/group team: bob");
     alice.wait_for_line("created team with bob").await;
     alice.says("hello team");
     alice.wait_for_line(": hello team").await;
-    gate.waiting.notified().await;
+    while gate.struck() == 0 {
+        tokio::task::yield_now().await;
+    }
     bob.says("/nonsense");
     bob.wait_for_line("/nonsense is not a command").await;
     assert_eq!(bob.times("hello team"), 0, "its name is not there yet");
-    gate.open.send_replace(true);
+    gate.set(ProxyMode::Pass);
     bob.wait_for_line("alice in team: hello team").await;
 }
 
@@ -326,26 +264,20 @@ async fn the_commands_of_the_banner_chat() {
     let folder = tempfile::tempdir().unwrap();
     let ports = ServerPorts::free();
     let binary = binary().unwrap_or_else(|error| panic!("{error}"));
-    let mut gimlet = Command::new(binary)
+    let mut command = Command::new(binary);
+    command
         .env("GIMLET_STORAGE__KIND", "memory")
         .env("GIMLET_BUSINESS__CODE_VERIFIER", "dev")
         .env("GIMLET_LISTEN__TCP", ports.tcp.to_string())
-        .env("GIMLET_LISTEN__WS", "off")
-        .env("GIMLET_LISTEN__HTTP", "off")
         .env("GIMLET_LISTEN__GRPC", ports.grpc.to_string())
-        .env("GIMLET_LISTEN__INTERNAL", "off")
-        .env("GIMLET_LISTEN__OPS", "off")
-        .env("GIMLET_LOG__LEVEL", "error")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut banner = BufReader::new(gimlet.stdout.take().unwrap()).lines();
-    let commands: Vec<_> = banner
-        .by_ref()
-        .map_while(Result::ok)
-        .take_while(|line| !line.contains("Ctrl-C"))
-        .filter(|line| line.contains(" chat --phone"))
-        .collect();
+        .env("GIMLET_LOG__LEVEL", "error");
+    for off in ["WS", "HTTP", "INTERNAL", "OPS"] {
+        command.env(format!("GIMLET_LISTEN__{off}"), "off");
+    }
+    let mut gimlet = ChildProcess::start("gimlet", &mut command).unwrap();
+    gimlet.wait_for_line("Ctrl-C").await;
+    let mut commands = gimlet.lines();
+    commands.retain(|line| line.contains(" chat --phone"));
     let shell = |line: &String| {
         let mut command = Command::new("sh");
         command
@@ -365,6 +297,4 @@ async fn the_commands_of_the_banner_chat() {
         who.types("/quit\r");
         assert!(who.ends().await, "/quit ends the chat with success");
     }
-    gimlet.kill().unwrap();
-    gimlet.wait().unwrap();
 }

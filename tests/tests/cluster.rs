@@ -13,9 +13,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use gimlet_client::{ClientEvent, MessageContent, MessageSender, MessageTarget};
+use gimlet_kit::backend::BackendAddresses;
+use gimlet_kit::server::get;
 use gimlet_tests::certificates::TestCertificates;
-use gimlet_tests::cluster::{BackendAddresses, ClusterDevice, NodeCluster, NodeRole};
-use gimlet_tests::process::get;
+use gimlet_tests::cluster::{ClusterDevice, NodeCluster, NodeRole};
 use gimlet_tests::scenario::soon;
 use gimlet_tests::writers;
 use libtest_mimic::{Arguments, Trial};
@@ -295,7 +296,7 @@ async fn signing_out_closes_a_connection_whose_route_is_lost(cluster: NodeCluste
     let (alice, mut bob) = pair(&cluster).await;
     alice.sends("1", to(&bob)).await;
     bob.receives("1", 1).await;
-    cluster.loses_the_route(&bob.who).await.unwrap();
+    cluster.loses_the_route(&bob.who).unwrap();
     let api = cluster.api(0).signed_in(bob.who.clone());
     api.sign_out().await.unwrap();
     alice.sends("2", to(&bob)).await;
@@ -388,6 +389,7 @@ async fn a_connect_node_without_a_logic_node_is_not_ready(mut cluster: NodeClust
 async fn eight_writers_to_one_user_leave_no_hole_to_its_reader(cluster: NodeCluster) {
     let span = Duration::from_secs(2);
     let outcome = writers::run(&cluster, 8, span).await.unwrap();
-    assert!(outcome.clean() && outcome.answered > 8, "{outcome:?}");
-    assert!(outcome.read >= outcome.answered, "{outcome:?}");
+    let verdict = &outcome.verdict;
+    assert!(verdict.is_clean() && verdict.answered > 8, "{outcome:?}");
+    assert!(verdict.entries >= verdict.answered, "{outcome:?}");
 }

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use gimlet_tests::cluster::BackendAddresses;
+use gimlet_kit::backend::BackendAddresses;
 use gimlet_tests::scenario::{MatrixCell, ScenarioStore, ScenarioWire};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Builder;

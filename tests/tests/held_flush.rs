@@ -13,13 +13,15 @@ use gimlet_client::{
     ApiClient, Client, ClientEvent, ClientOptions, DeviceCredentials, EventStream, MessageContent,
     MessageTarget, ServerEndpoint,
 };
-use gimlet_tests::line_process::LineProcess;
+use gimlet_kit::child::ChildProcess;
+use gimlet_kit::sign_in;
+use gimlet_kit::wire::RawClient;
 use tempfile::TempDir;
 use tokio::time::{Duration, Instant, timeout};
 
 /// The child process and its addresses.
 struct HeldServer {
-    talk: LineProcess,
+    talk: ChildProcess,
     tcp: SocketAddr,
     grpc: String,
 }
@@ -28,7 +30,7 @@ impl HeldServer {
     async fn start(data: &TempDir) -> Self {
         let binary = env!("CARGO_BIN_EXE_gimlet-held");
         let mut command = Command::new(binary);
-        let mut talk = LineProcess::start("gimlet-held", command.arg(data.path())).unwrap();
+        let mut talk = ChildProcess::with_input("gimlet-held", command.arg(data.path())).unwrap();
         let line = talk.wait_for_line("127.0.0.1:").await;
         let words: Vec<&str> = line.split(' ').collect();
         Self {
@@ -45,13 +47,7 @@ impl HeldServer {
 
     async fn user(&self, phone: &str) -> DeviceCredentials {
         let api = ApiClient::new(&self.grpc).unwrap();
-        let device_id = api.register_device("test").await.unwrap();
-        let signed_in = api.sign_in(phone, "000000", device_id).await.unwrap();
-        DeviceCredentials {
-            user_id: signed_in.user_id,
-            device_id,
-            token: signed_in.token,
-        }
+        sign_in(&api, phone).await.unwrap()
     }
 
     async fn client(&self, who: &DeviceCredentials) -> (Client, EventStream) {
@@ -63,10 +59,8 @@ impl HeldServer {
         (client, events)
     }
 
-    async fn raw(&self, who: &DeviceCredentials) -> gimlet_tests::raw::RawClient {
-        gimlet_tests::raw::RawClient::sign_in(self.tcp, who)
-            .await
-            .unwrap()
+    async fn raw(&self, who: &DeviceCredentials) -> RawClient {
+        RawClient::sign_in(self.tcp, who).await.unwrap()
     }
 }
 

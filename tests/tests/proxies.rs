@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use gimlet_tests::line_process::LineProcess;
-use gimlet_tests::process::{ServerPorts, ServerProcess, binary};
+use gimlet_kit::child::ChildProcess;
+use gimlet_kit::server::{ServerPorts, ServerProcess, binary};
 
 /// Longest wait for a proxy to listen.
 const START: Duration = Duration::from_secs(20);
@@ -240,7 +240,7 @@ fn chat(
     server: &str,
     https: SocketAddr,
     ca: bool,
-) -> LineProcess {
+) -> ChildProcess {
     let mut command = Command::new(binary().unwrap());
     command
         .args([
@@ -264,10 +264,10 @@ fn chat(
     if ca {
         command.arg("--ca").arg(folder.join("ca.pem"));
     }
-    LineProcess::start(name, &mut command).unwrap()
+    ChildProcess::with_input(name, &mut command).unwrap()
 }
 
-async fn talk(mut alice: LineProcess, mut bob: LineProcess) {
+async fn talk(mut alice: ChildProcess, mut bob: ChildProcess) {
     alice.wait_for_line("up to date").await;
     bob.wait_for_line("up to date").await;
     alice.says("/add bob");

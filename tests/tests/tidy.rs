@@ -67,7 +67,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-http", &["gimlet-core", "gimlet-proto"]),
     ("gimlet-chat", &["gimlet-client"]),
     ("gimlet-bench", &[]),
-    ("gimlet-load", &["gimlet-client", "gimlet-proto"]),
+    ("gimlet-judge", &[]),
+    ("gimlet-kit", &["gimlet-client", "gimlet-proto"]),
+    (
+        "gimlet-load",
+        &["gimlet-client", "gimlet-judge", "gimlet-proto"],
+    ),
     (
         "gimlet-server",
         &[
@@ -89,6 +94,8 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "gimlet-client",
             "gimlet-core",
+            "gimlet-judge",
+            "gimlet-kit",
             "gimlet-proto",
             "gimlet-server",
             "gimlet-storage-sled",
@@ -220,6 +227,17 @@ fn every_file_says_what_it_is_and_is_short_enough_to_read() {
         assert!(
             lines <= LONG || text.contains("//! Long because"),
             "{shown} has {lines} lines: split it, or say `//! Long because …`"
+        );
+    }
+}
+
+#[test]
+fn unit_tests_of_a_file_are_in_it_or_in_a_file_named_tests() {
+    for (path, _) in sources() {
+        let shown = path.display().to_string();
+        assert!(
+            !shown.ends_with("_tests.rs"),
+            "{shown}: the tests of x.rs belong in x.rs or in x/tests.rs"
         );
     }
 }

@@ -21,8 +21,6 @@ mod replan;
 mod writer;
 
 #[cfg(test)]
-mod parallel_tests;
-#[cfg(test)]
 mod tests;
 
 use std::future::poll_fn;

@@ -1,31 +1,22 @@
 //! The batch writer under load, with a store that hangs, and at shutdown.
 
+mod parallel;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::delivery::DeliveryBatch;
-use crate::fanout::LocalSink;
-use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
-use crate::janitor::StoreJanitor;
+use crate::id::GroupId;
 use crate::memory;
-use crate::message::{
-    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
-};
-use crate::page::PageLimit;
-use crate::peer::SingleNodePeer;
 use crate::roster::CachedRoster;
 use crate::seq::Seq;
-use crate::store::{
-    InboxSlice, JobLease, JobStepOutcome, Roster, RosterVersion, StoreError, StoreErrorKind,
-    StoreSet,
-};
-use crate::time::UnixTimestamp;
+use crate::store::{Roster, RosterVersion, StoreError, StoreErrorKind};
+use crate::test_fixtures::{BatcherFixture, direct_send, inbox_store_over_inner};
+use crate::testkit::helpers::{last, user};
 
 /// Behavior of the next appends.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +36,7 @@ struct GatedInboxStore {
     mood: Mutex<AppendBehavior>,
 }
 
-#[async_trait]
-impl InboxStore for GatedInboxStore {
+inbox_store_over_inner! { GatedInboxStore {
     async fn append(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
         self.batches.lock().unwrap().push(batch.len());
         self.entered.fetch_add(1, Ordering::SeqCst);
@@ -58,125 +48,36 @@ impl InboxStore for GatedInboxStore {
             AppendBehavior::Panic => panic!("the store panics on cue"),
         }
     }
-
-    async fn after(&self, u: UserId, s: Seq, l: PageLimit) -> Result<InboxSlice, StoreError> {
-        self.inner.after(u, s, l).await
-    }
-
-    async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
-        self.inner.trim(user, upto).await
-    }
-
-    async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
-        self.inner.claim_job(group).await
-    }
-
-    async fn advance_job(&self, lease: &JobLease) -> Result<JobStepOutcome, StoreError> {
-        self.inner.advance_job(lease).await
-    }
-
-    async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
-        self.inner.sweep(max).await
-    }
-}
-
-/// Records the pushes.
-#[derive(Debug, Default)]
-struct RecordingPushSink(Mutex<Vec<(UserId, Seq)>>);
-
-impl LocalSink for RecordingPushSink {
-    fn deliver(&self, parcels: &[DeliveryBatch]) {
-        for parcel in parcels {
-            if let DeliveryBatch::Entries { to, .. } = parcel {
-                self.0.lock().unwrap().extend(to);
-            }
-        }
-    }
-
-    fn disconnect(&self, _: UserId, _: Option<DeviceId>, _: &str) {}
-}
+} }
 
 struct BatchFixture {
-    stores: StoreSet,
     held: Arc<GatedInboxStore>,
-    sink: Arc<RecordingPushSink>,
-    batcher: SendBatcher,
-    jobs: OpenJobs,
-    tracker: TaskTracker,
-    token: CancellationToken,
+    running: BatcherFixture,
 }
 
 fn bench(limits: &Limits, permits: usize) -> BatchFixture {
-    let stores = memory::stores();
-    let held = Arc::new(GatedInboxStore {
-        inner: Arc::clone(&stores.inbox),
+    let (running, held) = BatcherFixture::start(limits, |inner| GatedInboxStore {
+        inner,
         permits: Semaphore::new(permits),
         entered: AtomicUsize::new(0),
         batches: Mutex::default(),
         mood: Mutex::new(AppendBehavior::Work),
     });
-    let heard = Arc::new(RecordingPushSink::default());
-    let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
-    let fanout = MessageFanout::new(
-        NodeId::boot("here"),
-        Arc::clone(&heard) as _,
-        Arc::new(SingleNodePeer),
-        Arc::clone(&stores.route),
-    );
-    let jobs = OpenJobs::new(limits);
-    let batcher = SendBatcher::start(
-        Arc::clone(&held) as _,
-        limits,
-        &tracker,
-        token.clone(),
-        fanout,
-        jobs.clone(),
-        StoreJanitor::new(Arc::clone(&held) as _, 0).1,
-        RosterCache::new(Arc::clone(&stores.group), 1_000),
-    );
-    BatchFixture {
-        stores,
-        held,
-        sink: heard,
-        batcher,
-        jobs,
-        tracker,
-        token,
-    }
-}
-
-fn user(n: u64) -> UserId {
-    UserId::new(n).unwrap()
+    BatchFixture { held, running }
 }
 
 fn message_to(to: u64, content: &str) -> (AppendRequest, Arc<Envelope>) {
-    let message = Arc::new(Message {
-        id: MessageId::generate(),
-        sender: MessageSender::Business,
-        receiver: MessageReceiver::User(user(to)),
-        mentions: Vec::new(),
-        kind: 1,
-        content: MessageContent(content.to_owned().into()),
-        sent_at: UnixTimestamp(1),
-        unknown: UnknownFields::NONE,
-    });
-    let append = AppendRequest {
-        message: Arc::clone(&message),
-        recipients: Arc::from([user(to)]),
-        key: None,
-        roster: None,
-    };
-    let envelope = Envelope::new(message, Arc::new(UserProfile::default()), 0);
-    (append, Arc::new(envelope))
+    direct_send(None, to, content)
 }
 
 impl BatchFixture {
     /// Sends in a task, and returns once the send waits or is answered.
     async fn send(&self, to: u64) -> JoinHandle<Result<AppendOutcome, RequestRefusal>> {
         let (append, envelope) = message_to(to, "hi");
-        let batcher = self.batcher.clone();
+        let batcher = self.running.batcher.clone();
         let deadline = Instant::now() + Duration::from_millis(1_500);
         let task = self
+            .running
             .tracker
             .spawn(async move { batcher.append(append, envelope, deadline).await });
         // One thread: after some yields the send is queued, and taken if the batch writer is free.
@@ -187,14 +88,11 @@ impl BatchFixture {
     }
 
     async fn head(&self, of: u64) -> u64 {
-        let heads = self.stores.seq.heads(&[user(of)]).await.unwrap();
-        heads[0].head.get()
+        last(&self.running.stores, user(of)).await
     }
 
     async fn stop(self) {
-        self.token.cancel();
-        self.tracker.close();
-        self.tracker.wait().await;
+        self.running.stop().await;
     }
 }
 
@@ -225,10 +123,7 @@ async fn sends_that_arrive_while_a_batch_commits_form_the_next() {
         assert!(send.await.unwrap().is_ok());
     }
     assert_eq!(*bench.held.batches.lock().unwrap(), [1, 4, 2]);
-    let heard: Vec<u64> = (bench.sink.0.lock().unwrap().iter())
-        .map(|(_, seq)| seq.get())
-        .collect();
-    assert_eq!(heard, [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(bench.running.sink.seqs(), [1, 2, 3, 4, 5, 6, 7]);
     bench.stop().await;
 }
 
@@ -244,9 +139,13 @@ async fn bytes_and_entries_bound_a_batch_and_a_large_send_goes_alone() {
     let mut sends = Vec::new();
     for content in ["12345678", "12", "34", "5", "", "", ""] {
         let (append, envelope) = message_to(1, content);
-        let (batcher, deadline) = (bench.batcher.clone(), Instant::now() + limits.send_deadline);
+        let (batcher, deadline) = (
+            bench.running.batcher.clone(),
+            Instant::now() + limits.send_deadline,
+        );
         sends.push(
             bench
+                .running
                 .tracker
                 .spawn(async move { batcher.append(append, envelope, deadline).await }),
         );
@@ -341,7 +240,7 @@ async fn recipients_count_among_the_bytes_that_wait() {
     let enter = |recipients: u64| {
         let (mut append, envelope) = message_to(1, "hi");
         append.recipients = (1..=recipients).map(user).collect();
-        bench.batcher.enter(append, envelope).map(drop)
+        bench.running.batcher.enter(append, envelope).map(drop)
     };
     assert_eq!(enter(300).unwrap_err().code(), 14, "300 take 3 KiB");
     assert_eq!(enter(250), Ok(()));
@@ -362,7 +261,7 @@ async fn a_fault_is_answered_to_the_whole_batch_and_the_writer_goes_on() {
         let refusal = bench.send(1).await.await.unwrap().unwrap_err();
         assert_eq!(refusal.code(), code);
     }
-    assert!(bench.sink.0.lock().unwrap().is_empty());
+    assert!(bench.running.sink.seqs().is_empty());
     *bench.held.mood.lock().unwrap() = AppendBehavior::Work;
     assert!(bench.send(1).await.await.unwrap().is_ok());
     bench.stop().await;
@@ -380,9 +279,13 @@ async fn an_unknown_outcome_has_the_group_looked_at() {
         let (mut append, envelope) = message_to(1, "hi");
         append.roster = Some((group, RosterVersion(1)));
         let deadline = Instant::now() + Duration::from_secs(1);
-        let refused = bench.batcher.append(append, envelope, deadline).await;
+        let refused = bench
+            .running
+            .batcher
+            .append(append, envelope, deadline)
+            .await;
         assert!(refused.is_err());
-        assert_eq!(bench.jobs.take_woken(), woken);
+        assert_eq!(bench.running.jobs.take_woken(), woken);
     }
     bench.stop().await;
 }
@@ -395,7 +298,7 @@ async fn a_shutdown_finishes_what_waits_and_takes_no_more() {
         bench.send(1).await,
         bench.send(1).await,
     ];
-    bench.token.cancel();
+    bench.running.token.cancel();
     bench.held.permits.add_permits(1);
     // The first batch ends; then the writer notices the shutdown.
     for _ in 0..100 {
@@ -424,7 +327,7 @@ async fn a_sender_that_goes_away_leaves_its_send_behind() {
     let after = bench.send(1).await;
     assert!(after.await.unwrap().is_ok());
     assert_eq!(bench.head(1).await, 3);
-    assert_eq!(bench.sink.0.lock().unwrap().len(), 3);
+    assert_eq!(bench.running.sink.seqs().len(), 3);
     bench.stop().await;
 }
 
@@ -434,10 +337,11 @@ async fn two_hundred_concurrent_sends_are_numbered_without_a_hole_and_pushed_in_
     let mut sends = Vec::new();
     for _ in 0..200 {
         let (append, envelope) = message_to(1, "hi");
-        let batcher = bench.batcher.clone();
+        let batcher = bench.running.batcher.clone();
         let deadline = Instant::now() + Duration::from_mins(1);
         sends.push(
             bench
+                .running
                 .tracker
                 .spawn(async move { batcher.append(append, envelope, deadline).await }),
         );
@@ -450,12 +354,9 @@ async fn two_hundred_concurrent_sends_are_numbered_without_a_hole_and_pushed_in_
     }
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=200).collect::<Vec<_>>());
-    let heard = Arc::clone(&bench.sink);
+    let heard = Arc::clone(&bench.running.sink);
     bench.stop().await;
-    let heard: Vec<u64> = (heard.0.lock().unwrap().iter())
-        .map(|(_, seq)| seq.get())
-        .collect();
-    assert_eq!(heard, (1..=200).collect::<Vec<_>>());
+    assert_eq!(heard.seqs(), (1..=200).collect::<Vec<_>>());
 }
 
 /// Regression: the rest of a full batch went back into the queue under a second lock, and a send

@@ -6,18 +6,17 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use super::*;
-use crate::envelope::Envelope;
-use crate::id::{Generation, MessageId, NodeId};
+use crate::id::{Generation, NodeId};
 use crate::memory;
-use crate::message::{
-    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
-};
+use crate::message::MessageReceiver;
 use crate::peer::{PeerNodes, SingleNodePeer};
 use crate::seq::Seq;
 use crate::store::{
     AckMark, Device, DeviceInfo, DeviceRoute, DeviceStore, LeaseRenewal, Route, RouteClaimOutcome,
     StoreError, StoreErrorKind, StoreSet,
 };
+use crate::test_fixtures::envelope;
+use crate::testkit::helpers::{device, message, user};
 use crate::time::UnixTimestamp;
 
 /// A route store that fails, and counts its reads.
@@ -130,28 +129,10 @@ fn node(name: &str) -> NodeId {
     }
 }
 
-fn user(n: u64) -> UserId {
-    UserId::new(n).unwrap()
-}
-
-fn device(n: u64) -> DeviceId {
-    DeviceId::new(n).unwrap()
-}
-
 fn entry(to: u64) -> DeliveryBatch {
-    let message = Message {
-        id: MessageId::generate(),
-        sender: MessageSender::System,
-        receiver: MessageReceiver::User(user(to)),
-        mentions: Vec::new(),
-        kind: 1,
-        content: MessageContent::default(),
-        sent_at: UnixTimestamp(0),
-        unknown: UnknownFields::NONE,
-    };
-    let envelope = Envelope::new(Arc::new(message), Arc::new(UserProfile::default()), 0);
+    let message = message(MessageReceiver::User(user(to)), "");
     DeliveryBatch::Entries {
-        envelope: Arc::new(envelope),
+        envelope: envelope(message),
         to: vec![(user(to), Seq::new(1))],
     }
 }

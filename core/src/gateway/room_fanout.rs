@@ -209,5 +209,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-#[path = "room_fanout_tests.rs"]
 mod tests;

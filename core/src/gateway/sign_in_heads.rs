@@ -69,5 +69,4 @@ impl BatchLoader for HeadLoader {
 }
 
 #[cfg(test)]
-#[path = "sign_in_heads_tests.rs"]
 mod tests;

@@ -3,27 +3,17 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::*;
 use crate::delivery::ConnectionDelivery;
 use crate::envelope::Envelope;
-use crate::id::{Generation, MessageId, RoomId};
+use crate::id::{Generation, RoomId};
 use crate::limits::Limits;
-use crate::message::{
-    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
-};
+use crate::message::{Message, MessageReceiver, MessageSender};
 use crate::store::Head;
-use crate::time::UnixTimestamp;
-
-fn user(n: u64) -> UserId {
-    UserId::new(n).unwrap()
-}
-
-fn device(n: u64) -> DeviceId {
-    DeviceId::new(n).unwrap()
-}
+use crate::test_fixtures;
+use crate::testkit::helpers::{device, message, user};
 
 fn at(head: u64) -> Head {
     Head {
@@ -75,21 +65,10 @@ fn envelope(from: u64, on: u64, bytes: usize) -> Arc<Envelope> {
         user: user(from),
         device: Some(device(on)),
     };
-    let message = Message {
-        id: MessageId::generate(),
+    test_fixtures::envelope(Message {
         sender,
-        receiver: MessageReceiver::User(user(1)),
-        mentions: Vec::new(),
-        kind: 1,
-        content: MessageContent(Bytes::from(vec![b'x'; bytes])),
-        sent_at: UnixTimestamp(0),
-        unknown: UnknownFields::NONE,
-    };
-    Arc::new(Envelope::new(
-        Arc::new(message),
-        Arc::new(UserProfile::default()),
-        0,
-    ))
+        ..message(MessageReceiver::User(user(1)), vec![b'x'; bytes])
+    })
 }
 
 fn push(hub: &ConnectionHub, to: u64, seq: u64, envelope: &Arc<Envelope>) {

@@ -6,44 +6,31 @@ use std::time::Duration;
 
 use super::{InboxRetention, MemoryConfig, MemoryRoom, RoomBounds};
 use crate::envelope::Envelope;
-use crate::id::{MessageId, RoomId, UserId};
-use crate::message::{
-    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
-};
+use crate::id::{RoomId, UserId};
+use crate::message::{Message, MessageReceiver, MessageSender, UserProfile};
 use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{
     AppendOutcome, AppendRequest, IdempotencyKey, RoomSink, RoomStore as _, StoreSet,
 };
-use crate::time::{ManualClock, TimeSource as _, UnixTimestamp};
+use crate::testkit::helpers::{self, room};
+use crate::time::{ManualClock, TimeSource as _};
 
 fn me() -> UserId {
     UserId::new(1).unwrap()
 }
 
-fn room(n: u64) -> RoomId {
-    RoomId::new(n).unwrap()
-}
-
 fn message(size: usize) -> Arc<Message> {
     Arc::new(Message {
-        id: MessageId::generate(),
         sender: MessageSender::System,
-        receiver: MessageReceiver::User(me()),
-        mentions: Vec::new(),
-        kind: 1,
-        content: MessageContent(vec![b'x'; size].into()),
-        sent_at: UnixTimestamp(0),
-        unknown: UnknownFields::NONE,
+        ..helpers::message(MessageReceiver::User(me()), vec![b'x'; size])
     })
 }
 
 fn send(size: usize) -> AppendRequest {
     AppendRequest {
         message: message(size),
-        recipients: [me()].into(),
-        key: None,
-        roster: None,
+        ..helpers::send(&[me()], "")
     }
 }
 

@@ -1,4 +1,11 @@
-//! Helpers for the cases: small ids, short messages, and reads that check the invariants.
+//! Helpers for the cases and for the tests of storages: small ids, short messages, and reads that
+//! check the invariants.
+
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    reason = "helpers of tests: a failed expectation panics"
+)]
 
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -21,33 +28,38 @@ use crate::store::{
 use crate::time::UnixTimestamp;
 
 /// A moment; a case that needs two also uses [`LATER`].
-pub(super) const NOW: UnixTimestamp = UnixTimestamp(1_790_000_000_123);
+pub const NOW: UnixTimestamp = UnixTimestamp(1_790_000_000_123);
 
 /// A moment after [`NOW`].
-pub(super) const LATER: UnixTimestamp = UnixTimestamp(1_790_000_060_456);
+pub const LATER: UnixTimestamp = UnixTimestamp(1_790_000_060_456);
 
-pub(super) fn user(n: u64) -> UserId {
+/// Returns the user with this number.
+pub fn user(n: u64) -> UserId {
     UserId::new(n).unwrap()
 }
 
-pub(super) fn users(range: RangeInclusive<u64>) -> Vec<UserId> {
+/// Returns the users with these numbers.
+pub fn users(range: RangeInclusive<u64>) -> Vec<UserId> {
     range.map(user).collect()
 }
 
-pub(super) fn device(n: u64) -> DeviceId {
+/// Returns the device with this number.
+pub fn device(n: u64) -> DeviceId {
     DeviceId::new(n).unwrap()
 }
 
-pub(super) fn group(n: u64) -> GroupId {
+/// Returns the group with this number.
+pub fn group(n: u64) -> GroupId {
     GroupId::new(n).unwrap()
 }
 
-pub(super) fn room(n: u64) -> RoomId {
+/// Returns the room with this number.
+pub fn room(n: u64) -> RoomId {
     RoomId::new(n).unwrap()
 }
 
 /// Builds a message with this content from user 1's device 1.
-pub(super) fn message(receiver: MessageReceiver, content: impl Into<Bytes>) -> Message {
+pub fn message(receiver: MessageReceiver, content: impl Into<Bytes>) -> Message {
     Message {
         id: MessageId::generate(),
         sender: MessageSender::User {
@@ -64,7 +76,7 @@ pub(super) fn message(receiver: MessageReceiver, content: impl Into<Bytes>) -> M
 }
 
 /// Builds a send without a key or a roster.
-pub(super) fn send(recipients: &[UserId], content: impl Into<Bytes>) -> AppendRequest {
+pub fn send(recipients: &[UserId], content: impl Into<Bytes>) -> AppendRequest {
     let receiver = MessageReceiver::User(*recipients.last().unwrap_or(&user(1)));
     AppendRequest {
         message: Arc::new(message(receiver, content)),
@@ -75,7 +87,7 @@ pub(super) fn send(recipients: &[UserId], content: impl Into<Bytes>) -> AppendRe
 }
 
 /// Builds a send to all members of a group as of this roster.
-pub(super) fn to_group(id: GroupId, roster: &Roster, content: impl Into<Bytes>) -> AppendRequest {
+pub fn to_group(id: GroupId, roster: &Roster, content: impl Into<Bytes>) -> AppendRequest {
     AppendRequest {
         message: Arc::new(message(MessageReceiver::Group(id), content)),
         recipients: roster.members.iter().map(|(user, _)| *user).collect(),
@@ -85,7 +97,7 @@ pub(super) fn to_group(id: GroupId, roster: &Roster, content: impl Into<Bytes>) 
 }
 
 /// Adds a key to the send, so that it is recognised by this id for a day.
-pub(super) fn keyed(mut send: AppendRequest, id: &str) -> AppendRequest {
+pub fn keyed(mut send: AppendRequest, id: &str) -> AppendRequest {
     let mut digest = [0; 16];
     for (at, byte) in send.message.content.0.iter().enumerate() {
         digest[at % 16] ^= byte;
@@ -99,14 +111,14 @@ pub(super) fn keyed(mut send: AppendRequest, id: &str) -> AppendRequest {
 }
 
 /// Appends one send.
-pub(super) async fn append(s: &StoreSet, send: AppendRequest) -> AppendOutcome {
+pub async fn append(s: &StoreSet, send: AppendRequest) -> AppendOutcome {
     let mut outcomes = s.inbox.append(&[send]).await.unwrap();
     assert_eq!(outcomes.len(), 1, "one outcome per send");
     outcomes.remove(0)
 }
 
 /// Returns the entries of a send that was stored whole.
-pub(super) fn stored(outcome: AppendOutcome) -> Vec<(UserId, Seq)> {
+pub fn stored(outcome: AppendOutcome) -> Vec<(UserId, Seq)> {
     match outcome {
         AppendOutcome::Stored { seqs, job: false } => seqs,
         other => panic!("not stored whole: {other:?}"),
@@ -114,7 +126,7 @@ pub(super) fn stored(outcome: AppendOutcome) -> Vec<(UserId, Seq)> {
 }
 
 /// Returns the answer to a send that was stored, whole or as a job.
-pub(super) fn answer(outcome: &AppendOutcome) -> Seq {
+pub fn answer(outcome: &AppendOutcome) -> Seq {
     match outcome {
         AppendOutcome::Stored { seqs, .. } => seqs[0].1,
         other => panic!("not stored: {other:?}"),
@@ -122,7 +134,7 @@ pub(super) fn answer(outcome: &AppendOutcome) -> Seq {
 }
 
 /// Appends a message and returns its entries.
-pub(super) async fn put(
+pub async fn put(
     s: &StoreSet,
     recipients: &[UserId],
     content: impl Into<Bytes>,
@@ -131,22 +143,17 @@ pub(super) async fn put(
 }
 
 /// Returns the head and the floor of the inbox.
-pub(super) async fn head(s: &StoreSet, of: UserId) -> Head {
+pub async fn head(s: &StoreSet, of: UserId) -> Head {
     s.seq.heads(&[of]).await.unwrap()[0]
 }
 
 /// Returns the number of the inbox's last entry.
-pub(super) async fn last(s: &StoreSet, of: UserId) -> u64 {
+pub async fn last(s: &StoreSet, of: UserId) -> u64 {
     head(s, of).await.head.get()
 }
 
 /// Reads one page above `after`, and checks that it has no hole.
-pub(super) async fn page(
-    s: &StoreSet,
-    of: UserId,
-    after: Seq,
-    limit: PageLimit,
-) -> Vec<InboxEntry> {
+pub async fn page(s: &StoreSet, of: UserId, after: Seq, limit: PageLimit) -> Vec<InboxEntry> {
     let page = s.inbox.after(of, after, limit).await.unwrap();
     let at = page.head.head;
     let Some(first) = page.items.first() else {
@@ -167,7 +174,7 @@ pub(super) async fn page(
 
 /// Reads the whole inbox, page by page, and checks that it is contiguous from its floor to its
 /// head.
-pub(super) async fn inbox(s: &StoreSet, of: UserId) -> Vec<InboxEntry> {
+pub async fn inbox(s: &StoreSet, of: UserId) -> Vec<InboxEntry> {
     let Head { head, floor } = head(s, of).await;
     let (mut cursor, mut all) = (floor, Vec::new());
     loop {
@@ -182,14 +189,14 @@ pub(super) async fn inbox(s: &StoreSet, of: UserId) -> Vec<InboxEntry> {
 }
 
 /// Returns the contents of the whole inbox.
-pub(super) async fn contents(s: &StoreSet, of: UserId) -> Vec<String> {
+pub async fn contents(s: &StoreSet, of: UserId) -> Vec<String> {
     let entries = inbox(s, of).await;
     let texts = entries.iter().map(|it| it.message.content.0.to_vec());
     texts.map(|it| String::from_utf8(it).unwrap()).collect()
 }
 
 /// Creates a group with these members; the first of them is its admin.
-pub(super) async fn found(s: &StoreSet, id: GroupId, members: &[UserId]) -> Roster {
+pub async fn found(s: &StoreSet, id: GroupId, members: &[UserId]) -> Roster {
     let role = |at| {
         if at == 0 {
             MemberRole::Admin
@@ -214,12 +221,13 @@ pub(super) async fn found(s: &StoreSet, id: GroupId, members: &[UserId]) -> Rost
     roster(s, id).await
 }
 
-pub(super) async fn roster(s: &StoreSet, id: GroupId) -> Roster {
+/// Returns the roster of a group.
+pub async fn roster(s: &StoreSet, id: GroupId) -> Roster {
     s.group.roster(id).await.unwrap().unwrap()
 }
 
 /// Makes a change with the current roster, and plans again until it succeeds.
-pub(super) async fn change(s: &StoreSet, id: GroupId, change: &GroupChange) {
+pub async fn change(s: &StoreSet, id: GroupId, change: &GroupChange) {
     loop {
         let version = roster(s, id).await.version;
         let done = s
@@ -234,7 +242,7 @@ pub(super) async fn change(s: &StoreSet, id: GroupId, change: &GroupChange) {
 }
 
 /// Works on the group's jobs until none is left; returns the entries made.
-pub(super) async fn work(s: &StoreSet, id: GroupId) -> Vec<(UserId, Seq)> {
+pub async fn work(s: &StoreSet, id: GroupId) -> Vec<(UserId, Seq)> {
     let mut made = Vec::new();
     while let Some(lease) = s.inbox.claim_job(Some(id)).await.unwrap() {
         while let JobStepOutcome::Entries { seqs, done, .. } =
@@ -250,7 +258,7 @@ pub(super) async fn work(s: &StoreSet, id: GroupId) -> Vec<(UserId, Seq)> {
 }
 
 /// Runs `n` tasks concurrently and returns their results, in order.
-pub(super) async fn together<T, Fut>(n: u64, task: impl Fn(u64) -> Fut) -> Vec<T>
+pub async fn together<T, Fut>(n: u64, task: impl Fn(u64) -> Fut) -> Vec<T>
 where
     T: Send + 'static,
     Fut: Future<Output = T> + Send + 'static,

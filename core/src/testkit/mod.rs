@@ -19,7 +19,7 @@ mod fixture;
 mod flush;
 mod friend;
 mod group;
-mod helpers;
+pub mod helpers;
 mod inbox;
 mod job;
 mod key;

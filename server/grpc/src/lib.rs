@@ -17,10 +17,10 @@ mod health;
 mod list_pages;
 mod logic_ext;
 mod logic_int;
-#[cfg(test)]
-mod node_tls_tests;
 mod services;
 mod status;
+#[cfg(test)]
+mod tests;
 mod unimplemented;
 mod unread_answers;
 

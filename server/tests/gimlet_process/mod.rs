@@ -6,14 +6,9 @@
     reason = "each test program uses a part of this"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::process::{Command, ExitStatus, Output, Stdio};
 
-/// Time limit for an expected log line.
-const PATIENCE: Duration = Duration::from_secs(30);
+use gimlet_kit::child::ChildProcess;
 
 /// Returns a command with the environment of a `gimlet` on free ports, with memory storage unless
 /// `env` says otherwise.
@@ -37,15 +32,10 @@ pub(crate) fn gimlet_by(program: &str, args: &[&str]) -> Output {
     command.args(args).output().unwrap()
 }
 
-type SharedLog = Arc<(Mutex<String>, Condvar)>;
-
 /// A running `gimlet`; killed if a test fails.
 pub(crate) struct GimletProcess {
-    child: Child,
-    out: BufReader<ChildStdout>,
+    child: ChildProcess,
     banner: String,
-    log: SharedLog,
-    reader: Option<JoinHandle<()>>,
 }
 
 impl GimletProcess {
@@ -57,39 +47,18 @@ impl GimletProcess {
     /// Starts it with arguments.
     pub(crate) fn start_with(args: &[&str], env: &[(&str, &str)]) -> (Self, String) {
         let mut command = with_environment(env!("CARGO_BIN_EXE_gimlet"), env);
-        let mut child = command.args(args).spawn().unwrap();
-        let log = SharedLog::default();
-        let (stderr, into) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        let reader = std::thread::spawn(move || {
-            let mut lines = BufReader::new(stderr);
-            let mut line = Vec::new();
-            while lines.read_until(b'\n', &mut line).unwrap() > 0 {
-                let (text, more) = &*into;
-                text.lock()
-                    .unwrap()
-                    .push_str(&String::from_utf8_lossy(&line));
-                more.notify_all();
-                line.clear();
-            }
-        });
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut banner = String::new();
+        let mut child = ChildProcess::start("gimlet", command.args(args)).unwrap();
         // With a JSON log there is no banner.
-        let has_banner = !env.contains(&("GIMLET_LOG__FORMAT", "json"));
-        while has_banner && !banner.contains("Ctrl-C") {
-            let read = out.read_line(&mut banner).unwrap();
-            assert_ne!(read, 0, "it ended: {banner}{}", log.0.lock().unwrap());
+        if env.contains(&("GIMLET_LOG__FORMAT", "json")) {
+            child.await_log("\"started\"");
+        } else {
+            child.read_line("Ctrl-C");
         }
+        let banner = child.lines().join("\n");
         let running = Self {
             child,
-            out,
             banner: banner.clone(),
-            log,
-            reader: Some(reader),
         };
-        if !has_banner {
-            running.await_log("\"started\"");
-        }
         (running, banner)
     }
 
@@ -105,37 +74,21 @@ impl GimletProcess {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([name, &pid]).status().unwrap();
-        assert!(sent.success());
+        self.child.signal(name.trim_start_matches('-')).unwrap();
     }
 
     /// Waits until the log contains these words.
     pub(crate) fn await_log(&self, words: &str) {
-        let (text, more) = &*self.log;
-        let text = text.lock().unwrap();
-        let waited = more.wait_timeout_while(text, PATIENCE, |it| !it.contains(words));
-        let (text, timeout) = waited.unwrap();
-        assert!(!timeout.timed_out(), "no \"{words}\" in {text}");
+        self.child.await_log(words);
     }
 
     /// Waits for its end; returns its exit status and its whole log.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).unwrap();
+        let ended = self.child.join().unwrap();
         if self.banner.is_empty() {
-            assert_eq!(rest, "", "with a JSON log there is nothing for people");
+            let lines = self.child.lines();
+            assert!(lines.is_empty(), "output beside a JSON log: {lines:?}");
         }
-        let status = self.child.wait().unwrap();
-        self.reader.take().unwrap().join().unwrap();
-        let log = self.log.0.lock().unwrap().clone();
-        (status, log)
-    }
-}
-
-impl Drop for GimletProcess {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        ended
     }
 }

@@ -6,15 +6,16 @@ use futures_util::future::join_all;
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::AppendRequest;
+use gimlet_kit::backend::BackendAddresses;
 use tokio::time::Instant;
 
 use crate::helpers::{append, device, send, stored, through, user};
-use crate::support::{ServerUrls, TestDatabase};
+use crate::support::TestDatabase;
 
 /// Statements of a batch per started thousand rows, transaction control included.
 const C: u64 = 24;
 
-pub(super) async fn a_batch_costs_few_statements(servers: ServerUrls) {
+pub(super) async fn a_batch_costs_few_statements(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let opened = place.open().await;
     let many: Vec<u64> = (1..=1_000).collect();
@@ -58,7 +59,7 @@ pub(super) async fn a_batch_costs_few_statements(servers: ServerUrls) {
 }
 
 /// A page of a legacy client has room for one small message; the inbox is full of large ones.
-pub(super) async fn a_page_reads_no_body_that_it_has_no_room_for(servers: ServerUrls) {
+pub(super) async fn a_page_reads_no_body_that_it_has_no_room_for(servers: BackendAddresses) {
     const LARGE: usize = 60 << 10;
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
@@ -86,7 +87,7 @@ pub(super) async fn a_page_reads_no_body_that_it_has_no_room_for(servers: Server
 }
 
 /// After a restart, all clients sign in at once.
-pub(super) async fn concurrent_token_lookups_share_statements(servers: ServerUrls) {
+pub(super) async fn concurrent_token_lookups_share_statements(servers: BackendAddresses) {
     const ASKS: u64 = 2_000;
     let place = TestDatabase::new(&servers).await;
     let opened = place.open().await;
@@ -101,7 +102,7 @@ pub(super) async fn concurrent_token_lookups_share_statements(servers: ServerUrl
 }
 
 /// gim loses messages in exactly this situation (M-2): the reader polls as fast as it can.
-pub(super) async fn eight_writers_and_a_reader_see_no_hole(servers: ServerUrls) {
+pub(super) async fn eight_writers_and_a_reader_see_no_hole(servers: BackendAddresses) {
     const SPAN: Duration = Duration::from_secs(3);
     let place = TestDatabase::new(&servers).await;
     let opened = place.open().await;

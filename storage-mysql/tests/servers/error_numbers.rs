@@ -2,11 +2,12 @@
 
 use futures_util::future::join_all;
 use gimlet_core::store::{StoreErrorKind, StoreSet};
+use gimlet_kit::backend::BackendAddresses;
+use gimlet_kit::proxy::{FaultProxy, ProxyMode};
 use gimlet_storage_mysql::{ERROR_NUMBERS, ErrorScope};
 
 use crate::helpers::{append, contents, kind, send, stored, through, user};
-use crate::proxy::{FaultProxy, ProxyMode};
-use crate::support::{ServerUrls, TestDatabase};
+use crate::support::TestDatabase;
 
 /// Makes calls until the pool has this many connections.
 pub(crate) async fn warm_up(s: &StoreSet, proxy: &FaultProxy, connections: usize) {
@@ -22,7 +23,7 @@ pub(crate) async fn warm_up(s: &StoreSet, proxy: &FaultProxy, connections: usize
 static USERS: std::sync::LazyLock<[gimlet_core::id::UserId; 2]> =
     std::sync::LazyLock::new(|| [user(1), user(2)]);
 
-pub(super) async fn every_number_does_what_its_scope_says(servers: ServerUrls) {
+pub(super) async fn every_number_does_what_its_scope_says(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
@@ -85,7 +86,7 @@ pub(super) async fn every_number_does_what_its_scope_says(servers: ServerUrls) {
 
 /// The server refuses a further connection before its greeting.
 pub(super) async fn a_server_that_refuses_connections_is_used_by_those_it_grants(
-    servers: ServerUrls,
+    servers: BackendAddresses,
 ) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;

@@ -6,13 +6,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use gimlet_core::store::{AppendOutcome, IdScope, StoreErrorKind};
 use gimlet_core::time::{ManualClock, UnixTimestamp};
+use gimlet_kit::backend::BackendAddresses;
+use gimlet_kit::proxy::ProxyMode;
 use gimlet_storage_mysql::{OpenError, migrate, open_lasting, pending};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 use tokio::time::{Instant, timeout};
 
 use crate::helpers::{append, contents, device, kind, send, stored, through, user};
-use crate::proxy::ProxyMode;
-use crate::support::{ServerUrls, TestDatabase};
+use crate::support::TestDatabase;
 
 async fn run(conn: &mut MySqlConnection, sql: &str) {
     let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
@@ -28,7 +29,7 @@ async fn somebody_waits(conn: &mut MySqlConnection) -> bool {
     row.get::<i64, _>(0) > 0
 }
 
-pub(super) async fn a_deadlock_is_tried_again(servers: ServerUrls) {
+pub(super) async fn a_deadlock_is_tried_again(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let opened = place.open().await;
     let s = opened.stores.clone();
@@ -81,7 +82,7 @@ pub(super) async fn a_deadlock_is_tried_again(servers: ServerUrls) {
     assert!(deadlocks >= 5, "the server saw {deadlocks} deadlocks");
 }
 
-pub(super) async fn a_lost_answer_to_a_commit_is_unknown(servers: ServerUrls) {
+pub(super) async fn a_lost_answer_to_a_commit_is_unknown(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
@@ -102,7 +103,7 @@ pub(super) async fn a_lost_answer_to_a_commit_is_unknown(servers: ServerUrls) {
     assert_eq!(contents(&s, 2).await.len(), 5);
 }
 
-pub(super) async fn a_lost_commit_is_unknown(servers: ServerUrls) {
+pub(super) async fn a_lost_commit_is_unknown(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
@@ -116,7 +117,7 @@ pub(super) async fn a_lost_commit_is_unknown(servers: ServerUrls) {
     assert_eq!(contents(&s, 1).await, ["hi"]);
 }
 
-pub(super) async fn a_broken_transaction_is_made_again(servers: ServerUrls) {
+pub(super) async fn a_broken_transaction_is_made_again(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
@@ -132,7 +133,7 @@ pub(super) async fn a_broken_transaction_is_made_again(servers: ServerUrls) {
     assert_eq!(contents(&s, 2).await.len(), 5);
 }
 
-pub(super) async fn a_frozen_server_is_unavailable_in_time(servers: ServerUrls) {
+pub(super) async fn a_frozen_server_is_unavailable_in_time(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
@@ -161,7 +162,7 @@ pub(super) async fn a_frozen_server_is_unavailable_in_time(servers: ServerUrls) 
     assert_eq!(contents(&s, 2).await, ["first", "frozen"]);
 }
 
-pub(super) async fn a_server_that_is_away_is_unavailable_and_comes_back(servers: ServerUrls) {
+pub(super) async fn a_server_that_is_away_is_unavailable_and_comes_back(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
@@ -196,7 +197,7 @@ pub(super) async fn a_server_that_is_away_is_unavailable_and_comes_back(servers:
     );
 }
 
-pub(super) async fn an_old_schema_is_refused(servers: ServerUrls) {
+pub(super) async fn an_old_schema_is_refused(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let config = &place.config.mysql;
     let mut conn = MySqlConnection::connect(&config.url).await.unwrap();
@@ -230,7 +231,7 @@ pub(super) async fn an_old_schema_is_refused(servers: ServerUrls) {
     );
 }
 
-pub(super) async fn migrations_run_once(servers: ServerUrls) {
+pub(super) async fn migrations_run_once(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let config = &place.config.mysql;
     let mut conn = MySqlConnection::connect(&config.url).await.unwrap();
@@ -255,7 +256,7 @@ pub(super) async fn migrations_run_once(servers: ServerUrls) {
     assert_eq!(s.seq.reserve(IdScope::User, 1).await.unwrap(), 4);
 }
 
-pub(super) async fn tokens_of_before_stay_good(servers: ServerUrls) {
+pub(super) async fn tokens_of_before_stay_good(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let config = &place.config.mysql;
     let mut conn = MySqlConnection::connect(&config.url).await.unwrap();
@@ -272,7 +273,7 @@ pub(super) async fn tokens_of_before_stay_good(servers: ServerUrls) {
     assert_eq!((kept.hash, kept.expires_at), ([b'a'; 32], UnixTimestamp(9)));
 }
 
-pub(super) async fn an_expired_key_is_nobodys(servers: ServerUrls) {
+pub(super) async fn an_expired_key_is_nobodys(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let clock = Arc::new(ManualClock::at(UnixTimestamp(1_000_000)));
     let s = place.open_at(Arc::clone(&clock) as _).await.stores;
@@ -301,7 +302,7 @@ pub(super) async fn an_expired_key_is_nobodys(servers: ServerUrls) {
 }
 
 /// Regression: with gRPC clients alone, no log line named a database that was down.
-pub(super) async fn a_mysql_that_is_away_is_noticed_and_its_return_too(servers: ServerUrls) {
+pub(super) async fn a_mysql_that_is_away_is_noticed_and_its_return_too(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
@@ -328,7 +329,7 @@ pub(super) async fn a_mysql_that_is_away_is_noticed_and_its_return_too(servers: 
 
 /// Law 12. Regression: only connecting had a deadline, and a server that froze after that hung the
 /// start for ever.
-pub(super) async fn a_server_that_freezes_during_a_start_ends_it(servers: ServerUrls) {
+pub(super) async fn a_server_that_freezes_during_a_start_ends_it(servers: BackendAddresses) {
     /// A part of each statement of a start that can be told from the others, in their order.
     const STATEMENTS: [&str; 8] = [
         "CREATE TABLE IF NOT EXISTS",

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use gimlet_core::id::Epoch;
 use gimlet_core::store::{StoreErrorKind, StoreSet};
+use gimlet_kit::backend::BackendAddresses;
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 
 use crate::helpers::{append, contents, kind, send, stored, user};
-use crate::support::{ServerUrls, TestDatabase};
+use crate::support::TestDatabase;
 
 /// Opens a separate session on the store's database.
 async fn beside(place: &TestDatabase) -> MySqlConnection {
@@ -62,7 +63,7 @@ async fn put(s: &StoreSet, n: u64) {
 }
 
 pub(super) async fn a_head_that_goes_back_renews_the_epoch_before_the_next_send(
-    servers: ServerUrls,
+    servers: BackendAddresses,
 ) {
     let place = TestDatabase::new(&servers).await;
     let s = place.open().await.stores;
@@ -81,7 +82,9 @@ pub(super) async fn a_head_that_goes_back_renews_the_epoch_before_the_next_send(
     assert_eq!(contents(&s, 1).await.len(), 9);
 }
 
-pub(super) async fn a_reader_that_meets_a_shorter_inbox_renews_the_epoch(servers: ServerUrls) {
+pub(super) async fn a_reader_that_meets_a_shorter_inbox_renews_the_epoch(
+    servers: BackendAddresses,
+) {
     let place = TestDatabase::new(&servers).await;
     let s = place.open().await.stores;
     let mut conn = beside(&place).await;
@@ -101,7 +104,7 @@ pub(super) async fn a_reader_that_meets_a_shorter_inbox_renews_the_epoch(servers
 }
 
 /// The node whose commits are lost may be gone or idle: another node must notice.
-pub(super) async fn a_new_connection_knows_the_commits_of_all_nodes(servers: ServerUrls) {
+pub(super) async fn a_new_connection_knows_the_commits_of_all_nodes(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let (mut quiet, other) = (place.open().await.stores, place.open().await.stores);
     put(&quiet, 5).await;
@@ -135,7 +138,7 @@ pub(super) async fn a_new_connection_knows_the_commits_of_all_nodes(servers: Ser
     assert_eq!(stored_epoch(&mut conn).await, new);
 }
 
-pub(super) async fn an_epoch_whose_renewal_was_lost_is_renewed_again(servers: ServerUrls) {
+pub(super) async fn an_epoch_whose_renewal_was_lost_is_renewed_again(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let s = place.open().await.stores;
     let first = s.seq.epoch().await.unwrap();
@@ -154,7 +157,7 @@ pub(super) async fn an_epoch_whose_renewal_was_lost_is_renewed_again(servers: Se
 
 /// Regression: without the row of the epoch, a call that met a shorter inbox repeated itself
 /// without a pause until its deadline.
-pub(super) async fn a_store_without_its_epoch_is_reported_at_once(servers: ServerUrls) {
+pub(super) async fn a_store_without_its_epoch_is_reported_at_once(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     // Time is irrelevant here; only a call that repeats itself comes near to it.
     place.config.mysql.deadline = Duration::from_secs(10);

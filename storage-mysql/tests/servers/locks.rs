@@ -11,13 +11,14 @@ use gimlet_core::limits::Limits;
 use gimlet_core::message::{MessageDraft, MessageSender};
 use gimlet_core::node::{NodeBuilder, RunningNode};
 use gimlet_core::store::{AppendOutcome, StoreErrorKind, StoreSet};
+use gimlet_kit::backend::BackendAddresses;
+use gimlet_kit::proxy::ProxyMode;
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::helpers::{append, contents, kind, send, stored, through, user};
-use crate::proxy::ProxyMode;
-use crate::support::{ServerUrls, TestDatabase};
+use crate::support::TestDatabase;
 
 /// Time for which the locks are held.
 const OUTAGE: Duration = Duration::from_secs(3);
@@ -31,7 +32,7 @@ async fn run(conn: &mut MySqlConnection, sql: &str) {
     query.execute(conn).await.unwrap();
 }
 
-pub(super) async fn a_locked_row_is_reported_and_nothing_is_stored(servers: ServerUrls) {
+pub(super) async fn a_locked_row_is_reported_and_nothing_is_stored(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let s = place.open().await.stores;
     let first = send(&[1, 2], "first", Some("a"));
@@ -181,7 +182,7 @@ fn judge(meanwhile: u64, free: &AnswerCounts) {
     assert!(refused <= PAIRS, "{refused} sends of others were refused");
 }
 
-pub(super) async fn locked_users_delay_no_other_users(servers: ServerUrls) {
+pub(super) async fn locked_users_delay_no_other_users(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let s = place.open().await.stores;
     let mut other = MySqlConnection::connect(&place.config.mysql.url)
@@ -223,7 +224,7 @@ pub(super) async fn locked_users_delay_no_other_users(servers: ServerUrls) {
     judge(meanwhile, &free);
 }
 
-pub(super) async fn a_frozen_node_holds_up_nobody_else(servers: ServerUrls) {
+pub(super) async fn a_frozen_node_holds_up_nobody_else(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let s = place.open().await.stores;
     // A second node, whose connections freeze in the middle of its transactions.
@@ -276,7 +277,7 @@ pub(super) async fn a_frozen_node_holds_up_nobody_else(servers: ServerUrls) {
 }
 
 /// Measures the sends per second with full batches and slow commits.
-async fn rate_with(servers: &ServerUrls, parallel_batches: u32) -> u64 {
+async fn rate_with(servers: &BackendAddresses, parallel_batches: u32) -> u64 {
     let mut place = TestDatabase::new(servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
@@ -305,7 +306,7 @@ async fn rate_with(servers: &ServerUrls, parallel_batches: u32) -> u64 {
     rate
 }
 
-pub(super) async fn slow_commits_are_made_up_for_by_batches_in_flight(servers: ServerUrls) {
+pub(super) async fn slow_commits_are_made_up_for_by_batches_in_flight(servers: BackendAddresses) {
     let (one, eight) = (rate_with(&servers, 1).await, rate_with(&servers, 8).await);
     println!("commits of 20 ms, batches of 8: {one} sends/s one at a time, {eight} with eight");
     assert!(

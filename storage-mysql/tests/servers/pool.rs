@@ -6,15 +6,16 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use gimlet_core::store::{IdScope, StoreErrorKind, StoreSet};
 use gimlet_core::time::SystemClock;
+use gimlet_kit::backend::{BackendAddresses, PrivateBackend};
+use gimlet_kit::database::{SqlConnection, database_url};
+use gimlet_kit::proxy::{FaultProxy, ProxyMode};
 use gimlet_storage_mysql::{migrate, open, open_lasting};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::error_numbers::warm_up;
 use crate::helpers::{append, contents, device, kind, send, stored, through, user};
-use crate::private_server::{PrivateServer, certificates};
-use crate::proxy::{FaultProxy, ProxyMode};
-use crate::support::{ServerUrls, TestDatabase};
+use crate::support::{TestDatabase, certificates};
 
 /// Longer than the pool trusts an idle connection without a test.
 const SILENCE: Duration = Duration::from_millis(2_100);
@@ -40,7 +41,7 @@ async fn each_kind(s: &StoreSet, round: u64, between: impl AsyncFn()) {
         .unwrap();
 }
 
-pub(super) async fn connections_cut_while_idle_fail_no_call(servers: ServerUrls) {
+pub(super) async fn connections_cut_while_idle_fail_no_call(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
@@ -55,7 +56,7 @@ pub(super) async fn connections_cut_while_idle_fail_no_call(servers: ServerUrls)
     assert_eq!(contents(&s, 1).await.len(), 4);
 }
 
-pub(super) async fn silent_connections_fail_no_call(servers: ServerUrls) {
+pub(super) async fn silent_connections_fail_no_call(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
@@ -68,18 +69,18 @@ pub(super) async fn silent_connections_fail_no_call(servers: ServerUrls) {
     s.seq.heads(&[user(1)]).await.unwrap();
 }
 
-pub(super) async fn fewer_connections_than_wanted_serve_every_call(servers: ServerUrls) {
+pub(super) async fn fewer_connections_than_wanted_serve_every_call(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let name = format!("few_{:08x}", rand::random::<u32>());
-    let database = place.database();
+    let database = place.database.name.clone();
     let mut admin = place.admin().await;
     admin
-        .run(&format!(
+        .runs(&format!(
             "CREATE USER {name}@'127.0.0.1' IDENTIFIED BY 'p' WITH MAX_USER_CONNECTIONS 3"
         ))
         .await;
     admin
-        .run(&format!("GRANT ALL ON {database}.* TO {name}@'127.0.0.1'"))
+        .runs(&format!("GRANT ALL ON {database}.* TO {name}@'127.0.0.1'"))
         .await;
     place.config.mysql.url = place
         .config
@@ -104,14 +105,14 @@ pub(super) async fn fewer_connections_than_wanted_serve_every_call(servers: Serv
         done.unwrap();
     }
     drop(s);
-    admin.run(&format!("DROP USER {name}@'127.0.0.1'")).await;
+    admin.runs(&format!("DROP USER {name}@'127.0.0.1'")).await;
 }
 
 pub(super) async fn a_server_gone_read_only_is_left_for_the_one_behind_the_address(
-    servers: ServerUrls,
+    servers: BackendAddresses,
 ) {
     // The old primary is a private server; the shared server replaces it.
-    let old = PrivateServer::start("");
+    let old = PrivateBackend::mysql(&servers);
     let new = TestDatabase::new(&servers).await;
     // The shared server has an epoch of its own, because an epoch is drawn when a store is first
     // opened.
@@ -119,24 +120,24 @@ pub(super) async fn a_server_gone_read_only_is_left_for_the_one_behind_the_addre
     elsewhere.redis.prefix.push_str("new:");
     let opened = open(&elsewhere, Arc::new(SystemClock)).await.unwrap();
     opened.lasting.close().await;
-    let database = new.database();
-    let mut admin = old.admin().await;
+    let database = new.database.name.clone();
+    let mut admin = SqlConnection::connect(&old.servers.mysql).await;
     admin
-        .run(&format!(
+        .runs(&format!(
             "CREATE DATABASE {database}; CREATE USER plain@'127.0.0.1' IDENTIFIED BY 'gimlet'; \
          GRANT ALL ON {database}.* TO plain@'127.0.0.1'"
         ))
         .await;
     let mut successor = new.admin().await;
     successor
-        .run(&format!(
+        .runs(&format!(
             "CREATE OR REPLACE USER plain@'127.0.0.1' IDENTIFIED BY 'gimlet'; \
              GRANT ALL ON {database}.* TO plain@'127.0.0.1'"
         ))
         .await;
     let mut config = new.config.clone();
     let at_old =
-        crate::support::url(&old.url, &database).replace("gimlet:gimlet@", "plain:gimlet@");
+        database_url(&old.servers.mysql, &database).replace("gimlet:gimlet@", "plain:gimlet@");
     let (proxy, url) = through(&at_old).await;
     config.mysql.url = url;
     migrate(&config.mysql).await.unwrap();
@@ -151,7 +152,7 @@ pub(super) async fn a_server_gone_read_only_is_left_for_the_one_behind_the_addre
     warm_up(&s, &proxy, 8).await;
     // A hand-over in which connections stay open: on a read-only server, an account without the
     // right to write is refused with 1290.
-    admin.run("SET GLOBAL read_only = 1").await;
+    admin.runs("SET GLOBAL read_only = 1").await;
     let (host, _) = new
         .config
         .mysql
@@ -177,18 +178,19 @@ pub(super) async fn a_server_gone_read_only_is_left_for_the_one_behind_the_addre
         }
     }
     assert_eq!(contents(&s, 2).await, ["new"; 4]);
-    successor.run("DROP USER plain@'127.0.0.1'").await;
+    successor.runs("DROP USER plain@'127.0.0.1'").await;
 }
 
-pub(super) async fn fewer_prepared_statements_than_wanted_serve_every_call(servers: ServerUrls) {
-    let private = PrivateServer::start("");
-    let place = TestDatabase::new(&private.servers(&servers)).await;
+pub(super) async fn fewer_prepared_statements_than_wanted_serve_every_call(
+    servers: BackendAddresses,
+) {
+    let private = PrivateBackend::mysql(&servers);
+    let place = TestDatabase::new(&private.servers).await;
     let s = place.open().await.stores;
     // Enough statements at open; then other clients take nearly all of them.
-    private
-        .admin()
+    SqlConnection::connect(&private.servers.mysql)
         .await
-        .run("SET GLOBAL max_prepared_stmt_count = 40")
+        .runs("SET GLOBAL max_prepared_stmt_count = 40")
         .await;
     for size in [1_u64, 2, 4, 8, 16, 32, 64, 125] {
         let batch: Vec<_> = (0..size)
@@ -201,7 +203,7 @@ pub(super) async fn fewer_prepared_statements_than_wanted_serve_every_call(serve
     assert_eq!(contents(&s, 1).await.len(), 8);
 }
 
-pub(super) async fn an_ipv6_address_in_brackets_connects(servers: ServerUrls) {
+pub(super) async fn an_ipv6_address_in_brackets_connects(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let (before, path) = place.config.mysql.url.rsplit_once('/').unwrap();
     let (account, server) = before.rsplit_once('@').unwrap();
@@ -214,22 +216,24 @@ pub(super) async fn an_ipv6_address_in_brackets_connects(servers: ServerUrls) {
     assert!(proxy.accepted() >= 2);
 }
 
-pub(super) async fn a_private_ca_is_trusted_if_it_is_named(servers: ServerUrls) {
+pub(super) async fn a_private_ca_is_trusted_if_it_is_named(servers: BackendAddresses) {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path(), "right");
     certificates(folder.path(), "wrong");
     let file = |name: &str| folder.path().join(name);
-    let private = PrivateServer::start(&format!(
-        "--ssl-ca={} --ssl-cert={} --ssl-key={}",
-        file("right-ca.pem").display(),
-        file("right.pem").display(),
-        file("right.key").display()
-    ));
-    let mut place = TestDatabase::new(&private.servers(&servers)).await;
-    private
-        .admin()
+    let private = PrivateBackend::mysql_with(
+        &servers,
+        &format!(
+            "--ssl-ca={} --ssl-cert={} --ssl-key={}",
+            file("right-ca.pem").display(),
+            file("right.pem").display(),
+            file("right.key").display()
+        ),
+    );
+    let mut place = TestDatabase::new(&private.servers).await;
+    SqlConnection::connect(&private.servers.mysql)
         .await
-        .run("ALTER USER gimlet@'127.0.0.1' REQUIRE SSL")
+        .runs("ALTER USER gimlet@'127.0.0.1' REQUIRE SSL")
         .await;
     place.config.mysql.ca = Some(file("right-ca.pem"));
     let s = place.open().await.stores;
@@ -264,7 +268,7 @@ async fn until(what: &str, condition: impl Fn() -> bool + Send + Sync) {
 
 /// Regression: retired and expired connections were dropped, and the server counted each as an
 /// aborted client.
-pub(super) async fn idle_connections_end_with_a_closing_message(servers: ServerUrls) {
+pub(super) async fn idle_connections_end_with_a_closing_message(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
@@ -289,7 +293,9 @@ pub(super) async fn idle_connections_end_with_a_closing_message(servers: ServerU
 
 /// Regression: attempts to connect counted as connections. At a server that granted none, nearly
 /// every permit was withheld, and came back one by one, every 5 s.
-pub(super) async fn a_server_that_granted_no_connection_is_used_in_full_later(servers: ServerUrls) {
+pub(super) async fn a_server_that_granted_no_connection_is_used_in_full_later(
+    servers: BackendAddresses,
+) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
@@ -307,7 +313,7 @@ pub(super) async fn a_server_that_granted_no_connection_is_used_in_full_later(se
 
 /// Regression: a connection that was begun before a hand-over and completed after it counted as
 /// new, and stayed in use with the server that had been left.
-pub(super) async fn a_connection_begun_before_a_hand_over_is_not_kept(servers: ServerUrls) {
+pub(super) async fn a_connection_begun_before_a_hand_over_is_not_kept(servers: BackendAddresses) {
     let mut place = TestDatabase::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;

@@ -29,14 +29,14 @@ use gimlet_core::store::{
     ROUTE_LIFETIME, RoomItem, RoomSink, Route, RouteClaimOutcome, StoreErrorKind,
 };
 use gimlet_core::time::UnixTimestamp;
+use gimlet_kit::backend::BackendAddresses;
+use gimlet_kit::proxy::ProxyMode;
 use gimlet_storage_mysql::{RedisConfig, RedisStores, open_live};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::helpers::{kind, through, user};
-use crate::private_server::certificates;
-use crate::proxy::ProxyMode;
-use crate::support::ServerUrls;
+use crate::support::certificates;
 
 /// Longer than a silent feed connection is trusted.
 const OUTAGE: Duration = Duration::from_secs(4);
@@ -128,7 +128,7 @@ async fn recovered(live: &RedisStores) -> Duration {
     start.elapsed()
 }
 
-pub(super) async fn a_room_feed_that_breaks_says_so(servers: ServerUrls) {
+pub(super) async fn a_room_feed_that_breaks_says_so(servers: BackendAddresses) {
     let (proxy, url) = through(&servers.redis).await;
     let near = config(&url);
     let live = open_live(&near, None).unwrap();
@@ -179,7 +179,7 @@ pub(super) async fn a_room_feed_that_breaks_says_so(servers: ServerUrls) {
 
 /// Regression: the sink of a caller that gave up stayed in the room. It received messages that no
 /// one had subscribed to, and later sinks took the room for subscribed.
-pub(super) async fn a_subscription_that_is_given_up_leaves_nothing(servers: ServerUrls) {
+pub(super) async fn a_subscription_that_is_given_up_leaves_nothing(servers: BackendAddresses) {
     let (proxy, url) = through(&servers.redis).await;
     let live = open_live(&config(&url), None).unwrap();
     recovered(&live).await;
@@ -206,7 +206,7 @@ pub(super) async fn a_subscription_that_is_given_up_leaves_nothing(servers: Serv
     assert!(first.recorded.lock().unwrap().0.is_empty());
 }
 
-pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: ServerUrls) {
+pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: BackendAddresses) {
     let (proxy, url) = through(&servers.redis).await;
     proxy.set(ProxyMode::Down);
     // Redis may be down when a node starts.
@@ -266,7 +266,7 @@ pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Serv
     );
 }
 
-pub(super) async fn a_lease_ends_by_itself(servers: ServerUrls) {
+pub(super) async fn a_lease_ends_by_itself(servers: BackendAddresses) {
     let live = open_live(
         &RedisConfig {
             lease: Duration::from_millis(300),
@@ -308,7 +308,7 @@ pub(super) async fn a_lease_ends_by_itself(servers: ServerUrls) {
     );
 }
 
-pub(super) async fn a_room_keeps_within_its_bounds(servers: ServerUrls) {
+pub(super) async fn a_room_keeps_within_its_bounds(servers: BackendAddresses) {
     let kept = |live: RedisStores| async move {
         let history = live
             .room
@@ -372,7 +372,7 @@ pub(super) async fn a_room_keeps_within_its_bounds(servers: ServerUrls) {
     assert_eq!(kept(brief).await, [2], "the numbers go on");
 }
 
-pub(super) async fn another_stream_begins_when_the_numbers_are_lost(servers: ServerUrls) {
+pub(super) async fn another_stream_begins_when_the_numbers_are_lost(servers: BackendAddresses) {
     let config = config(&servers.redis);
     let live = open_live(&config, None).unwrap();
     let ear = Arc::new(RecordingSink::default());
@@ -455,7 +455,7 @@ async fn follow(connection: &ClientConnection, n: usize) {
 /// Regression: 60 subscribers of a room that keeps 64 messages of 60 KiB read all of it by one
 /// script each. For 15 s no subscriber got anything, pushes to other rooms were unavailable, and
 /// leases were not renewed.
-pub(super) async fn d2_a_busy_room_leaves_time_for_everything_else(servers: ServerUrls) {
+pub(super) async fn d2_a_busy_room_leaves_time_for_everything_else(servers: BackendAddresses) {
     const FOLLOWERS: u64 = 60;
     const KEPT: usize = 64;
     let live = open_live(&config(&servers.redis), None).unwrap();
@@ -516,7 +516,7 @@ pub(super) async fn d2_a_busy_room_leaves_time_for_everything_else(servers: Serv
     node.stop().await;
 }
 
-pub(super) async fn all_rooms_of_a_node_are_bounded_together(servers: ServerUrls) {
+pub(super) async fn all_rooms_of_a_node_are_bounded_together(servers: BackendAddresses) {
     let live = open_live(
         &RedisConfig {
             room: RoomBounds {
@@ -551,7 +551,7 @@ impl Drop for PrivateRedis {
     }
 }
 
-pub(super) async fn a_private_ca_of_redis_is_trusted_if_it_is_named(servers: ServerUrls) {
+pub(super) async fn a_private_ca_of_redis_is_trusted_if_it_is_named(servers: BackendAddresses) {
     drop(servers);
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path(), "right");
@@ -613,7 +613,7 @@ pub(super) async fn a_private_ca_of_redis_is_trusted_if_it_is_named(servers: Ser
 }
 
 /// Deletes the keys with this prefix, as a data loss of Redis does.
-async fn empty(servers: &ServerUrls, prefix: &str) {
+async fn empty(servers: &BackendAddresses, prefix: &str) {
     let client = redis::Client::open(servers.redis.as_str()).unwrap();
     let mut conn = client.get_multiplexed_async_connection().await.unwrap();
     let keys = redis::cmd("KEYS").arg(format!("{prefix}*")).take();
@@ -624,7 +624,7 @@ async fn empty(servers: &ServerUrls, prefix: &str) {
 }
 
 /// D11: a node that starts after the loss holds its own lease, and cannot infer the loss from it.
-pub(super) async fn an_emptied_redis_is_reported_to_a_new_node(servers: ServerUrls) {
+pub(super) async fn an_emptied_redis_is_reported_to_a_new_node(servers: BackendAddresses) {
     let lease = Duration::from_millis(1_500);
     let config = RedisConfig {
         lease,
@@ -651,7 +651,7 @@ pub(super) async fn an_emptied_redis_is_reported_to_a_new_node(servers: ServerUr
 
 /// Regression: a private message was delivered to a user of another cluster on the same Redis.
 pub(super) async fn a10_a_second_cluster_is_refused_and_the_right_one_is_not_locked_out(
-    servers: ServerUrls,
+    servers: BackendAddresses,
 ) {
     let config = config(&servers.redis);
     let right = open_live(&config, Some(7)).unwrap();
@@ -697,7 +697,7 @@ pub(super) async fn a10_a_second_cluster_is_refused_and_the_right_one_is_not_loc
 }
 
 /// Regression: the log repeated "lease not renewed: unavailable" without the cause.
-pub(super) async fn p14_a_redis_that_refuses_is_named_with_its_cause(servers: ServerUrls) {
+pub(super) async fn p14_a_redis_that_refuses_is_named_with_its_cause(servers: BackendAddresses) {
     let url = servers.redis.replace("redis://", "redis://nobody:wrong@");
     let live = open_live(&config(&url), Some(7)).unwrap();
     let refused = live.route.renew(&NodeId::boot("a")).await;

@@ -6,21 +6,22 @@ use bytes::Bytes;
 use gimlet_core::id::RoomId;
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
+use gimlet_kit::backend::BackendAddresses;
 use gimlet_storage_mysql::migrate;
 
 use crate::said;
-use crate::support::{ServerUrls, TestDatabase};
+use crate::support::TestDatabase;
 
-pub(super) async fn a_database_of_format_1_shows_what_was_stored(servers: ServerUrls) {
+pub(super) async fn a_database_of_format_1_shows_what_was_stored(servers: BackendAddresses) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let dump = std::fs::read_to_string(root.join("tests/samples/format-1/mysql.sql")).unwrap();
     let place = TestDatabase::new(&servers).await;
-    let (mut admin, name) = (place.admin().await, place.database());
+    let (mut admin, name) = (place.admin().await, place.database.name.clone());
     // An empty database of that name: the dump makes the tables.
-    admin.run(&format!("DROP DATABASE {name}")).await;
-    admin.run(&format!("CREATE DATABASE {name}")).await;
-    admin.run(&format!("USE {name}")).await;
-    admin.run(&dump).await;
+    admin.runs(&format!("DROP DATABASE {name}")).await;
+    admin.runs(&format!("CREATE DATABASE {name}")).await;
+    admin.runs(&format!("USE {name}")).await;
+    admin.runs(&dump).await;
     let old = "SELECT COUNT(*) FROM (SELECT body FROM inbox UNION ALL SELECT body FROM message) all_bodies \
                WHERE LEFT(body, 1) = 0x01";
     let old: String = admin.value(&format!("SELECT CAST(({old}) AS CHAR)")).await;
@@ -36,7 +37,7 @@ const ROOM_ITEM_OF_FORMAT_1: &[u8] = b"\x01ABCDEFGHIJKLMNOP\
     \0\0\0\x01\0\0\x01\x81\x91\x4a\xb0\0\0\0\0\0\0\0\0\x02hi\
     \0\0\0\0\0\0\0\0\0\0\0\x04name\0\0\0\0\0\0\0\0";
 
-pub(super) async fn a_room_shows_what_a_node_of_format_1_kept(servers: ServerUrls) {
+pub(super) async fn a_room_shows_what_a_node_of_format_1_kept(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let client = redis::Client::open(servers.redis.as_str()).unwrap();
     let mut conn = client.get_multiplexed_async_connection().await.unwrap();

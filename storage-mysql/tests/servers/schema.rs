@@ -6,11 +6,12 @@ use gimlet_core::id::{DeviceId, GroupId};
 use gimlet_core::store::{AckMark, MemberRole, NewAccount, NewGroup, StoreSet};
 use gimlet_core::time::UnixTimestamp;
 use gimlet_core::verify::VerifyRule;
+use gimlet_kit::backend::BackendAddresses;
 use gimlet_storage_mysql::{OpenError, migrate, migration_statements, pending, verify};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection};
 
 use crate::helpers::{append, send, stored, user};
-use crate::support::{ServerUrls, TestDatabase};
+use crate::support::TestDatabase;
 
 async fn run(conn: &mut MySqlConnection, sql: &str) {
     let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
@@ -36,7 +37,9 @@ const APPLIED: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY
      success BOOLEAN NOT NULL, checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)";
 
 /// State that `kill -9` leaves after each statement: MySQL has committed the statements before it.
-pub(super) async fn a_migration_interrupted_after_any_statement_is_repeated(servers: ServerUrls) {
+pub(super) async fn a_migration_interrupted_after_any_statement_is_repeated(
+    servers: BackendAddresses,
+) {
     let mut place = TestDatabase::new(&servers).await;
     let prefix = place.config.redis.prefix.clone();
     let mut conn = beside(&place).await;
@@ -91,7 +94,9 @@ pub(super) async fn a_migration_interrupted_after_any_statement_is_repeated(serv
 }
 
 /// `gimlet migrate` cannot mend these, so the errors must not lead back to it.
-pub(super) async fn a_database_of_another_build_is_refused_by_the_migration(servers: ServerUrls) {
+pub(super) async fn a_database_of_another_build_is_refused_by_the_migration(
+    servers: BackendAddresses,
+) {
     let place = TestDatabase::new(&servers).await;
     let mut conn = beside(&place).await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
@@ -120,7 +125,7 @@ pub(super) async fn a_database_of_another_build_is_refused_by_the_migration(serv
 }
 
 /// gim's own database has a table `device`: an existing table is not taken for gimlet's.
-pub(super) async fn a_database_of_another_program_is_left_alone(servers: ServerUrls) {
+pub(super) async fn a_database_of_another_program_is_left_alone(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let mut conn = beside(&place).await;
     clear(&mut conn).await;
@@ -202,7 +207,7 @@ async fn fill(s: &StoreSet) {
         .unwrap();
 }
 
-pub(super) async fn a_check_finds_each_planted_damage(servers: ServerUrls) {
+pub(super) async fn a_check_finds_each_planted_damage(servers: BackendAddresses) {
     const DAMAGES: &[(VerifyRule, &str)] = &[
         (
             VerifyRule::Contiguous,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use gimlet_core::store::{AccountChange, AppendOutcome, IdScope, NewAccount, StoreSet};
 use gimlet_core::time::{ManualClock, UnixTimestamp};
+use gimlet_kit::backend::{BackendAddresses, PrivateBackend};
+use gimlet_kit::database::{SqlConnection, database_url};
 use gimlet_storage_mysql::{
     Config, SESSION_SETTINGS, ServerKinds as Have, migrate, open, open_lasting,
 };
 
 use crate::helpers::{append, contents, device, send, stored, user};
-use crate::private_server::PrivateServer;
-use crate::support::{AdminConnection, ServerUrls, url};
 
 /// A global value for each session setting, as different as possible from the value that gimlet
 /// sets.
@@ -112,13 +112,16 @@ fn token() -> gimlet_core::store::TokenRecord {
 
 /// Creates a database on the private server.
 async fn database(
-    private: &PrivateServer,
-    servers: &ServerUrls,
-    admin: &mut AdminConnection,
+    private: &PrivateBackend,
+    servers: &BackendAddresses,
+    admin: &mut SqlConnection,
 ) -> Config {
     let name = format!("gimlet_test_{:016x}", rand::random::<u64>());
-    admin.run(&format!("CREATE DATABASE {name}")).await;
-    let mut config = Config::new(url(&private.url, &name), servers.redis.clone());
+    admin.runs(&format!("CREATE DATABASE {name}")).await;
+    let mut config = Config::new(
+        database_url(&private.servers.mysql, &name),
+        servers.redis.clone(),
+    );
     config.mysql.relaxed_durability = true;
     config.redis.prefix = format!("{name}:");
     config
@@ -134,7 +137,7 @@ async fn migrated_and_used(config: &Config) -> Vec<String> {
     seen
 }
 
-pub(super) async fn no_default_of_a_server_changes_anything(servers: ServerUrls) {
+pub(super) async fn no_default_of_a_server_changes_anything(servers: BackendAddresses) {
     for setting in SESSION_SETTINGS
         .iter()
         .filter(|it| it.servers != Have::Mysql)
@@ -142,15 +145,18 @@ pub(super) async fn no_default_of_a_server_changes_anything(servers: ServerUrls)
         let flipped = FLIPS.iter().any(|(name, _)| *name == setting.name);
         assert!(flipped, "{} is relied on but never flipped", setting.name);
     }
-    let private = PrivateServer::start("--skip-log-bin --innodb-flush-log-at-trx-commit=0");
-    let mut admin = private.admin().await;
+    let private = PrivateBackend::mysql_with(
+        &servers,
+        "--skip-log-bin --innodb-flush-log-at-trx-commit=0",
+    );
+    let mut admin = SqlConnection::connect(&private.servers.mysql).await;
     let config = database(&private, &servers, &mut admin).await;
     let wanted = migrated_and_used(&config).await;
     assert_eq!(wanted[0..4], ["1", "2", "3", "true"]);
     for (name, value) in FLIPS {
         let config = database(&private, &servers, &mut admin).await;
         let before = admin.value(&format!("SELECT @@GLOBAL.{name}")).await;
-        admin.run(&format!("SET GLOBAL {name} = {value}")).await;
+        admin.runs(&format!("SET GLOBAL {name} = {value}")).await;
         let seen = migrated_and_used(&config).await;
         assert_eq!(seen, wanted, "{name} = {value}");
         let number = before.parse::<f64>().is_ok();
@@ -159,7 +165,7 @@ pub(super) async fn no_default_of_a_server_changes_anything(servers: ServerUrls)
         } else {
             format!("'{before}'")
         };
-        admin.run(&format!("SET GLOBAL {name} = {before}")).await;
+        admin.runs(&format!("SET GLOBAL {name} = {before}")).await;
         // Answered changes are committed, and survive the end of the connections.
         let database = config
             .mysql
@@ -179,10 +185,10 @@ pub(super) async fn no_default_of_a_server_changes_anything(servers: ServerUrls)
 }
 
 pub(super) async fn a_server_that_cannot_be_worked_with_is_refused_with_the_reason(
-    servers: ServerUrls,
+    servers: BackendAddresses,
 ) {
-    let private = PrivateServer::start("--log-bin=b --server-id=1 --sync-binlog=1");
-    let mut admin = private.admin().await;
+    let private = PrivateBackend::mysql_with(&servers, "--log-bin=b --server-id=1 --sync-binlog=1");
+    let mut admin = SqlConnection::connect(&private.servers.mysql).await;
     let mut config = database(&private, &servers, &mut admin).await;
     config.mysql.relaxed_durability = false;
     migrate(&config.mysql).await.unwrap();
@@ -197,7 +203,7 @@ pub(super) async fn a_server_that_cannot_be_worked_with_is_refused_with_the_reas
     ]);
     for (name, value) in needs {
         let before = admin.value(&format!("SELECT @@GLOBAL.{name}")).await;
-        admin.run(&format!("SET GLOBAL {name} = {value}")).await;
+        admin.runs(&format!("SET GLOBAL {name} = {value}")).await;
         let refused = open_lasting(&config.mysql, Arc::clone(&clock) as _).await;
         let text = refused.unwrap_err().to_string();
         assert!(text.contains(name), "{name}: {text}");
@@ -212,7 +218,7 @@ pub(super) async fn a_server_that_cannot_be_worked_with_is_refused_with_the_reas
         } else {
             format!("'{before}'")
         };
-        admin.run(&format!("SET GLOBAL {name} = {before}")).await;
+        admin.runs(&format!("SET GLOBAL {name} = {before}")).await;
         let opened = open_lasting(&config.mysql, Arc::clone(&clock) as _).await;
         opened.unwrap().close().await;
     }

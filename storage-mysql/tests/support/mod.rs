@@ -8,81 +8,40 @@
     reason = "each test program uses a part of this"
 )]
 
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use gimlet_core::time::{SystemClock, TimeSource};
+use gimlet_kit::backend::BackendAddresses;
+use gimlet_kit::database::{SqlConnection, TempDatabase};
 use gimlet_storage_mysql::{Config, OpenedStores, migrate, open};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, Row as _};
 
 /// Explains how to start the servers.
 pub(crate) const MISSING: &str = "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it with \
                            tests/backends/with, which starts both servers";
 
-/// Addresses of the two servers.
-#[derive(Clone, Debug)]
-pub(crate) struct ServerUrls {
-    pub(crate) mysql: String,
-    pub(crate) redis: String,
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are told where the servers are"
-)]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|it| !it.is_empty())
-}
-
-/// Returns the servers of the environment, if both are set.
-pub(crate) fn servers() -> Option<ServerUrls> {
-    Some(ServerUrls {
-        mysql: variable("GIMLET_TEST_MYSQL")?,
-        redis: variable("GIMLET_TEST_REDIS")?,
-    })
-}
-
-/// Returns whether missing servers are a failure.
-pub(crate) fn required() -> bool {
-    variable("GIMLET_TEST_REQUIRE_BACKENDS").is_some_and(|it| it == "1")
-}
-
 /// A separate database; dropping this drops the database.
 #[derive(Debug)]
 pub(crate) struct TestDatabase {
-    server: String,
-    name: String,
+    pub(crate) database: TempDatabase,
     pub(crate) config: Config,
 }
 
 impl TestDatabase {
     /// Creates and migrates a database.
-    pub(crate) async fn new(servers: &ServerUrls) -> Self {
-        let name = format!("gimlet_test_{:016x}", rand::random::<u64>());
-        let mut conn = MySqlConnection::connect(&servers.mysql).await.unwrap();
-        let sql = format!("CREATE DATABASE {name}");
-        let create = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
-        create.execute(&mut conn).await.unwrap();
-        conn.close().await.unwrap();
-        let mut config = Config::new(url(&servers.mysql, &name), servers.redis.clone());
-        config.redis.prefix = format!("{name}:");
+    pub(crate) async fn new(servers: &BackendAddresses) -> Self {
+        let database = TempDatabase::new(&servers.mysql).await;
+        let mut config = Config::new(database.url.clone(), servers.redis.clone());
+        config.redis.prefix = format!("{}:", database.name);
         config.mysql.relaxed_durability = true;
         migrate(&config.mysql).await.unwrap();
-        Self {
-            server: servers.mysql.clone(),
-            name,
-            config,
-        }
-    }
-
-    /// Returns the name of its database.
-    pub(crate) fn database(&self) -> String {
-        self.name.clone()
+        Self { database, config }
     }
 
     /// Connects to its database with all privileges.
-    pub(crate) async fn admin(&self) -> AdminConnection {
-        let url = url(&self.server, &self.name);
-        AdminConnection(MySqlConnection::connect(&url).await.unwrap())
+    pub(crate) async fn admin(&self) -> SqlConnection {
+        SqlConnection::connect(&self.database.url).await
     }
 
     /// Opens the storage.
@@ -96,49 +55,24 @@ impl TestDatabase {
     }
 }
 
-impl Drop for TestDatabase {
-    fn drop(&mut self) {
-        let (server, name) = (self.server.clone(), self.name.clone());
-        // Not on the test's runtime, which may be shutting down.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            runtime.unwrap().block_on(async {
-                if let Ok(mut conn) = MySqlConnection::connect(&server).await {
-                    let sql = format!("DROP DATABASE {name}");
-                    let drop = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
-                    let _ = drop.execute(&mut conn).await;
-                }
-            });
-        });
-        let _ = dropping.join();
-    }
-}
-
-/// A connection with all privileges.
-#[derive(Debug)]
-pub(crate) struct AdminConnection(pub(crate) MySqlConnection);
-
-impl AdminConnection {
-    /// Runs statements.
-    pub(crate) async fn run(&mut self, sql: &str) {
-        let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.0);
-        done.await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    }
-
-    /// Reads one value.
-    pub(crate) async fn value(&mut self, sql: &str) -> String {
-        let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-        let row = self.0.fetch_one(query).await;
-        let row = row.unwrap_or_else(|error| panic!("{sql}: {error}"));
-        row.try_get_unchecked(0).unwrap()
-    }
-}
-
-/// Returns the address with another database.
-pub(crate) fn url(server: &str, database: &str) -> String {
-    let (base, query) = server.split_once('?').unwrap_or((server, ""));
-    let (host, _) = base.rsplit_once('/').unwrap();
-    format!("{host}/{database}?{query}")
+/// Creates a private CA, and a certificate by it for 127.0.0.1.
+pub(crate) fn certificates(folder: &Path, name: &str) {
+    let script = format!(
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca-{name} \
+           -keyout {name}-ca.key -out {name}-ca.pem -addext basicConstraints=critical,CA:TRUE && \
+         openssl req -newkey rsa:2048 -nodes -subj /CN=db -keyout {name}.key -out {name}.csr && \
+         printf 'subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n' > {name}.ext && \
+         openssl x509 -req -in {name}.csr -CA {name}-ca.pem -CAkey {name}-ca.key -CAcreateserial \
+           -days 2 -extfile {name}.ext -out {name}.pem"
+    );
+    let done = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
 }

@@ -9,6 +9,7 @@ use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{AppendOutcome, JobStepOutcome, MemberRole, NewGroup, StoreSet};
 use gimlet_core::time::{SystemClock, UnixTimestamp};
+use gimlet_judge::{DeliveryJudge, InboxRecord};
 use gimlet_storage_sled::{Config, DurabilityLevel, OpenStorage, open};
 use tokio::runtime::Runtime;
 
@@ -17,9 +18,6 @@ use super::{KillSummary, VictimOutput};
 
 /// Result of a check; the error describes the fault.
 type KillCheckResult<T = ()> = Result<T, String>;
-
-/// Entries of each send that were found.
-type FoundEntries = BTreeMap<SendName, Vec<(UserId, Seq)>>;
 
 /// Opens the directory after each kill.
 pub(crate) struct DirectoryChecker {
@@ -86,14 +84,9 @@ impl DirectoryChecker {
     /// Reads everything once more from the start, and returns the first error.
     pub(crate) fn everything(&mut self, summary: &mut KillSummary) -> KillCheckResult {
         let it = self.open()?;
-        let verdict = self.runtime.block_on(async {
-            self.known.checked.clear();
-            let found = self.known.read_on(&it.stores, summary).await?;
-            let answered = &self.known.answered;
-            answered
-                .iter()
-                .try_for_each(|(name, seqs)| is_there(&found, *name, seqs))
-        });
+        let (answered, start) = (&self.known.answered, BTreeMap::new());
+        let judged = judge_inboxes(&it.stores, answered, &start, summary);
+        let verdict = self.runtime.block_on(judged);
         self.close(it);
         verdict
     }
@@ -122,15 +115,14 @@ impl CheckedState {
         &mut self,
         stores: &StoreSet,
         run: u64,
-        said: &VictimOutput,
+        output: &VictimOutput,
         summary: &mut KillSummary,
     ) -> KillCheckResult {
-        nothing_shown_is_gone(stores, said).await?;
-        generations_go_on(stores, said).await?;
-        let repeated = ask_again(stores, run, said, summary).await?;
+        nothing_shown_is_gone(stores, output).await?;
+        generations_go_on(stores, output).await?;
+        let repeated = ask_again(stores, run, output, summary).await?;
         finish_jobs(stores).await?;
-        let found = self.read_on(stores, summary).await?;
-        let answered = said.answered.iter().map(|((sender, number), seqs)| {
+        let answered = output.answered.iter().map(|((sender, number), seqs)| {
             let (sender, number) = (*sender, *number);
             (
                 SendName {
@@ -141,61 +133,91 @@ impl CheckedState {
                 seqs.clone(),
             )
         });
-        for (name, seqs) in answered.chain(repeated) {
-            is_there(&found, name, &seqs)?;
-            self.answered.insert(name, seqs);
+        let answered: BTreeMap<_, _> = answered.chain(repeated).collect();
+        judge_inboxes(stores, &answered, &self.checked, summary).await?;
+        for (who, head) in heads(stores).await? {
+            self.checked.insert(who, head);
         }
+        self.answered.extend(answered);
         Ok(())
     }
+}
 
-    /// Reads the entries that were added to all inboxes since the last call. Every send found must
-    /// be complete.
-    async fn read_on(
-        &mut self,
-        stores: &StoreSet,
-        summary: &mut KillSummary,
-    ) -> KillCheckResult<FoundEntries> {
-        let users: Vec<_> = (1..=USERS + LARGE_GROUP_MEMBERS).map(user).collect();
-        let heads = stores.seq.heads(&users).await.map_err(|e| e.to_string())?;
-        let mut found = FoundEntries::new();
-        for (who, head) in users.into_iter().zip(heads) {
-            let mut last = self.checked.get(&who).copied().unwrap_or_default();
-            while last < head.head {
-                let page = stores.inbox.after(who, last, PageLimit::items(500)).await;
-                for entry in page.map_err(|e| format!("{who}: {e}"))?.items {
-                    if entry.seq != last.next() {
-                        return Err(format!("{who}: {:?} follows {last:?}", entry.seq));
-                    }
-                    last = entry.seq;
-                    summary.entries += 1;
-                    let content = &entry.message.content.0;
-                    match SendName::of(content) {
-                        Some(name) if name.content() == *content => {
-                            found.entry(name).or_default().push((who, last));
-                        }
-                        _ => return Err(format!("{who} {last:?}: differs from the send")),
-                    }
+/// Returns the head of every inbox.
+async fn heads(stores: &StoreSet) -> KillCheckResult<Vec<(UserId, Seq)>> {
+    let users: Vec<_> = (1..=USERS + LARGE_GROUP_MEMBERS).map(user).collect();
+    let heads = stores.seq.heads(&users).await.map_err(|e| e.to_string())?;
+    Ok(users
+        .into_iter()
+        .zip(heads.iter().map(|it| it.head))
+        .collect())
+}
+
+/// Judges the entries of all inboxes above these seqs. They are those of the answered sends: each in
+/// all inboxes of its recipients, in the order of its sender, at the seqs of its answer.
+async fn judge_inboxes(
+    stores: &StoreSet,
+    answered: &BTreeMap<SendName, Vec<(u64, u64)>>,
+    checked: &BTreeMap<UserId, Seq>,
+    summary: &mut KillSummary,
+) -> KillCheckResult {
+    let mut judge = DeliveryJudge::default();
+    for (who, seq) in checked {
+        judge.inbox_above(number(who.get()), number(seq.get()));
+    }
+    for (name, seqs) in answered {
+        let recipients: Vec<_> = name
+            .recipients()
+            .iter()
+            .map(|it| number(it.get()))
+            .collect();
+        let content = name.content();
+        judge.begin_send(name.run * SENDERS + name.sender, &content, &recipients);
+        judge.confirm_send(&content, None, &recipients);
+        for (who, seq) in seqs {
+            judge.confirm_seq(&content, number(*who), number(*seq));
+        }
+    }
+    for (who, head) in heads(stores).await? {
+        let user = number(who.get());
+        while judge.seen(user) < number(head.get()) {
+            let last = judge.seen(user);
+            let after = Seq::new(u64::try_from(last).expect("a seq"));
+            let page = stores.inbox.after(who, after, PageLimit::items(500)).await;
+            let page = page.map_err(|e| format!("{who}: {e}"))?.items;
+            for entry in &page {
+                if judge.send_of(&entry.message.content.0).is_none() {
+                    return Err(format!("{who} {:?}: differs from all sends", entry.seq));
                 }
             }
-            if last > head.head {
-                return Err(format!(
-                    "{who}: the head went from {last:?} to {:?}",
-                    head.head
-                ));
-            }
-            self.checked.insert(who, last);
-        }
-        for (name, places) in &found {
-            let mut users: Vec<_> = places.iter().map(|(who, _)| *who).collect();
-            let mut recipients = name.recipients();
-            users.sort();
-            recipients.sort();
-            if users != recipients {
-                return Err(format!("{name:?}: to {recipients:?}, found with {users:?}"));
+            let records = page.iter().map(|entry| InboxRecord {
+                seq: number(entry.seq.get()),
+                message_id: entry.message.id.as_bytes(),
+                content: &entry.message.content.0,
+                device: 0,
+            });
+            judge.read(user, records);
+            if judge.seen(user) <= last {
+                return Err(format!("{who}: nothing above {last}, the head is {head:?}"));
             }
         }
-        Ok(found)
+        if judge.seen(user) > number(head.get()) {
+            return Err(format!(
+                "{who}: {} is above the head {head:?}",
+                judge.seen(user)
+            ));
+        }
     }
+    summary.entries += judge.entries();
+    match judge.verdict() {
+        findings if findings.is_empty() => Ok(()),
+        findings => Err(findings.lines().join("; ")),
+    }
+}
+
+/// Returns a number as the judge counts.
+fn number(number: u64) -> i64 {
+    i64::try_from(number).expect("a number that fits the wire")
 }
 
 /// Law 1: every entry that was shown was durable.
@@ -290,21 +312,6 @@ async fn finish_jobs(stores: &StoreSet) -> KillCheckResult {
         let part = stores.inbox.advance_job(&lease).await;
         if part.map_err(|e| e.to_string())? == JobStepOutcome::Lost {
             return Err(format!("{lease:?} was lost without another worker"));
-        }
-    }
-    Ok(())
-}
-
-/// Checks that the send has these entries.
-fn is_there(found: &FoundEntries, name: SendName, seqs: &[(u64, u64)]) -> KillCheckResult {
-    let places = found
-        .get(&name)
-        .ok_or_else(|| format!("{name:?} is gone"))?;
-    for (who, seq) in seqs {
-        if !places.contains(&(user(*who), Seq::new(*seq))) {
-            return Err(format!(
-                "{name:?} was answered {seqs:?}, found at {places:?}"
-            ));
         }
     }
     Ok(())

@@ -69,17 +69,6 @@ impl SendName {
         words
     }
 
-    /// Returns the name that content begins with.
-    pub(crate) fn of(content: &[u8]) -> Option<Self> {
-        let (words, _) = content.as_chunks::<8>();
-        let mut numbers = words.iter().map(|it| u64::from_be_bytes(*it));
-        Some(Self {
-            run: numbers.next()?,
-            sender: numbers.next()?,
-            number: numbers.next()?,
-        })
-    }
-
     /// Returns the content: one in twenty has the maximum size, three in twenty take several rows.
     pub(crate) fn content(self) -> Vec<u8> {
         let random = mix(self.random(), 1);

@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{
-    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
-};
+use gimlet_core::message::MessageReceiver;
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{AppendRequest, IdempotencyKey, StoreSet};
-use gimlet_core::time::{SystemClock, UnixTimestamp};
+use gimlet_core::testkit::helpers;
+use gimlet_core::time::SystemClock;
 use gimlet_storage_sled::{Config, DurabilityLevel, open};
 use tokio::time::Instant;
 
@@ -84,16 +83,7 @@ impl LoadKind {
         let (bytes, recipients) = self.shape();
         let first = if recipients > 2 { 0 } else { n * 7_919 };
         let user = |k: u64| UserId::new(1 + k % USERS).expect("a user's number");
-        let message = Message {
-            id: MessageId::generate(),
-            sender: MessageSender::Business,
-            receiver: MessageReceiver::User(user(first)),
-            mentions: Vec::new(),
-            kind: 1,
-            content: MessageContent(vec![7; bytes].into()),
-            sent_at: UnixTimestamp(0),
-            unknown: UnknownFields::NONE,
-        };
+        let message = helpers::message(MessageReceiver::User(user(first)), vec![7; bytes]);
         AppendRequest {
             message: Arc::new(message),
             recipients: (first..first + recipients).map(user).collect(),

@@ -21,7 +21,6 @@ pub mod cpu;
 pub mod curve;
 pub mod delay;
 mod echo_client;
-pub mod judge;
 pub mod latency;
 pub mod limits;
 pub mod load_error;
@@ -36,5 +35,7 @@ mod slots;
 pub mod target;
 pub mod targets;
 pub mod test_account;
+
+pub use gimlet_judge as judge;
 
 pub use load_error::LoadError;

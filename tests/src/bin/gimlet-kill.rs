@@ -1,11 +1,15 @@
-//! Kills the server under load repeatedly and checks for every answered send after each start.
+//! Kills the server under load repeatedly. After each start the judge checks all inboxes: every
+//! answered send is there once, for its recipients only, at the seq of its answer and in its
+//! sender's order.
 //!
 //! `cargo run --release -p gimlet-tests --bin gimlet-kill -- --kills 300`. One kill in three comes
 //! within 300 ms of a start, so some of them interrupt the database's recovery; the others come
-//! after at least `--between` answered sends. Every fiftieth body is 60 KiB. The exit code is 1 if
-//! a promise was broken; the data folder is then kept.
+//! after at least `--between` answered sends. Every fiftieth body is 60 KiB. Each sender repeats its
+//! unanswered sends in their order before it makes new ones, so its order holds across kills. At the
+//! end all inboxes are read again: no entry has changed. The exit code is 1 if a promise was broken;
+//! the data folder is then kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,10 +19,12 @@ use std::time::Duration;
 
 use clap::Parser;
 use gimlet_client::{ApiClient, DeviceCredentials};
+use gimlet_judge::DeliveryJudge;
+use gimlet_kit::server::{ServerPorts, ServerProcess, binary};
+use gimlet_kit::sign_in;
+use gimlet_kit::wire::{PacketReader, PacketWriter, RawClient};
 use gimlet_proto::pb::{self, PackageType, ReceiverType};
-use gimlet_tests::ledger::RunLedger;
-use gimlet_tests::process::{ServerPorts, ServerProcess, binary};
-use gimlet_tests::raw::{PacketReader, PacketWriter, RawClient};
+use gimlet_tests::judging::{RunVerdict, records};
 use prost::Message as _;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
@@ -49,8 +55,9 @@ const IN_FLIGHT: usize = 16;
 const USERS: usize = 4;
 
 /// A send and its recipients, kept until it is answered.
-#[derive(Clone)]
 struct UnansweredSend {
+    /// Number of the send in the run.
+    number: u64,
     request: pb::SendMessageReq,
     recipients: Vec<i64>,
 }
@@ -61,9 +68,9 @@ type UnansweredById = Mutex<HashMap<i64, UnansweredSend>>;
 struct KillRun {
     users: Vec<DeviceCredentials>,
     group: i64,
-    ledger: Mutex<RunLedger>,
-    /// Sends that a kill left unanswered, by user. They are repeated with their ids.
-    unanswered: Vec<Mutex<Vec<UnansweredSend>>>,
+    judge: Mutex<DeliveryJudge>,
+    /// Sends that a kill left unanswered, by user and number. They are repeated with their ids.
+    unanswered: Vec<Mutex<BTreeMap<u64, UnansweredSend>>>,
     /// Sends answered since the last start.
     answered: AtomicU64,
     made: AtomicU64,
@@ -97,15 +104,8 @@ async fn run(args: KillArgs) -> KillResult<bool> {
     let (mut early, mut slowest) = (0, Duration::ZERO);
     for kill in 1..=args.kills {
         let load = world.load(ports);
-        if kill % 3 == 0 {
-            // A second kill follows below: it hits a server that has just started, perhaps during
-            // the recovery of its database.
-            early += 1;
-            server.kill()?;
-            load.abort();
-            server = spawn()?;
-            sleep(Duration::from_millis(rand::random_range(0..300))).await;
-        } else {
+        let is_early = kill % 3 == 0;
+        if !is_early {
             let enough = async {
                 while world.answered.load(Ordering::Relaxed) < args.between {
                     sleep(Duration::from_millis(1)).await;
@@ -117,7 +117,16 @@ async fn run(args: KillArgs) -> KillResult<bool> {
             sleep(Duration::from_millis(rand::random_range(0..50))).await;
         }
         server.kill()?;
+        // The load ends with its connections, and keeps what was not answered.
         load.await.ok();
+        if is_early {
+            // A second kill hits a server that has just started, perhaps during the recovery of its
+            // database.
+            early += 1;
+            server = spawn()?;
+            sleep(Duration::from_millis(rand::random_range(0..300))).await;
+            server.kill()?;
+        }
         let start = Instant::now();
         server = spawn()?;
         server
@@ -125,12 +134,12 @@ async fn run(args: KillArgs) -> KillResult<bool> {
             .await
             .map_err(|error| format!("kill {kill}: {error}"))?;
         slowest = slowest.max(start.elapsed());
-        world.look(ports).await?;
-        let verdict = world.ledger.lock().await.verdict();
-        if !verdict.clean() || kill % 25 == 0 || kill == args.kills {
-            println!("{kill} kills: {verdict:?}");
+        world.look(ports, kill == args.kills).await?;
+        let verdict = RunVerdict::of(&*world.judge.lock().await);
+        if !verdict.is_clean() || kill % 25 == 0 || kill == args.kills {
+            println!("{kill} kills: {verdict}");
         }
-        if !verdict.clean() {
+        if !verdict.is_clean() {
             println!("the data is left in {}", folder.keep().display());
             return Ok(false);
         }
@@ -147,15 +156,7 @@ impl KillRun {
         let api = ApiClient::new(&format!("http://{}", ports.grpc))?;
         let mut users = Vec::new();
         for n in 0..USERS {
-            let device_id = api.register_device("kill").await?;
-            let phone = format!("1380000000{n}");
-            let signed_in = api.sign_in(&phone, "000000", device_id).await?;
-            let token = signed_in.token.clone();
-            users.push(DeviceCredentials {
-                user_id: signed_in.user_id,
-                device_id,
-                token,
-            });
+            users.push(sign_in(&api, &format!("1380000000{n}")).await?);
         }
         let first = users.first().ok_or("no users")?.clone();
         let others: Vec<i64> = users.iter().skip(1).map(|user| user.user_id).collect();
@@ -163,7 +164,7 @@ impl KillRun {
         Ok(Self {
             users,
             group,
-            ledger: Mutex::default(),
+            judge: Mutex::default(),
             unanswered: (0..USERS).map(|_| Mutex::default()).collect(),
             answered: AtomicU64::new(0),
             made: AtomicU64::new(0),
@@ -194,24 +195,23 @@ impl KillRun {
         };
         let slots = Semaphore::new(IN_FLIGHT);
         let waiting = Mutex::new(HashMap::new());
-        let RawClient { reader, writer } = raw;
+        let RawClient { reader, writer, .. } = raw;
         tokio::join!(
             async {
                 let _ = self.write(n, writer, &slots, &waiting).await;
                 slots.close();
             },
             async {
-                let _ = self.read(reader, &slots, &waiting).await;
+                let _ = self.read(who.user_id, reader, &slots, &waiting).await;
                 // Closing the semaphore ends the other half: a writer that waits for a slot would
                 // wait forever after the reader has failed.
                 slots.close();
             },
         );
         if let Some(unanswered) = self.unanswered.get(n) {
-            unanswered
-                .lock()
-                .await
-                .extend(waiting.into_inner().into_values());
+            let waiting = waiting.into_inner().into_values();
+            let waiting = waiting.map(|send| (send.number, send));
+            unanswered.lock().await.extend(waiting);
         }
     }
 
@@ -222,39 +222,44 @@ impl KillRun {
         slots: &Semaphore,
         waiting: &UnansweredById,
     ) -> KillResult<()> {
-        loop {
+        for id in 1.. {
             slots.acquire().await?.forget();
-            let made = self.made.fetch_add(1, Ordering::Relaxed);
             let again = match self.unanswered.get(n) {
-                Some(unanswered) => unanswered.lock().await.pop(),
+                Some(unanswered) => unanswered.lock().await.pop_first(),
                 None => None,
             };
-            let send = again.unwrap_or_else(|| self.make(n, made));
-            let request = send.request.encode_to_vec();
-            let id = i64::try_from(made)? + 1;
+            let send = match again {
+                Some((_, send)) => send,
+                None => self.make(n).await,
+            };
+            let request = send.request.clone();
             // Inserted before the write: the answer may arrive before the write returns.
             waiting.lock().await.insert(id, send);
-            writer.write(PackageType::PtSend, id, request).await?;
+            writer.write(PackageType::PtSend, id, &request).await?;
         }
+        Ok(())
     }
 
-    /// Returns a new send of the user: every fourth goes to the group, every fiftieth has a body of
+    /// Makes a new send of the user: every fourth goes to the group, every fiftieth has a body of
     /// 60 KiB.
-    fn make(&self, n: usize, made: u64) -> UnansweredSend {
-        let size = if made.is_multiple_of(50) {
+    async fn make(&self, n: usize) -> UnansweredSend {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let size = if number.is_multiple_of(50) {
             60 * 1024 - 8
         } else {
             rand::random_range(0..400)
         };
-        let mut content = made.to_be_bytes().to_vec();
+        let mut content = number.to_be_bytes().to_vec();
         content.extend((0..size).map(|_| rand::random::<u8>()));
         let id = |n: usize| self.users.get(n % USERS).map_or(0, |user| user.user_id);
-        let (kind, receiver_id, readers) = if made.is_multiple_of(4) {
+        let (kind, receiver_id, recipients) = if number.is_multiple_of(4) {
             let all = self.users.iter().map(|user| user.user_id).collect();
             (ReceiverType::RtGroup, self.group, all)
         } else {
             (ReceiverType::RtUser, id(n + 1), vec![id(n), id(n + 1)])
         };
+        let mut judge = self.judge.lock().await;
+        judge.begin_send(n as u64, &content, &recipients);
         let request = pb::SendMessageReq {
             receiver_type: kind as i32,
             receiver_id,
@@ -262,17 +267,19 @@ impl KillRun {
             message_content: content.into(),
             send_time: 1,
             is_persist: true,
-            client_message_id: format!("kill-{made}"),
+            client_message_id: format!("kill-{number}"),
             ..pb::SendMessageReq::default()
         };
         UnansweredSend {
+            number,
             request,
-            recipients: readers,
+            recipients,
         }
     }
 
     async fn read(
         &self,
+        sender: i64,
         mut reader: PacketReader,
         slots: &Semaphore,
         waiting: &UnansweredById,
@@ -289,10 +296,9 @@ impl KillRun {
             if output.code == 0 {
                 let answer = pb::SendMessageResp::decode(output.data)?;
                 let content = &send.request.message_content;
-                self.ledger
-                    .lock()
-                    .await
-                    .answered(&answer.message_id, content, &send.recipients);
+                let mut judge = self.judge.lock().await;
+                judge.confirm_send(content, Some(&answer.message_id), &send.recipients);
+                judge.confirm_seq(content, sender, answer.seq);
                 self.answered.fetch_add(1, Ordering::Relaxed);
             } else if !matches!(output.code, 4 | 8 | 14) {
                 eprintln!("a send was refused: {} {}", output.code, output.message);
@@ -300,13 +306,17 @@ impl KillRun {
         }
     }
 
-    /// Reads the new entries of every inbox.
-    async fn look(&self, ports: ServerPorts) -> KillResult<()> {
+    /// Reads the new entries of every inbox; at the end, everything once more from the start.
+    async fn look(&self, ports: ServerPorts, is_last: bool) -> KillResult<()> {
         for who in &self.users {
             let mut raw = RawClient::sign_in(ports.tcp, who).await?;
-            let from = self.ledger.lock().await.seen(who.user_id);
-            let entries = raw.sync(from).await?;
-            self.ledger.lock().await.read(who.user_id, &entries);
+            let mut judge = self.judge.lock().await;
+            let entries = raw.sync(judge.seen(who.user_id)).await?;
+            judge.read(who.user_id, records(&entries));
+            if is_last {
+                let entries = raw.sync(0).await?;
+                judge.read_again(who.user_id, records(&entries));
+            }
         }
         Ok(())
     }

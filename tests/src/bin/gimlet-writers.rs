@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use gimlet_tests::cluster::{BackendAddresses, NodeCluster};
+use gimlet_kit::backend::BackendAddresses;
+use gimlet_tests::cluster::NodeCluster;
 use gimlet_tests::writers;
 
 /// Many writers, one reader.
@@ -61,14 +62,11 @@ async fn run(args: WritersArgs) -> Result<bool, Box<dyn Error + Send + Sync>> {
         args.writers,
         args.logic,
         outcome.rate(),
-        outcome.answered,
+        outcome.verdict.answered,
         outcome.repeated,
         outcome.percentile(0.5),
         outcome.percentile(0.99),
     );
-    println!(
-        "the reader: {} polls, {} entries, {} holes, {} lost, {} doubled",
-        outcome.polls, outcome.read, outcome.holes, outcome.lost, outcome.doubled
-    );
-    Ok(outcome.clean())
+    println!("the reader: {} polls; {}", outcome.polls, outcome.verdict);
+    Ok(outcome.verdict.is_clean())
 }

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::ledger::LedgerVerdict;
+use gimlet_judge::FindingKind;
+
+use crate::judging::RunVerdict;
 
 /// The cost of a fault.
 #[derive(Clone, Debug)]
@@ -11,7 +13,7 @@ pub struct FaultRow {
     /// Description of the fault.
     pub fault: String,
     /// Result of the check of every answered send.
-    pub verdict: LedgerVerdict,
+    pub verdict: RunVerdict,
     /// Number of attempts that were answered with 14, and with 4.
     pub refused: (u64, u64),
     /// Time from the end of the outage until every user is answered, receives pushes and is
@@ -30,23 +32,24 @@ pub fn table(rows: &[FaultRow]) -> String {
          |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
-        let LedgerVerdict {
+        let RunVerdict {
             answered,
             entries,
-            lost,
-            doubled,
-            holes,
-            altered,
-            swapped,
-            misdirected,
-        } = row.verdict;
+            findings,
+        } = &row.verdict;
+        let count =
+            |kinds: &[FindingKind]| -> u64 { kinds.iter().map(|kind| findings.count(*kind)).sum() };
         let (no, unknown) = row.refused;
         let written = writeln!(
             text,
-            "| {} | {answered} | {entries} | {lost} | {doubled} | {holes} | {} | {misdirected} | \
-             {no} / {unknown} | {:.2} s | {} |",
+            "| {} | {answered} | {entries} | {} | {} | {} | {} | {} | {no} / {unknown} | {:.2} s | \
+             {} |",
             row.fault,
-            altered + swapped,
+            count(&[FindingKind::Dropped]),
+            count(&[FindingKind::Doubled]),
+            count(&[FindingKind::Hole, FindingKind::Seq]),
+            count(&[FindingKind::Damaged, FindingKind::Swapped]),
+            count(&[FindingKind::Misdirected]),
             row.recovery.as_secs_f64(),
             row.note
         );

@@ -6,12 +6,15 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use gimlet_client::{Client, DeviceCredentials, ServerEndpoint};
+use gimlet_judge::DeliveryJudge;
+use gimlet_kit::proxy::{FaultProxy, TargetChoice};
+use gimlet_kit::random_phone;
+use gimlet_kit::wire::RawClient;
 use gimlet_proto::pb;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::fault_row::FaultRow;
-use super::first_node_proxy::FirstNodeProxy;
 use super::flow::{SenderPlan, by_client, by_grpc};
 use super::grpc_sender::GrpcSender;
 use super::load_state::LoadState;
@@ -19,8 +22,7 @@ use super::log::LoadLog;
 use super::watched_connection::WatchedConnection;
 use super::watcher;
 use crate::cluster::NodeCluster;
-use crate::ledger::{LedgerVerdict, RunLedger};
-use crate::raw::RawClient;
+use crate::judging::{RunVerdict, records};
 
 /// Number of senders, and of receivers.
 const EACH: u64 = 4;
@@ -32,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 struct LoadUser {
     number: String,
     who: DeviceCredentials,
-    /// Device with which the ledger's reader reads this inbox.
+    /// Device with which this inbox is read for the judge.
     judge: DeviceCredentials,
 }
 
@@ -45,7 +47,7 @@ pub struct FaultLoad {
     shared: Arc<LoadState>,
     senders: JoinSet<()>,
     watchers: JoinSet<()>,
-    ways: Vec<FirstNodeProxy>,
+    ways: Vec<FaultProxy>,
 }
 
 impl FaultLoad {
@@ -54,7 +56,7 @@ impl FaultLoad {
     pub async fn begin(cluster: &NodeCluster) -> Self {
         let mut people = Vec::new();
         for _ in 0..EACH * 2 {
-            let number = format!("1{:010}", rand::random_range(0..10_000_000_000_u64));
+            let number = random_phone();
             people.push(LoadUser {
                 who: cluster.sign_in(&number).await,
                 judge: cluster.sign_in(&number).await,
@@ -77,7 +79,7 @@ impl FaultLoad {
         for at in 0..tcp.len() {
             let mut nodes = tcp.clone();
             nodes.rotate_left(at);
-            ways.push(FirstNodeProxy::to(nodes).await);
+            ways.push(FaultProxy::balance(&nodes, TargetChoice::FirstThatAccepts).await);
         }
         let shared = Arc::new(LoadState::new());
         let mut load = Self {
@@ -130,7 +132,7 @@ impl FaultLoad {
         let who = &self.people.get(at).expect("a user of the load").who;
         let endpoint = ServerEndpoint::Tcp(way.address.to_string());
         let (client, events) = watcher::connect(who, endpoint).await;
-        let watch = self.shared.ledger().watches(who.user_id, who.device_id, 0);
+        let watch = self.shared.judge().watch(who.user_id, who.device_id, 0);
         let watching = watcher::watch(events, watch, Arc::clone(&self.shared));
         self.watchers.spawn(watching);
         self.watches.push(watch);
@@ -146,10 +148,7 @@ impl FaultLoad {
         from: i64,
         entries: &[pb::Message],
     ) -> WatchedConnection {
-        let watch = self
-            .shared
-            .ledger()
-            .watches(who.user_id, who.device_id, from);
+        let watch = self.shared.judge().watch(who.user_id, who.device_id, from);
         let ear = WatchedConnection::new(watch);
         let now = Instant::now();
         for entry in entries {
@@ -268,9 +267,9 @@ impl FaultLoad {
         (log.refused(14), log.refused(4))
     }
 
-    /// Returns the ledger, for further checks of a test.
-    pub fn judge(&self) -> MutexGuard<'_, RunLedger> {
-        self.shared.ledger()
+    /// Returns the judge, for further checks of a test.
+    pub fn judge(&self) -> MutexGuard<'_, DeliveryJudge> {
+        self.shared.judge()
     }
 
     /// Returns the users, senders first.
@@ -322,7 +321,7 @@ impl FaultLoad {
         let node = cluster.connect.get(connect).expect("a node");
         let his = |person: &&LoadUser| person.judge.user_id == user;
         let person = self.people.iter().find(his).expect("a user of the load");
-        let seen = self.shared.ledger().seen(user);
+        let seen = self.shared.judge().seen(user);
         let read = async {
             let mut raw = RawClient::sign_in(node.ports().tcp, &person.judge).await?;
             raw.sync(seen).await
@@ -330,13 +329,13 @@ impl FaultLoad {
         let entries = read.await;
         let entries =
             entries.unwrap_or_else(|error| panic!("cannot read the inbox of user {user}: {error}"));
-        self.shared.ledger().read(user, &entries);
+        self.shared.judge().read(user, records(&entries));
     }
 
     /// Waits until every live client was shown everything that was read of its inbox; returns the
     /// instant of the last one.
     pub async fn is_complete(&self, patience: Duration) -> Instant {
-        let complete = |shared: &LoadState| shared.ledger().unshown() == 0;
+        let complete = |shared: &LoadState| shared.judge().unshown() == 0;
         self.until("every live client complete", patience, complete)
             .await;
         let log = self.shared.log();
@@ -346,7 +345,7 @@ impl FaultLoad {
 
     /// Ends the load and checks it: all sends are answered, all inboxes are read, all live clients
     /// are complete.
-    pub async fn ends(mut self, cluster: &NodeCluster) -> LedgerVerdict {
+    pub async fn ends(mut self, cluster: &NodeCluster) -> RunVerdict {
         // The order matters: senders finish first, so that the inboxes are read after the last
         // answer, and only what was read then can be demanded from the live clients.
         self.shared.stop.cancel();
@@ -361,8 +360,8 @@ impl FaultLoad {
         self.is_complete(PATIENCE).await;
         let log = self.shared.log();
         assert!(log.unexpected.is_empty(), "{:?}", log.unexpected);
-        let verdict = self.shared.ledger().verdict();
-        assert!(verdict.clean(), "{verdict:?}");
+        let verdict = RunVerdict::of(&self.shared.judge());
+        assert!(verdict.is_clean(), "{verdict}");
         verdict
     }
 

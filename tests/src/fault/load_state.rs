@@ -1,19 +1,19 @@
-//! State that the senders and watchers of a load share: the ledger, the log and the gate.
+//! State that the senders and watchers of a load share: the judge, the log and the gate.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use gimlet_judge::DeliveryJudge;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::log::{AnsweredSend, LoadLog};
 use super::text::text_bytes;
-use crate::ledger::RunLedger;
 
 /// State that senders and watchers share.
 #[derive(Debug)]
 pub(super) struct LoadState {
-    pub(super) ledger: Mutex<RunLedger>,
+    pub(super) judge: Mutex<DeliveryJudge>,
     pub(super) log: Mutex<LoadLog>,
     /// Event counter; each change wakes the waits for a condition.
     pub(super) news: watch::Sender<u64>,
@@ -27,7 +27,7 @@ pub(super) struct LoadState {
 impl LoadState {
     pub(super) fn new() -> Self {
         Self {
-            ledger: Mutex::default(),
+            judge: Mutex::default(),
             log: Mutex::default(),
             news: watch::Sender::new(0),
             open: watch::Sender::new(true),
@@ -36,8 +36,8 @@ impl LoadState {
         }
     }
 
-    pub(super) fn ledger(&self) -> MutexGuard<'_, RunLedger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn judge(&self) -> MutexGuard<'_, DeliveryJudge> {
+        self.judge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn log(&self) -> MutexGuard<'_, LoadLog> {
@@ -53,11 +53,10 @@ impl LoadState {
         self.news.send_modify(|count| *count += 1);
     }
 
-    pub(super) fn begins(&self, sender: u64, text: &str, readers: &Arc<[i64]>) -> Instant {
+    pub(super) fn begins(&self, sender: u64, text: &str, readers: &[i64]) -> Instant {
         let begun = Instant::now();
-        // The ledger must know the send before it leaves: its push may arrive before its answer.
-        self.ledger()
-            .means(sender, &text_bytes(text), Arc::clone(readers));
+        // The judge must know the send before it leaves: its push may arrive before its answer.
+        self.judge().begin_send(sender, &text_bytes(text), readers);
         self.log().begun.insert(text.to_owned(), begun);
         self.flying.send_modify(|count| *count += 1);
         begun
@@ -72,8 +71,8 @@ impl LoadState {
         sent: &SendAnswer,
     ) {
         let at = Instant::now();
-        self.ledger()
-            .answered(&sent.message_id, &text_bytes(text), readers);
+        self.judge()
+            .confirm_send(&text_bytes(text), Some(&sent.message_id), readers);
         let mut log = self.log();
         log.repeated += u64::from(sent.repeated);
         log.answers.push(AnsweredSend { sender, begun, at });

@@ -9,13 +9,10 @@
 
 use std::time::Duration;
 
-use sqlx::Row as _;
+use gimlet_kit::backend::{BackendAddresses, PrivateBackend};
+use gimlet_kit::database::SqlConnection;
+use gimlet_kit::proxy::FaultProxy;
 use tokio::time::{Instant, sleep};
-
-use super::database::SqlConnection;
-use super::private_backend::PrivateBackend;
-use super::switchable_proxy::SwitchableProxy;
-use crate::cluster::BackendAddresses;
 
 /// Options of both servers. The wait for the replica never times out: a commit that the replica has
 /// not received is not answered.
@@ -30,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct MariaDbPair {
     servers: [PrivateBackend; 2],
     primary: usize,
-    lead: SwitchableProxy,
+    lead: FaultProxy,
     /// Address of the database, through the proxy to the primary.
     pub url: String,
 }
@@ -41,7 +38,7 @@ impl MariaDbPair {
     pub async fn new(shared: &BackendAddresses) -> Self {
         let start = |id| PrivateBackend::mysql_with(shared, &format!("{OPTIONS} --server-id={id}"));
         let servers = [start(1), start(2)];
-        let lead = SwitchableProxy::to(&host(&servers[0])).await;
+        let lead = FaultProxy::before(host(&servers[0])).await;
         let url = format!("mysql://app:app@{}/app", lead.address);
         let pair = Self {
             servers,
@@ -121,7 +118,7 @@ impl MariaDbPair {
             .runs("STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0")
             .await;
         self.primary = at;
-        self.lead.leads_to(&host(&self.servers[at]));
+        self.lead.lead_to(&host(&self.servers[at]));
         Instant::now()
     }
 
@@ -169,18 +166,4 @@ impl MariaDbPair {
 fn host(backend: &PrivateBackend) -> String {
     let (_, rest) = backend.servers.mysql.rsplit_once('@').unwrap();
     rest.split('/').next().unwrap().to_owned()
-}
-
-impl SqlConnection {
-    /// Returns a column of the first row of a query as text; empty if it is NULL.
-    async fn text(
-        &mut self,
-        sql: &str,
-        column: impl sqlx::ColumnIndex<sqlx::mysql::MySqlRow>,
-    ) -> String {
-        let rows = self.rows(sql).await;
-        let row = rows.first().unwrap_or_else(|| panic!("{sql}: no row"));
-        let value: Option<String> = row.try_get_unchecked(column).unwrap();
-        value.unwrap_or_default()
-    }
 }

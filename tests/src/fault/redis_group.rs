@@ -11,10 +11,9 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use gimlet_kit::server::free;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
-
-use crate::process::free;
 
 /// Longest wait for a group of servers to agree.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,8 +1,10 @@
-//! A raw connection that records in the ledger what it receives, and when it ended. Once it is
+//! A raw connection that records for the judge what it receives, and when it ended. Once it is
 //! fenced, because its device has signed in elsewhere, no later message may reach it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use gimlet_judge::FindingKind;
+use gimlet_kit::wire::RawClient;
 use gimlet_proto::pb;
 use pb::PackageType as Kind;
 use prost::Message as _;
@@ -11,7 +13,6 @@ use tokio::time::Instant;
 
 use super::load_state::LoadState;
 use super::log::ShownMessage;
-use crate::raw::RawClient;
 use crate::waiting::soon;
 
 /// A watched raw connection. Clones share one connection.
@@ -84,16 +85,14 @@ impl WatchedConnection {
                 _ => {}
             }
         }
-        shared.ledger().ended(self.watch);
+        shared.judge().ended(self.watch);
         self.end.send_replace(Some(code));
         shared.tells();
     }
 
     pub(super) fn record(&self, message: &pb::Message, at: Instant, shared: &LoadState) {
         let content = &message.message_content;
-        shared
-            .ledger()
-            .shown(self.watch, message.seq, Some(content));
+        shared.judge().shown(self.watch, message.seq, Some(content));
         let text = pb::Text::decode(content.clone()).map(|text| text.text);
         let begun = text.ok().and_then(|text| shared.begun(&text));
         let Some(begun) = begun else { return };
@@ -103,8 +102,9 @@ impl WatchedConnection {
         // been in flight.
         let fence = *self.fence.lock().unwrap_or_else(PoisonError::into_inner);
         if fence.is_some_and(|fence| begun > fence) {
-            let text = format!("{} reached a superseded connection", message.seq);
-            shared.ledger().misdirected(&text);
+            shared.judge().note(FindingKind::Misdirected, || {
+                format!("{} reached a superseded connection", message.seq)
+            });
         }
         shared.tells();
     }

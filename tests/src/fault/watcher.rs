@@ -1,4 +1,4 @@
-//! A live client that records in the ledger what it is shown.
+//! A live client that records for the judge what it is shown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,15 +41,15 @@ pub(super) async fn watch(mut events: EventStream, watch: usize, shared: Arc<Loa
                     continue;
                 };
                 shared
-                    .ledger()
+                    .judge()
                     .shown(watch, inbound.seq, Some(&text_bytes(text)));
                 if let Some(begun) = shared.begun(text) {
                     shared.log().shown.push(ShownMessage { watch, begun, at });
                 }
             }
-            ClientEvent::Push(inbound, _) => shared.ledger().shown(watch, inbound.seq, None),
+            ClientEvent::Push(inbound, _) => shared.judge().shown(watch, inbound.seq, None),
             ClientEvent::Disconnected { .. } => shared.log().dropped += 1,
-            ClientEvent::Superseded => shared.ledger().ended(watch),
+            ClientEvent::Superseded => shared.judge().ended(watch),
             ClientEvent::HistoryChanged { .. }
             | ClientEvent::SignedOut { .. }
             | ClientEvent::TurnedAway { .. }

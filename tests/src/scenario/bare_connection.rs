@@ -1,48 +1,20 @@
-//! A connection without a client library, over either wire: for packets that no client library
-//! would write, and to see every frame as it arrives.
+//! A connection without a client library, over the wire of the fixture: each step is an
+//! expectation that panics if the server does not meet it.
 
-use std::collections::VecDeque;
 use std::io;
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use futures_util::{SinkExt as _, StreamExt as _};
 use gimlet_client::{DeviceCredentials, pb};
+use gimlet_kit::wire::{RawClient, is_failure, sign_in};
 use pb::PackageType as Kind;
-use prost::Message as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_tungstenite::tungstenite::Message as WsMessage;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::tls::ByteStream;
-use super::{ScenarioFixture, ScenarioWire, soon};
+use super::fixture::ScenarioFixture;
+use super::matrix::ScenarioWire;
 
-/// Encodes a packet, without a frame around it.
-#[must_use]
-pub fn packet(kind: i32, request_id: i64, data: &impl prost::Message) -> Vec<u8> {
-    let input = pb::Input {
-        r#type: kind,
-        request_id,
-        data: data.encode_to_vec().into(),
-    };
-    input.encode_to_vec()
-}
-
-#[derive(Debug)]
-enum WireStream {
-    Tcp(Box<dyn ByteStream>, BytesMut),
-    Ws(Box<WebSocketStream<Box<dyn ByteStream>>>),
-}
+pub use gimlet_kit::wire::packet;
 
 /// A connection without a client library.
 #[derive(Debug)]
-pub struct BareConnection {
-    line: WireStream,
-    /// Pushes that arrived during the wait for an answer.
-    pushes: VecDeque<pb::Message>,
-    /// Close packet that the server sent before it closed.
-    close: Option<pb::CloseOutput>,
-}
+pub struct BareConnection(RawClient);
 
 impl ScenarioFixture {
     /// Opens a bare connection over this cell's wire.
@@ -53,37 +25,24 @@ impl ScenarioFixture {
 
 impl BareConnection {
     /// Connects over the fixture's wire.
-    pub async fn connect(world: &ScenarioFixture) -> Self {
-        match world.wire() {
-            ScenarioWire::Tcp | ScenarioWire::Tls => Self::tcp(world).await,
-            ScenarioWire::Ws | ScenarioWire::Wss => Self::ws(world, "").await,
+    pub async fn connect(fixture: &ScenarioFixture) -> Self {
+        match fixture.wire() {
+            ScenarioWire::Tcp | ScenarioWire::Tls => Self::tcp(fixture).await,
+            ScenarioWire::Ws | ScenarioWire::Wss => Self::ws(fixture, "").await,
         }
     }
 
     /// Connects over TCP.
-    pub async fn tcp(world: &ScenarioFixture) -> Self {
-        let stream = world.connect(world.tcp()).await;
-        Self::over(WireStream::Tcp(stream, BytesMut::new()))
+    pub async fn tcp(fixture: &ScenarioFixture) -> Self {
+        Self(RawClient::over(fixture.connect(fixture.tcp()).await))
     }
 
     /// Connects over WebSocket, with this query.
-    pub async fn ws(world: &ScenarioFixture, query: &str) -> Self {
-        let addr = world.addrs().ws.expect("embedded servers listen on it");
-        let url = format!("ws://{addr}/ws{query}");
-        let config = WebSocketConfig::default();
-        let stream = world.connect(addr).await;
-        let (stream, _) = client_async_with_config(url, stream, Some(config))
-            .await
-            .expect("the server upgrades");
-        Self::over(WireStream::Ws(Box::new(stream)))
-    }
-
-    const fn over(line: WireStream) -> Self {
-        Self {
-            line,
-            pushes: VecDeque::new(),
-            close: None,
-        }
+    pub async fn ws(fixture: &ScenarioFixture, query: &str) -> Self {
+        let addr = fixture.addrs().ws.expect("embedded servers listen on it");
+        let stream = fixture.connect(addr).await;
+        let connected = RawClient::ws_over(stream, &format!("ws://{addr}/ws{query}")).await;
+        Self(connected.expect("the server upgrades"))
     }
 
     /// Writes one frame with these bytes.
@@ -94,50 +53,18 @@ impl BareConnection {
 
     /// Writes one frame; the server may have closed the connection.
     pub async fn try_write(&mut self, body: &[u8]) -> io::Result<()> {
-        match &mut self.line {
-            WireStream::Tcp(..) => {
-                let length = u16::try_from(body.len()).map_err(io::Error::other)?;
-                let mut frame = length.to_be_bytes().to_vec();
-                frame.extend_from_slice(body);
-                self.try_write_bytes(&frame).await
-            }
-            WireStream::Ws(stream) => {
-                let message = WsMessage::binary(body.to_vec());
-                stream.send(message).await.map_err(io::Error::other)
-            }
-        }
+        self.0.writer.write_frames(&[body.to_vec()]).await
     }
 
     /// Writes several frames, over TCP in one write.
     pub async fn writes_at_once(&mut self, bodies: &[Vec<u8>]) {
-        if let WireStream::Ws(stream) = &mut self.line {
-            for body in bodies {
-                let fed = stream.feed(WsMessage::binary(body.clone())).await;
-                fed.expect("an open connection");
-            }
-            stream.flush().await.expect("an open connection");
-            return;
-        }
-        let mut bytes = Vec::new();
-        for body in bodies {
-            let length = u16::try_from(body.len()).expect("a frame that fits");
-            bytes.extend_from_slice(&length.to_be_bytes());
-            bytes.extend_from_slice(body);
-        }
-        let written = self.try_write_bytes(&bytes).await;
+        let written = self.0.writer.write_frames(bodies).await;
         written.expect("an open connection");
     }
 
     /// Writes bytes without a frame; TCP only.
     pub async fn try_write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match &mut self.line {
-            WireStream::Tcp(stream, _) => {
-                stream.write_all(bytes).await?;
-                // TLS keeps what the socket did not take.
-                stream.flush().await
-            }
-            WireStream::Ws(_) => panic!("bytes without a frame are for TCP"),
-        }
+        self.0.writer.write_bytes(bytes).await
     }
 
     /// Sends a packet.
@@ -153,15 +80,8 @@ impl BareConnection {
 
     /// Waits for the next answer; pushes are kept for [`Self::pushed`].
     pub async fn answer(&mut self) -> pb::Output {
-        loop {
-            let output = self.next().await;
-            let output =
-                output.unwrap_or_else(|| panic!("closed before an answer: {:?}", self.close));
-            if output.r#type != i32::from(Kind::PtMessage) {
-                return output;
-            }
-            self.pushes.push_back(message(output));
-        }
+        let answer = self.0.answer().await;
+        answer.unwrap_or_else(|error| panic!("no answer: {error}; close: {:?}", self.0.close))
     }
 
     /// Signs in as a client of this protocol number; a refusal panics.
@@ -178,22 +98,14 @@ impl BareConnection {
 
     /// Returns one page of the inbox.
     pub async fn page(&mut self, seq: i64) -> pb::SyncOutput {
-        let output = self.asks(Kind::PtSync, 2, &pb::SyncInput { seq }).await;
-        assert_eq!(output.code, 0, "sync: {}", output.message);
-        pb::SyncOutput::decode(output.data).expect("a page")
+        let page = self.0.page(seq).await;
+        page.unwrap_or_else(|error| panic!("no page: {error}"))
     }
 
     /// Returns everything above a seq, read page by page.
-    pub async fn syncs(&mut self, mut seq: i64) -> Vec<pb::Message> {
-        let mut all = Vec::new();
-        loop {
-            let page = self.page(seq).await;
-            seq = page.messages.last().map_or(seq, |last| last.seq);
-            all.extend(page.messages);
-            if !page.has_more {
-                return all;
-            }
-        }
+    pub async fn syncs(&mut self, seq: i64) -> Vec<pb::Message> {
+        let entries = self.0.sync(seq).await;
+        entries.unwrap_or_else(|error| panic!("no entries: {error}"))
     }
 
     /// Acknowledges the entries up to a seq.
@@ -212,76 +124,26 @@ impl BareConnection {
 
     /// Waits for the next push.
     pub async fn pushed(&mut self) -> pb::Message {
-        if let Some(push) = self.pushes.pop_front() {
-            return push;
-        }
-        let output = self.next().await;
-        let output = output.unwrap_or_else(|| panic!("closed before a push: {:?}", self.close));
-        assert_eq!(output.r#type(), Kind::PtMessage, "a push: {output:?}");
-        message(output)
+        let push = self.0.next_push().await;
+        push.unwrap_or_else(|error| panic!("no push: {error}; close: {:?}", self.0.close))
     }
 
     /// Returns the pushes received so far.
     pub fn pushes(&mut self) -> Vec<pb::Message> {
-        self.pushes.drain(..).collect()
+        self.0.pushes.drain(..).collect()
     }
 
     /// Waits for the end of the connection and returns the server's close packet.
     pub async fn ends(&mut self) -> Option<pb::CloseOutput> {
-        while let Some(output) = self.next().await {
-            if output.r#type() == Kind::PtMessage {
-                self.pushes.push_back(message(output));
-            }
-        }
-        self.close.clone()
+        self.0.end().await.expect("the connection ends")
     }
 
     /// Returns the next packet; `None` after the server has closed the connection.
     pub async fn next(&mut self) -> Option<pb::Output> {
-        let frame = soon("a frame", self.frame()).await?;
-        let output = pb::Output::decode(frame).expect("an Output");
-        if output.r#type() == Kind::PtClose {
-            self.close = pb::CloseOutput::decode(output.data.clone()).ok();
-        }
-        Some(output)
-    }
-
-    async fn frame(&mut self) -> Option<Bytes> {
-        match &mut self.line {
-            WireStream::Tcp(stream, read) => loop {
-                if let Some(head) = read.first_chunk::<2>() {
-                    let length = usize::from(u16::from_be_bytes(*head));
-                    if read.len() >= 2 + length {
-                        read.advance(2);
-                        return Some(read.split_to(length).freeze());
-                    }
-                }
-                if stream.read_buf(read).await.unwrap_or(0) == 0 {
-                    return None;
-                }
-            },
-            WireStream::Ws(stream) => loop {
-                match stream.next().await {
-                    Some(Ok(WsMessage::Binary(body))) => return Some(body),
-                    Some(Ok(WsMessage::Close(_)) | Err(_)) | None => return None,
-                    Some(Ok(_)) => {}
-                }
-            },
+        match self.0.next().await {
+            Ok(output) => Some(output),
+            Err(error) if is_failure(&error) => panic!("no packet: {error}"),
+            Err(_) => None,
         }
     }
-}
-
-/// Returns the data of a sign-in packet.
-pub(crate) fn sign_in(who: &DeviceCredentials, protocol: u32) -> pb::SignInInput {
-    pb::SignInInput {
-        device_id: who.device_id,
-        user_id: who.user_id,
-        token: who.token.clone(),
-        protocol,
-    }
-}
-
-fn message(output: pb::Output) -> pb::Message {
-    let push = pb::MessageSend::decode(output.data).expect("a push");
-    push.message.expect("a push with a message")
 }

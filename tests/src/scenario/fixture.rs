@@ -6,16 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use gimlet_client::{ApiClient, ServerEndpoint, TrustedRoots};
+use gimlet_kit::backend::BackendAddresses;
+use gimlet_kit::proxy::{FaultProxy, TargetChoice};
+use gimlet_kit::wire::ByteStream;
 use gimlet_server::config::{SecretString, StorageDurability, StorageKind};
 use gimlet_server::{Config, ListenAddrs};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use super::GrpcServices;
 use super::matrix::{ScenarioStore, ScenarioWire};
 use super::servers::{ScenarioServers, ServerAddresses};
-use super::tls::{ByteStream, FixtureTls};
-use super::{GrpcServices, TcpRelay};
-use crate::cluster::BackendAddresses;
+use super::tls::FixtureTls;
 
 /// Time span over which a stopping server asks clients to spread their reconnects.
 const COME_BACK: Duration = Duration::from_millis(50);
@@ -43,7 +45,7 @@ struct FixtureState {
     config: Config,
     /// Set on an encrypted wire.
     tls: Option<FixtureTls>,
-    relay: TcpRelay,
+    relay: FaultProxy,
     servers: tokio::sync::Mutex<Option<ScenarioServers>>,
     doors: Mutex<(ServerAddresses, Option<ApiClient>)>,
     /// Counts calls of [`ScenarioFixture::addrs`], so that all connect nodes are used.
@@ -88,7 +90,7 @@ impl ScenarioFixture {
             wire,
             config,
             tls,
-            relay: TcpRelay::start().await,
+            relay: FaultProxy::balance(&[], TargetChoice::RoundRobin).await,
             servers: tokio::sync::Mutex::new(None),
             doors: Mutex::default(),
             next_node: AtomicUsize::new(0),
@@ -105,7 +107,7 @@ impl ScenarioFixture {
         *self.doors() = (house.doors.clone(), None);
         *self.0.servers.lock().await = Some(house);
         // Last: the relay's targets are read from the addresses stored above.
-        self.0.relay.lead(self.fronts());
+        self.0.relay.lead(&self.fronts());
     }
 
     /// Stops the server gracefully.
@@ -130,7 +132,7 @@ impl ScenarioFixture {
 
     /// Returns the relay between the client library and the server.
     #[must_use]
-    pub fn cable(&self) -> &TcpRelay {
+    pub fn cable(&self) -> &FaultProxy {
         &self.0.relay
     }
 
@@ -166,7 +168,7 @@ impl ScenarioFixture {
     /// Returns the address for the client library.
     #[must_use]
     pub fn endpoint(&self) -> ServerEndpoint {
-        let addr = self.0.relay.addr();
+        let addr = self.0.relay.address;
         match self.0.wire {
             ScenarioWire::Tcp => ServerEndpoint::Tcp(addr.to_string()),
             ScenarioWire::Ws => ServerEndpoint::Ws(format!("ws://{addr}/ws")),

@@ -19,7 +19,6 @@ mod grpc_services;
 mod matrix;
 mod matrix_cell;
 mod person;
-mod relay;
 mod servers;
 mod tls;
 
@@ -32,6 +31,5 @@ pub use grpc_services::GrpcServices;
 pub use matrix::{ScenarioStore, ScenarioWire};
 pub use matrix_cell::MatrixCell;
 pub use person::ScenarioUser;
-pub use relay::TcpRelay;
 
 pub use crate::waiting::{PATIENCE, soon};

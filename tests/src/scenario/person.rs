@@ -86,14 +86,6 @@ impl ScenarioFixture {
 
 /// Registers a new device and signs in the user of this number on it.
 async fn sign_up(world: &ScenarioFixture, number: &str) -> DeviceCredentials {
-    let api = world.api();
-    let device_id = api.register_device("test").await;
-    let device_id = device_id.unwrap_or_else(|error| panic!("no device: {error}"));
-    let signed_in = api.sign_in(number, CODE, device_id).await;
-    let signed_in = signed_in.unwrap_or_else(|error| panic!("no sign-in: {error}"));
-    DeviceCredentials {
-        user_id: signed_in.user_id,
-        device_id,
-        token: signed_in.token,
-    }
+    let signed_in = gimlet_kit::sign_in(&world.api(), number).await;
+    signed_in.unwrap_or_else(|error| panic!("no sign-in: {error}"))
 }

@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 
 use futures_util::future::try_join_all;
+use gimlet_kit::server::get;
 use gimlet_server::config::{NodeRole, NodeRoles};
 use gimlet_server::{Config, ListenAddrs, Server};
 use tokio::time::sleep;
 
 use super::{ScenarioStore, soon};
-use crate::process::get;
 
 /// Number of connect nodes. Clients are spread over them, so that most messages of a test cross
 /// from one node to the other.

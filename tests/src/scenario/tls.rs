@@ -1,12 +1,11 @@
 //! TLS of a fixture: the certificate of its client listeners, and the clients' side of a handshake.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use gimlet_client::TrustedRoots;
+use gimlet_kit::wire::ByteStream;
 use gimlet_server::Config;
 use gimlet_server::config::ListenerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -15,11 +14,6 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::certificates::{CERTIFIED, TestCertificates};
-
-/// A stream of bytes, with TLS or without.
-pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Debug + Send + Unpin> ByteStream for S {}
 
 /// The certificate of a fixture, and the configuration of clients that trust it.
 #[derive(Debug)]

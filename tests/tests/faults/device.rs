@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use gimlet_client::DeviceCredentials;
+use gimlet_kit::wire::RawClient;
 use gimlet_tests::cluster::NodeCluster;
 use gimlet_tests::fault::{FaultLoad, FaultRow, WatchedConnection};
-use gimlet_tests::raw::RawClient;
 use tokio::time::Instant;
 
 use crate::fault_stage::{APART, FaultStage, by_run, lasting, outage};
@@ -29,7 +29,7 @@ async fn live(
     Ok((raw, entries))
 }
 
-/// Does the same and lets the ledger watch the connection.
+/// Does the same and lets the judge watch the connection.
 pub(crate) async fn connect_watched(
     cluster: &NodeCluster,
     load: &mut FaultLoad,

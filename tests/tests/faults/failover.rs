@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use gimlet_kit::database::TempDatabase;
 use gimlet_tests::cluster::NodeCluster;
-use gimlet_tests::fault::{FaultLoad, FaultRow, MariaDbPair, RedisGroup, TempDatabase};
+use gimlet_tests::fault::{FaultLoad, FaultRow, MariaDbPair, RedisGroup};
 use tokio::time::Instant;
 
 use crate::fault_stage::{APART, FaultStage, by_run, over};

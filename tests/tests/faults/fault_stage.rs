@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use gimlet_tests::cluster::{BackendAddresses, NodeCluster};
-use gimlet_tests::fault::{TempDatabase, is_long};
+use gimlet_kit::backend::BackendAddresses;
+use gimlet_kit::database::TempDatabase;
+use gimlet_tests::cluster::NodeCluster;
+use gimlet_tests::fault::is_long;
 use tokio::time::sleep;
 
 /// Two connect nodes, two logic nodes and a business node.

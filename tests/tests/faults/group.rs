@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gimlet_client::{ApiClient, MessageTarget, pb};
+use gimlet_judge::FindingKind;
+use gimlet_kit::database::SqlConnection;
 use gimlet_tests::cluster::{NodeCluster, NodeRole};
-use gimlet_tests::fault::{FaultLoad, FaultRow, GrpcSender, SqlConnection, request, text_bytes};
+use gimlet_tests::fault::{FaultLoad, FaultRow, GrpcSender, request, text_bytes};
+use gimlet_tests::judging::records;
 use sqlx::Row as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -22,7 +25,7 @@ const FIRST: i64 = 1_000_000;
 /// Time limit for the takeover of a job: another node looks for abandoned jobs every 30 s, then has
 /// to finish it.
 const TAKEOVER: Duration = Duration::from_secs(50);
-/// Ledger stream of this file's own sends.
+/// Stream of this file's own sends.
 const STREAM: u64 = 90;
 
 fn grpc(cluster: &NodeCluster) -> Vec<std::net::SocketAddr> {
@@ -137,15 +140,15 @@ impl<'a> GroupSender<'a> {
     /// Sends a text, which must be answered; returns the message's id.
     async fn once(&self, at: usize, text: &str) -> Vec<u8> {
         let content = text_bytes(text);
-        let readers = Arc::clone(&self.readers);
-        self.load.judge().means(STREAM, &content, readers);
+        self.load
+            .judge()
+            .begin_send(STREAM, &content, &self.readers);
         let request = request(MessageTarget::Group(self.group), text, text.to_owned());
         let sent = self.caller.send(at, &request).await;
         let sent = sent.unwrap_or_else(|error| panic!("{text} is not sent: {error}"));
-        let readers = &self.readers;
         self.load
             .judge()
-            .answered(&sent.message_id, &content, readers);
+            .confirm_send(&content, Some(&sent.message_id), &self.readers);
         sent.message_id.to_vec()
     }
 }
@@ -176,7 +179,7 @@ async fn read_account_inboxes(
     }
     for user in crowd {
         let inbox = inboxes.remove(user).unwrap_or_default();
-        load.judge().read(*user, &inbox);
+        load.judge().read(*user, records(&inbox));
     }
 }
 
@@ -240,7 +243,7 @@ pub(crate) async fn a_member_is_removed_while_sends_are_under_way(stage: FaultSt
         two_more(&story, added).await;
     }
     stop.cancel();
-    let readers: Arc<[i64]> = members
+    let readers: Vec<i64> = members
         .iter()
         .chain([&users[0], &victim])
         .copied()
@@ -249,9 +252,9 @@ pub(crate) async fn a_member_is_removed_while_sends_are_under_way(stage: FaultSt
         let (at, sent) = ended.unwrap();
         for (text, id) in sent {
             let content = text_bytes(&text);
-            load.judge()
-                .means(STREAM + at, &content, Arc::clone(&readers));
-            load.judge().answered(&id, &content, &members);
+            let mut judge = load.judge();
+            judge.begin_send(STREAM + at, &content, &readers);
+            judge.confirm_send(&content, Some(&id), &members);
         }
     }
     load.reads(cluster, 0).await;
@@ -284,14 +287,16 @@ fn compare(story: &MembershipTimeline, load: &FaultLoad, victim: i64) -> (usize,
         if within(&outs, it) {
             out += 1;
             if has {
-                let text = format!("{:?} reached a member that was removed before", it.text);
-                load.judge().misdirected(&text);
+                load.judge().note(FindingKind::Misdirected, || {
+                    format!("{:?} reached a member that was removed before", it.text)
+                });
             }
         } else if within(&insides, it) {
             inside += 1;
             if !has {
-                let text = format!("{:?} did not reach a member that was added before", it.text);
-                load.judge().lost(&text);
+                load.judge().note(FindingKind::Dropped, || {
+                    format!("{:?} did not reach a member that was added before", it.text)
+                });
             }
         }
     }

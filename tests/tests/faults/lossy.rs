@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimlet_client::{ClientEvent, DeviceCredentials, MemoryCursor, MessageTarget};
+use gimlet_judge::DeliveryJudge;
+use gimlet_kit::random_phone;
+use gimlet_kit::wire::RawClient;
 use gimlet_tests::cluster::{ClusterDevice, NodeCluster};
 use gimlet_tests::fault::{FaultRow, GrpcSender, request, text_bytes};
-use gimlet_tests::ledger::RunLedger;
-use gimlet_tests::raw::RawClient;
+use gimlet_tests::judging::{RunVerdict, records};
 use tokio::time::{Instant, sleep};
 
 use crate::failover::{PROMISE, start_pair_and_cluster};
@@ -25,7 +27,7 @@ struct TestConversation {
     caller: GrpcSender,
     receiver: DeviceCredentials,
     readers: Arc<[i64]>,
-    ledger: RunLedger,
+    history: DeliveryJudge,
     refused: (u64, u64),
 }
 
@@ -35,14 +37,14 @@ impl TestConversation {
         for text in texts {
             let content = text_bytes(text);
             if kept {
-                let readers = Arc::clone(&self.readers);
-                self.ledger.means(1, &content, readers);
+                self.history.begin_send(1, &content, &self.readers);
             }
             let to = MessageTarget::User(self.receiver.user_id);
             let message = request(to, text, text.clone());
             let id = self.until_answered(&message).await;
             if kept {
-                self.ledger.answered(&id, &content, &self.readers);
+                self.history
+                    .confirm_send(&content, Some(&id), &self.readers);
             }
         }
     }
@@ -71,17 +73,17 @@ fn texts(part: &str) -> Vec<String> {
 }
 
 /// Checks that the device is notified of the change, and is then shown exactly these from 1 on.
-async fn starts_over(phone: &mut ClusterDevice, all: &[String], ledger: &mut RunLedger) -> u64 {
+async fn starts_over(phone: &mut ClusterDevice, all: &[String], judge: &mut DeliveryJudge) -> u64 {
     let changed = |event| match event {
         ClientEvent::HistoryChanged { epoch } => Some(epoch),
         _ => None,
     };
     let epoch = phone.next("the change of the history", changed).await;
-    let watch = ledger.watches(phone.who.user_id, phone.who.device_id, 0);
+    let watch = judge.watch(phone.who.user_id, phone.who.device_id, 0);
     for (at, text) in all.iter().enumerate() {
         let seq = i64::try_from(at + 1).unwrap();
         phone.receives(text, seq).await;
-        ledger.shown(watch, seq, Some(&text_bytes(text)));
+        judge.shown(watch, seq, Some(&text_bytes(text)));
     }
     epoch
 }
@@ -111,11 +113,11 @@ pub(crate) async fn a_replica_without_the_latest_commits_is_promoted(
     let there = pair.fails_over().await;
     talk.sends(&after, true).await;
     let all = [replicated, after].concat();
-    let epoch = starts_over(&mut live, &all, &mut talk.ledger).await;
+    let epoch = starts_over(&mut live, &all, &mut talk.history).await;
     let served = there.elapsed();
     assert!(served < PROMISE, "served {served:?} after the promotion");
     let mut away = ClusterDevice::with_cursor(&away_who, cluster.endpoint(1), cursor).await;
-    let again = starts_over(&mut away, &all, &mut talk.ledger).await;
+    let again = starts_over(&mut away, &all, &mut talk.history).await;
     assert_eq!(epoch, again, "one change of the history");
 
     judged(talk, &cluster, served).await
@@ -125,7 +127,7 @@ pub(crate) async fn a_replica_without_the_latest_commits_is_promoted(
 /// beside it.
 async fn conversation(cluster: &NodeCluster) -> (TestConversation, DeviceCredentials) {
     let sender = cluster.sign_up().await;
-    let number = format!("1{:010}", rand::random_range(0..10_000_000_000_u64));
+    let number = random_phone();
     let receiver = cluster.sign_in(&number).await;
     let away = cluster.sign_in(&number).await;
     let nodes: Vec<_> = cluster.logic.iter().map(|it| it.ports().grpc).collect();
@@ -133,7 +135,7 @@ async fn conversation(cluster: &NodeCluster) -> (TestConversation, DeviceCredent
         caller: GrpcSender::new(&nodes, &sender),
         readers: Arc::from([sender.user_id, receiver.user_id]),
         receiver,
-        ledger: RunLedger::default(),
+        history: DeliveryJudge::default(),
         refused: (0, 0),
     };
     (talk, away)
@@ -147,10 +149,10 @@ async fn judged(mut talk: TestConversation, cluster: &NodeCluster, recovery: Dur
         // A device that is live keeps its connection: the judge takes it over, as nothing follows.
         let mut raw = RawClient::sign_in(tcp, &who).await.unwrap();
         let entries = raw.sync(0).await.unwrap();
-        talk.ledger.read(who.user_id, &entries);
+        talk.history.read(who.user_id, records(&entries));
     }
-    let verdict = talk.ledger.verdict();
-    assert!(verdict.clean(), "{verdict:?}");
+    let verdict = RunVerdict::of(&talk.history);
+    assert!(verdict.is_clean(), "{verdict}");
     FaultRow {
         fault: "kill -9 of the primary MariaDB, a replica without its last ten commits promoted"
             .to_owned(),

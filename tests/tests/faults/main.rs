@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use gimlet_tests::cluster::BackendAddresses;
+use gimlet_kit::backend::BackendAddresses;
 use gimlet_tests::fault::{FaultRow, is_long, table};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Builder;

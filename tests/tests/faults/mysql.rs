@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use gimlet_client::MessageTarget;
+use gimlet_kit::backend::PrivateBackend;
+use gimlet_kit::database::{SqlConnection, TempDatabase};
+use gimlet_kit::proxy::{FaultProxy, ProxyMode};
 use gimlet_tests::cluster::NodeCluster;
-use gimlet_tests::fault::{
-    CommitAnswerDropper, FaultLoad, FaultRow, GrpcSender, PrivateBackend, SqlConnection,
-    TempDatabase, request, text_bytes,
-};
+use gimlet_tests::fault::{FaultLoad, FaultRow, GrpcSender, request, text_bytes};
 use tokio::time::Instant;
 
 use crate::fault_stage::{APART, FaultStage, by_run, lasting, outage, over};
@@ -105,7 +105,7 @@ pub(crate) async fn the_answer_to_a_commit_is_swallowed(stage: FaultStage) -> Fa
     let database = TempDatabase::new(&stage.shared.mysql).await;
     let (host, name) = database.url.rsplit_once('/').unwrap();
     let (credentials, server) = host.rsplit_once('@').unwrap();
-    let swallow = CommitAnswerDropper::before(server.to_owned()).await;
+    let swallow = FaultProxy::before(server).await;
     let through = format!("{credentials}@{}/{name}", swallow.address);
     let cluster = over(&through, &stage.shared.redis, APART).await;
     let load = FaultLoad::begin(&cluster).await;
@@ -119,9 +119,9 @@ pub(crate) async fn the_answer_to_a_commit_is_swallowed(stage: FaultStage) -> Fa
     let rounds = by_run(200, 20);
     let mut worst = Duration::ZERO;
     for _ in 0..rounds {
-        let before = swallow.swallowed();
-        swallow.next();
-        while swallow.swallowed() == before {
+        let before = swallow.struck();
+        swallow.set(ProxyMode::SwallowCommit);
+        while swallow.struck() == before {
             load.flows(1).await;
         }
         worst = worst.max(load.is_served(Instant::now()).await);
@@ -138,7 +138,7 @@ pub(crate) async fn the_answer_to_a_commit_is_swallowed(stage: FaultStage) -> Fa
 async fn unknown_then_repeated(
     cluster: &NodeCluster,
     load: &FaultLoad,
-    swallow: &CommitAnswerDropper,
+    swallow: &FaultProxy,
     round: u64,
 ) {
     let (person, to) = (load.writer(), load.users()[7]);
@@ -146,20 +146,21 @@ async fn unknown_then_repeated(
     let caller = GrpcSender::new(&grpc, person);
     let text = format!("swallowed {round}");
     let (content, readers) = (text_bytes(&text), [person.user_id, to]);
-    load.judge().means(90, &content, readers.into());
+    load.judge().begin_send(90, &content, &readers);
     let request = request(MessageTarget::User(to), &text, format!("swallowed-{round}"));
-    let before = swallow.swallowed();
-    swallow.next();
+    let before = swallow.struck();
+    swallow.set(ProxyMode::SwallowCommit);
     let error = caller.send(0, &request).await.unwrap_err();
     assert_eq!(error.code, 4, "{error}");
     assert_eq!(
-        swallow.swallowed(),
+        swallow.struck(),
         before + 1,
         "the dropped answer belongs to this send"
     );
     let sent = caller.send(1, &request).await.unwrap();
     assert!(sent.repeated, "the repeat finds the send stored");
-    load.judge().answered(&sent.message_id, &content, &readers);
+    load.judge()
+        .confirm_send(&content, Some(&sent.message_id), &readers);
 }
 
 pub(crate) async fn transactions_deadlock(stage: FaultStage) -> FaultRow {

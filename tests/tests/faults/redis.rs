@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use gimlet_kit::backend::PrivateBackend;
+use gimlet_kit::database::TempDatabase;
 use gimlet_tests::cluster::NodeCluster;
-use gimlet_tests::fault::{FaultLoad, FaultRow, PrivateBackend, TempDatabase};
+use gimlet_tests::fault::{FaultLoad, FaultRow};
 use tokio::time::Instant;
 
 use crate::device::{SUPERSEDED, connect_watched};

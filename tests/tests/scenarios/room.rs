@@ -188,12 +188,12 @@ async fn a_room_is_resubscribed_after_a_cut(cell: &MatrixCell) {
     follows(&bob.phone, 5, 0).await;
     pushes(&alice.phone, 5, "1").await;
     expect_message(&bob.phone, "1", 1).await;
-    world.cable().lead(Vec::new());
+    world.cable().lead(&[]);
     bob.phone.is_disconnected().await;
     for text in ["2", "3"] {
         pushes(&alice.phone, 5, text).await;
     }
-    world.cable().lead(world.fronts());
+    world.cable().lead(&world.fronts());
     for seq in 2..=3 {
         expect_message(&bob.phone, &format!("{seq}"), seq).await;
     }

@@ -172,6 +172,7 @@ pub(crate) fn refusal(kind: i32, request_id: i64, refusal: &RequestRefusal) -> B
     output.encode_to_vec().into()
 }
 
+// Named, because the benchmark includes this file from another folder.
 #[cfg(test)]
-#[path = "encode_tests.rs"]
+#[path = "encode/tests.rs"]
 pub(crate) mod tests;

@@ -16,8 +16,6 @@ mod close;
 pub mod convert;
 mod dispatch;
 mod encode;
-#[cfg(test)]
-mod golden_tests;
 pub mod link;
 mod page;
 mod protobuf;
@@ -26,6 +24,8 @@ pub mod serve;
 mod session;
 mod settings;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 pub use link::{
     ConnectedLink, FrameLink, LinkError, OpenedLink, SignInSource, UrlSignIn, WireFraming, WireKind,

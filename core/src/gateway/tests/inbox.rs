@@ -1,12 +1,8 @@
 //! The inbox on a live connection: pushes, SYNC pages, and no loss between the two.
 
-use bytes::Bytes;
-
 use super::*;
-use crate::id::MessageId;
-use crate::message::{Message, MessageContent, MessageReceiver, UnknownFields};
 use crate::store::AppendRequest;
-use crate::time::UnixTimestamp;
+use crate::test_fixtures::direct_send;
 
 /// Stores an entry without a push, like a push that was lost.
 async fn store_silently(stores: &StoreSet, from: u64, to: u64) {
@@ -19,24 +15,18 @@ async fn store_from(stores: &StoreSet, who: u64, on: u64) {
 }
 
 async fn store(stores: &StoreSet, from: u64, device: Option<DeviceId>, to: u64) {
+    let (append, _) = direct_send(Some(from), to, "silent");
     let message = Message {
-        id: MessageId::generate(),
         sender: MessageSender::User {
             user: user(from),
             device,
         },
-        receiver: MessageReceiver::User(user(to)),
-        mentions: Vec::new(),
-        kind: 1,
-        content: MessageContent(Bytes::from_static(b"silent")),
-        sent_at: UnixTimestamp(0),
-        unknown: UnknownFields::NONE,
+        ..(*append.message).clone()
     };
     let append = AppendRequest {
         message: Arc::new(message),
         recipients: Arc::from([user(to)]),
-        key: None,
-        roster: None,
+        ..append
     };
     stores.inbox.append(&[append]).await.unwrap();
 }

@@ -22,10 +22,7 @@ use crate::message::{MessageDraft, MessageSender};
 use crate::node::{NodeBuilder, RunningNode};
 use crate::seq::Seq;
 use crate::store::StoreSet;
-
-fn user(n: u64) -> UserId {
-    UserId::new(n).unwrap()
-}
+use crate::testkit::helpers::user;
 
 fn node(stores: &StoreSet) -> RunningNode {
     NodeBuilder::new(stores.clone(), Arc::new(OpenBusiness)).start()

@@ -299,7 +299,7 @@ async fn a_remembered_roster_opens_nothing_that_another_node_has_closed() {
         Err(out.clone())
     );
     two.service.send(from(1), typing()).await.unwrap();
-    let parcels = two.sink.parcels.lock().unwrap();
+    let parcels = two.sink.batches.lock().unwrap();
     let Some(DeliveryBatch::Live { to, .. }) = parcels.last() else {
         panic!("a live push, not {parcels:?}");
     };

@@ -10,6 +10,7 @@ use crate::store::{
     AppendOutcome, AppendRequest, InboxSlice, InboxStore, JobLease, JobStepOutcome, StoreError,
     StoreErrorKind,
 };
+use crate::testkit::helpers;
 
 const LARGE: u64 = 2_500;
 
@@ -69,23 +70,8 @@ async fn a_push_to_a_large_group_is_finished_as_well() {
 
 /// Stores a large send, as a node does that dies before it works on the job.
 async fn leave(stores: &StoreSet, group: GroupId) {
-    let roster = stores.group.roster(group).await.unwrap().unwrap();
-    let message = crate::message::Message {
-        id: crate::id::MessageId::generate(),
-        sender: from(1),
-        receiver: MessageReceiver::Group(group),
-        mentions: Vec::new(),
-        kind: 1,
-        content: MessageContent("left".into()),
-        sent_at: UnixTimestamp(1),
-        unknown: crate::message::UnknownFields::NONE,
-    };
-    let append = crate::store::AppendRequest {
-        message: Arc::new(message),
-        recipients: roster.members.iter().map(|(user, _)| *user).collect(),
-        key: None,
-        roster: Some((group, roster.version)),
-    };
+    let roster = helpers::roster(stores, group).await;
+    let append = helpers::to_group(group, &roster, "left");
     stores.inbox.append(&[append]).await.unwrap();
 }
 

@@ -17,7 +17,6 @@ use bytes::Bytes;
 use super::*;
 use crate::business::UserInfo;
 use crate::delivery::DeliveryBatch;
-use crate::fanout::LocalSink;
 use crate::id::{GroupId, UserId};
 use crate::logic::LogicRole as _;
 use crate::memory;
@@ -25,6 +24,8 @@ use crate::message::{MessageContent, MessageDraft, MessageReceiver, MessageSende
 use crate::page::PageLimit;
 use crate::peer::SingleNodePeer;
 use crate::seq::Seq;
+use crate::test_fixtures::{RecordingSink, settle};
+use crate::testkit::helpers::{device, user};
 use crate::time::{ManualClock, UnixTimestamp};
 
 /// A backend with the users 1 … `users`, which may be down.
@@ -65,38 +66,6 @@ impl BusinessBackend for FakeBusinessBackend {
     }
 }
 
-/// Records the calls to this node's connections.
-#[derive(Debug, Default)]
-struct RecordingLocalSink {
-    parcels: Mutex<Vec<DeliveryBatch>>,
-    closed: Mutex<Vec<(UserId, Option<DeviceId>)>>,
-}
-
-impl LocalSink for RecordingLocalSink {
-    fn deliver(&self, parcels: &[DeliveryBatch]) {
-        self.parcels.lock().unwrap().extend(parcels.iter().cloned());
-    }
-
-    fn disconnect(&self, user: UserId, device: Option<DeviceId>, _: &str) {
-        self.closed.lock().unwrap().push((user, device));
-    }
-}
-
-impl RecordingLocalSink {
-    /// Returns the user and the seq of each pushed entry, in order.
-    fn entries(&self) -> Vec<(u64, u64)> {
-        let parcels = self.parcels.lock().unwrap();
-        let entries = parcels.iter().filter_map(|parcel| match parcel {
-            DeliveryBatch::Entries { to, .. } => Some(to.clone()),
-            _ => None,
-        });
-        entries
-            .flatten()
-            .map(|(user, seq)| (user.get(), seq.get()))
-            .collect()
-    }
-}
-
 /// Encodes pushes as text.
 #[derive(Debug)]
 struct CodedTextPushCodec;
@@ -109,7 +78,7 @@ impl PushCodec for CodedTextPushCodec {
 
 struct ServiceFixture {
     service: LogicService,
-    sink: Arc<RecordingLocalSink>,
+    sink: Arc<RecordingSink>,
     backend: Arc<FakeBusinessBackend>,
     tracker: TaskTracker,
     token: CancellationToken,
@@ -121,7 +90,7 @@ fn service_fixture() -> ServiceFixture {
 }
 
 fn service_fixture_with(stores: StoreSet, limits: Limits, policy: ServerPolicy) -> ServiceFixture {
-    let heard = Arc::new(RecordingLocalSink::default());
+    let heard = Arc::new(RecordingSink::default());
     let backend = Arc::new(FakeBusinessBackend {
         users: 3_000,
         down: Mutex::new(false),
@@ -192,14 +161,6 @@ impl ServiceFixture {
         self.tracker.close();
         self.tracker.wait().await;
     }
-}
-
-fn user(n: u64) -> UserId {
-    UserId::new(n).unwrap()
-}
-
-fn device(n: u64) -> DeviceId {
-    DeviceId::new(n).unwrap()
 }
 
 fn from(n: u64) -> MessageSender {

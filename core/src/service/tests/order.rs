@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::store::{
-    AppendOutcome, AppendRequest, Group, GroupChange, GroupChangeOutcome, GroupStore, InboxSlice,
-    InboxStore, JobLease, JobStepOutcome, Member, NewGroup, Roster, RosterVersion, StoreError,
+    AppendOutcome, AppendRequest, Group, GroupChange, GroupChangeOutcome, GroupStore, InboxStore,
+    Member, NewGroup, Roster, RosterVersion, StoreError,
 };
+use crate::test_fixtures::inbox_store_over_inner;
 
 /// A store with a delay for each batch.
 #[derive(Debug)]
@@ -16,33 +17,12 @@ struct SlowStore {
     each: Duration,
 }
 
-#[async_trait]
-impl InboxStore for SlowStore {
+inbox_store_over_inner! { SlowStore {
     async fn append(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
         tokio::time::sleep(self.each).await;
         self.inner.append(batch).await
     }
-
-    async fn after(&self, u: UserId, s: Seq, l: PageLimit) -> Result<InboxSlice, StoreError> {
-        self.inner.after(u, s, l).await
-    }
-
-    async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
-        self.inner.trim(user, upto).await
-    }
-
-    async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
-        self.inner.claim_job(group).await
-    }
-
-    async fn advance_job(&self, lease: &JobLease) -> Result<JobStepOutcome, StoreError> {
-        self.inner.advance_job(lease).await
-    }
-
-    async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
-        self.inner.sweep(max).await
-    }
-}
+} }
 
 /// Counts the reads of rosters.
 #[derive(Debug)]
@@ -93,13 +73,6 @@ impl GroupStore for CountingGroups {
         at: UnixTimestamp,
     ) -> Result<GroupChangeOutcome, StoreError> {
         self.inner.update(group, expected, change, pushes, at).await
-    }
-}
-
-/// Lets all runnable tasks run.
-async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
     }
 }
 

@@ -157,7 +157,7 @@ async fn a_broadcast_is_one_delivery_batch() {
     let content = MessageContent("all".into());
     let push = world.service.push_all(MessageSender::Business, 1, content);
     push.await.unwrap();
-    let parcels = world.sink.parcels.lock().unwrap();
+    let parcels = world.sink.batches.lock().unwrap();
     let [DeliveryBatch::Everyone { envelope }] = &parcels[..] else {
         panic!("one broadcast, not {parcels:?}");
     };

@@ -152,7 +152,7 @@ impl ConnectionActor for JoinActor<'_> {
             self.fail(|| format!("joining was refused: {}", packet.refusal()));
         } else if packet.is(PackageType::PtMessage) {
             // A push of the preparation, for example about a joined group, raises the head.
-            if let Some(pushed) = super::PushedMessage::read(packet.data)
+            if let Some(pushed) = super::read_push(packet.data)
                 && let Some(joined) = self.of(id).and_then(|who| self.joined.get_mut(who))
             {
                 joined.head = joined.head.max(pushed.seq);

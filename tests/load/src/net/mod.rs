@@ -37,7 +37,7 @@ pub use conn::TrafficCounts;
 pub use connect_target::ConnectTarget;
 pub use framing::WireFraming;
 pub use join::{JoinedConnection, join, sign_in_body};
-pub use packet::{PushedMessage, ServerPacket, answered_seq, epoch_and_head, page};
+pub use packet::{ServerPacket, answered_seq, epoch_and_head, page, read_push};
 pub use sources::SourceAddresses;
 
 /// Number of a connection within its [`ClientNet`]; reused after the connection is closed.

@@ -5,6 +5,7 @@
 //! counts. Reading borrows from the read buffer and looks only at the fields it needs; everything
 //! that is not on the hot path goes through `gimlet-proto`.
 
+use gimlet_judge::PushedMessage;
 use gimlet_proto::pb::{self, PackageType};
 use prost::Message as _;
 
@@ -21,21 +22,6 @@ pub struct ServerPacket<'a> {
     pub message: &'a [u8],
     /// Data of the packet, depending on its type.
     pub data: &'a [u8],
-}
-
-/// Pushed message (`pb.MessageSend`), with the fields that are checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PushedMessage<'a> {
-    /// Id of the sender.
-    pub sender: i64,
-    /// Receiver type, a `ReceiverType`.
-    pub receiver_type: i32,
-    /// Id of the user, group or room it was sent to.
-    pub receiver: i64,
-    /// Seq in this inbox or room.
-    pub seq: i64,
-    /// Content that the sender wrote.
-    pub content: &'a [u8],
 }
 
 /// Value of one field of a message.
@@ -156,35 +142,32 @@ impl<'a> ServerPacket<'a> {
     }
 }
 
-impl<'a> PushedMessage<'a> {
-    /// Reads the data of a push; returns `None` if it is not a push.
-    #[must_use]
-    pub fn read(data: &'a [u8]) -> Option<Self> {
-        let mut fields = FieldReader::of(data);
-        let message = fields.find_map(|field| match field {
-            (1, FieldValue::Bytes(bytes)) => Some(bytes),
-            _ => None,
-        })?;
-        Self::read_message(message)
-    }
+/// Reads the data of a push (`pb.MessageSend`); returns `None` if it is not a push.
+#[must_use]
+pub fn read_push(data: &[u8]) -> Option<PushedMessage<'_>> {
+    let mut fields = FieldReader::of(data);
+    let message = fields.find_map(|field| match field {
+        (1, FieldValue::Bytes(bytes)) => Some(bytes),
+        _ => None,
+    })?;
+    read_message(message)
+}
 
-    /// Reads a `pb.Message`, the element of a SYNC page.
-    #[must_use]
-    pub fn read_message(message: &'a [u8]) -> Option<Self> {
-        let mut pushed = Self::default();
-        let mut fields = FieldReader::of(message);
-        for field in fields.by_ref() {
-            match field {
-                (1, FieldValue::Bytes(sender)) => pushed.sender = sender_id(sender)?,
-                (2, FieldValue::Number(n)) => pushed.receiver_type = small(n),
-                (3, FieldValue::Number(n)) => pushed.receiver = signed(n),
-                (6, FieldValue::Bytes(b)) => pushed.content = b,
-                (7, FieldValue::Number(n)) => pushed.seq = signed(n),
-                _ => {}
-            }
+/// Reads a `pb.Message`, the element of a SYNC page.
+fn read_message(message: &[u8]) -> Option<PushedMessage<'_>> {
+    let mut pushed = PushedMessage::default();
+    let mut fields = FieldReader::of(message);
+    for field in fields.by_ref() {
+        match field {
+            (1, FieldValue::Bytes(sender)) => pushed.sender = sender_id(sender)?,
+            (2, FieldValue::Number(n)) => pushed.receiver_type = small(n),
+            (3, FieldValue::Number(n)) => pushed.receiver = signed(n),
+            (6, FieldValue::Bytes(b)) => pushed.content = b,
+            (7, FieldValue::Number(n)) => pushed.seq = signed(n),
+            _ => {}
         }
-        fields.whole.then_some(pushed)
     }
+    fields.whole.then_some(pushed)
 }
 
 fn sender_id(sender: &[u8]) -> Option<i64> {
@@ -206,7 +189,7 @@ pub fn page(data: &[u8]) -> Option<(Vec<PushedMessage<'_>>, bool)> {
     let mut fields = FieldReader::of(data);
     for field in fields.by_ref() {
         match field {
-            (1, FieldValue::Bytes(message)) => messages.push(PushedMessage::read_message(message)?),
+            (1, FieldValue::Bytes(message)) => messages.push(read_message(message)?),
             (2, FieldValue::Number(n)) => more = n != 0,
             _ => {}
         }
@@ -286,7 +269,7 @@ mod tests {
             seq: 12_345,
             content: b"body",
         };
-        assert_eq!(PushedMessage::read(packet.data), Some(expected));
+        assert_eq!(read_push(packet.data), Some(expected));
 
         let output = pb::SyncOutput {
             messages: vec![message.clone(), message],

@@ -25,10 +25,10 @@ use std::time::Duration;
 use gimlet_proto::pb::PackageType;
 
 use crate::clock::{self, SECOND};
-use crate::judge::{FindingKind, JudgeFindings};
+use crate::judge::{FindingKind, JudgeFindings, PushedMessage};
 use crate::latency::{LatencyRecorder, LatencySummary};
 use crate::measured_limit::ProbeOutcome;
-use crate::net::{ClientNet, ConnId, ConnectionActor, PushedMessage, ServerPacket, drive};
+use crate::net::{ClientNet, ConnId, ConnectionActor, ServerPacket, drive, read_push};
 use room::{ReaderRoom, RoomMember, SharedRoom};
 
 pub use room::{CONTENT, content};
@@ -408,7 +408,7 @@ impl ConnectionActor for MemberReader<'_> {
         if !packet.is(PackageType::PtMessage) {
             return;
         }
-        match PushedMessage::read(packet.data) {
+        match read_push(packet.data) {
             Some(pushed) => self.deliver(id, &pushed),
             None => self.seen.findings.add(FindingKind::Damaged, || {
                 "a push without a message".to_owned()

@@ -4,8 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::judge::{FindingKind, JudgeFindings};
-use crate::net::PushedMessage;
+use crate::judge::{FindingKind, JudgeFindings, PushedMessage};
 
 /// Bytes of a message: its number, the time it was due, and filler.
 pub const CONTENT: usize = 100;

@@ -18,8 +18,8 @@ use super::grpc_sender::GrpcSender;
 use crate::clock::{self, SECOND};
 use crate::judge::{DeliveryJudge, FindingKind, SendFailure, StreamId};
 use crate::net::{
-    AckBody, ClientNet, ConnId, ConnectionActor, PushedMessage, RawBody, ServerPacket,
-    answered_seq, drive,
+    AckBody, ClientNet, ConnId, ConnectionActor, RawBody, ServerPacket, answered_seq, drive,
+    read_push,
 };
 use crate::pace::SendSchedule;
 use crate::slots::slot_of;
@@ -108,7 +108,7 @@ impl FlowActor {
             }
         }
         drive(net, &mut self)?;
-        Ok(self.tally.into_results(self.judge, self.refusal))
+        Ok(self.tally.into_results(&self.judge, self.refusal))
     }
 
     /// Begins the sender's next message, due at `at`. By gRPC it may have to wait for the call
@@ -204,7 +204,7 @@ impl FlowActor {
 
     fn push(&mut self, net: &mut ClientNet, id: ConnId, packet: &ServerPacket<'_>) {
         let ear = self.members.on(id).map(|member| member.ear);
-        let (Some(pushed), Some(ear)) = (PushedMessage::read(packet.data), ear) else {
+        let (Some(pushed), Some(ear)) = (read_push(packet.data), ear) else {
             let note = || "a push that cannot be read".to_owned();
             self.judge.note(FindingKind::Connection, note);
             return;

@@ -22,10 +22,10 @@ use gimlet_proto::pb::{self, PackageType};
 use prost::Message as _;
 
 use crate::clock::{self, SECOND};
-use crate::judge::{DeliveryJudge, FindingKind, JudgeFindings};
+use crate::judge::{DeliveryJudge, FindingKind, JudgeFindings, PushedMessage};
 use crate::latency::LatencySummary;
 use crate::net::{
-    AckBody, ClientNet, ConnId, ConnectionActor, PushedMessage, RawBody, ServerPacket, drive, page,
+    AckBody, ClientNet, ConnId, ConnectionActor, RawBody, ServerPacket, drive, page, read_push,
     sign_in_body,
 };
 use crate::test_account::TestAccount;
@@ -292,7 +292,7 @@ impl ConnectionActor for SimulatedUsers {
         let Some(at) = self.people.on(id) else { return };
         self.moved = clock::now();
         match PackageType::try_from(packet.kind) {
-            Ok(PackageType::PtMessage) => match PushedMessage::read(packet.data) {
+            Ok(PackageType::PtMessage) => match read_push(packet.data) {
                 Some(pushed) => {
                     self.entry(at, &pushed);
                     self.ack(net, id, pushed.seq);

@@ -25,7 +25,7 @@ impl UserSet {
     /// Adds users with empty inboxes.
     pub(super) fn add(&mut self, judge: &mut DeliveryJudge, accounts: Vec<TestAccount>) {
         for account in accounts {
-            let ear = judge.ear(0);
+            let ear = judge.receiver(0);
             self.all.push(SimulatedUser::new(account, ear));
         }
     }

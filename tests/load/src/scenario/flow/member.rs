@@ -31,7 +31,7 @@ impl FlowMember {
         Self {
             account: Arc::new(account),
             conn: joined.conn,
-            ear: judge.ear(joined.head),
+            ear: judge.receiver(joined.head),
             streams: Vec::new(),
             next_stream_index: 0,
             queue: VecDeque::new(),

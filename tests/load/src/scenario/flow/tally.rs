@@ -91,7 +91,11 @@ impl FlowTally {
     }
 
     /// Returns the results, with the findings of the judge and the text of the first refusal.
-    pub(super) fn into_results(self, judge: DeliveryJudge, refusal: Option<String>) -> FlowResults {
+    pub(super) fn into_results(
+        self,
+        judge: &DeliveryJudge,
+        refusal: Option<String>,
+    ) -> FlowResults {
         let first = self.ends.0.unwrap_or_default();
         FlowResults {
             answered: self.answered,

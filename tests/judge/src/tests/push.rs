@@ -1,6 +1,9 @@
 //! Plants every kind of defect and checks that it is found, and that a correct run has no findings.
 
-use super::*;
+use crate::{
+    DeliveryJudge, FindingKind, JudgeFindings, MessageMark, ObservedPush, PushedMessage,
+    ReceiverId, SendFailure, StreamDestination, StreamId,
+};
 
 const ANN: i64 = 10;
 const BEN: i64 = 11;
@@ -19,7 +22,7 @@ impl JudgeFixture {
         let mut judge = DeliveryJudge::new(7);
         let stream = judge.stream(ANN, StreamDestination::User(BEN));
         let other = judge.stream(ANN, StreamDestination::User(12));
-        let (ben, eve) = (judge.ear(0), judge.ear(0));
+        let (ben, eve) = (judge.receiver(0), judge.receiver(0));
         judge.listen(ben, stream);
         judge.listen(eve, other);
         let sent = (0..10).map(|i| {

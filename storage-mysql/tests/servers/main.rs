@@ -7,43 +7,29 @@
     reason = "a failed case should panic"
 )]
 
-#[path = "servers/batch_cost.rs"]
 mod batch_cost;
-#[path = "servers/error_numbers.rs"]
 mod error_numbers;
-#[path = "servers/faults.rs"]
 mod faults;
-#[path = "servers/helpers.rs"]
 mod helpers;
-#[path = "servers/history.rs"]
 mod history;
-#[path = "servers/locks.rs"]
 mod locks;
-#[path = "servers/pool.rs"]
 mod pool;
-#[path = "support/private_server.rs"]
-mod private_server;
-#[path = "support/proxy.rs"]
-mod proxy;
-#[path = "servers/redis_outages.rs"]
 mod redis_outages;
-#[path = "../../tests/samples/said.rs"]
+#[path = "../../../tests/samples/said.rs"]
 mod said;
-#[path = "servers/samples.rs"]
 mod samples;
-#[path = "servers/schema.rs"]
 mod schema;
-#[path = "servers/settings.rs"]
 mod settings;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::pin::Pin;
 use std::process::ExitCode;
 
+use gimlet_kit::backend::BackendAddresses;
 use libtest_mimic::{Arguments, Trial};
-use support::ServerUrls;
 
-type CaseFn = fn(ServerUrls) -> Pin<Box<dyn Future<Output = ()>>>;
+type CaseFn = fn(BackendAddresses) -> Pin<Box<dyn Future<Output = ()>>>;
 
 macro_rules! cases {
     ($($module:ident { $($case:ident),+ $(,)? })+) => {
@@ -137,7 +123,7 @@ cases! {
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let servers = support::servers();
+    let servers = BackendAddresses::of_environment();
     let trials = CASES.iter().map(|(name, body)| {
         let servers = servers.clone();
         let missing = servers.is_none();
@@ -157,7 +143,7 @@ fn main() -> ExitCode {
     let shown = libtest_mimic::run(&arguments, trials.collect()).exit_code();
     if servers.is_none() {
         eprintln!("ignored: {}", support::MISSING);
-        if support::required() && !arguments.list {
+        if BackendAddresses::are_required() && !arguments.list {
             eprintln!("GIMLET_TEST_REQUIRE_BACKENDS=1 requires them");
             return ExitCode::FAILURE;
         }

@@ -8,15 +8,13 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::delivery::ConnectionDelivery;
-use crate::envelope::Envelope;
 use crate::hub::{ConnectionIdentity, ConnectionWork};
-use crate::id::{DeviceId, Generation, MessageId, UserId};
-use crate::message::{
-    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
-};
+use crate::id::{DeviceId, Generation, UserId};
+use crate::message::MessageReceiver;
 use crate::seq::Seq;
 use crate::store::StreamId;
-use crate::time::UnixTimestamp;
+use crate::test_fixtures::envelope;
+use crate::testkit::helpers::message;
 
 fn room() -> RoomId {
     RoomId::new(1).unwrap()
@@ -125,22 +123,12 @@ impl FanoutFixture {
 }
 
 fn item(seq: u64, bytes: usize) -> Arc<RoomItem> {
-    let message = Message {
-        id: MessageId::generate(),
-        sender: MessageSender::Business,
-        receiver: MessageReceiver::Room(room()),
-        mentions: Vec::new(),
-        kind: 1,
-        content: MessageContent(vec![b'x'; bytes].into()),
-        sent_at: UnixTimestamp(0),
-        unknown: UnknownFields::NONE,
-    };
-    let envelope = Envelope::new(Arc::new(message), Arc::new(UserProfile::default()), 0);
+    let message = message(MessageReceiver::Room(room()), vec![b'x'; bytes]);
     Arc::new(RoomItem {
         room: room(),
         stream: StreamId(1),
         seq: Seq::new(seq),
-        envelope: Arc::new(envelope),
+        envelope: envelope(message),
     })
 }
 

@@ -1,12 +1,13 @@
 //! A private database on a shared server, and direct SQL queries to the server.
 
 #![expect(
+    clippy::missing_panics_doc,
     clippy::unwrap_used,
     reason = "a server that does not answer should panic"
 )]
 
 use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, Row as _};
 use tokio::runtime::Builder;
 
 /// A connection to a MySQL server.
@@ -40,10 +41,30 @@ impl SqlConnection {
         query.fetch_all(&mut self.0).await.unwrap()
     }
 
+    /// Returns the first value of a query's result as the server writes it in text.
+    pub async fn value(&mut self, sql: &str) -> String {
+        let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        let row = self.0.fetch_one(query).await;
+        let row = row.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        row.try_get_unchecked(0).unwrap()
+    }
+
     /// Returns the single number of a query's result, or `None` for an empty result.
     pub async fn number(&mut self, sql: &str) -> Option<i64> {
         let rows = self.rows(sql).await;
         rows.first().map(|row| row.try_get_unchecked(0).unwrap())
+    }
+
+    /// Returns a column of the first row of a query as text; empty if it is NULL.
+    pub async fn text(
+        &mut self,
+        sql: &str,
+        column: impl sqlx::ColumnIndex<sqlx::mysql::MySqlRow>,
+    ) -> String {
+        let rows = self.rows(sql).await;
+        let row = rows.first().unwrap_or_else(|| panic!("{sql}: no row"));
+        let value: Option<String> = row.try_get_unchecked(column).unwrap();
+        value.unwrap_or_default()
     }
 
     /// Returns the number of deadlocks that the server has counted.
@@ -60,7 +81,8 @@ impl SqlConnection {
 #[derive(Debug)]
 pub struct TempDatabase {
     server: String,
-    name: String,
+    /// Name of the database.
+    pub name: String,
     /// Address of the database.
     pub url: String,
 }
@@ -68,16 +90,23 @@ pub struct TempDatabase {
 impl TempDatabase {
     /// Creates an empty database on this server.
     pub async fn new(server: &str) -> Self {
-        let name = format!("gimlet_fault_{:016x}", rand::random::<u64>());
+        let name = format!("gimlet_test_{:016x}", rand::random::<u64>());
         let mut sql = SqlConnection::connect(server).await;
         sql.runs(&format!("CREATE DATABASE {name}")).await;
-        let (host, _) = server.rsplit_once('/').expect("an address with a database");
         Self {
             server: server.to_owned(),
-            url: format!("{host}/{name}"),
+            url: database_url(server, &name),
             name,
         }
     }
+}
+
+/// Returns the address of a server with another database.
+#[must_use]
+pub fn database_url(server: &str, database: &str) -> String {
+    let (base, query) = server.split_once('?').unwrap_or((server, ""));
+    let (host, _) = base.rsplit_once('/').expect("an address with a database");
+    format!("{host}/{database}?{query}")
 }
 
 impl Drop for TempDatabase {

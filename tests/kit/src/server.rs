@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::child::ChildProcess;
 
 /// Range of the listening ports: below the range of ephemeral client ports, so that no client
 /// connection can occupy one.
@@ -56,7 +58,11 @@ impl ServerPorts {
 
 /// Returns the next free port. A program never gets a port twice, so processes that do not listen
 /// yet cannot collide.
-pub(crate) fn free() -> SocketAddr {
+///
+/// # Panics
+/// No port is free.
+#[must_use]
+pub fn free() -> SocketAddr {
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
     let next = NEXT.get_or_init(|| AtomicU16::new(rand::random_range(PORTS)));
     (0..PORTS.len())
@@ -70,20 +76,24 @@ pub(crate) fn free() -> SocketAddr {
 /// A running server. Dropping it kills the process.
 #[derive(Debug)]
 pub struct ServerProcess {
-    child: Child,
+    child: ChildProcess,
     /// Addresses that it listens on.
     pub ports: ServerPorts,
 }
 
 impl ServerProcess {
     /// Starts the binary over a data folder; `extra` is added to its environment.
+    ///
+    /// # Errors
+    /// The binary cannot be started.
     pub fn spawn(
         binary: &Path,
         data: &Path,
         ports: ServerPorts,
         extra: &[(&str, &str)],
     ) -> io::Result<Self> {
-        let child = Command::new(binary)
+        let mut command = Command::new(binary);
+        command
             .env("GIMLET_DATA_DIR", data)
             .env("GIMLET_STORAGE__KIND", "sled")
             .env("GIMLET_BUSINESS__CODE_VERIFIER", "dev")
@@ -95,9 +105,8 @@ impl ServerProcess {
             .env("GIMLET_LISTEN__OPS", ports.ops.to_string())
             .env("GIMLET_LOG__LEVEL", "error")
             .envs(extra.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()?;
+            .stdin(Stdio::null());
+        let child = ChildProcess::start("gimlet", &mut command)?;
         Ok(Self { child, ports })
     }
 
@@ -106,25 +115,15 @@ impl ServerProcess {
     /// # Errors
     /// The server ended, or did not listen in time.
     pub async fn ready(&mut self) -> io::Result<()> {
-        let until = Instant::now() + START;
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Err(io::Error::other(format!(
-                    "the server exited during its start: {status}"
-                )));
-            }
+        let ServerPorts { tcp, grpc, .. } = self.ports;
+        self.until("listen", move || async move {
             let both = async {
-                TcpStream::connect(self.ports.tcp).await?;
-                TcpStream::connect(self.ports.grpc).await
+                TcpStream::connect(tcp).await?;
+                TcpStream::connect(grpc).await
             };
-            match timeout(Duration::from_secs(1), both).await {
-                Ok(Ok(_)) => return Ok(()),
-                _ if Instant::now() > until => {
-                    return Err(io::Error::other("the server did not listen in time"));
-                }
-                _ => sleep_until(Instant::now() + Duration::from_millis(5)).await,
-            }
-        }
+            matches!(timeout(Duration::from_secs(1), both).await, Ok(Ok(_)))
+        })
+        .await
     }
 
     /// Waits until the server's ops port reports that it is ready.
@@ -132,24 +131,28 @@ impl ServerProcess {
     /// # Errors
     /// The server ended, or was not ready in time.
     pub async fn ready_to_serve(&mut self) -> io::Result<()> {
-        let until = Instant::now() + START;
-        while !self.says_ready().await {
-            if let Some(status) = self.child.try_wait()? {
-                return Err(io::Error::other(format!(
-                    "the server exited during its start: {status}"
-                )));
-            }
-            if Instant::now() > until {
-                return Err(io::Error::other("the server was not ready in time"));
-            }
-            sleep_until(Instant::now() + Duration::from_millis(20)).await;
-        }
-        Ok(())
+        let ops = self.ports.ops;
+        self.until("become ready", move || async move {
+            let answer = get(ops, "/readyz").await;
+            answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+        })
+        .await
     }
 
-    async fn says_ready(&self) -> bool {
-        let answer = get(self.ports.ops, "/readyz").await;
-        answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    /// Waits until the server meets a condition.
+    async fn until<F>(&mut self, what: &str, met: impl Fn() -> F + Send + Sync) -> io::Result<()>
+    where
+        F: Future<Output = bool> + Send,
+    {
+        let until = Instant::now() + START;
+        while !met().await {
+            if let Some(status) = self.child.try_wait()? {
+                let text = format!("the server exited during its start: {status}");
+                return Err(io::Error::other(text));
+            }
+            pause_before(until, what).await?;
+        }
+        Ok(())
     }
 
     /// Sends the process a signal by its short name, for example `TERM`, `STOP` or `CONT`.
@@ -157,14 +160,7 @@ impl ServerProcess {
     /// # Errors
     /// `kill` is not installed, or it fails.
     pub fn signal(&self, name: &str) -> io::Result<()> {
-        let status = Command::new("kill")
-            .args(["-s", name, &self.id().to_string()])
-            .status()?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!("kill -s {name}: {status}")))
-        }
+        self.child.signal(name)
     }
 
     /// Stops the server gracefully and waits for its exit.
@@ -178,10 +174,7 @@ impl ServerProcess {
             match self.child.try_wait()? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => return Err(io::Error::other(format!("it exited with {status}"))),
-                None if Instant::now() > until => {
-                    return Err(io::Error::other("it did not exit in time"));
-                }
-                None => sleep_until(Instant::now() + Duration::from_millis(5)).await,
+                None => pause_before(until, "exit").await?,
             }
         }
     }
@@ -193,17 +186,22 @@ impl ServerProcess {
     }
 
     /// Kills the process with `kill -9` and waits until it is gone.
+    ///
+    /// # Errors
+    /// The operating system refuses.
     pub fn kill(&mut self) -> io::Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+        self.child.kill()
     }
 }
 
-impl Drop for ServerProcess {
-    fn drop(&mut self) {
-        let _ = self.kill();
+/// Waits a moment before the next look; fails after the deadline.
+async fn pause_before(until: Instant, what: &str) -> io::Result<()> {
+    if Instant::now() > until {
+        let text = format!("the server did not {what} in time");
+        return Err(io::Error::new(io::ErrorKind::TimedOut, text));
     }
+    sleep_until(Instant::now() + Duration::from_millis(10)).await;
+    Ok(())
 }
 
 /// Returns the answer of an ops port, with its head.

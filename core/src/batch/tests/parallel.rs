@@ -4,25 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::delivery::DeliveryBatch;
-use crate::fanout::LocalSink;
-use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
-use crate::janitor::StoreJanitor;
-use crate::memory;
-use crate::message::{
-    Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
-};
-use crate::page::PageLimit;
-use crate::peer::SingleNodePeer;
-use crate::seq::Seq;
-use crate::store::{InboxSlice, JobLease, JobStepOutcome, StoreError, StoreErrorKind, StoreSet};
-use crate::time::UnixTimestamp;
+use crate::id::UserId;
+use crate::store::{StoreError, StoreErrorKind};
+use crate::test_fixtures::{BatcherFixture, direct_send, inbox_store_over_inner, settle};
+use crate::testkit::helpers::{contents, last, user};
 
 /// Time that an append waits for a lock, like the database's setting.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -82,8 +72,7 @@ impl LockingStore {
     }
 }
 
-#[async_trait]
-impl InboxStore for LockingStore {
+inbox_store_over_inner! { LockingStore {
     async fn append(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
         let unlocked = async {
             loop {
@@ -116,63 +105,20 @@ impl InboxStore for LockingStore {
     fn append_concurrency(&self) -> usize {
         self.concurrency
     }
-
-    async fn after(&self, u: UserId, s: Seq, l: PageLimit) -> Result<InboxSlice, StoreError> {
-        self.inner.after(u, s, l).await
-    }
-
-    async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
-        self.inner.trim(user, upto).await
-    }
-
-    async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
-        self.inner.claim_job(group).await
-    }
-
-    async fn advance_job(&self, lease: &JobLease) -> Result<JobStepOutcome, StoreError> {
-        self.inner.advance_job(lease).await
-    }
-
-    async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
-        self.inner.sweep(max).await
-    }
-}
-
-/// Records the pushes of each user.
-#[derive(Debug, Default)]
-struct RecordingPushes(Mutex<HashMap<UserId, Vec<u64>>>);
-
-impl LocalSink for RecordingPushes {
-    fn deliver(&self, parcels: &[DeliveryBatch]) {
-        let mut pushed = self.0.lock().unwrap();
-        for parcel in parcels {
-            if let DeliveryBatch::Entries { to, .. } = parcel {
-                for (user, seq) in to {
-                    pushed.entry(*user).or_default().push(seq.get());
-                }
-            }
-        }
-    }
-
-    fn disconnect(&self, _: UserId, _: Option<DeviceId>, _: &str) {}
-}
+} }
 
 struct ParallelFixture {
-    stores: StoreSet,
     store: Arc<LockingStore>,
-    pushed: Arc<RecordingPushes>,
-    batcher: SendBatcher,
+    running: BatcherFixture,
     deadline: Duration,
-    tracker: TaskTracker,
-    token: CancellationToken,
 }
 
 type SendTask = JoinHandle<Result<AppendOutcome, RequestRefusal>>;
 
 fn fixture(concurrency: usize, rounds: usize) -> ParallelFixture {
-    let stores = memory::stores();
-    let store = Arc::new(LockingStore {
-        inner: Arc::clone(&stores.inbox),
+    let limits = Limits::default();
+    let (running, store) = BatcherFixture::start(&limits, |inner| LockingStore {
+        inner,
         locked: Mutex::default(),
         unlocked: Notify::new(),
         poisoned: Mutex::default(),
@@ -181,62 +127,16 @@ fn fixture(concurrency: usize, rounds: usize) -> ParallelFixture {
         rounds,
         concurrency,
     });
-    let pushed = Arc::new(RecordingPushes::default());
-    let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
-    let fanout = MessageFanout::new(
-        NodeId::boot("here"),
-        Arc::clone(&pushed) as _,
-        Arc::new(SingleNodePeer),
-        Arc::clone(&stores.route),
-    );
-    let limits = Limits::default();
-    let batcher = SendBatcher::start(
-        Arc::clone(&store) as _,
-        &limits,
-        &tracker,
-        token.clone(),
-        fanout,
-        OpenJobs::new(&limits),
-        StoreJanitor::new(Arc::clone(&store) as _, 0).1,
-        RosterCache::new(Arc::clone(&stores.group), 1_000),
-    );
+    let deadline = limits.send_deadline;
     ParallelFixture {
-        stores,
         store,
-        pushed,
-        batcher,
-        deadline: limits.send_deadline,
-        tracker,
-        token,
+        running,
+        deadline,
     }
 }
 
-fn user(n: u64) -> UserId {
-    UserId::new(n).unwrap()
-}
-
 fn message(from: u64, to: u64, text: &str) -> (AppendRequest, Arc<Envelope>) {
-    let message = Arc::new(Message {
-        id: MessageId::generate(),
-        sender: MessageSender::User {
-            user: user(from),
-            device: DeviceId::new(1),
-        },
-        receiver: MessageReceiver::User(user(to)),
-        mentions: Vec::new(),
-        kind: 1,
-        content: MessageContent(text.to_owned().into()),
-        sent_at: UnixTimestamp(1),
-        unknown: UnknownFields::NONE,
-    });
-    let append = AppendRequest {
-        message: Arc::clone(&message),
-        recipients: Arc::from([user(from), user(to)]),
-        key: None,
-        roster: None,
-    };
-    let envelope = Envelope::new(message, Arc::new(UserProfile::default()), 0);
-    (append, Arc::new(envelope))
+    direct_send(Some(from), to, text)
 }
 
 impl ParallelFixture {
@@ -244,35 +144,20 @@ impl ParallelFixture {
     /// await between them are in the same batch.
     fn send(&self, from: u64, to: u64, text: &str) -> SendTask {
         let (append, envelope) = message(from, to, text);
-        let entered = self.batcher.enter(append, envelope).unwrap();
+        let entered = self.running.batcher.enter(append, envelope).unwrap();
         let deadline = Instant::now() + self.deadline;
-        self.tracker
+        self.running
+            .tracker
             .spawn(async move { entered.answer(deadline).await })
     }
 
     /// Returns the texts of an inbox.
     async fn texts(&self, of: u64) -> Vec<String> {
-        let page = self
-            .stores
-            .inbox
-            .after(user(of), Seq::ZERO, PageLimit::items(10_000));
-        let entries = page.await.unwrap().items.into_iter();
-        entries
-            .map(|entry| String::from_utf8(entry.message.content.0.to_vec()).unwrap())
-            .collect()
+        contents(&self.running.stores, user(of)).await
     }
 
     async fn stop(self) {
-        self.token.cancel();
-        self.tracker.close();
-        self.tracker.wait().await;
-    }
-}
-
-/// Yields often enough for every runnable task to make progress.
-async fn settle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
+        self.running.stop().await;
     }
 }
 
@@ -412,10 +297,10 @@ async fn a_shutdown_stores_what_is_in_flight_and_what_waits_behind_it() {
     sends.push(it.send(9, 3, "3"));
     sends.push(it.send(7, 4, "4"));
     settle().await;
-    it.token.cancel();
+    it.running.token.cancel();
     settle().await;
     let (append, envelope) = message(5, 6, "too late");
-    let late = it.batcher.enter(append, envelope).map(drop);
+    let late = it.running.batcher.enter(append, envelope).map(drop);
     assert_eq!(late, Err(RequestRefusal::Unavailable));
     it.store.unlock(user(1));
     it.store.unlock(user(2));
@@ -450,8 +335,8 @@ async fn many_senders_keep_every_order_with_batches_in_parallel() {
     let it = fixture(4, 3);
     let mut senders = Vec::new();
     for from in 1..=USERS {
-        let batcher = it.batcher.clone();
-        senders.push(it.tracker.spawn(async move {
+        let batcher = it.running.batcher.clone();
+        senders.push(it.running.tracker.spawn(async move {
             let mut pending = Vec::new();
             for n in 0..EACH {
                 // The receiver may be the sender itself. The sequence differs for each sender.
@@ -476,7 +361,7 @@ async fn many_senders_keep_every_order_with_batches_in_parallel() {
     }
     // Meanwhile locks come and go.
     let store = Arc::clone(&it.store);
-    let locks = it.tracker.spawn(async move {
+    let locks = it.running.tracker.spawn(async move {
         for n in 0..400 {
             let locked = user(1 + n % USERS);
             store.lock(locked);
@@ -493,9 +378,7 @@ async fn many_senders_keep_every_order_with_batches_in_parallel() {
     locks.await.unwrap();
     for of in 1..=USERS {
         let texts = it.texts(of).await;
-        let head = it.stores.seq.heads(&[user(of)]).await.unwrap()[0]
-            .head
-            .get();
+        let head = last(&it.running.stores, user(of)).await;
         assert_eq!(texts.len() as u64, head, "an inbox has no gap");
         let mut last: HashMap<&str, u64> = HashMap::new();
         for text in &texts {
@@ -507,11 +390,14 @@ async fn many_senders_keep_every_order_with_batches_in_parallel() {
         let own = texts.iter().filter(|it| it.starts_with(&format!("{of}:")));
         assert_eq!(own.count() as u64, EACH);
     }
-    let (pushed, stores) = (Arc::clone(&it.pushed), it.stores.clone());
+    let (sink, stores) = (Arc::clone(&it.running.sink), it.running.stores.clone());
     it.stop().await;
-    let pushed = std::mem::take(&mut *pushed.0.lock().unwrap());
-    for (of, seqs) in &pushed {
-        let head = stores.seq.heads(&[*of]).await.unwrap()[0].head.get();
-        assert_eq!(*seqs, (1..=head).collect::<Vec<_>>(), "pushes of {of}");
+    let mut pushed: HashMap<u64, Vec<u64>> = HashMap::new();
+    for (of, seq) in sink.entries() {
+        pushed.entry(of).or_default().push(seq);
+    }
+    for (of, seqs) in pushed {
+        let head = last(&stores, user(of)).await;
+        assert_eq!(seqs, (1..=head).collect::<Vec<_>>(), "pushes of {of}");
     }
 }

@@ -1,0 +1,4 @@
+//! Each kind of defect is planted and must be found, and a correct run has no findings.
+
+mod history;
+mod push;
