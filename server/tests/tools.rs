@@ -178,7 +178,7 @@ async fn the_directory_of_a_killed_server_can_be_copied_and_the_copy_is_independ
     env.push(("XDG_RUNTIME_DIR", runtime.to_str().unwrap()));
     let (server, _) = GimletProcess::start(&env);
     let who = sign_up(&server, "13800000001").await;
-    put(&server, who.user, "hi").await;
+    put(&server, who.user_id, "hi").await;
     server.signal("-KILL");
     server.wait();
     assert_eq!(

@@ -404,7 +404,7 @@ pub(super) async fn another_stream_begins_when_the_numbers_are_lost(servers: Bac
 }
 
 /// A connection may live longer than Redis keeps a route that is not claimed again.
-pub(super) async fn a_repeated_claim_renews_the_life_of_a_route(servers: ServerUrls) {
+pub(super) async fn a_repeated_claim_renews_the_life_of_a_route(servers: BackendAddresses) {
     let config = config(&servers.redis);
     let live = open_live(&config, None).unwrap();
     let node = NodeId::boot("a");

@@ -1,6 +1,7 @@
 //! The inbox on a live connection: pushes, SYNC pages, and no loss between the two.
 
 use super::*;
+use crate::message::Message;
 use crate::store::AppendRequest;
 use crate::test_fixtures::direct_send;
 
