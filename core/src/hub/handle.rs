@@ -41,7 +41,7 @@ pub struct ConnectionHandle {
 
 impl fmt::Debug for ConnectionHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
+        f.debug_struct("ConnectionHandle")
             .field("identity", &self.identity)
             .finish_non_exhaustive()
     }

@@ -96,7 +96,7 @@ impl fmt::Debug for StoreFixture {
             flush_control: hold,
             guard: _,
         } = self;
-        f.debug_struct("Fixture")
+        f.debug_struct("StoreFixture")
             .field("stores", stores)
             .field("reopens", &reopen.is_some())
             .field("holds", &hold.is_some())

@@ -44,7 +44,7 @@ pub struct ServerHealth {
 
 impl std::fmt::Debug for ServerHealth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Health")
+        f.debug_struct("ServerHealth")
             .field("state", &self.state)
             .finish_non_exhaustive()
     }

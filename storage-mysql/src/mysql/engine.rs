@@ -52,7 +52,7 @@ struct EngineInner {
 
 impl fmt::Debug for MysqlEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Db")
+        f.debug_struct("MysqlEngine")
             .field("connections", &self.inner.pool.open())
             .finish_non_exhaustive()
     }

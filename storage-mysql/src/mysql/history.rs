@@ -75,7 +75,7 @@ struct KnownEpochs {
 
 impl fmt::Debug for StoreHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("History")
+        f.debug_struct("StoreHistory")
             .field("names", &self.names)
             .field("last", &self.last)
             .finish_non_exhaustive()

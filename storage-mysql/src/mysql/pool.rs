@@ -96,7 +96,7 @@ struct OpenConnection {
 impl fmt::Debug for ConnectionPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let open = self.inner.lock().open;
-        f.debug_struct("Pool")
+        f.debug_struct("ConnectionPool")
             .field("open", &open)
             .finish_non_exhaustive()
     }

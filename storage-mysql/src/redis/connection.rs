@@ -63,7 +63,7 @@ enum ServerTopology {
 
 impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire")
+        f.debug_struct("RedisConnection")
             .field(
                 "cluster",
                 &matches!(self.inner.topology, ServerTopology::Cluster(_)),

@@ -70,7 +70,7 @@ struct RoomSubscription {
 
 impl fmt::Debug for RoomFeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed")
+        f.debug_struct("RoomFeed")
             .field("rooms", &self.inner.lock().len())
             .finish_non_exhaustive()
     }

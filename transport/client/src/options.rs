@@ -77,7 +77,7 @@ pub struct DeviceCredentials {
 
 impl fmt::Debug for DeviceCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
+        f.debug_struct("DeviceCredentials")
             .field("user_id", &self.user_id)
             .field("device_id", &self.device_id)
             .finish_non_exhaustive()

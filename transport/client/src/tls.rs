@@ -115,7 +115,7 @@ impl Default for TrustedRoots {
 
 impl fmt::Debug for TrustedRoots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust")
+        f.debug_struct("TrustedRoots")
             .field("added_pem_bytes", &self.pem.len())
             .finish_non_exhaustive()
     }

@@ -80,7 +80,7 @@ impl ConnectionLimiter {
 
 impl fmt::Debug for ConnectionLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admission")
+        f.debug_struct("ConnectionLimiter")
             .field("free", &self.free.load(Ordering::Relaxed))
             .field("per_address", &self.per_address)
             .finish_non_exhaustive()

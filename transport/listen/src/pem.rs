@@ -212,7 +212,7 @@ impl<T> ReloadablePem<T> {
 impl<T> fmt::Debug for ReloadablePem<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The value is left out: it may contain a private key.
-        f.debug_struct("Reloadable")
+        f.debug_struct("ReloadablePem")
             .field("files", &self.files)
             .finish_non_exhaustive()
     }

@@ -64,7 +64,7 @@ pub(super) struct FlowActor {
 
 impl std::fmt::Debug for FlowActor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Flow").finish_non_exhaustive()
+        f.debug_struct("FlowActor").finish_non_exhaustive()
     }
 }
 
