@@ -4,7 +4,7 @@
 //! the inbox into pages and into a stream of server-sent events. Rules and limits are those of the
 //! services, so that this API refuses the same things with the same words as the sockets and gRPC.
 //!
-//! [`router`] makes the routes from one list of operations; [`openapi`] describes that list.
+//! [`router`] makes the routes from one list of operations; [`openapi()`] describes that list.
 
 mod api;
 mod backend;
