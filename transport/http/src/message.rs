@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gimlet_core::envelope::Envelope;
 use gimlet_core::id::{GroupId, MessageId, RoomId, UserId};
-use gimlet_core::message::{MessageDraft, MessageReceiver, MessageSender};
+use gimlet_core::message::{Message, MessageDraft, MessageReceiver, MessageSender};
 use gimlet_core::seq::Seq;
 use gimlet_core::time::UnixTimestamp;
 use http::Method;
@@ -133,26 +133,37 @@ impl MessageInfo {
     /// Converts a message. The sending device is left out, as in a page of the sockets.
     pub(crate) fn of(envelope: &Envelope) -> Self {
         let (message, profile, _) = envelope.parts();
-        let (kind, user) = match message.sender {
-            MessageSender::User { user, .. } => (SenderKind::User, Some(user)),
+        // Without `..`: a field that is added to `Message` and not written here does not compile.
+        let Message {
+            id,
+            sender,
+            receiver,
+            mentions,
+            kind,
+            content,
+            sent_at,
+            unknown: _,
+        } = message;
+        let (sender_kind, user) = match sender {
+            MessageSender::User { user, .. } => (SenderKind::User, Some(*user)),
             MessageSender::Business => (SenderKind::Business, None),
             MessageSender::System => (SenderKind::System, None),
         };
         let given = |text: &String| Some(text.clone()).filter(|it| !it.is_empty());
         Self {
-            id: uuid(message.id),
+            id: uuid(*id),
             sender: SenderInfo {
-                r#type: kind,
+                r#type: sender_kind,
                 user_id: user,
                 nickname: given(&profile.nickname),
                 avatar_url: given(&profile.avatar_url),
                 extra: given(&profile.extra),
             },
-            receiver: ReceiverInfo::of(message.receiver),
-            mentions: Some(message.mentions.clone()).filter(|it| !it.is_empty()),
-            content: JsonContent::decode(message.kind, &message.content),
-            sent_at: rfc3339(message.sent_at),
-            sent_at_ms: message.sent_at.0,
+            receiver: ReceiverInfo::of(*receiver),
+            mentions: Some(mentions.clone()).filter(|it| !it.is_empty()),
+            content: JsonContent::decode(*kind, content),
+            sent_at: rfc3339(*sent_at),
+            sent_at_ms: sent_at.0,
         }
     }
 }
