@@ -180,10 +180,10 @@ impl PageSlot {
 
 /// The entries that a page must hold: without a hole, up to its end or to the inbox's head.
 ///
-/// One statement of MySQL reads one moment. MariaDB (since 10.3) collects the transactions that are
-/// active at that moment without a lock: while it does, one of them can commit and a later one,
-/// which waited for it, can commit too. The statement then counts the first as active and the
-/// second as committed, and misses an entry below one that it returns. A page with a hole is
+/// One statement should read one moment. On MariaDB 10.11 under load a page was seen to miss an entry
+/// below one that it returned. The likely cause, not proven: while the server collects the active
+/// transactions of the snapshot, one of them commits, and so does a later one that waited for it;
+/// the statement then counts the first as active and the second as committed. A page with a hole is
 /// therefore read again, with a new snapshot.
 struct PageBounds {
     /// The page begins after this entry.
