@@ -36,7 +36,7 @@ pub(super) fn check(text: &str) -> Result<(), String> {
             ));
         }
         let level = match part.rsplit_once('=') {
-            // A filter of spans: `gimlet[connection{user=7}]=debug`.
+            // A filter of spans: `gimlet[connection{user=u:7}]=debug`.
             Some((target, level)) if !level.contains([']', '}']) => {
                 if target.trim().is_empty() {
                     return Err(format!("has no target before \"={level}\""));
@@ -140,8 +140,8 @@ mod tests {
             "3",
             "info,gimlet_core=debug",
             "warn, gimlet::x = trace",
-            "info,gimlet[connection{user=7}]=debug",
-            "info,[connection{user=7,device=3}]=debug",
+            "info,gimlet[connection{user=u:7}]=debug",
+            "info,[connection{user=u:7,device=d:3}]=debug",
         ] {
             assert_eq!(check(text), Ok(()), "{text}");
         }
