@@ -76,6 +76,19 @@ impl NodeCluster {
     /// A node did not start.
     pub async fn with(
         servers: &BackendAddresses,
+        shape: [usize; 3],
+        more: &[(&str, &str)],
+    ) -> io::Result<Self> {
+        Self::of_binary(binary()?, servers, shape, more).await
+    }
+
+    /// Does the same with this program.
+    ///
+    /// # Errors
+    /// A node did not start.
+    pub async fn of_binary(
+        binary: PathBuf,
+        servers: &BackendAddresses,
         [connect, logic, business]: [usize; 3],
         more: &[(&str, &str)],
     ) -> io::Result<Self> {
@@ -95,7 +108,7 @@ impl NodeCluster {
             logic: nodes(NodeRole::Logic, logic),
             business: nodes(NodeRole::Business, business),
             environment: Vec::new(),
-            binary: binary()?,
+            binary,
             dir: tempfile::tempdir()?,
         };
         let list = |nodes: &[ClusterNode]| {
@@ -169,6 +182,25 @@ impl NodeCluster {
         let log = variable("GIMLET_TEST_LOG");
         extra.extend(log.iter().map(|log| ("GIMLET_LOG__LEVEL", log.as_str())));
         ServerProcess::spawn(&self.binary, self.dir.path(), ports, &extra)
+    }
+
+    /// Starts nodes with this program from now on.
+    pub fn use_binary(&mut self, binary: PathBuf) {
+        self.binary = binary;
+    }
+
+    /// Stops a node gracefully and waits for its exit.
+    ///
+    /// # Errors
+    /// The node did not exit with success.
+    pub async fn stop(&mut self, role: NodeRole, at: usize) -> io::Result<()> {
+        let nodes = match role {
+            NodeRole::Connect | NodeRole::Whole => &mut self.connect,
+            NodeRole::Logic => &mut self.logic,
+            NodeRole::Business => &mut self.business,
+        };
+        let node = nodes.get_mut(at).expect("a node of this cluster");
+        node.stop().await
     }
 
     /// Restarts a node that was killed or stopped, at the same ports, and waits until it is ready.

@@ -16,6 +16,7 @@ mod load_state;
 mod log;
 mod mariadb_pair;
 mod redis_group;
+mod rolling;
 mod text;
 mod watched_connection;
 mod watcher;
@@ -26,6 +27,7 @@ pub use grpc_sender::GrpcSender;
 pub use load::FaultLoad;
 pub use mariadb_pair::MariaDbPair;
 pub use redis_group::RedisGroup;
+pub use rolling::restart_in_turn;
 pub use text::text_bytes;
 pub use watched_connection::WatchedConnection;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gimlet_tests::cluster::NodeRole;
-use gimlet_tests::fault::{FaultLoad, FaultRow};
+use gimlet_tests::fault::{FaultLoad, FaultRow, restart_in_turn};
 use tokio::time::Instant;
 
 use crate::fault_stage::{APART, FaultStage, by_run};
@@ -59,28 +59,11 @@ pub(crate) async fn every_node_is_restarted_in_turn(stage: FaultStage) -> FaultR
     let cluster = &mut place.cluster;
     let load = FaultLoad::begin(cluster).await;
     let start = Instant::now();
-    let nodes = [
-        (NodeRole::Logic, 0),
-        (NodeRole::Logic, 1),
-        (NodeRole::Connect, 0),
-        (NodeRole::Connect, 1),
-        (NodeRole::Business, 0),
-    ];
     let rounds = by_run(3, 1);
     let mut worst = Duration::ZERO;
     for _ in 0..rounds {
-        for (role, at) in nodes {
-            load.flows(BETWEEN / 2).await;
-            let node = match role {
-                NodeRole::Connect | NodeRole::Whole => &mut cluster.connect[at],
-                NodeRole::Logic => &mut cluster.logic[at],
-                NodeRole::Business => &mut cluster.business[at],
-            };
-            let told = Instant::now();
-            node.stop().await.unwrap();
-            cluster.restart(role, at).await.unwrap();
-            worst = worst.max(load.is_served(told).await);
-        }
+        let served = restart_in_turn(cluster, &load, BETWEEN / 2, None).await;
+        worst = worst.max(served.unwrap());
     }
     let fault = format!("rolling restart of all five nodes, {rounds} times");
     let note = format!(
