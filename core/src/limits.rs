@@ -57,6 +57,10 @@ declare_limits! {
         send_rate: u32 = 20, LimitBound::range(1, 1 << 30);
         /// The same, in a burst; more are refused with 8.
         send_burst: u32 = 600, LimitBound::range(1, 1 << 30);
+        // A send costs the server an entry for each member, so it costs its sender accordingly.
+        /// Members of a group for which a send counts as one more against `send_rate`: with 100, a
+        /// send to a group of 1,000 counts as 11.
+        send_cost_members: u32 = 100, LimitBound::range(1, 1 << 30);
         /// SYNC, `SUBSCRIBE_ROOM` and HEARTBEAT packets of one user per second, over all its
         /// connections to this node.
         request_rate: u32 = 200, LimitBound::range(1, 1 << 30);

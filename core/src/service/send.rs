@@ -215,7 +215,42 @@ impl LogicService {
             .map_err(|retry_after| RequestRefusal::RateLimited { retry_after })
     }
 
+    /// Counts the size of a group against the rate of a user that sends to it. The first token was
+    /// taken before the group was looked up.
+    fn take_group_rate(&self, sender: MessageSender, members: usize) -> Result<(), RequestRefusal> {
+        let Some(user) = sender.user() else {
+            return Ok(());
+        };
+        let limits = &self.inner.limits;
+        let further = u32::try_from(members).unwrap_or(u32::MAX) / limits.send_cost_members;
+        // A group may be so large that its cost exceeds the burst: a full bucket is enough.
+        let further = further.min(limits.send_burst - 1);
+        if further == 0 {
+            return Ok(());
+        }
+        self.inner
+            .rate
+            .take_many(user, further)
+            .map_err(|retry_after| {
+                self.inner.rate.refund(&user);
+                RequestRefusal::RateLimited { retry_after }
+            })
+    }
+
     async fn resolve_recipients(
+        &self,
+        sender: MessageSender,
+        receiver: MessageReceiver,
+        persist: bool,
+    ) -> Result<SendRecipients, RequestRefusal> {
+        let readers = self.look_up_recipients(sender, receiver, persist).await?;
+        if readers.roster.is_some() {
+            self.take_group_rate(sender, readers.to.len())?;
+        }
+        Ok(readers)
+    }
+
+    async fn look_up_recipients(
         &self,
         sender: MessageSender,
         receiver: MessageReceiver,

@@ -375,6 +375,7 @@ settings_of_core! {
         node_backlog: number;
         send_rate: number;
         send_burst: number;
+        send_cost_members: number;
         request_rate: number;
         request_burst: number;
         send_queue: number;

@@ -256,6 +256,59 @@ async fn a_rate_limited_user_gets_a_retry_time() {
 }
 
 #[tokio::test]
+async fn a_send_to_a_large_group_costs_more() {
+    let limits = Limits {
+        send_rate: 1,
+        send_burst: 10,
+        send_cost_members: 2,
+        ..Limits::default()
+    };
+    let world = service_fixture_with(memory::stores(), limits, ServerPolicy::default());
+    // Six members: each send counts as four.
+    let group = world.group(1..=6).await;
+    let mut accepted = 0;
+    let refusal = loop {
+        // A repeat of the same text would get the first answer.
+        let text = format!("message {accepted}");
+        match world.service.send(from(1), to_group(group, &text)).await {
+            Ok(_) => accepted += 1,
+            Err(refusal) => break refusal,
+        }
+    };
+    assert_eq!(accepted, 2, "the creation counted as one");
+    assert!(matches!(
+        refusal,
+        RequestRefusal::RateLimited { retry_after } if !retry_after.is_zero()
+    ));
+    assert!(world.service.send(from(1), to_user(1, "a")).await.is_ok());
+    let backend = world
+        .service
+        .send(MessageSender::Business, to_group(group, "a"));
+    assert!(backend.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_to_a_group_beyond_the_burst_costs_a_full_bucket() {
+    let limits = Limits {
+        send_rate: 100,
+        send_burst: 3,
+        send_cost_members: 1,
+        ..Limits::default()
+    };
+    let world = service_fixture_with(memory::stores(), limits, ServerPolicy::default());
+    let group = world.group(1..=6).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(
+        world
+            .service
+            .send(from(1), to_group(group, "a"))
+            .await
+            .is_ok()
+    );
+    assert!(world.service.send(from(1), to_user(1, "a")).await.is_err());
+}
+
+#[tokio::test]
 async fn after_the_end_nothing_is_taken() {
     let world = service_fixture();
     world.token.cancel();
