@@ -10,7 +10,7 @@ use crate::message::{Message, UserProfile};
 /// Fixed cost of an entry in bytes, beside its content, in every bounded queue.
 const ENTRY_OVERHEAD_BYTES: usize = 128;
 
-/// A message with its sender's profile, and a slot for its encoded form: a message that goes to a
+/// A message with its sender's profile, and a slot for each encoded form: a message that goes to a
 /// thousand connections is encoded once.
 #[derive(Debug)]
 pub struct Envelope {
@@ -21,6 +21,7 @@ pub struct Envelope {
     /// gim's `request_id` metadata, passed on to the other members of a group; otherwise 0.
     pub request_id: i64,
     encoded: OnceLock<Bytes>,
+    json: OnceLock<Box<str>>,
 }
 
 impl Envelope {
@@ -32,6 +33,7 @@ impl Envelope {
             profile,
             request_id,
             encoded: OnceLock::new(),
+            json: OnceLock::new(),
         }
     }
 
@@ -44,6 +46,7 @@ impl Envelope {
             profile,
             request_id,
             encoded: _,
+            json: _,
         } = self;
         (message, profile, *request_id)
     }
@@ -51,6 +54,11 @@ impl Envelope {
     /// Returns the encoded form, which the wire makes on first use.
     pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
         self.encoded.get_or_init(|| encode(self))
+    }
+
+    /// Returns the message as JSON text, which the first wire that needs it makes.
+    pub fn json_text(&self, write: impl FnOnce(&Self) -> Box<str>) -> &str {
+        self.json.get_or_init(|| write(self))
     }
 
     /// Returns the cost in bytes in a bounded queue.
