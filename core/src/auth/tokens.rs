@@ -29,6 +29,23 @@ pub struct PresentedToken {
     pub token: String,
 }
 
+impl PresentedToken {
+    /// Reads `USER.DEVICE.TOKEN`, the form of a token that names the other two.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        let mut number = || parts.next()?.parse::<u64>().ok();
+        let user = UserId::new(number()?)?;
+        let device = DeviceId::new(number()?)?;
+        let token = parts.next().filter(|token| !token.is_empty())?.to_owned();
+        Some(Self {
+            user,
+            device,
+            token,
+        })
+    }
+}
+
 impl fmt::Debug for PresentedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PresentedToken({}, {})", self.user, self.device)

@@ -21,16 +21,7 @@ pub const MIN_API_KEY_LEN: usize = 32;
 
 /// Reads `USER.DEVICE.TOKEN`.
 pub(crate) fn parse_bearer(bearer: &str) -> Option<PresentedToken> {
-    let mut parts = bearer.splitn(3, '.');
-    let mut number = || parts.next()?.parse::<i64>().ok();
-    let user = UserId::from_wire(number()?)?;
-    let device = DeviceId::from_wire(number()?)?;
-    let token = parts.next().filter(|token| !token.is_empty())?.to_owned();
-    Some(PresentedToken {
-        user,
-        device,
-        token,
-    })
+    PresentedToken::parse(bearer)
 }
 
 /// Returns the bearer of a token.
