@@ -53,7 +53,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-listen", &["gimlet-core"]),
     (
         "gimlet-transport",
-        &["gimlet-core", "gimlet-listen", "gimlet-proto"],
+        &[
+            "gimlet-core",
+            "gimlet-json",
+            "gimlet-listen",
+            "gimlet-proto",
+        ],
     ),
     (
         "gimlet-transport-tcp",
@@ -64,7 +69,11 @@ const EDGES: &[(&str, &[&str])] = &[
         &["gimlet-listen", "gimlet-transport"],
     ),
     ("gimlet-client", &["gimlet-proto"]),
-    ("gimlet-http", &["gimlet-core", "gimlet-proto"]),
+    ("gimlet-json", &["gimlet-core", "gimlet-proto"]),
+    (
+        "gimlet-http",
+        &["gimlet-core", "gimlet-json", "gimlet-proto"],
+    ),
     ("gimlet-chat", &["gimlet-client"]),
     ("gimlet-bench", &[]),
     ("gimlet-judge", &[]),

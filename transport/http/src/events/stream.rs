@@ -20,6 +20,7 @@ use gimlet_core::hub::{CloseReason, ConnectionWork};
 use gimlet_core::id::RoomId;
 use gimlet_core::message::MessageReceiver;
 use gimlet_core::seq::Seq;
+use gimlet_json::{entry_text, live_text, room_text};
 use gimlet_proto::pb::CloseCode;
 use http::{StatusCode, header};
 use http_body::Frame;
@@ -29,7 +30,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::frame::{StreamEnd, StreamPosition, StreamStart};
 use crate::api::RestartTimeLimit;
 use crate::json::{JsonType, SchemaDefinitions, WholeNumber};
-use crate::message::{EntryInfo, LiveMessageInfo, MessageInfo, RoomMessageInfo, to_text};
+use crate::message::{EntryInfo, LiveMessageInfo, RoomMessageInfo, to_text};
 use crate::operation::OperationAnswer;
 
 /// Silence after which a comment is written: a client, and the proxies before it, see that the stream
@@ -138,18 +139,12 @@ impl StreamState {
 
     fn entry(&mut self, seq: Seq, envelope: &Arc<Envelope>) {
         self.position.inbox = seq;
-        let data = to_text(&EntryInfo::of(seq, envelope));
-        self.event(None, true, &data);
+        self.event(None, true, &entry_text(seq, envelope));
     }
 
     fn room_message(&mut self, room: RoomId, seq: Seq, envelope: &Envelope) {
         self.position.room = Some(seq);
-        let message = RoomMessageInfo {
-            room_id: room,
-            seq,
-            message: MessageInfo::of(envelope),
-        };
-        self.event(Some("room"), true, &to_text(&message));
+        self.event(Some("room"), true, &room_text(room, seq, envelope));
     }
 
     fn delivery(&mut self, delivery: &ConnectionDelivery) {
@@ -160,10 +155,7 @@ impl StreamState {
                 MessageReceiver::User(_)
                 | MessageReceiver::Group(_)
                 | MessageReceiver::Everyone => {
-                    let message = LiveMessageInfo {
-                        message: MessageInfo::of(envelope),
-                    };
-                    self.event(Some("live"), false, &to_text(&message));
+                    self.event(Some("live"), false, &live_text(envelope));
                 }
             },
             ConnectionDelivery::Room(batch) => {

@@ -8,11 +8,12 @@ use super::{
     FriendAccepted, FriendRequested, GroupUpdated, ImageContent, JsonContent, LocationContent,
     MemberRemoved, MembersAdded, TextContent, VoiceContent,
 };
-use crate::json::WholeNumber;
+use crate::values::WholeNumber;
 
 impl JsonContent {
     /// Converts from gim's kind of content and its bytes.
-    pub(crate) fn decode(kind: i32, content: &MessageContent) -> Self {
+    #[must_use]
+    pub fn decode(kind: i32, content: &MessageContent) -> Self {
         let known = MessageType::try_from(kind)
             .ok()
             .and_then(|it| known(it, &content.0));

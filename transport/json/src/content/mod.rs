@@ -14,14 +14,18 @@ use gimlet_proto::pb::{self, MessageType};
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::json::{
-    JsonObject, JsonType, RequestFields, SchemaDefinitions, ValueSource, WholeNumber, WrongValue,
-    object,
+use crate::declaration::{
+    JsonObject, JsonType, RequestFields, SchemaDefinitions, ValueSource, WrongValue,
 };
+use crate::object;
+use crate::values::WholeNumber;
 
 /// Bytes, written in base64.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Base64Bytes(pub(crate) Vec<u8>);
+pub struct Base64Bytes(
+    /// The bytes.
+    pub Vec<u8>,
+);
 
 impl JsonType for Base64Bytes {
     const EXPECTED: &'static str = "bytes in base64 (RFC 4648, with padding)";
@@ -44,7 +48,7 @@ impl JsonType for Base64Bytes {
 
 object! {
     /// A text.
-    TextContent {
+    pub TextContent {
         /// The text.
         text: String,
     }
@@ -52,7 +56,7 @@ object! {
 
 object! {
     /// A face of a collection.
-    FaceContent {
+    pub FaceContent {
         /// The face's id in its collection.
         face_id: Option<WholeNumber>,
         /// The URL of its picture.
@@ -62,7 +66,7 @@ object! {
 
 object! {
     /// A recording.
-    VoiceContent {
+    pub VoiceContent {
         /// The recording's id.
         id: Option<String>,
         /// Its size in bytes.
@@ -76,7 +80,7 @@ object! {
 
 object! {
     /// A picture.
-    ImageContent {
+    pub ImageContent {
         /// The picture's id.
         id: Option<String>,
         /// Its width in pixels.
@@ -92,7 +96,7 @@ object! {
 
 object! {
     /// A file.
-    FileContent {
+    pub FileContent {
         /// The file's id.
         id: Option<WholeNumber>,
         /// Its name.
@@ -106,7 +110,7 @@ object! {
 
 object! {
     /// A place.
-    LocationContent {
+    pub LocationContent {
         /// The name of the place.
         desc: Option<String>,
         /// Degrees, north positive.
@@ -118,7 +122,7 @@ object! {
 
 object! {
     /// Data for the client program.
-    CommandContent {
+    pub CommandContent {
         /// The kind of command: from 1000 up the application's own.
         code: i32,
         /// The data of this kind.
@@ -128,7 +132,7 @@ object! {
 
 object! {
     /// Data in the application's own format.
-    CustomContent {
+    pub CustomContent {
         /// The data.
         data: String,
     }
@@ -136,7 +140,7 @@ object! {
 
 object! {
     /// Content of any kind, as its bytes.
-    BytesContent {
+    pub BytesContent {
         /// gim's number of the kind of content.
         kind: i32,
         /// The bytes.
@@ -146,7 +150,7 @@ object! {
 
 object! {
     /// A friend request of another user; only the server sends it.
-    FriendRequested {
+    pub FriendRequested {
         /// The user that asks.
         user_id: WholeNumber,
         /// Its name.
@@ -160,7 +164,7 @@ object! {
 
 object! {
     /// A user accepted a friend request; only the server sends it.
-    FriendAccepted {
+    pub FriendAccepted {
         /// The user that accepted.
         user_id: WholeNumber,
         /// Its name.
@@ -172,7 +176,7 @@ object! {
 
 object! {
     /// A group was changed; only the server sends it.
-    GroupUpdated {
+    pub GroupUpdated {
         /// The user that changed it.
         operator_id: WholeNumber,
         /// That user's name.
@@ -190,7 +194,7 @@ object! {
 
 object! {
     /// Members were added to a group; only the server sends it.
-    MembersAdded {
+    pub MembersAdded {
         /// The user that added them.
         operator_id: WholeNumber,
         /// That user's name.
@@ -202,7 +206,7 @@ object! {
 
 object! {
     /// A member was removed from a group; only the server sends it.
-    MemberRemoved {
+    pub MemberRemoved {
         /// The user that removed the member.
         operator_id: WholeNumber,
         /// That user's name.
@@ -216,7 +220,7 @@ macro_rules! contents {
     ($($variant:ident($kind:ident) = $word:literal,)+) => {
         /// The content of a message. The field `type` tells its kind.
         #[derive(Clone, Debug)]
-        pub(crate) enum JsonContent {
+        pub enum JsonContent {
             $(
                 #[doc = concat!("`", $word, "`.")]
                 $variant($kind),
@@ -338,7 +342,7 @@ fn signed(number: Option<WholeNumber>, field: &str) -> Result<i64, WrongValue> {
 
 impl JsonContent {
     /// Converts into gim's kind of content and its bytes.
-    pub(crate) fn encode(self) -> Result<(i32, MessageContent), WrongValue> {
+    pub fn encode(self) -> Result<(i32, MessageContent), WrongValue> {
         let (kind, bytes) = match self {
             Self::Text(it) => {
                 let text = pb::Text { text: it.text };

@@ -4,10 +4,10 @@ use gimlet_core::id::{DeviceId, GroupId, MAX_ID, RoomId, UserId};
 use gimlet_core::seq::Seq;
 use serde_json::{Value, json};
 
-use crate::json::{JsonType, SchemaDefinitions, ValueSource, WrongValue};
+use crate::declaration::{JsonType, SchemaDefinitions, ValueSource, WrongValue};
 
 /// The largest integer that a JavaScript number represents exactly.
-const MAX_SAFE_NUMBER: u64 = (1 << 53) - 1;
+pub const MAX_SAFE_NUMBER: u64 = (1 << 53) - 1;
 
 impl<T: JsonType> JsonType for Option<T> {
     const EXPECTED: &'static str = T::EXPECTED;
@@ -127,7 +127,29 @@ macro_rules! integers {
 integers! {
     i32: "an integer from -2147483648 to 2147483647", "int32";
     u32: "an integer from 0 to 4294967295", "uint32";
-    i64: "an integer of 64 bits", "int64";
+}
+
+impl JsonType for i64 {
+    const EXPECTED: &'static str = "an integer from -9007199254740991 to 9007199254740991";
+
+    fn schema(_: &mut SchemaDefinitions) -> Value {
+        json!({"type": "integer", "format": "int64"})
+    }
+
+    fn read(value: Value, source: ValueSource) -> Result<Self, WrongValue> {
+        let number = match &value {
+            Value::Number(number) => number.as_i64(),
+            Value::String(text) if source == ValueSource::Url => text.parse().ok(),
+            _ => None,
+        };
+        number
+            .filter(|number| number.unsigned_abs() <= MAX_SAFE_NUMBER)
+            .ok_or_else(|| WrongValue::value(&value, Self::EXPECTED))
+    }
+
+    fn write(&self) -> Option<Value> {
+        Some((*self).into())
+    }
 }
 
 impl JsonType for f64 {
@@ -151,7 +173,10 @@ impl JsonType for f64 {
 
 /// A whole number of 64 bits, written as a string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct WholeNumber(pub(crate) u64);
+pub struct WholeNumber(
+    /// The number.
+    pub u64,
+);
 
 impl JsonType for WholeNumber {
     const EXPECTED: &'static str = "a string of digits, or a number from 0 to 9007199254740991";

@@ -5,26 +5,16 @@
 //! that would be right. Ids are strings, because JavaScript's numbers lose digits above 2^53−1;
 //! smaller numbers are accepted in requests.
 
-mod strict;
-#[cfg(test)]
-mod tests;
-mod values;
-
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-
-pub(crate) use strict::parse;
-pub(crate) use values::WholeNumber;
-
-use crate::problem::ApiProblem;
 
 /// Characters of a wrong value that an error repeats.
 const MAX_SHOWN_CHARS: usize = 40;
 
 /// Origin of a value. In a URL every value is a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ValueSource {
+pub enum ValueSource {
     /// The body.
     Body,
     /// The path or the query.
@@ -33,14 +23,15 @@ pub(crate) enum ValueSource {
 
 /// A value that is not the expected one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WrongValue {
+pub struct WrongValue {
     field: String,
     text: String,
 }
 
 impl WrongValue {
     /// Reports a wrong value; `text` continues a sentence that begins with the field's name.
-    pub(crate) fn new(text: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
         Self {
             field: String::new(),
             text: text.into(),
@@ -48,7 +39,8 @@ impl WrongValue {
     }
 
     /// Reports `given` where `expected` is needed.
-    pub(crate) fn value(given: &Value, expected: &str) -> Self {
+    #[must_use]
+    pub fn value(given: &Value, expected: &str) -> Self {
         Self::new(format!("is {}; it must be {expected}", shown(given)))
     }
 
@@ -57,7 +49,8 @@ impl WrongValue {
     }
 
     /// Names the field that the value is in.
-    pub(crate) fn inside(mut self, outer: &str) -> Self {
+    #[must_use]
+    pub fn inside(mut self, outer: &str) -> Self {
         self.field = match self.field.as_str() {
             "" => outer.to_owned(),
             inner if inner.starts_with('[') => format!("{outer}{inner}"),
@@ -65,13 +58,15 @@ impl WrongValue {
         };
         self
     }
-}
 
-impl From<WrongValue> for ApiProblem {
-    fn from(WrongValue { field, text }: WrongValue) -> Self {
-        let name = if field.is_empty() { "the body" } else { &field };
+    /// Returns the field, empty for the value as a whole, and the sentence about it. `whole` names the
+    /// value as a whole.
+    #[must_use]
+    pub fn describe(self, whole: &str) -> (String, String) {
+        let Self { field, text } = self;
+        let name = if field.is_empty() { whole } else { &field };
         let detail = format!("{name} {text}");
-        Self::field(field, detail)
+        (field, detail)
     }
 }
 
@@ -94,7 +89,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A type of the API.
-pub(crate) trait JsonType: Sized {
+pub trait JsonType: Sized {
     /// Description of a right value, for errors.
     const EXPECTED: &'static str;
     /// True if the value may be left out.
@@ -116,7 +111,7 @@ pub(crate) trait JsonType: Sized {
 }
 
 /// A JSON object with named fields; made by [`object!`].
-pub(crate) trait JsonObject: Sized {
+pub trait JsonObject: Sized {
     /// Describes the fields.
     fn fields(definitions: &mut SchemaDefinitions) -> Vec<FieldDescription>;
     /// Returns the names of the fields.
@@ -129,11 +124,14 @@ pub(crate) trait JsonObject: Sized {
 
 /// Schemas of the objects, by name.
 #[derive(Debug, Default)]
-pub(crate) struct SchemaDefinitions(pub(crate) BTreeMap<String, Value>);
+pub struct SchemaDefinitions(
+    /// The schemas.
+    pub BTreeMap<String, Value>,
+);
 
 impl SchemaDefinitions {
     /// Adds an object unless it is there; returns a reference to it.
-    pub(crate) fn object<T: JsonObject>(&mut self, name: &str, about: &str) -> Value {
+    pub fn object<T: JsonObject>(&mut self, name: &str, about: &str) -> Value {
         if !self.0.contains_key(name) {
             // Entered first, so that an object that contains itself ends.
             self.0.insert(name.to_owned(), Value::Null);
@@ -147,15 +145,21 @@ impl SchemaDefinitions {
 
 /// Description of a field.
 #[derive(Clone, Debug)]
-pub(crate) struct FieldDescription {
-    pub(crate) name: &'static str,
-    pub(crate) about: String,
-    pub(crate) is_optional: bool,
-    pub(crate) schema: Value,
+pub struct FieldDescription {
+    /// The name, as JSON has it.
+    pub name: &'static str,
+    /// The description.
+    pub about: String,
+    /// True if the field may be left out.
+    pub is_optional: bool,
+    /// The JSON schema.
+    pub schema: Value,
 }
 
 impl FieldDescription {
-    pub(crate) fn of<T: JsonType>(
+    /// Describes a field of this type.
+    #[must_use]
+    pub fn of<T: JsonType>(
         name: &'static str,
         about: &str,
         definitions: &mut SchemaDefinitions,
@@ -170,15 +174,14 @@ impl FieldDescription {
 }
 
 /// Returns the name of a field as JSON has it: without the prefix of Rust's keywords.
-pub(crate) fn plain(name: &'static str) -> &'static str {
+#[must_use]
+pub fn plain(name: &'static str) -> &'static str {
     name.strip_prefix("r#").unwrap_or(name)
 }
 
 /// Returns the schema of an object with these fields.
-pub(crate) fn object_schema<'a>(
-    about: &str,
-    fields: impl Iterator<Item = &'a FieldDescription>,
-) -> Value {
+#[must_use]
+pub fn object_schema<'a>(about: &str, fields: impl Iterator<Item = &'a FieldDescription>) -> Value {
     let (mut properties, mut required) = (Map::new(), Vec::new());
     for field in fields {
         // A reference has no room for a description of its own in older readers, so it stands beside.
@@ -204,11 +207,11 @@ pub(crate) fn object_schema<'a>(
 
 /// The fields that a request gave, each with its origin.
 #[derive(Debug, Default)]
-pub(crate) struct RequestFields(BTreeMap<String, (Value, ValueSource)>);
+pub struct RequestFields(BTreeMap<String, (Value, ValueSource)>);
 
 impl RequestFields {
     /// Takes the fields of a JSON object.
-    pub(crate) fn of_body(body: Value) -> Result<Self, WrongValue> {
+    pub fn of_body(body: Value) -> Result<Self, WrongValue> {
         Self::of_value(body, ValueSource::Body)
     }
 
@@ -225,7 +228,7 @@ impl RequestFields {
     }
 
     /// Adds a value of the path or the query.
-    pub(crate) fn add(&mut self, name: &str, text: &str) -> Result<(), WrongValue> {
+    pub fn add(&mut self, name: &str, text: &str) -> Result<(), WrongValue> {
         let value = (Value::from(text), ValueSource::Url);
         if self.0.insert(name.to_owned(), value).is_some() {
             return Err(WrongValue::new("is given twice; give it once").inside(&short(name)));
@@ -234,7 +237,7 @@ impl RequestFields {
     }
 
     /// Reads an object that has no other fields than its own.
-    pub(crate) fn read<T: JsonObject>(mut self) -> Result<T, WrongValue> {
+    pub fn read<T: JsonObject>(mut self) -> Result<T, WrongValue> {
         // Before the fields are read: of a misspelt field, the right name is more useful than the
         // news that it is missing.
         let names = T::names();
@@ -246,7 +249,7 @@ impl RequestFields {
     }
 
     /// Takes one field.
-    pub(crate) fn take<T: JsonType>(&mut self, name: &'static str) -> Result<T, WrongValue> {
+    pub fn take<T: JsonType>(&mut self, name: &'static str) -> Result<T, WrongValue> {
         let name = plain(name);
         let read = match self.0.remove(name) {
             Some((value, source)) => T::read(value, source),
@@ -275,30 +278,31 @@ fn unknown_field(name: &str, names: &'static [&'static str]) -> WrongValue {
 }
 
 /// Shortens a name that a client made up.
-fn short(name: &str) -> String {
+pub(crate) fn short(name: &str) -> String {
     name.chars().take(MAX_SHOWN_CHARS).collect()
 }
 
 /// Declares an object of the API: its struct, its schema, and its reading and writing.
+#[macro_export]
 macro_rules! object {
     (
         $(#[doc = $about:literal])+
-        $name:ident {
+        $vis:vis $name:ident {
             $($(#[doc = $doc:literal])+ $field:ident: $kind:ty,)*
         }
     ) => {
         $(#[doc = $about])+
         #[derive(Clone, Debug)]
-        pub(crate) struct $name {
-            $($(#[doc = $doc])+ pub(crate) $field: $kind,)*
+        $vis struct $name {
+            $($(#[doc = $doc])+ $vis $field: $kind,)*
         }
 
-        impl $crate::json::JsonObject for $name {
+        impl $crate::JsonObject for $name {
             fn fields(
-                definitions: &mut $crate::json::SchemaDefinitions,
-            ) -> Vec<$crate::json::FieldDescription> {
+                definitions: &mut $crate::SchemaDefinitions,
+            ) -> Vec<$crate::FieldDescription> {
                 let _ = &definitions;
-                vec![$($crate::json::FieldDescription::of::<$kind>(
+                vec![$($crate::FieldDescription::of::<$kind>(
                     stringify!($field),
                     concat!($($doc),+),
                     definitions,
@@ -310,8 +314,8 @@ macro_rules! object {
             }
 
             fn take(
-                fields: &mut $crate::json::RequestFields,
-            ) -> Result<Self, $crate::json::WrongValue> {
+                fields: &mut $crate::RequestFields,
+            ) -> Result<Self, $crate::WrongValue> {
                 let _ = &fields;
                 Ok(Self {
                     $($field: fields.take(stringify!($field))?,)*
@@ -320,65 +324,65 @@ macro_rules! object {
 
             fn put(&self, into: &mut serde_json::Map<String, serde_json::Value>) {
                 let _ = &into;
-                $(if let Some(value) = $crate::json::JsonType::write(&self.$field) {
-                    into.insert($crate::json::plain(stringify!($field)).to_owned(), value);
+                $(if let Some(value) = $crate::JsonType::write(&self.$field) {
+                    into.insert($crate::plain(stringify!($field)).to_owned(), value);
                 })*
             }
         }
 
-        impl $crate::json::JsonType for $name {
+        impl $crate::JsonType for $name {
             const EXPECTED: &'static str = "an object";
 
-            fn schema(definitions: &mut $crate::json::SchemaDefinitions) -> serde_json::Value {
+            fn schema(definitions: &mut $crate::SchemaDefinitions) -> serde_json::Value {
                 definitions.object::<Self>(stringify!($name), concat!($($about),+))
             }
 
             fn read(
                 value: serde_json::Value,
-                _: $crate::json::ValueSource,
-            ) -> Result<Self, $crate::json::WrongValue> {
-                $crate::json::RequestFields::of_body(value)?.read()
+                _: $crate::ValueSource,
+            ) -> Result<Self, $crate::WrongValue> {
+                $crate::RequestFields::of_body(value)?.read()
             }
 
             fn write(&self) -> Option<serde_json::Value> {
                 let mut fields = serde_json::Map::new();
-                $crate::json::JsonObject::put(self, &mut fields);
+                $crate::JsonObject::put(self, &mut fields);
                 Some(serde_json::Value::Object(fields))
             }
         }
     };
 }
-pub(crate) use object;
 
 /// Declares an enum that JSON writes as one of several words.
+#[macro_export]
 macro_rules! choice {
     (
         $(#[doc = $about:literal])+
-        $name:ident {
+        $vis:vis $name:ident {
             $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+
         }
         expected $expected:literal
     ) => {
         $(#[doc = $about])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum $name {
+        $vis enum $name {
             $($(#[doc = $doc])+ $variant,)+
         }
 
-        impl $crate::json::JsonType for $name {
+        impl $crate::JsonType for $name {
             const EXPECTED: &'static str = $expected;
 
-            fn schema(_: &mut $crate::json::SchemaDefinitions) -> serde_json::Value {
+            fn schema(_: &mut $crate::SchemaDefinitions) -> serde_json::Value {
                 serde_json::json!({"type": "string", "enum": [$($word),+]})
             }
 
             fn read(
                 value: serde_json::Value,
-                _: $crate::json::ValueSource,
-            ) -> Result<Self, $crate::json::WrongValue> {
+                _: $crate::ValueSource,
+            ) -> Result<Self, $crate::WrongValue> {
                 match value.as_str() {
                     $(Some($word) => Ok(Self::$variant),)+
-                    _ => Err($crate::json::WrongValue::value(&value, Self::EXPECTED)),
+                    _ => Err($crate::WrongValue::value(&value, Self::EXPECTED)),
                 }
             }
 
@@ -388,4 +392,3 @@ macro_rules! choice {
         }
     };
 }
-pub(crate) use choice;

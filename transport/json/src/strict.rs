@@ -5,14 +5,11 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::json::short;
-use crate::problem::ApiProblem;
+use crate::declaration::short;
 
 /// Parses JSON, and refuses a field that is given twice.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Value, ApiProblem> {
-    let StrictValue(value) = serde_json::from_slice(bytes)
-        .map_err(|error| ApiProblem::bad(format!("the body is not JSON: {error}")))?;
-    Ok(value)
+pub fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(bytes).map(|StrictValue(value)| value)
 }
 
 /// A JSON value whose objects have each field once.

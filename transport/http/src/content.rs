@@ -1,0 +1,3 @@
+//! Contents of messages; see `gimlet-json`.
+
+pub(crate) use gimlet_json::JsonContent;
