@@ -77,6 +77,7 @@ pub mod directory;
 pub mod envelope;
 pub mod error;
 pub mod fanout;
+pub mod frame_form;
 pub mod gateway;
 pub mod hub;
 pub mod id;

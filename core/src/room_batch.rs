@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::frame_form::FrameForm;
 use crate::id::RoomId;
 use crate::store::RoomItem;
 
@@ -18,7 +19,7 @@ pub struct RoomBatch {
     items: Vec<Arc<RoomItem>>,
     weight: usize,
     shared: bool,
-    frames: [OnceLock<Vec<Bytes>>; 2],
+    frames: [OnceLock<Vec<Bytes>>; FrameForm::COUNT],
 }
 
 impl RoomBatch {
@@ -79,15 +80,19 @@ impl RoomBatch {
         self.weight
     }
 
-    /// Returns the frames, which the wire makes on first use, in one of two forms: for legacy
-    /// clients or for extension clients. An item that exceeds the frame limit has no frame.
+    /// Returns the frames, which the wire makes on first use, in one form for all members that have
+    /// it. An item that exceeds the frame limit has no frame.
     pub fn frames(
         &self,
-        extended: bool,
+        form: FrameForm,
         encode: impl FnMut(&Arc<RoomItem>) -> Option<Bytes>,
     ) -> &[Bytes] {
-        let [plain, ours] = &self.frames;
-        let slot = if extended { ours } else { plain };
+        let [legacy, extension, json] = &self.frames;
+        let slot = match form {
+            FrameForm::Legacy => legacy,
+            FrameForm::Extension => extension,
+            FrameForm::Json => json,
+        };
         slot.get_or_init(|| self.items.iter().filter_map(encode).collect())
     }
 }
@@ -165,18 +170,19 @@ mod tests {
     fn its_frames_are_made_once_for_each_form() {
         let batch = &RoomBatch::of(&[item(1, 1, 1), item(1, 2, 1), item(1, 3, 1)])[0];
         let mut made = 0;
-        for extended in [false, true, false, true] {
-            let frames = batch.frames(extended, |item| {
+        let forms = [FrameForm::Legacy, FrameForm::Extension, FrameForm::Json];
+        for (form, byte) in forms.into_iter().zip(0..).chain(forms.into_iter().zip(0..)) {
+            let frames = batch.frames(form, |item| {
                 made += 1;
                 let two = item.seq.get() == 2;
-                (!two).then(|| Bytes::from(vec![u8::from(extended)]))
+                (!two).then(|| Bytes::from(vec![byte]))
             });
             assert_eq!(
                 frames.concat(),
-                [u8::from(extended); 2],
+                [byte; 2],
                 "one item exceeds the frame limit"
             );
         }
-        assert_eq!(made, 6);
+        assert_eq!(made, 9);
     }
 }

@@ -110,7 +110,7 @@ fn packets(bench: &mut BenchRunner) {
     let mut group = bench.group("packet", 1);
     for (name, frame) in [("send", send), ("ack", ack)] {
         group.case(name, || {
-            ClientPacket::read(black_box(frame.clone())).map(|packet| packet.request())
+            ClientPacket::read(black_box(frame.clone())).map(ClientPacket::into_request)
         });
     }
 }

@@ -40,12 +40,17 @@ impl ConnectionClose {
         }
     }
 
+    /// Returns what the client should do.
+    pub(crate) fn come_back(&self) -> ComeBack {
+        come_back(self.code)
+    }
+
     /// Encodes the `PT_CLOSE` frame.
     pub(crate) fn frame(&self) -> Bytes {
         let output = pb::CloseOutput {
             code: self.code.into(),
             message: self.text.clone(),
-            come_back: come_back(self.code).into(),
+            come_back: self.come_back().into(),
             after_ms: i64::try_from(self.after.as_millis()).unwrap_or(i64::MAX),
         };
         let data = output.encode_to_vec().into();

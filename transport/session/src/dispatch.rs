@@ -1,5 +1,5 @@
-//! Reads a frame as a packet and a packet as a request. Field values are checked later, by
-//! `convert`.
+//! Reads a frame of protobuf as a packet, and a packet as a request. Field values are checked later,
+//! by `convert`.
 
 use bytes::Bytes;
 use gimlet_core::error::RequestRefusal;
@@ -13,7 +13,16 @@ pub(crate) struct ClientPacket {
     pub(crate) kind: i32,
     /// The client's request id; the answer repeats it.
     pub(crate) request_id: i64,
-    pub(crate) data: Bytes,
+    pub(crate) body: PacketBody,
+}
+
+/// The request in a packet.
+#[derive(Debug)]
+pub(crate) enum PacketBody {
+    /// Protobuf, decoded when its turn comes.
+    Encoded(Bytes),
+    /// Decoded with the packet around it, as JSON is.
+    Decoded(Result<ClientRequest, RequestRefusal>),
 }
 
 /// A decoded request.
@@ -33,8 +42,9 @@ impl ClientPacket {
         let first = frame.first().copied();
         let input = pb::Input::decode(frame).map_err(|error| {
             RequestRefusal::bad(match first {
-                Some(b'{' | b'[' | b'"') => "the frame is JSON text, and gimlet speaks protobuf: \
-                    send a pb.Input in a binary frame (docs/client.md has programs that do)"
+                Some(b'{' | b'[' | b'"') => "the frame is JSON text, and this connection speaks \
+                    protobuf: offer the WebSocket subprotocol gimlet.json.v1, or send a pb.Input \
+                    in a binary frame (docs/websocket-json.md, docs/client.md)"
                     .to_owned(),
                 _ => format!("the frame is not a packet (pb.Input): {error}"),
             })
@@ -42,7 +52,7 @@ impl ClientPacket {
         Ok(Self {
             kind: input.r#type,
             request_id: input.request_id,
-            data: input.data,
+            body: PacketBody::Encoded(input.data),
         })
     }
 
@@ -54,9 +64,13 @@ impl ClientPacket {
     }
 
     /// Decodes the data by the package type.
-    pub(crate) fn request(&self) -> Result<ClientRequest, RequestRefusal> {
-        let data = self.data.clone();
-        match self.package() {
+    pub(crate) fn into_request(self) -> Result<ClientRequest, RequestRefusal> {
+        let package = self.package();
+        let data = match self.body {
+            PacketBody::Encoded(data) => data,
+            PacketBody::Decoded(request) => return request,
+        };
+        match package {
             Some(PackageType::PtSignIn) => read(data, "SignInInput").map(ClientRequest::SignIn),
             Some(PackageType::PtSync) => read(data, "SyncInput").map(ClientRequest::Sync),
             Some(PackageType::PtHeartbeat) => Ok(ClientRequest::Heartbeat),
@@ -102,7 +116,7 @@ mod tests {
     fn an_empty_frame_is_a_packet_of_type_0_and_no_request() {
         let packet = ClientPacket::read(Bytes::new()).unwrap();
         assert_eq!((packet.kind, packet.request_id), (0, 0));
-        let refusal = packet.request().unwrap_err();
+        let refusal = packet.into_request().unwrap_err();
         assert_eq!(refusal.code(), 10001);
         assert!(refusal.to_string().starts_with("package type 0 is unknown"));
     }
@@ -114,9 +128,9 @@ mod tests {
         let packet = ClientPacket {
             kind: 1,
             request_id: 9,
-            data: Bytes::from_static(b"\x0a\xff"),
+            body: PacketBody::Encoded(Bytes::from_static(b"\x0a\xff")),
         };
-        let refusal = packet.request().unwrap_err();
+        let refusal = packet.into_request().unwrap_err();
         assert!(
             refusal
                 .to_string()

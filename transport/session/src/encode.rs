@@ -109,11 +109,25 @@ pub(crate) fn room_push(item: &RoomItem, extended: bool) -> Option<Bytes> {
     frame
 }
 
+/// Encoded size of a push of a message of this size.
+const fn push_len(message: usize, request_id: i64) -> usize {
+    // MessageSend { message = 1 }, inside Output { data = 5 }.
+    let data = TAG_LEN + delimited_len(message);
+    2 + int_len(request_id) + TAG_LEN + delimited_len(data)
+}
+
+/// Returns whether a push of this message, with its sender's profile or without, is within the frame
+/// limit. Other encodings ask too: the limit must not depend on the encoding.
+pub(crate) fn fits(envelope: &Envelope, profile: bool, seq: Seq, request_id: i64) -> bool {
+    let profile = profile.then_some(&*envelope.profile);
+    let body = MessageBody::new(&envelope.message, profile, true);
+    push_len(body.len(seq, true), request_id) <= MAX_FRAME_LEN
+}
+
 fn push_of(message: &EncodedMessage, seq: Seq, request_id: i64) -> Option<Bytes> {
     let length = message.len(seq);
-    // MessageSend { message = 1 }, inside Output { data = 5 }.
     let data = TAG_LEN + delimited_len(length);
-    let frame = 2 + int_len(request_id) + TAG_LEN + delimited_len(data);
+    let frame = push_len(length, request_id);
     if frame > MAX_FRAME_LEN {
         return None;
     }

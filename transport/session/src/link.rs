@@ -2,7 +2,8 @@
 //! socket.
 //!
 //! The session is generic over these traits, which avoids boxing on the path of every frame. A
-//! frame is the bytes of one `pb.Input` or `pb.Output`; a link does not interpret them.
+//! frame is the bytes of one packet, in the encoding of the link ([`FrameCodec`]); a link does not
+//! interpret them.
 
 use std::error::Error;
 use std::future::Future;
@@ -25,6 +26,17 @@ pub enum WireKind {
     WebSocket,
 }
 
+/// The encoding of a connection's frames, which the client chooses. It decides neither what is
+/// delivered nor which rules apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FrameCodec {
+    /// Protobuf: `pb.Input` and `pb.Output`.
+    #[default]
+    Protobuf,
+    /// JSON text.
+    Json,
+}
+
 /// One client connection of frames.
 ///
 /// Reading returns whole frames. Writing copies frames into one pending buffer: `start_send` never
@@ -38,6 +50,11 @@ pub trait FrameLink:
 {
     /// Returns the wire of this link.
     fn wire(&self) -> WireKind;
+
+    /// Returns the encoding of its frames. It does not change while the link lives.
+    fn codec(&self) -> FrameCodec {
+        FrameCodec::Protobuf
+    }
 
     /// Queues frames that are shared with other connections; like `start_send`, it requires a
     /// preceding `poll_ready`.

@@ -30,6 +30,14 @@ pub(crate) struct SyncAnswer {
     pub(crate) more: bool,
 }
 
+/// Logs that a message was left out.
+pub(crate) fn note_skipped(envelope: &Envelope) {
+    gimlet_core::error_rated!(
+        message = %envelope.message.id,
+        "message exceeds the frame limit, skipped"
+    );
+}
+
 /// Cuts the page to what the frame can carry, but keeps at least one message, and encodes it.
 pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, legacy: bool) -> SyncAnswer {
     let budget = if legacy {
@@ -58,10 +66,7 @@ pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, legacy: b
         }
         let item = item_len(&body, *seq, extended);
         if !fits(item, behind, MAX_FRAME_LEN) {
-            gimlet_core::error_rated!(
-                message = %envelope.message.id,
-                "message exceeds the frame limit, skipped"
-            );
+            note_skipped(envelope);
             continue;
         }
         if let Some((last, _)) = bodies

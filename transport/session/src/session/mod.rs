@@ -25,6 +25,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use gimlet_core::auth::SignInFailures;
+use gimlet_core::frame_form::FrameForm;
 use gimlet_core::gateway::{ClientConnection, ConnectGateway};
 use gimlet_core::seq::Seq;
 use gimlet_core::trace;
@@ -37,8 +38,9 @@ use self::pacing::FramePacing;
 use self::pending_work::PendingWork;
 use self::throttle::RefusalThrottle;
 use crate::close::ConnectionClose;
+use crate::codec;
 use crate::dispatch::ClientPacket;
-use crate::link::{FrameLink, LinkError, OpenedLink, SignInSource};
+use crate::link::{FrameCodec, FrameLink, LinkError, OpenedLink, SignInSource};
 use crate::serve::ServeLink;
 use crate::settings::SessionSettings;
 use crate::stats::SessionStats;
@@ -264,8 +266,17 @@ impl<'s, L: FrameLink> ConnectionSession<'s, L> {
 
     fn take(&mut self, step: SessionStep) -> Result<Option<RequestFuture<'_>>, SessionEnd> {
         match step {
-            SessionStep::Packet(packet) => self.handle(&packet),
+            SessionStep::Packet(packet) => self.handle(*packet),
             SessionStep::End(end) => Err(end),
+        }
+    }
+
+    /// Returns the form of this connection's frames.
+    fn form(&self) -> FrameForm {
+        match self.link.codec() {
+            FrameCodec::Json => FrameForm::Json,
+            FrameCodec::Protobuf if self.extension_client => FrameForm::Extension,
+            FrameCodec::Protobuf => FrameForm::Legacy,
         }
     }
 
@@ -305,7 +316,7 @@ impl<'s, L: FrameLink> ConnectionSession<'s, L> {
     }
 
     /// The order matters: answers to pending sends first, because a client without its answer sends
-    /// again; then `PT_CLOSE`, as the last frame; then the connection is dropped, so that the hub
+    /// again; then the close packet, as the last frame; then the connection is dropped, so that the hub
     /// releases the device; only then the socket is closed, which may take up to `linger`.
     async fn close_connection(&mut self, end: SessionEnd) {
         let linger = self.shared.settings.close_timeout;
@@ -328,10 +339,13 @@ impl<'s, L: FrameLink> ConnectionSession<'s, L> {
                 if timeout(linger, self.last_answers()).await.is_err() {
                     tracing::debug!("connection closed with unanswered sends");
                 }
-                if self.extension_client && self.link.start_send_unpin(close.frame()).is_err() {
+                let form = self.form();
+                if let Some(frame) = codec::close(form, &close)
+                    && self.link.start_send_unpin(frame).is_err()
+                {
                     return;
                 }
-                let number = close.number(self.extension_client);
+                let number = close.number(form.is_extended());
                 self.link.set_close(number, &close.text);
             }
         }

@@ -8,29 +8,29 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use gimlet_core::error::RequestRefusal;
+use gimlet_core::frame_form::FrameForm;
 use gimlet_core::gateway::{ClientConnection, SignInRequest};
-use gimlet_core::id::UserId;
+use gimlet_core::id::{Epoch, UserId};
 use gimlet_core::send_future::{SendFuture, SendReceipt};
 use gimlet_core::seq::Seq;
 use gimlet_core::trace::{self, RequestTrace};
 use gimlet_proto::pb::{self, CloseCode, PackageType};
-use prost::Message as _;
 use tokio::time::Instant;
 
 use super::{ConnectionSession, FramePacing, RequestFuture, SessionEnd, SessionPhase, throttle};
+use crate::codec;
 use crate::convert::{self, SignInCredentials};
 use crate::dispatch::{ClientPacket, ClientRequest};
-use crate::link::{FrameLink, UrlSignIn, WireKind};
-use crate::{encode, page};
+use crate::link::{FrameCodec, FrameLink, UrlSignIn, WireKind};
 
 impl<L: FrameLink> ConnectionSession<'_, L> {
     /// Answers a packet at once, or returns a future that answers it.
     pub(super) fn handle(
         &mut self,
-        packet: &ClientPacket,
+        packet: ClientPacket,
     ) -> Result<Option<RequestFuture<'_>>, SessionEnd> {
         let (kind, id) = (packet.kind, packet.request_id);
-        let request = packet.request();
+        let request = packet.into_request();
         let user = match (&request, &self.connection) {
             (Ok(ClientRequest::SignIn(input)), _) => UserId::from_wire(input.user_id),
             (_, connection) => connection.as_ref().map(|it| it.identity().user),
@@ -118,17 +118,8 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         credentials: Result<SignInCredentials, RequestRefusal>,
     ) -> Result<(), RequestFailure> {
         let connection = self.admit(credentials).await?;
-        let data = if self.extension_client {
-            let (epoch, head) = connection.head();
-            let output = pb::SignInOutput {
-                epoch: epoch.0,
-                head: head.to_wire(),
-            };
-            output.encode_to_vec().into()
-        } else {
-            Bytes::new()
-        };
-        self.answer(PackageType::PtSignIn, id, data)?;
+        let (epoch, head) = connection.head();
+        self.write(codec::signed_in(self.form(), id, epoch, head))?;
         Ok(self.stopping()?)
     }
 
@@ -147,6 +138,11 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             token,
             protocol,
         } = credentials?;
+        // The sign-in of a URL names no version; a client of JSON always knows the extension.
+        let protocol = match self.link.codec() {
+            FrameCodec::Json => protocol.max(1),
+            FrameCodec::Protobuf => protocol,
+        };
         let settings = &self.shared.settings;
         let legacy = protocol == 0 && self.link.wire() == WireKind::Tcp && settings.pace;
         let request = SignInRequest {
@@ -207,7 +203,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             )
             .into());
         }
-        let answer = page::answer(&page, id, self.extension_client, self.pacing.is_some());
+        let answer = codec::page(self.form(), &page, id, self.pacing.is_some());
         // The page is queued before `synced` makes the connection live, so that pushes come after
         // it; pushes that were already taken from the hub and are in the page are dropped.
         match answer.last {
@@ -229,7 +225,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
     ) -> Result<(), RequestFailure> {
         let (room, from) = convert::subscription(&input)?;
         connection.subscribe(room, from).await?;
-        Ok(self.answer(PackageType::PtSubscribeRoom, id, Bytes::new())?)
+        Ok(self.write(codec::subscribed(self.form(), id))?)
     }
 
     fn heartbeat(&mut self, id: i64, connection: &ClientConnection) -> Result<(), SessionEnd> {
@@ -244,16 +240,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             pacing.heartbeat = Some(id);
             return Ok(());
         }
-        let data = if self.extension_client {
-            let output = pb::HeartbeatOutput {
-                epoch: epoch.0,
-                head: Seq::to_wire(head),
-            };
-            output.encode_to_vec().into()
-        } else {
-            Bytes::new()
-        };
-        self.answer(PackageType::PtHeartbeat, id, data)
+        self.write(codec::heartbeat(self.form(), id, epoch, head))
     }
 
     /// Writes the answer to a heartbeat that was delayed until a push was acked.
@@ -261,7 +248,9 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         let Some(id) = self.pacing.as_mut().and_then(|it| it.heartbeat.take()) else {
             return Ok(());
         };
-        self.answer(PackageType::PtHeartbeat, id, Bytes::new())
+        // Only clients of gim are paced, and their answer is empty.
+        let answer = codec::heartbeat(FrameForm::Legacy, id, Epoch(0), Seq::ZERO);
+        self.write(answer)
     }
 
     /// Starts a send; answers are written in the order of the packets.
@@ -282,31 +271,26 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
 
     /// Encodes the answer to a send.
     pub(super) fn sent(&mut self, id: i64, sent: Result<SendReceipt, RequestRefusal>) -> Bytes {
-        let kind = PackageType::PtSend.into();
+        let form = self.form();
         match sent {
             Ok(sent) => {
                 if self.throttle.as_mut().is_some_and(|it| it.accepted()) {
                     self.throttle = None;
                 }
                 self.shared.stats.sends.fetch_add(1, Ordering::Relaxed);
-                let data = convert::sent(&sent).encode_to_vec();
-                encode::answer(kind, id, data.into())
+                codec::sent(form, id, &sent)
             }
             Err(refusal) => {
                 self.count_refusal(&refusal);
-                encode::refusal(kind, id, &refusal)
+                codec::refusal(form, PackageType::PtSend.into(), id, &refusal)
             }
         }
-    }
-
-    fn answer(&mut self, kind: PackageType, id: i64, data: Bytes) -> Result<(), SessionEnd> {
-        self.write(encode::answer(kind.into(), id, data))
     }
 
     fn refuse(&mut self, kind: i32, id: i64, refusal: &RequestRefusal) -> Result<(), SessionEnd> {
         self.count_refusal(refusal);
         trace::note_code(refusal);
-        self.write(encode::refusal(kind, id, refusal))
+        self.write(codec::refusal(self.form(), kind, id, refusal))
     }
 
     /// Counts a refusal, also against a client that goes on in spite of its rate.

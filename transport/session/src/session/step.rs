@@ -22,9 +22,10 @@ use tokio::time::Instant;
 
 use super::{ConnectionSession, FramePacing, SessionEnd, SessionPhase, SessionStep, StalledOutput};
 use crate::close::ConnectionClose;
+use crate::codec::{self, UnreadableFrame};
+use crate::convert;
 use crate::dispatch::{ClientPacket, ClientRequest};
 use crate::link::{FrameLink, LinkError};
-use crate::{convert, encode};
 
 /// Packets handled before their answers are flushed.
 const PACKETS_PER_FLUSH: u8 = 32;
@@ -301,7 +302,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         } else {
             envelope.request_id
         };
-        let frame = encode::push(envelope, seq, request_id, self.extension_client);
+        let frame = codec::push(self.form(), envelope, seq, request_id);
         let Some(frame) = frame else {
             gimlet_core::error_rated!(
                 message = %envelope.message.id,
@@ -313,9 +314,8 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
     }
 
     fn push_batch(&mut self, batch: &RoomBatch) -> Result<(), SessionEnd> {
-        let frames = batch.frames(self.extension_client, |item| {
-            encode::room_push(item, self.extension_client)
-        });
+        let form = self.form();
+        let frames = batch.frames(form, |item| codec::room_push(form, item));
         let frames_out = &self.shared.stats.frames_out;
         frames_out.fetch_add(frames.len() as u64, Ordering::Relaxed);
         let items = batch.items().iter();
@@ -364,19 +364,19 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             if self.phase == SessionPhase::Open {
                 self.last_activity = Instant::now();
             }
-            match ClientPacket::read(frame) {
+            match codec::read(self.link.codec(), frame) {
                 Ok(packet) if packet.package() == Some(PackageType::PtMessage) => {
                     acks += 1;
-                    self.ack(&packet);
+                    self.ack(packet);
                 }
                 Ok(packet) => {
                     self.record_packet();
                     self.packet = Some(Box::new(packet));
                 }
-                Err(refusal) => {
+                Err(unreadable) => {
                     acks += 1;
                     self.record_packet();
-                    self.unreadable(&refusal)?;
+                    self.unreadable(&unreadable)?;
                 }
             }
         }
@@ -384,8 +384,8 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
 
     /// Handles an ack. It is never answered, whether it is valid or not and before sign-in as well:
     /// gim's clients take any answer of this type for a push and crash on one without a message.
-    fn ack(&mut self, packet: &ClientPacket) {
-        let ack = match packet.request() {
+    fn ack(&mut self, packet: ClientPacket) {
+        let ack = match packet.into_request() {
             Ok(ClientRequest::Ack(ack)) => ack,
             Ok(_) => return,
             Err(refusal) => {
@@ -411,17 +411,19 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
     }
 
     /// Answers a frame that is not a packet; the last one allowed closes the connection.
-    fn unreadable(
-        &mut self,
-        refusal: &gimlet_core::error::RequestRefusal,
-    ) -> Result<(), SessionEnd> {
+    fn unreadable(&mut self, frame: &UnreadableFrame) -> Result<(), SessionEnd> {
+        let UnreadableFrame {
+            refusal,
+            request_id,
+        } = frame;
         self.undecodable += 1;
         self.shared
             .stats
             .undecodable
             .fetch_add(1, Ordering::Relaxed);
         self.shared.stats.refuse(refusal);
-        self.write(encode::refusal(PackageType::PtUnknown.into(), 0, refusal))?;
+        let kind = PackageType::PtUnknown.into();
+        self.write(codec::refusal(self.form(), kind, *request_id, refusal))?;
         if self.undecodable >= self.shared.settings.undecodable {
             let text = format!("{} packets could not be read", self.undecodable);
             return Err(SessionEnd::close(CloseCode::Undecodable, text));

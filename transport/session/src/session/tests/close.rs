@@ -260,7 +260,7 @@ async fn a_server_that_stops_tells_its_clients_and_answers_what_is_under_way() {
 async fn an_idle_session_is_small() {
     let house = test_server();
     let addr = ([127, 0, 0, 1], 9).into();
-    let (link, _client) = link::link(WireKind::Tcp);
+    let (link, _client) = link::link(WireKind::Tcp, FrameCodec::Protobuf);
     let link_size = size_of_val(&link);
     let session = size_of_val(&ConnectionSession::new(&house.sessions, link, addr)) - link_size;
     let permit = ConnectionLimiter::new(1, 1).enter(addr).unwrap();

@@ -13,7 +13,7 @@ use prost::Message as _;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::link::{FrameLink, LinkError, WireKind};
+use crate::link::{FrameCodec, FrameLink, LinkError, WireKind};
 
 /// Pending bytes at which the link takes no more frames.
 const PENDING: usize = 64 * 1024;
@@ -59,6 +59,7 @@ impl SharedLink {
 pub(super) struct MemoryLink {
     shared: Arc<SharedLink>,
     wire: WireKind,
+    codec: FrameCodec,
 }
 
 /// The client's end.
@@ -68,11 +69,12 @@ pub(super) struct LinkClient {
     unread: VecDeque<Bytes>,
 }
 
-pub(super) fn link(wire: WireKind) -> (MemoryLink, LinkClient) {
+pub(super) fn link(wire: WireKind, codec: FrameCodec) -> (MemoryLink, LinkClient) {
     let shared = Arc::new(SharedLink::default());
     let link = MemoryLink {
         shared: Arc::clone(&shared),
         wire,
+        codec,
     };
     let client = LinkClient {
         shared,
@@ -140,6 +142,10 @@ impl Sink<Bytes> for MemoryLink {
 impl FrameLink for MemoryLink {
     fn wire(&self) -> WireKind {
         self.wire
+    }
+
+    fn codec(&self) -> FrameCodec {
+        self.codec
     }
 
     fn put_all(&mut self, frames: &[Bytes]) -> Result<(), LinkError> {
@@ -271,13 +277,23 @@ impl LinkClient {
         }
     }
 
-    pub(super) async fn next(&mut self) -> Option<pb::Output> {
+    /// Returns the next frame; `None` when the connection is closed.
+    pub(super) async fn next_frame(&mut self) -> Option<Bytes> {
         while self.unread.is_empty() {
             let write = self.write().await?;
             self.unread.extend(write);
         }
-        let frame = self.unread.pop_front()?;
+        self.unread.pop_front()
+    }
+
+    pub(super) async fn next(&mut self) -> Option<pb::Output> {
+        let frame = self.next_frame().await?;
         Some(pb::Output::decode(frame).unwrap())
+    }
+
+    /// Returns the close frame of the wire.
+    pub(super) fn close_frame(&self) -> Option<(u16, String)> {
+        self.shared.lock().close.clone()
     }
 
     pub(super) async fn output(&mut self) -> pb::Output {
@@ -290,6 +306,6 @@ impl LinkClient {
         while let Some(output) = self.next().await {
             outputs.push(output);
         }
-        (outputs, self.shared.lock().close.clone())
+        (outputs, self.close_frame())
     }
 }

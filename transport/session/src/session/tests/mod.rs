@@ -3,6 +3,7 @@
 
 mod close;
 mod flow;
+mod json;
 mod link;
 mod requests;
 
@@ -28,7 +29,7 @@ use tokio_util::task::TaskTracker;
 use self::link::LinkClient;
 use super::SessionServer;
 use crate::WirePushCodec;
-use crate::link::{OpenedLink, SignInSource, WireKind};
+use crate::link::{FrameCodec, OpenedLink, SignInSource, WireKind};
 use crate::serve::ServeLink;
 use crate::settings::SessionSettings;
 
@@ -127,13 +128,17 @@ impl TestServer {
     }
 
     fn connect_as(&self, address: [u8; 4], wire: WireKind, greeting: SignInSource) -> LinkClient {
-        let (link, client) = link::link(wire);
+        let (link, client) = link::link(wire, FrameCodec::Protobuf);
+        self.serve(link, address, greeting);
+        client
+    }
+
+    fn serve(&self, link: link::MemoryLink, address: [u8; 4], greeting: SignInSource) {
         let sessions = Arc::clone(&self.sessions);
         self.tasks.spawn(async move {
             let addr = (address, 9).into();
             sessions.serve(OpenedLink { link, greeting }, addr).await;
         });
-        client
     }
 
     fn connect(&self, wire: WireKind) -> LinkClient {
