@@ -22,8 +22,9 @@ const MAX_OUTPUT_BYTES: usize = 2 * MAX_PENDING_BYTES + 64 * 1024;
 /// Pending bytes of the library's own answers at which the socket is no longer read.
 pub(crate) const MAX_CONTROL_BYTES: usize = 4 * 1024;
 
-/// The first byte of an unfragmented binary frame (RFC 6455, 5.2).
-const FINAL_BINARY: u8 = 0x82;
+/// The first byte of an unfragmented frame (RFC 6455, 5.2): text, and binary.
+pub(crate) const FINAL_TEXT: u8 = 0x81;
+pub(crate) const FINAL_BINARY: u8 = 0x82;
 
 /// A ping without data.
 const PING: [u8; 2] = [0x89, 0];
@@ -56,10 +57,10 @@ impl GatheringSocket {
         self.output.is_empty() && self.stream.is_flushed()
     }
 
-    /// Appends one binary message as a server writes it: one frame, without a mask.
-    pub(crate) fn put_binary(&mut self, payload: &[u8]) {
+    /// Appends one message as a server writes it: one frame that begins with this byte, without a mask.
+    pub(crate) fn put_message(&mut self, first: u8, payload: &[u8]) {
         self.output.reserve(10 + payload.len());
-        self.output.put_u8(FINAL_BINARY);
+        self.output.put_u8(first);
         match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
             (Ok(length @ ..=125), _) => self.output.put_u8(length),
             (_, Ok(length)) => {

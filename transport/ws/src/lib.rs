@@ -1,4 +1,4 @@
-//! WebSocket: one binary message is one frame.
+//! WebSocket: one message is one frame, binary with protobuf or a text with JSON.
 //!
 //! Used for the server's client listener. It handles the HTTP upgrade and WebSocket frames; the
 //! session handles packets.
@@ -11,3 +11,4 @@ mod upgrade;
 
 pub use link::WsLink;
 pub use listener::WsFrameListener;
+pub use upgrade::{UpgradeAnswer, UpgradeRefusal};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use gimlet_transport::{FrameLink, LinkError, WireKind};
+use gimlet_transport::{FrameCodec, FrameLink, LinkError, WireKind};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, Pro
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 
-use crate::gather::GatheringSocket;
+use crate::gather::{FINAL_BINARY, FINAL_TEXT, GatheringSocket};
 
 /// Size up to which a received message is copied; a larger one keeps the buffer it was read into.
 const MAX_COPIED_BYTES: usize = 1024;
@@ -29,6 +29,7 @@ const MAX_REASON_BYTES: usize = 123;
 #[derive(Debug)]
 pub struct WsLink {
     stream: WebSocketStream<GatheringSocket>,
+    codec: FrameCodec,
     /// The last large message. While this clone exists, the library cannot reuse the large buffer
     /// and takes a small one for its next read.
     large: Option<Bytes>,
@@ -42,15 +43,24 @@ pub struct WsLink {
 }
 
 impl WsLink {
-    pub(crate) fn new(stream: WebSocketStream<GatheringSocket>) -> Self {
+    pub(crate) fn new(stream: WebSocketStream<GatheringSocket>, codec: FrameCodec) -> Self {
         Self {
             stream,
+            codec,
             large: None,
             close: None,
             closing: false,
             ended: false,
             wrote: false,
             look_at: None,
+        }
+    }
+
+    /// Returns the first byte of the messages that carry frames.
+    const fn first_byte(&self) -> u8 {
+        match self.codec {
+            FrameCodec::Protobuf => FINAL_BINARY,
+            FrameCodec::Json => FINAL_TEXT,
         }
     }
 
@@ -115,7 +125,8 @@ impl Sink<Bytes> for WsLink {
     fn start_send(mut self: Pin<&mut Self>, frame: Bytes) -> Result<(), LinkError> {
         if !self.closing {
             self.wrote = true;
-            self.stream.get_mut().put_binary(&frame);
+            let first = self.first_byte();
+            self.stream.get_mut().put_message(first, &frame);
         }
         Ok(())
     }
@@ -156,11 +167,16 @@ impl FrameLink for WsLink {
         WireKind::WebSocket
     }
 
+    fn codec(&self) -> FrameCodec {
+        self.codec
+    }
+
     fn put_all(&mut self, frames: &[Bytes]) -> Result<(), LinkError> {
         if !self.closing {
             self.wrote = true;
+            let first = self.first_byte();
             for frame in frames {
-                self.stream.get_mut().put_binary(frame);
+                self.stream.get_mut().put_message(first, frame);
             }
         }
         Ok(())
@@ -288,7 +304,7 @@ mod tests {
             .write_buffer_size(0)
             .max_write_buffer_size(512);
         let stream = WebSocketStream::from_raw_socket(gather, Role::Server, Some(config)).await;
-        let mut link = WsLink::new(stream);
+        let mut link = WsLink::new(stream, FrameCodec::Protobuf);
         let writing = TaskTracker::new().spawn(async move {
             writes.write_all(&pings(PING_COUNT)).await.unwrap();
             writes.write_all(&MESSAGE_FRAME).await.unwrap();

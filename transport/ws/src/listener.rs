@@ -1,18 +1,20 @@
 //! Makes WebSockets of accepted connections.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_listen::origins::AllowedOrigins;
 use gimlet_listen::{AdmittedConnection, ClientStream, socket};
-use gimlet_transport::{ConnectedLink, LinkError, OpenedLink, WireFraming};
+use gimlet_transport::{ConnectedLink, FrameCodec, LinkError, OpenedLink, WireFraming};
+use http::Request;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::gather::GatheringSocket;
 use crate::link::WsLink;
 use crate::query;
-use crate::upgrade::{UpgradeRules, UpgradedRequest, reject, upgrade};
+use crate::upgrade::{UpgradeAnswer, UpgradeRefusal, UpgradeRules, reject, upgrade};
 
 /// The library's read buffer, one per connection: an idle connection was measured at 3.9 KB with
 /// 1 KiB, and at 138 KB with the default.
@@ -23,7 +25,11 @@ const READ_BUFFER: usize = 1024;
 /// newer ping.
 const MAX_WRITE_BUFFER: usize = 512;
 
-/// One binary WebSocket message is one frame.
+/// Bytes of the longest JSON text of a client: room for the largest content in base64, or with every
+/// character escaped by a second one.
+const MAX_JSON_TEXT: usize = 128 * 1024;
+
+/// One WebSocket message is one frame: binary with protobuf, or a text with JSON.
 #[derive(Clone, Debug)]
 pub struct WsFrameListener {
     limit: usize,
@@ -31,7 +37,7 @@ pub struct WsFrameListener {
 }
 
 impl WsFrameListener {
-    /// Messages of clients may have `limit` bytes.
+    /// Messages of clients may have `limit` bytes with protobuf, and 128 KiB with JSON.
     #[must_use]
     pub fn new(limit: usize, origins: AllowedOrigins) -> Self {
         Self {
@@ -59,6 +65,62 @@ impl WsFrameListener {
     }
 }
 
+impl WsFrameListener {
+    /// Checks a request that another HTTP server has read, from this peer.
+    ///
+    /// # Errors
+    /// The request cannot be upgraded, or its page may not connect.
+    pub fn check(
+        &self,
+        peer: IpAddr,
+        request: &Request<()>,
+    ) -> Result<UpgradeAnswer, UpgradeRefusal> {
+        self.rules.check(peer, request)
+    }
+
+    /// Makes the link of a request whose answer with 101 was written; `tail` are the bytes that the
+    /// client sent right after the request.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub async fn upgraded(
+        &self,
+        stream: ClientStream,
+        answer: UpgradeAnswer,
+        tail: Vec<u8>,
+    ) -> Result<OpenedLink<WsLink>, LinkError> {
+        socket::prepare(stream.socket())?;
+        Ok(self.link(stream, answer, tail).await)
+    }
+
+    /// Makes the link of a request that was answered with 101.
+    async fn link(
+        &self,
+        stream: ClientStream,
+        answer: UpgradeAnswer,
+        tail: Vec<u8>,
+    ) -> OpenedLink<WsLink> {
+        let UpgradeAnswer { query, codec, .. } = answer;
+        let limit = match codec {
+            FrameCodec::Protobuf => self.limit,
+            FrameCodec::Json => MAX_JSON_TEXT,
+        };
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_write_buffer_size(MAX_WRITE_BUFFER)
+            .max_message_size(Some(limit))
+            .max_frame_size(Some(limit));
+        let gather = GatheringSocket::new(stream);
+        let stream =
+            WebSocketStream::from_partially_read(gather, tail, Role::Server, Some(config)).await;
+        OpenedLink {
+            link: WsLink::new(stream, codec),
+            greeting: query::greeting(query.as_deref()),
+        }
+    }
+}
+
 impl WireFraming for WsFrameListener {
     type Link = WsLink;
 
@@ -69,27 +131,14 @@ impl WireFraming for WsFrameListener {
         mut accepted: AdmittedConnection,
     ) -> Result<ConnectedLink<WsLink>, LinkError> {
         socket::prepare(accepted.stream.socket())?;
-        let UpgradedRequest { query, tail } = upgrade(&mut accepted, &self.rules).await?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(0)
-            .max_write_buffer_size(MAX_WRITE_BUFFER)
-            .max_message_size(Some(self.limit))
-            .max_frame_size(Some(self.limit));
+        let (answer, tail) = upgrade(&mut accepted, &self.rules).await?;
         let AdmittedConnection {
             stream,
             addr,
             permit,
         } = accepted;
-        let gather = GatheringSocket::new(stream);
-        let stream =
-            WebSocketStream::from_partially_read(gather, tail, Role::Server, Some(config)).await;
-        let opened = OpenedLink {
-            link: WsLink::new(stream),
-            greeting: query::greeting(query.as_deref()),
-        };
         Ok(ConnectedLink {
-            opened,
+            opened: self.link(stream, answer, tail).await,
             addr,
             permit,
         })

@@ -8,12 +8,14 @@ use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_listen::origins::AllowedOrigins;
 use gimlet_listen::wrong_port::ForeignProtocol;
 use gimlet_listen::{AcceptLimits, AdmittedConnection, ClientStream, development};
-use gimlet_transport::LinkError;
+use gimlet_transport::{FrameCodec, LinkError};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
+use tokio_tungstenite::tungstenite::handshake::server::{
+    Request, Response, create_response, write_response,
+};
 
 /// Bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
@@ -21,9 +23,15 @@ const MAX_HEAD_BYTES: usize = 8 * 1024;
 /// The path of the WebSocket; a trailing slash is allowed.
 const WS_PATH: &str = "/ws";
 
-/// Subprotocols that are confirmed to a client that offers them: a browser that offers some
-/// continues only if one is chosen. All mean the same; a client of gim offers none.
-const SUBPROTOCOLS: [&str; 2] = ["gimlet", "gim"];
+/// Subprotocols, with the encoding of the frames: a browser that offers some continues only if one is
+/// chosen. A client that offers none, as one of gim does, gets protobuf.
+const SUBPROTOCOLS: [(&str, FrameCodec); 4] = [
+    ("gimlet.json.v1", FrameCodec::Json),
+    ("gimlet.v1", FrameCodec::Protobuf),
+    ("gimlet", FrameCodec::Protobuf),
+    ("gim", FrameCodec::Protobuf),
+];
+
 /// Text for clients of another protocol: names this port and the other ones.
 const WRONG_PORT: &str = "This is gimlet's WebSocket port (path /ws). gRPC is on listen.grpc (by default \
     50100). TLS is set by tls.cert: docs/tls.md.";
@@ -42,20 +50,86 @@ pub(crate) struct UpgradeRules {
     pub(crate) forwarding: ForwardedHeaders,
 }
 
-/// A request that was answered with 101.
-pub(crate) struct UpgradedRequest {
+/// A request that may be upgraded.
+#[derive(Debug)]
+pub struct UpgradeAnswer {
+    /// The answer, with status 101.
+    pub response: Response,
+    /// The client that a trusted proxy has named.
+    pub client: Option<IpAddr>,
     /// The query of the request's URL.
     pub(crate) query: Option<String>,
-    /// Bytes that the client sent right after the request.
-    pub(crate) tail: Vec<u8>,
+    /// The encoding of its frames.
+    pub(crate) codec: FrameCodec,
 }
 
-/// Reads the request and answers it. A request that cannot be upgraded gets an HTTP answer that
-/// says what would be right.
+/// A request that cannot be upgraded.
+#[derive(Debug)]
+pub struct UpgradeRefusal {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// The reason, with what would be right.
+    pub text: String,
+}
+
+impl UpgradeRefusal {
+    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { status, text }
+    }
+}
+
+impl UpgradeRules {
+    /// Checks a request of this peer.
+    pub(crate) fn check(
+        &self,
+        peer: IpAddr,
+        request: &Request,
+    ) -> Result<UpgradeAnswer, UpgradeRefusal> {
+        let headers = request.headers();
+        if self.development
+            && let Some(header) = development::forwarding_header(|name| headers.contains_key(name))
+        {
+            let text = development::refusal(header);
+            return Err(UpgradeRefusal::new(StatusCode::FORBIDDEN, text));
+        }
+        let path = request.uri().path();
+        if path.strip_suffix('/').unwrap_or(path) != WS_PATH {
+            let text = "unknown path: the WebSocket is at /ws";
+            return Err(UpgradeRefusal::new(StatusCode::NOT_FOUND, text));
+        }
+        let mut response = create_response(request).map_err(|error| {
+            let text = format!("{error}: connect with a WebSocket client");
+            UpgradeRefusal::new(StatusCode::UPGRADE_REQUIRED, text)
+        })?;
+        let text = |name| headers.get(name).map(|it| it.to_str().unwrap_or(""));
+        if !self.origins.allow(text(header::ORIGIN), text(header::HOST)) {
+            let text = "pages of this Origin may not connect; add it to http.origins of the server";
+            return Err(UpgradeRefusal::new(StatusCode::FORBIDDEN, text));
+        }
+        let chosen = subprotocol(headers);
+        if let Some((name, _)) = chosen {
+            let name = HeaderValue::from_static(name);
+            let headers = response.headers_mut();
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+        }
+        let lines = headers.get_all(self.forwarding.header.name()).iter();
+        let lines = lines.map(|line| line.to_str().unwrap_or_default());
+        Ok(UpgradeAnswer {
+            response,
+            client: self.forwarding.client(peer, lines),
+            query: request.uri().query().map(str::to_owned),
+            codec: chosen.map(|(_, codec)| codec).unwrap_or_default(),
+        })
+    }
+}
+
+/// Reads the request and answers it; returns what it was answered, and the bytes that the client sent
+/// right after it. A request that cannot be upgraded gets an HTTP answer that says what would be right.
 pub(crate) async fn upgrade(
     accepted: &mut AdmittedConnection,
     rules: &UpgradeRules,
-) -> Result<UpgradedRequest, LinkError> {
+) -> Result<(UpgradeAnswer, Vec<u8>), LinkError> {
     let stream = &mut accepted.stream;
     let mut head = Vec::with_capacity(1024);
     let (size, request) = loop {
@@ -90,58 +164,24 @@ pub(crate) async fn upgrade(
             }
         }
     };
-    let has = |name: &str| request.headers().contains_key(name);
-    if rules.development
-        && let Some(header) = development::forwarding_header(has)
-    {
-        let text = development::refusal(header);
-        return refuse(stream, StatusCode::FORBIDDEN, &text).await;
-    }
-    let name = rules.forwarding.header.name();
-    let lines = request.headers().get_all(name).iter();
-    let lines = lines.map(|line| line.to_str().unwrap_or_default());
-    let named = rules.forwarding.client(accepted.addr.ip(), lines);
-    count_client(accepted, named).await?;
-    let stream = &mut accepted.stream;
-    let path = request.uri().path();
-    if path.strip_suffix('/').unwrap_or(path) != WS_PATH {
-        let text = "unknown path: the WebSocket is at /ws";
-        return refuse(stream, StatusCode::NOT_FOUND, text).await;
-    }
-    let mut response = match create_response(&request) {
-        Ok(response) => response,
-        Err(error) => {
-            let text = format!("{error}: connect with a WebSocket client");
-            return refuse(stream, StatusCode::UPGRADE_REQUIRED, &text).await;
+    let answer = match rules.check(accepted.addr.ip(), &request) {
+        Ok(answer) => answer,
+        Err(UpgradeRefusal { status, text }) => {
+            return refuse(&mut accepted.stream, status, &text).await;
         }
     };
-    let text = |name| {
-        request
-            .headers()
-            .get(name)
-            .map(|it| it.to_str().unwrap_or(""))
-    };
-    if !rules
-        .origins
-        .allow(text(header::ORIGIN), text(header::HOST))
-    {
-        let text = "pages of this Origin may not connect; add it to http.origins of the server";
-        return refuse(stream, StatusCode::FORBIDDEN, text).await;
-    }
-    if let Some(name) = subprotocol(request.headers()) {
-        let name = HeaderValue::from_static(name);
-        let headers = response.headers_mut();
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
-    }
-    let mut answer = Vec::new();
-    write_response(&mut answer, &response)
-        .map_err(|error| LinkError::protocol(error.to_string()))?;
-    stream.write_all(&answer).await?;
+    count_client(accepted, answer.client).await?;
+    let stream = &mut accepted.stream;
+    stream.write_all(&head_of(&answer.response)?).await?;
     stream.flush().await?;
-    Ok(UpgradedRequest {
-        query: request.uri().query().map(str::to_owned),
-        tail: head.split_off(size),
-    })
+    Ok((answer, head.split_off(size)))
+}
+
+/// Encodes the head of an answer.
+fn head_of(response: &Response) -> Result<Vec<u8>, LinkError> {
+    let mut head = Vec::new();
+    write_response(&mut head, response).map_err(|error| LinkError::protocol(error.to_string()))?;
+    Ok(head)
 }
 
 /// Answers with an error and ends the connection.
@@ -211,10 +251,13 @@ async fn count_client(
 }
 
 /// Returns the first of the client's subprotocols that is known.
-fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
+fn subprotocol(headers: &HeaderMap) -> Option<(&'static str, FrameCodec)> {
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
     offered
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .find_map(|name| SUBPROTOCOLS.into_iter().find(|known| *known == name.trim()))
+        .find_map(|name| {
+            let mut known = SUBPROTOCOLS.into_iter();
+            known.find(|(known, _)| *known == name.trim())
+        })
 }

@@ -19,12 +19,16 @@ use gimlet_listen::{
     AcceptLimits, AdmittedConnection, ListenerEntrance, TrustedNetwork, TrustedProxies, accept,
 };
 use gimlet_transport::serve::{ServeLink, SessionProtocol};
-use gimlet_transport::{FrameLink, LinkError, OpenedLink, SignInSource, WireFraming, WireKind};
+use gimlet_transport::{
+    FrameCodec, FrameLink, LinkError, OpenedLink, SignInSource, WireFraming, WireKind,
+};
 use gimlet_transport_ws::{WsFrameListener, WsLink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tokio_util::sync::CancellationToken;
@@ -226,20 +230,63 @@ async fn a_list_of_origins_keeps_other_pages_out_and_lets_programs_in() {
 /// A browser that offers subprotocols continues only if one is chosen.
 #[tokio::test]
 async fn a_known_subprotocol_is_chosen_and_an_unknown_one_is_not() {
-    for (offered, chosen) in [
-        ("gim, chat", Some("gim")),
-        ("chat,gimlet", Some("gimlet")),
-        ("chat", None),
-        ("", None),
+    let json = FrameCodec::Json;
+    for (offered, chosen, codec) in [
+        ("gim, chat", Some("gim"), FrameCodec::Protobuf),
+        ("chat,gimlet", Some("gimlet"), FrameCodec::Protobuf),
+        (
+            "gimlet.v1, gimlet.json.v1",
+            Some("gimlet.v1"),
+            FrameCodec::Protobuf,
+        ),
+        ("gimlet.json.v1, gimlet.v1", Some("gimlet.json.v1"), json),
+        ("chat, gimlet.json.v1", Some("gimlet.json.v1"), json),
+        ("gimlet.json.v2", None, FrameCodec::Protobuf),
+        ("chat", None, FrameCodec::Protobuf),
+        ("", None, FrameCodec::Protobuf),
     ] {
         let header = format!("Sec-WebSocket-Protocol: {offered}\r\n");
-        let (answer, _) = request(&upgrade("/ws", &header), AllowedOrigins::any()).await;
+        let (answer, opened) = request(&upgrade("/ws", &header), AllowedOrigins::any()).await;
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
         let line = answer
             .lines()
             .find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
         assert_eq!(line, chosen, "{answer}");
+        assert_eq!(opened.unwrap().link.codec(), codec, "{offered}");
     }
+}
+
+#[tokio::test]
+async fn json_frames_are_texts_of_up_to_128_kib() {
+    let (listener, addr) = listen().await;
+    let mut request = format!("ws://{addr}/ws").into_client_request().unwrap();
+    let name = HeaderValue::from_static("gimlet.json.v1");
+    request.headers_mut().insert("sec-websocket-protocol", name);
+    let client = TaskTracker::new().spawn(async { connect_async(request).await.unwrap().0 });
+    let frames = WsFrameListener::new(LIMIT, AllowedOrigins::any());
+    let mut link = open(listener, &frames).await.unwrap().link;
+    let mut client = client.await.unwrap();
+    let longest = "x".repeat(128 * 1024);
+    for message in [
+        Message::text(longest.clone()),
+        Message::binary(longest.clone()),
+    ] {
+        client.send(message).await.unwrap();
+        assert_eq!(link.next().await.unwrap().unwrap().len(), longest.len());
+    }
+    link.send(Bytes::from_static(b"{}")).await.unwrap();
+    link.put_all(&[Bytes::from_static(b"[]")]).unwrap();
+    link.flush().await.unwrap();
+    for text in ["{}", "[]"] {
+        let message = client.next().await.unwrap().unwrap();
+        assert_eq!(message, Message::text(text));
+    }
+    client.send(Message::text(longest + "x")).await.unwrap();
+    let refused = link.next().await.unwrap().unwrap_err();
+    assert!(
+        matches!(refused, LinkError::TooLarge { limit: 131_072, .. }),
+        "{refused}"
+    );
 }
 
 /// RFC 6455, 7.4.1.
