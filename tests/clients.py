@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs the programs of docs/client.md (Python, Node, and a page in a browser) against a real gimlet,
-and compares the traced session of that page with the server's answers.
+"""Runs the programs of docs/client.md (Python, Node, and a page in a browser) and the examples of
+docs/websocket-json.md against a real gimlet, and compares the traced session with the server's answers.
 
     tests/clients.py --binary target/debug/gimlet
 
@@ -250,6 +250,58 @@ def the_traced_session_matches_the_server(fixture):
             assert want == have, "docs/client.md has %s, the server sent %s" % (want, have)
 
 
+def code_blocks(page, language):
+    """Returns the code of a page of docs in this language, with the addresses of the server."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"^```%s\n(.*?)^```" % language, text, re.M | re.S)
+
+
+def the_examples_of_websocket_json_talk(fixture):
+    """Runs the examples of docs/websocket-json.md, and its packets by hand."""
+    def example(language, name):
+        [code] = code_blocks("websocket-json.md", language)
+        code = code.replace("127.0.0.1:8085", at(fixture.server.http_address))
+        code = code.replace("127.0.0.1:8081", at(fixture.server.ws_address))
+        path = pathlib.Path(fixture.folder) / name
+        path.write_text(code, encoding="utf-8")
+        return path
+
+    script = fixture.start("JavaScript", ["node", "--experimental-websocket", example("js", "example.mjs")])
+    script.wait_for("hi from JavaScript")
+    script.wait_for("stored as #")
+    python = fixture.start("Python", [sys.executable, "-u", example("python", "example.py")])
+    python.wait_for("stored as #")
+    assert python.process.wait(LINE_SECONDS) == 0, python.printed
+    by_hand(fixture.server)
+
+
+def by_hand(server):
+    """Sends the packets of the page's dialogue, and compares the answers field by field."""
+    from gimclient.device import Device
+    from gimclient.ws import WsLink
+
+    alice, bob = (Device(server, phone) for phone in ("13800000001", "13800000002"))
+    [dialogue] = [it for it in code_blocks("websocket-json.md", "text") if "\u2192 {" in it]
+    link, answers = WsLink(server.ws_address, protocol="gimlet.json.v1"), 0
+    for line in dialogue.splitlines():
+        packet = line[2:].replace("1.5561.N0Yx\u2026", "%d.%d.%s" % (alice.user_id, alice.device_id, alice.token))
+        if line.startswith("\u2192"):
+            link.send(packet.replace('"2"', '"%d"' % bob.user_id).encode("utf-8"))
+            continue
+        if '"type":"message"' in packet:
+            bob.send(alice, "hi, alice")
+            while (answer := json.loads(link.receive()))["type"] != "message":
+                pass
+            assert answer["message"]["content"]["text"] == "hi, alice", answer
+        else:
+            answer, written = json.loads(link.receive()), json.loads(packet)
+            assert answer.keys() == written.keys(), (answer, written)
+            assert answer["type"] == written["type"], (answer, written)
+        answers += 1
+    assert answers == 4, dialogue
+    link.close()
+
+
 def read(link, count):
     data = b""
     while len(data) < count:
@@ -309,7 +361,7 @@ def fims_settings_serve_fim(fixture):
 
 
 CASES = [fims_settings_serve_fim, the_traced_session_matches_the_server, python_and_node_deliver_every_message_once,
-         a_page_exchanges_messages]
+         a_page_exchanges_messages, the_examples_of_websocket_json_talk]
 
 
 def generate(folder):
