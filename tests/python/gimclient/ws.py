@@ -1,4 +1,6 @@
-"""gim over WebSocket (RFC 6455): one binary message is one packet. Client side only."""
+"""WebSocket (RFC 6455): one message is one packet, binary with protobuf or a text with JSON. Client
+side only.
+"""
 
 import base64
 import hashlib
@@ -17,26 +19,30 @@ class NotUpgraded(Exception):
 
 
 class ProtocolError(Exception):
-    """The server violated RFC 6455 or sent a message that is not binary."""
+    """The server violated RFC 6455 or sent a message of the other kind, binary or text."""
 
 
 class WsLink:
-    def __init__(self, address, path="/ws", origin=None):
-        """`origin` is sent as a browser sends it; gim's clients send none."""
+    def __init__(self, address, path="/ws", origin=None, protocol=None):
+        """`origin` and `protocol` are sent as a browser sends them; gim's clients send none. With a
+        protocol the messages are texts.
+        """
         self.stream = Stream(address)
         self.pongs = []
+        self.kind = _TEXT if protocol else _BINARY
         try:
-            self._handshake("%s:%d" % address, path, origin)
+            self._handshake("%s:%d" % address, path, origin, protocol)
         except BaseException:
             self.stream.close()
             raise
 
-    def _handshake(self, host, path, origin):
+    def _handshake(self, host, path, origin, protocol):
         key = base64.b64encode(os.urandom(16))
         request = (
             "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n"
-            "%s\r\n" % (path, host, key.decode(), "Origin: %s\r\n" % origin if origin else ""))
+            "%s%s\r\n" % (path, host, key.decode(), "Origin: %s\r\n" % origin if origin else "",
+                         "Sec-WebSocket-Protocol: %s\r\n" % protocol if protocol else ""))
         self.stream.write(request.encode())
         deadline = within(None)
         while b"\r\n\r\n" not in self.stream.buffer:
@@ -49,19 +55,21 @@ class WsLink:
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest()).decode()
         if headers.get("sec-websocket-accept") != accept:
             raise ProtocolError("wrong Sec-WebSocket-Accept")
+        if headers.get("sec-websocket-protocol") != protocol:
+            raise ProtocolError("the subprotocol is %r" % headers.get("sec-websocket-protocol"))
 
     def send(self, body):
-        self.stream.write(_masked(_BINARY, body))
+        self.stream.write(_masked(self.kind, body))
 
     def send_together(self, bodies):
         """Sends several messages in one write."""
-        self.stream.write(b"".join(_masked(_BINARY, body) for body in bodies))
+        self.stream.write(b"".join(_masked(self.kind, body) for body in bodies))
 
     def send_in_fragments(self, pieces):
         """Sends one message as several frames."""
         last = len(pieces) - 1
         self.stream.write(b"".join(
-            _masked(_CONTINUATION if i else _BINARY, piece, final=i == last)
+            _masked(_CONTINUATION if i else self.kind, piece, final=i == last)
             for i, piece in enumerate(pieces)))
 
     def ping(self, data):
@@ -78,7 +86,7 @@ class WsLink:
                 self.pongs.append(data)
             elif opcode == _CLOSE:
                 raise Closed("close frame %r" % data)
-            elif opcode != (_CONTINUATION if started else _BINARY):
+            elif opcode != (_CONTINUATION if started else self.kind):
                 raise ProtocolError("opcode %d from the server" % opcode)
             else:
                 message, started = message + data, True
