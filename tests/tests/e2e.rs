@@ -24,11 +24,13 @@ use tokio::time::timeout;
 const STORY: Duration = Duration::from_mins(1);
 
 /// The wires of the matrix.
-const WIRES: [ScenarioWire; 4] = [
+const WIRES: [ScenarioWire; 6] = [
     ScenarioWire::Tcp,
     ScenarioWire::Ws,
     ScenarioWire::Tls,
     ScenarioWire::Wss,
+    ScenarioWire::Json,
+    ScenarioWire::Events,
 ];
 
 /// Message of the cluster's tests without MySQL and Redis.
@@ -47,6 +49,10 @@ enum CoveredCells {
     Durable,
     /// Every storage except the cluster; the scenario gives the reason.
     OneProcess,
+    /// Wires that carry packets in any encoding, because the scenario is about wrong packets.
+    Packets,
+    /// Wires of protobuf, because the scenario is about its bytes or about clients of gim.
+    Protobuf,
     /// One wire, because the scenario is about its bytes.
     Only(ScenarioWire),
 }
@@ -64,10 +70,16 @@ impl ScenarioCase {
         if wire.is_encrypted() && store != ScenarioStore::Memory {
             return false;
         }
+        // A connect node alone answers no HTTP request yet.
+        if wire == ScenarioWire::Events && store == ScenarioStore::Cluster {
+            return false;
+        }
         match self.on {
             CoveredCells::Every => true,
             CoveredCells::OneProcess => store != ScenarioStore::Cluster,
             CoveredCells::Durable => store != ScenarioStore::Memory,
+            CoveredCells::Packets => wire != ScenarioWire::Events,
+            CoveredCells::Protobuf => wire.bridged().is_none(),
             CoveredCells::Only(only) => wire == only,
         }
     }

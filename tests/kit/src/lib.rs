@@ -4,6 +4,7 @@
 //! protocol and the client library only.
 
 pub mod backend;
+pub mod bridge;
 pub mod child;
 pub mod database;
 pub mod proxy;

@@ -2,19 +2,30 @@
 //! expectation that panics if the server does not meet it.
 
 use std::io;
+use std::net::SocketAddr;
 
 use gimlet_client::{DeviceCredentials, pb};
+use gimlet_kit::bridge::BridgedWire;
 use gimlet_kit::wire::{RawClient, is_failure, sign_in};
 use pb::PackageType as Kind;
+use tokio::task::JoinSet;
 
 use super::fixture::ScenarioFixture;
 use super::matrix::ScenarioWire;
 
 pub use gimlet_kit::wire::packet;
 
+/// Bytes between a connection and its bridge: some hundred packets, which a test may write before it
+/// reads.
+const BRIDGE_BYTES: usize = 64 * 1024;
+
 /// A connection without a client library.
 #[derive(Debug)]
-pub struct BareConnection(RawClient);
+pub struct BareConnection {
+    client: RawClient,
+    /// The bridge of a wire with JSON.
+    _bridge: JoinSet<()>,
+}
 
 impl ScenarioFixture {
     /// Opens a bare connection over this cell's wire.
@@ -29,12 +40,33 @@ impl BareConnection {
         match fixture.wire() {
             ScenarioWire::Tcp | ScenarioWire::Tls => Self::tcp(fixture).await,
             ScenarioWire::Ws | ScenarioWire::Wss => Self::ws(fixture, "").await,
+            ScenarioWire::Json => Self::bridged(BridgedWire::Json, fixture.addrs().ws),
+            ScenarioWire::Events => Self::bridged(BridgedWire::Events, fixture.addrs().http),
+        }
+    }
+
+    fn over(client: RawClient) -> Self {
+        Self {
+            client,
+            _bridge: JoinSet::new(),
+        }
+    }
+
+    /// Connects through a bridge, which reads only what its other side takes.
+    fn bridged(wire: BridgedWire, server: Option<SocketAddr>) -> Self {
+        let server = server.expect("embedded servers listen on it");
+        let (near, far) = tokio::io::duplex(BRIDGE_BYTES);
+        let mut bridge = JoinSet::new();
+        bridge.spawn(async move { drop(wire.carry(far, server).await) });
+        Self {
+            client: RawClient::over(near),
+            _bridge: bridge,
         }
     }
 
     /// Connects over TCP.
     pub async fn tcp(fixture: &ScenarioFixture) -> Self {
-        Self(RawClient::over(fixture.connect(fixture.tcp()).await))
+        Self::over(RawClient::over(fixture.connect(fixture.tcp()).await))
     }
 
     /// Connects over WebSocket, with this query.
@@ -42,7 +74,7 @@ impl BareConnection {
         let addr = fixture.addrs().ws.expect("embedded servers listen on it");
         let stream = fixture.connect(addr).await;
         let connected = RawClient::ws_over(stream, &format!("ws://{addr}/ws{query}")).await;
-        Self(connected.expect("the server upgrades"))
+        Self::over(connected.expect("the server upgrades"))
     }
 
     /// Writes one frame with these bytes.
@@ -53,18 +85,18 @@ impl BareConnection {
 
     /// Writes one frame; the server may have closed the connection.
     pub async fn try_write(&mut self, body: &[u8]) -> io::Result<()> {
-        self.0.writer.write_frames(&[body.to_vec()]).await
+        self.client.writer.write_frames(&[body.to_vec()]).await
     }
 
     /// Writes several frames, over TCP in one write.
     pub async fn writes_at_once(&mut self, bodies: &[Vec<u8>]) {
-        let written = self.0.writer.write_frames(bodies).await;
+        let written = self.client.writer.write_frames(bodies).await;
         written.expect("an open connection");
     }
 
     /// Writes bytes without a frame; TCP only.
     pub async fn try_write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.writer.write_bytes(bytes).await
+        self.client.writer.write_bytes(bytes).await
     }
 
     /// Sends a packet.
@@ -80,8 +112,8 @@ impl BareConnection {
 
     /// Waits for the next answer; pushes are kept for [`Self::pushed`].
     pub async fn answer(&mut self) -> pb::Output {
-        let answer = self.0.answer().await;
-        answer.unwrap_or_else(|error| panic!("no answer: {error}; close: {:?}", self.0.close))
+        let answer = self.client.answer().await;
+        answer.unwrap_or_else(|error| panic!("no answer: {error}; close: {:?}", self.client.close))
     }
 
     /// Signs in as a client of this protocol number; a refusal panics.
@@ -98,13 +130,13 @@ impl BareConnection {
 
     /// Returns one page of the inbox.
     pub async fn page(&mut self, seq: i64) -> pb::SyncOutput {
-        let page = self.0.page(seq).await;
+        let page = self.client.page(seq).await;
         page.unwrap_or_else(|error| panic!("no page: {error}"))
     }
 
     /// Returns everything above a seq, read page by page.
     pub async fn syncs(&mut self, seq: i64) -> Vec<pb::Message> {
-        let entries = self.0.sync(seq).await;
+        let entries = self.client.sync(seq).await;
         entries.unwrap_or_else(|error| panic!("no entries: {error}"))
     }
 
@@ -124,23 +156,23 @@ impl BareConnection {
 
     /// Waits for the next push.
     pub async fn pushed(&mut self) -> pb::Message {
-        let push = self.0.next_push().await;
-        push.unwrap_or_else(|error| panic!("no push: {error}; close: {:?}", self.0.close))
+        let push = self.client.next_push().await;
+        push.unwrap_or_else(|error| panic!("no push: {error}; close: {:?}", self.client.close))
     }
 
     /// Returns the pushes received so far.
     pub fn pushes(&mut self) -> Vec<pb::Message> {
-        self.0.pushes.drain(..).collect()
+        self.client.pushes.drain(..).collect()
     }
 
     /// Waits for the end of the connection and returns the server's close packet.
     pub async fn ends(&mut self) -> Option<pb::CloseOutput> {
-        self.0.end().await.expect("the connection ends")
+        self.client.end().await.expect("the connection ends")
     }
 
     /// Returns the next packet; `None` after the server has closed the connection.
     pub async fn next(&mut self) -> Option<pb::Output> {
-        match self.0.next().await {
+        match self.client.next().await {
             Ok(output) => Some(output),
             Err(error) if is_failure(&error) => panic!("no packet: {error}"),
             Err(_) => None,

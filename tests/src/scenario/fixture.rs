@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use gimlet_client::{ApiClient, ServerEndpoint, TrustedRoots};
 use gimlet_kit::backend::BackendAddresses;
+use gimlet_kit::bridge::WireBridge;
 use gimlet_kit::proxy::{FaultProxy, TargetChoice};
 use gimlet_kit::wire::ByteStream;
 use gimlet_server::config::{SecretString, StorageDurability, StorageKind};
@@ -46,6 +47,8 @@ struct FixtureState {
     /// Set on an encrypted wire.
     tls: Option<FixtureTls>,
     relay: FaultProxy,
+    /// Set on a wire with JSON: it stands between the clients and the relay.
+    bridge: Option<WireBridge>,
     servers: tokio::sync::Mutex<Option<ScenarioServers>>,
     doors: Mutex<(ServerAddresses, Option<ApiClient>)>,
     /// Counts calls of [`ScenarioFixture::addrs`], so that all connect nodes are used.
@@ -85,12 +88,18 @@ impl ScenarioFixture {
         if let Some(tls) = &tls {
             tls.configure(&mut config);
         }
+        let relay = FaultProxy::balance(&[], TargetChoice::RoundRobin).await;
+        let bridge = match wire.bridged() {
+            Some(bridged) => Some(WireBridge::start(bridged, relay.address).await),
+            None => None,
+        };
         let world = Self(Arc::new(FixtureState {
             store,
             wire,
             config,
             tls,
-            relay: FaultProxy::balance(&[], TargetChoice::RoundRobin).await,
+            relay,
+            bridge,
             servers: tokio::sync::Mutex::new(None),
             doors: Mutex::default(),
             next_node: AtomicUsize::new(0),
@@ -154,7 +163,8 @@ impl ScenarioFixture {
     pub fn fronts(&self) -> Vec<SocketAddr> {
         let each = |addrs: &ListenAddrs| match self.0.wire {
             ScenarioWire::Tcp | ScenarioWire::Tls => addrs.tcp,
-            ScenarioWire::Ws | ScenarioWire::Wss => addrs.ws,
+            ScenarioWire::Ws | ScenarioWire::Wss | ScenarioWire::Json => addrs.ws,
+            ScenarioWire::Events => addrs.http,
         };
         self.doors().0.connect.iter().filter_map(each).collect()
     }
@@ -174,6 +184,10 @@ impl ScenarioFixture {
             ScenarioWire::Ws => ServerEndpoint::Ws(format!("ws://{addr}/ws")),
             ScenarioWire::Tls => ServerEndpoint::Tls(addr.to_string()),
             ScenarioWire::Wss => ServerEndpoint::Ws(format!("wss://{addr}/ws")),
+            ScenarioWire::Json | ScenarioWire::Events => {
+                let bridge = self.0.bridge.as_ref().expect("such a wire has a bridge");
+                ServerEndpoint::Tcp(bridge.address.to_string())
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use gimlet_kit::bridge::BridgedWire;
+
 /// Storage of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScenarioStore {
@@ -24,6 +26,10 @@ pub enum ScenarioWire {
     Tls,
     /// WebSocket inside TLS.
     Wss,
+    /// JSON over WebSocket.
+    Json,
+    /// HTTP requests and an event stream.
+    Events,
 }
 
 impl ScenarioWire {
@@ -31,6 +37,16 @@ impl ScenarioWire {
     #[must_use]
     pub const fn is_encrypted(self) -> bool {
         matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Returns the bridge through which clients of gim's framing use the wire, if it carries JSON.
+    #[must_use]
+    pub const fn bridged(self) -> Option<BridgedWire> {
+        match self {
+            Self::Json => Some(BridgedWire::Json),
+            Self::Events => Some(BridgedWire::Events),
+            Self::Tcp | Self::Ws | Self::Tls | Self::Wss => None,
+        }
     }
 }
 
@@ -51,6 +67,8 @@ impl fmt::Display for ScenarioWire {
             Self::Ws => "ws",
             Self::Tls => "tls",
             Self::Wss => "wss",
+            Self::Json => "json",
+            Self::Events => "events",
         })
     }
 }

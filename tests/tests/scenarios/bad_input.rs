@@ -11,14 +11,16 @@ use crate::{CoveredCells, ScenarioCase, stories};
 pub(crate) fn all() -> Vec<ScenarioCase> {
     stories!(bad_input,
         CoveredCells::Every => [
+            grpc_says_what_is_wrong_too,
+            half_a_packet_and_a_hang_up_harm_nobody,
+        ],
+        CoveredCells::Packets => [wrong_credentials_are_refused],
+        CoveredCells::Protobuf => [
             what_is_no_packet_is_answered_and_the_third_closes,
             empty_frames_and_unknown_types_are_answered,
             before_sign_in_nothing_is_done,
-            wrong_credentials_are_refused,
             a_send_says_which_field_is_wrong,
             a_negative_sync_and_a_negative_room_are_refused,
-            grpc_says_what_is_wrong_too,
-            half_a_packet_and_a_hang_up_harm_nobody,
         ],
         CoveredCells::Only(ScenarioWire::Ws) => [
             a_frame_too_long_closes_with_a_reason,
@@ -259,10 +261,12 @@ async fn half_a_packet_and_a_hang_up_harm_nobody(cell: &MatrixCell) {
                 let bytes = [&[0, 50][..], &[8; 40]].concat();
                 bare.try_write_bytes(&bytes[..length]).await.unwrap();
             }
-            ScenarioWire::Ws | ScenarioWire::Wss => {
+            ScenarioWire::Ws | ScenarioWire::Wss | ScenarioWire::Json | ScenarioWire::Events => {
                 use tokio::io::AsyncWriteExt as _;
-                let addr = world.addrs().ws.unwrap();
-                let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+                let (addrs, wire) = (world.addrs(), world.wire());
+                let is_http = wire == ScenarioWire::Events;
+                let addr = if is_http { addrs.http } else { addrs.ws };
+                let mut stream = tokio::net::TcpStream::connect(addr.unwrap()).await.unwrap();
                 let bytes = b"GET /ws HTTP/1.1\r\nHost: x\r\n";
                 stream.write_all(&bytes[..length]).await.unwrap();
             }

@@ -11,7 +11,7 @@ use crate::{CoveredCells, ScenarioCase, stories};
 
 pub(crate) fn all() -> Vec<ScenarioCase> {
     stories!(old_clients,
-        CoveredCells::Every => [
+        CoveredCells::Protobuf => [
             sign_in_sync_and_subscribe_in_one_write,
             who_ignores_has_more_is_pushed_the_rest,
             answers_are_as_gim_gave_them,
