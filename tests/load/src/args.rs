@@ -35,6 +35,10 @@ pub enum WireKind {
     Tcp,
     /// WebSocket with gimlet's extension.
     Ws,
+    /// JSON over WebSocket.
+    Json,
+    /// Event streams over HTTP: sends go by `LogicExt.SendMessage`, pushes come over the stream.
+    Events,
     /// Plain gim: sends go by `LogicExt.SendMessage`, pushes come over TCP, no extension of gimlet.
     Gim,
 }
@@ -44,12 +48,20 @@ impl fmt::Display for WireKind {
         f.write_str(match self {
             Self::Tcp => "tcp",
             Self::Ws => "ws",
+            Self::Json => "json",
+            Self::Events => "events",
             Self::Gim => "gim",
         })
     }
 }
 
 impl WireKind {
+    /// Returns whether clients send over their own connections.
+    #[must_use]
+    pub const fn can_send(self) -> bool {
+        !matches!(self, Self::Gim | Self::Events)
+    }
+
     /// Returns the protocol number that a client gives at sign-in; 0 is a client of gim.
     #[must_use]
     pub fn protocol(self) -> u32 {

@@ -5,7 +5,7 @@
 
 use gimlet_proto::pb::PackageType;
 
-use super::WireFraming;
+use super::{WireFraming, json};
 
 /// Returns the number of bytes of a varint.
 const fn width(value: u64) -> usize {
@@ -120,6 +120,14 @@ pub(super) fn frame(
     request_id: i64,
     body: &impl PacketBody,
 ) {
+    if framing == WireFraming::Json {
+        let mut data = Vec::with_capacity(body.length());
+        body.write(&mut data);
+        let text = json::packet(kind, request_id, &data);
+        framing.head(out, text.len());
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
     let (kind, request, data) = (kind as u64, request_id as u64, body.length());
     let mut length = 1 + width(kind);
     if request != 0 {

@@ -7,7 +7,8 @@ use std::net::{SocketAddr, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connect_target::ConnectTarget;
-use super::framing::{UPGRADE, WireFraming};
+use super::events::FollowedInbox;
+use super::framing::{JSON_PROTOCOL, UPGRADE, WireFraming};
 
 /// Counts of system calls and bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,7 +33,7 @@ const KEPT: usize = 4096;
 pub(super) enum ConnectionStage {
     /// The system connects.
     Connecting,
-    /// The upgrade to WebSocket was requested.
+    /// The upgrade to WebSocket, or the event stream, was requested.
     Upgrading,
     /// Packets can go both ways.
     Open,
@@ -49,6 +50,8 @@ pub(super) struct ClientConnection {
     pub(super) out: Vec<u8>,
     /// Bytes of `out` that are written.
     pub(super) written: usize,
+    /// The account of an event stream, and the packet that its first event answers.
+    pub(super) follows: Option<Box<FollowedInbox>>,
 }
 
 impl ClientConnection {
@@ -76,6 +79,7 @@ impl ClientConnection {
             partial: Vec::new(),
             out: Vec::new(),
             written: 0,
+            follows: None,
         })
     }
 
@@ -89,10 +93,17 @@ impl ClientConnection {
             return Err(error);
         }
         match framing {
-            WireFraming::Tcp => self.stage = ConnectionStage::Open,
-            WireFraming::Ws => {
+            WireFraming::Events if self.follows.is_some() => {
+                self.stage = ConnectionStage::Upgrading;
+            }
+            WireFraming::Tcp | WireFraming::Events => self.stage = ConnectionStage::Open,
+            WireFraming::Ws | WireFraming::Json => {
                 self.stage = ConnectionStage::Upgrading;
                 self.out.extend_from_slice(UPGRADE);
+                if framing == WireFraming::Json {
+                    self.out.extend_from_slice(JSON_PROTOCOL);
+                }
+                self.out.extend_from_slice(b"\r\n");
             }
         }
         Ok(())

@@ -10,6 +10,10 @@ pub enum WireFraming {
     Tcp,
     /// One binary WebSocket message each.
     Ws,
+    /// One JSON text in a WebSocket message each.
+    Json,
+    /// Server-sent events, until the end of an answer of HTTP/1.0.
+    Events,
 }
 
 /// Item at the beginning of a buffer.
@@ -39,12 +43,29 @@ impl WireFraming {
     pub(super) fn head(self, out: &mut Vec<u8>, length: usize) {
         match (self, length) {
             (Self::Tcp, _) => out.extend_from_slice(&(length as u16).to_be_bytes()),
-            (Self::Ws, 0..=125) => out.extend_from_slice(&[0x82, 0x80 | length as u8, 0, 0, 0, 0]),
-            (Self::Ws, _) => {
-                out.extend_from_slice(&[0x82, 0xfe]);
+            // The client's side of an event stream has no frames.
+            (Self::Events, _) => {}
+            (Self::Ws | Self::Json, 0..=125) => {
+                out.extend_from_slice(&[self.first(), 0x80 | length as u8, 0, 0, 0, 0]);
+            }
+            (Self::Ws | Self::Json, 126..=0xffff) => {
+                out.extend_from_slice(&[self.first(), 0xfe]);
                 out.extend_from_slice(&(length as u16).to_be_bytes());
                 out.extend_from_slice(&[0; 4]);
             }
+            (Self::Ws | Self::Json, _) => {
+                out.extend_from_slice(&[self.first(), 0xff]);
+                out.extend_from_slice(&(length as u64).to_be_bytes());
+                out.extend_from_slice(&[0; 4]);
+            }
+        }
+    }
+
+    /// Returns the first byte of a whole WebSocket message with a frame.
+    const fn first(self) -> u8 {
+        match self {
+            Self::Json => 0x81,
+            Self::Tcp | Self::Ws | Self::Events => 0x82,
         }
     }
 
@@ -60,12 +81,29 @@ impl WireFraming {
                     ParsedItem::Frame(body, 2 + length)
                 })
             }
-            Self::Ws => websocket(bytes).unwrap_or(ParsedItem::Partial),
+            Self::Ws | Self::Json => websocket(bytes, self.first()).unwrap_or(ParsedItem::Partial),
+            Self::Events => event(bytes).unwrap_or(ParsedItem::Partial),
         }
     }
 }
 
-fn websocket(bytes: &[u8]) -> Option<ParsedItem<'_>> {
+/// Finds the end of an event, which is an empty line. A comment is skipped.
+fn event(bytes: &[u8]) -> Option<ParsedItem<'_>> {
+    let mut from = 0;
+    loop {
+        let line = from + bytes.get(from..)?.iter().position(|&byte| byte == b'\n')?;
+        if bytes.get(line + 1) == Some(&b'\n') {
+            let (event, whole) = (bytes.get(..line)?, line + 2);
+            return Some(match event.first() {
+                Some(b':') | None => ParsedItem::Skip(whole),
+                Some(_) => ParsedItem::Frame(event, whole),
+            });
+        }
+        from = line + 1;
+    }
+}
+
+fn websocket(bytes: &[u8], frame: u8) -> Option<ParsedItem<'_>> {
     let [first, second] = *bytes.first_chunk::<2>()?;
     let (head, length) = match second {
         0..=125 => (2, usize::from(second)),
@@ -85,32 +123,35 @@ fn websocket(bytes: &[u8]) -> Option<ParsedItem<'_>> {
     let body = bytes.get(head..head + length)?;
     let whole = head + length;
     Some(match first {
-        0x82 => ParsedItem::Frame(body, whole),
+        first if first == frame => ParsedItem::Frame(body, whole),
         0x88 => ParsedItem::Close(
             body.first_chunk::<2>()
                 .map_or(1005, |code| u16::from_be_bytes(*code)),
         ),
         0x89 => ParsedItem::Ping(body, whole),
         0x8a => ParsedItem::Skip(whole),
-        _ => ParsedItem::Broken("a WebSocket frame that is neither binary nor whole"),
+        _ => ParsedItem::Broken("a WebSocket frame of the other kind, or not whole"),
     })
 }
 
-/// Request for an upgrade to WebSocket.
+/// Request for an upgrade to WebSocket, without the empty line at its end.
 pub(super) const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: load\r\nUpgrade: websocket\r\n\
 Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+/// Header that asks for JSON.
+pub(super) const JSON_PROTOCOL: &[u8] = b"Sec-WebSocket-Protocol: gimlet.json.v1\r\n";
 
-/// Finds the end of the answer to it; `Err` if the upgrade was refused, `None` if the answer is
+/// Finds the end of the answer to the first request; `Err` if it was refused, `None` if the answer is
 /// incomplete.
 pub(super) fn upgraded(bytes: &[u8]) -> Option<Result<usize, String>> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    if bytes.starts_with(b"HTTP/1.1 101") {
+    let accepted = [&b"HTTP/1.1 101"[..], b"HTTP/1.0 200", b"HTTP/1.1 200"];
+    if accepted.iter().any(|status| bytes.starts_with(status)) {
         return Some(Ok(end));
     }
     let line = bytes.split(|&b| b == b'\r').next().unwrap_or_default();
     Some(Err(format!(
-        "WebSocket refused: {}",
+        "connection refused: {}",
         String::from_utf8_lossy(line)
     )))
 }
@@ -144,6 +185,16 @@ mod tests {
             WireFraming::Ws.find(&[0x88, 2, 0x10, 0x04]),
             ParsedItem::Close(4100)
         );
+        let events = b"id: 1\ndata: {}\n\n: ping\n\n";
+        let first = WireFraming::Events.find(events);
+        assert_eq!(first, ParsedItem::Frame(b"id: 1\ndata: {}", 16));
+        assert_eq!(WireFraming::Events.find(&events[16..]), ParsedItem::Skip(8));
+        for cut in 0..16 {
+            assert_eq!(
+                WireFraming::Events.find(&events[..cut]),
+                ParsedItem::Partial
+            );
+        }
         assert!(matches!(
             WireFraming::Ws.find(&[0x82, 0x83]),
             ParsedItem::Broken(_)

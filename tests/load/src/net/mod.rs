@@ -13,11 +13,14 @@
 mod compose;
 mod conn;
 mod connect_target;
+mod events;
 mod framing;
 mod join;
+mod json;
 mod packet;
 mod sources;
 
+use std::borrow::Cow;
 use std::io::{self, Read as _};
 use std::mem;
 use std::os::fd::OwnedFd;
@@ -30,6 +33,7 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 use crate::clock;
 use conn::{ClientConnection, ConnectionStage};
+use events::FollowedInbox;
 use framing::ParsedItem;
 
 pub use compose::{AckBody, PacketBody, RawBody, SendBody};
@@ -98,6 +102,8 @@ pub struct ClientNet {
     dirty: Vec<ConnId>,
     scratch: Vec<u8>,
     traffic: TrafficCounts,
+    /// Answers to packets that an event stream does not send.
+    local: Vec<(ConnId, Vec<u8>)>,
 }
 
 impl ClientNet {
@@ -125,6 +131,7 @@ impl ClientNet {
             dirty: Vec::new(),
             scratch: vec![0; SCRATCH],
             traffic: TrafficCounts::default(),
+            local: Vec::new(),
         })
     }
 
@@ -197,10 +204,78 @@ impl ClientNet {
     /// Adds a packet to those of this turn; does nothing if the connection is gone.
     pub fn send(&mut self, id: ConnId, kind: PackageType, request_id: i64, body: &impl PacketBody) {
         let framing = self.target.framing;
+        if framing == WireFraming::Events {
+            let mut data = Vec::with_capacity(body.length());
+            body.write(&mut data);
+            return self.send_by_events(id, kind, request_id, &data);
+        }
         if let Some(conn) = self.conn(id) {
             compose::frame(&mut conn.out, framing, kind, request_id, body);
             if !mem::replace(&mut conn.dirty, true) {
                 self.dirty.push(id);
+            }
+        }
+    }
+
+    /// Opens or reopens the event stream that a packet asks for, or answers the packet here.
+    fn send_by_events(&mut self, id: ConnId, kind: PackageType, request_id: i64, data: &[u8]) {
+        let room = match (kind, self.conn(id)) {
+            (_, None) => return,
+            (PackageType::PtSignIn, Some(conn)) => {
+                conn.follows = Some(Box::new(FollowedInbox::of(request_id, data)));
+                conn.stage = ConnectionStage::Upgrading;
+                None
+            }
+            (PackageType::PtSubscribeRoom, Some(conn)) => {
+                let Some(mut follows) = conn.follows.take() else {
+                    return;
+                };
+                let room = follows.subscribe(request_id, data);
+                self.reopen(id, follows);
+                Some(room)
+            }
+            (kind, Some(_)) => {
+                let answer = events::local_answer(kind, request_id);
+                self.local.extend(answer.map(|answer| (id, answer)));
+                return;
+            }
+        };
+        if let Some(conn) = self.conn(id)
+            && let Some(follows) = &conn.follows
+        {
+            conn.out.extend_from_slice(follows.request(room).as_bytes());
+            if !mem::replace(&mut conn.dirty, true) {
+                self.dirty.push(id);
+            }
+        }
+    }
+
+    /// Replaces a connection by a new one under the same number. One that cannot be made is noticed
+    /// as a connection without answers.
+    fn reopen(&mut self, id: ConnId, follows: Box<FollowedInbox>) {
+        let Ok(mut conn) = ClientConnection::begin(&self.target, self.made) else {
+            return;
+        };
+        self.made += 1;
+        let added = epoll::add(
+            &self.epoll,
+            conn.stream(),
+            EventData::new_u64(u64::from(id)),
+            EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
+        );
+        if let (Ok(()), Some(slot)) = (added, self.conns.get_mut(id as usize)) {
+            conn.follows = Some(follows);
+            *slot = Some(conn);
+        }
+    }
+
+    /// Hands the local answers to the actor.
+    fn answer_locally(&mut self, actor: &mut impl ConnectionActor) {
+        while !self.local.is_empty() {
+            for (id, answer) in mem::take(&mut self.local) {
+                if let Some(packet) = ServerPacket::read(&answer) {
+                    actor.packet(self, id, &packet);
+                }
             }
         }
     }
@@ -337,7 +412,9 @@ impl ClientNet {
                     Some(Ok(end)) => {
                         conn.stage = ConnectionStage::Open;
                         rest = rest.get(end..).unwrap_or_default();
-                        actor.opened(self, id);
+                        if framing != WireFraming::Events {
+                            actor.opened(self, id);
+                        }
                         continue;
                     }
                 }
@@ -345,7 +422,18 @@ impl ClientNet {
             let took = match framing.find(rest) {
                 ParsedItem::Partial => break,
                 ParsedItem::Frame(body, took) => {
-                    match ServerPacket::read(body) {
+                    let packet = match framing {
+                        WireFraming::Tcp | WireFraming::Ws => Some(Cow::Borrowed(body)),
+                        WireFraming::Json => json::encoded(body).map(Cow::Owned),
+                        WireFraming::Events => {
+                            let follows = conn.follows.as_ref();
+                            follows.and_then(|it| it.packet(body)).map(Cow::Owned)
+                        }
+                    };
+                    let is_ignored = framing == WireFraming::Events
+                        && packet.as_deref().is_some_and(<[u8]>::is_empty);
+                    match packet.as_deref().and_then(ServerPacket::read) {
+                        Some(_) if is_ignored => {}
                         Some(packet) => actor.packet(self, id, &packet),
                         None => self.fail(actor, id, "a frame that is not a packet"),
                     }
@@ -388,8 +476,10 @@ pub fn drive(net: &mut ClientNet, actor: &mut impl ConnectionActor) -> io::Resul
         net.flush(actor);
         let left = until.saturating_sub(clock::now());
         // A connection that failed in the flush may have made the actor send: then do not sleep.
-        let left = if net.dirty.is_empty() { left } else { 0 };
+        let is_idle = net.dirty.is_empty() && net.local.is_empty();
+        let left = if is_idle { left } else { 0 };
         net.wait(&mut events, left)?;
+        net.answer_locally(actor);
         for event in &events {
             let (flags, data) = (event.flags, event.data);
             if let Ok(id) = ConnId::try_from(data.u64()) {

@@ -17,7 +17,7 @@ use super::ScenarioContext;
 use super::flow::{FlowActor, FlowMember, FlowPlan, FlowResults, SendEnd, SendPace};
 use super::sampler::{ServerSampler, tell_memory};
 use crate::LoadError;
-use crate::args::{CommonArgs, WireKind};
+use crate::args::CommonArgs;
 use crate::attack::{AttackTarget, AttackTotals, sizes};
 use crate::clock;
 use crate::judge::{DeliveryJudge, StreamDestination};
@@ -64,8 +64,8 @@ pub struct AbuseArgs {
 /// # Errors
 /// The run cannot be set up.
 pub async fn run(args: &AbuseArgs, mut stage: ScenarioContext<'_>) -> Result<RunReport, LoadError> {
-    if args.users < 2 || args.common.wire == WireKind::Gim {
-        let why = "at least 2 users and gimlet's own wire are needed";
+    if args.users < 2 || !args.common.wire.can_send() {
+        let why = "at least 2 users and a wire that sends over sockets are needed";
         return Err(LoadError::new("abuse", why));
     }
     let users = stage.users(args.users).await?;

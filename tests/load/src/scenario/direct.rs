@@ -85,8 +85,10 @@ pub async fn run(
     );
     let mut net = ClientNet::new(place)?;
     let gateway = match wire {
-        WireKind::Gim => Some(GrpcSender::connect(stage.target.grpc()?, net.waker()).await?),
-        WireKind::Tcp | WireKind::Ws => None,
+        WireKind::Gim | WireKind::Events => {
+            Some(GrpcSender::connect(stage.target.grpc()?, net.waker()).await?)
+        }
+        WireKind::Tcp | WireKind::Ws | WireKind::Json => None,
     };
     let plan = FlowPlan {
         pace: args.pace(),

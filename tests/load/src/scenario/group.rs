@@ -77,8 +77,10 @@ pub async fn run(args: &GroupArgs, mut stage: ScenarioContext<'_>) -> Result<Run
     let wire = args.common.wire;
     let mut net = ClientNet::new(stage.target.connect_target(wire, groups * args.members))?;
     let gateway = match wire {
-        WireKind::Gim => Some(GrpcSender::connect(stage.target.grpc()?, net.waker()).await?),
-        WireKind::Tcp | WireKind::Ws => None,
+        WireKind::Gim | WireKind::Events => {
+            Some(GrpcSender::connect(stage.target.grpc()?, net.waker()).await?)
+        }
+        WireKind::Tcp | WireKind::Ws | WireKind::Json => None,
     };
     let plan = FlowPlan {
         pace: match (args.rate, args.outstanding) {

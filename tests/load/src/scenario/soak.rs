@@ -8,7 +8,7 @@ use super::ScenarioContext;
 use super::flow::{FlowActor, FlowMember, FlowPlan, SendEnd, SendPace};
 use super::sampler::{ServerSampler, tell_memory};
 use crate::LoadError;
-use crate::args::{CommonArgs, WireKind};
+use crate::args::CommonArgs;
 use crate::clock;
 use crate::judge::{DeliveryJudge, MARK, StreamDestination};
 use crate::net::{ClientNet, join};
@@ -46,8 +46,10 @@ pub struct SoakArgs {
 /// # Errors
 /// The run cannot be set up.
 pub async fn run(args: &SoakArgs, mut stage: ScenarioContext<'_>) -> Result<RunReport, LoadError> {
-    if args.users < 2 || args.size < MARK || args.common.wire == WireKind::Gim {
-        let why = format!("at least 2 users, {MARK} bytes, and gimlet's own wire are needed");
+    if args.users < 2 || args.size < MARK || !args.common.wire.can_send() {
+        let why = format!(
+            "at least 2 users, {MARK} bytes, and a wire that sends over sockets are needed"
+        );
         return Err(LoadError::new("soak", why));
     }
     let seconds = args

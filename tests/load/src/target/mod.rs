@@ -80,7 +80,7 @@ impl ServerTarget {
                 tcp: vec![addr],
                 ws: vec![addr],
                 services: vec![services],
-                http: None,
+                http: Some(addr),
                 store: None,
                 version: "a running server".to_owned(),
                 sources: args.sources,
@@ -124,9 +124,12 @@ impl ServerTarget {
     /// Returns the addresses for `connections` connections over this wire, made within a minute.
     #[must_use]
     pub fn connect_target(&self, wire: WireKind, connections: usize) -> ConnectTarget {
+        let http: Vec<SocketAddr> = self.http.into_iter().collect();
         let (to, framing) = match wire {
             WireKind::Tcp | WireKind::Gim => (&self.tcp, WireFraming::Tcp),
             WireKind::Ws => (&self.ws, WireFraming::Ws),
+            WireKind::Json => (&self.ws, WireFraming::Json),
+            WireKind::Events => (&http, WireFraming::Events),
         };
         let chosen = || {
             to.first()
