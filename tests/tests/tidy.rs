@@ -15,7 +15,7 @@ use gimlet_tests::source_code::rust_files;
 const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-core", &[]),
     ("gimlet-proto", &[]),
-    ("gimlet-record", &["gimlet-core"]),
+    ("gimlet-record", &["gimlet-core", "gimlet-proto"]),
     (
         "gimlet-storage-sled",
         &["gimlet-core", "gimlet-proto", "gimlet-record"],

@@ -9,12 +9,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gimlet_core::envelope::Envelope;
+use gimlet_core::events::{EventBody, EventId, GroupEvent, HookEvent};
 use gimlet_core::id::{DeviceId, GroupId, MAX_ID, MessageId, RoomId, UserId};
 use gimlet_core::message::{
     Message, MessageContent, MessageReceiver, MessageSender, UnknownFields, UserProfile,
 };
+use gimlet_core::seq::Seq;
 use gimlet_core::time::UnixTimestamp;
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
 use crate::wire::put_varint;
@@ -102,5 +105,71 @@ pub fn envelope() -> impl Strategy<Value = Envelope> {
         });
     (message(), profile, any::<i64>()).prop_map(|(message, profile, request_id)| {
         Envelope::new(Arc::new(message), Arc::new(profile), request_id)
+    })
+}
+
+fn group_event() -> impl Strategy<Value = GroupEvent> {
+    let text = || option::of(".{0,20}");
+    let users = || vec(user(), 0..20).prop_map(Arc::<[UserId]>::from);
+    prop_oneof![
+        users().prop_map(GroupEvent::Created),
+        users().prop_map(GroupEvent::Added),
+        user().prop_map(GroupEvent::Removed),
+        (text(), text(), text(), text()).prop_map(|(name, avatar_url, introduction, extra)| {
+            GroupEvent::Edited {
+                name,
+                avatar_url,
+                introduction,
+                extra,
+            }
+        }),
+        (user(), option::of(any::<bool>()), text(), text()).prop_map(
+            |(user, admin, remarks, extra)| GroupEvent::MemberEdited {
+                user,
+                admin,
+                remarks,
+                extra,
+            }
+        ),
+    ]
+}
+
+fn event_body() -> impl Strategy<Value = EventBody> {
+    let group = (1..=MAX_ID).prop_map(|raw| GroupId::new(raw).expect("the range of ids"));
+    let change = (group, any::<u64>(), option::of(user()), group_event());
+    prop_oneof![
+        (message(), vec(user(), 0..40)).prop_map(|(message, recipients)| EventBody::Message {
+            message: Arc::new(message),
+            recipients: recipients.into(),
+        }),
+        (message(), any::<u64>()).prop_map(|(message, seq)| EventBody::RoomMessage {
+            message: Arc::new(message),
+            seq: Seq::new(seq),
+        }),
+        change.prop_map(|(group, version, operator, change)| EventBody::Group {
+            group,
+            version,
+            operator,
+            change,
+        }),
+        (user(), user(), ".{0,40}").prop_map(|(user, friend, description)| {
+            EventBody::FriendRequested {
+                user,
+                friend,
+                description,
+            }
+        }),
+        (user(), user()).prop_map(|(user, friend)| EventBody::FriendAccepted { user, friend }),
+        user().prop_map(|user| EventBody::Online { user }),
+        user().prop_map(|user| EventBody::Offline { user }),
+    ]
+}
+
+/// Makes events of hooks.
+pub fn event() -> impl Strategy<Value = HookEvent> {
+    (any::<[u8; 16]>(), any::<i64>(), event_body()).prop_map(|(id, at, body)| HookEvent {
+        id: EventId::from_bytes(id),
+        at: UnixTimestamp(at),
+        body,
     })
 }
