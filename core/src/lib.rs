@@ -37,6 +37,8 @@
 //! - [`gateway`] and [`hub`]: the connect role: live connections, each with a cursor.
 //! - [`logic`], [`peer`], [`business`]: the seams between roles, between nodes, and to the business
 //!   backend.
+//! - [`events`]: the changes that hooks are told about, stored with the change in the outbox;
+//!   [`hook_lease`] gives one node at a time the delivery of a hook.
 //! - [`coalesce`]: answers what many callers ask at the same time by one call of a store.
 //!
 //! # The laws
@@ -76,9 +78,11 @@ pub mod dependency;
 pub mod directory;
 pub mod envelope;
 pub mod error;
+pub mod events;
 pub mod fanout;
 pub mod frame_form;
 pub mod gateway;
+pub mod hook_lease;
 pub mod hub;
 pub mod id;
 mod janitor;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::business::BusinessBackend;
+use crate::events::EventSubscriptions;
 use crate::gateway::{ConnectGateway, SyncFromZero};
 use crate::hub::ConnectionHub;
 use crate::id::NodeId;
@@ -39,6 +40,8 @@ pub struct NodeBuilder {
     pub codec: Arc<dyn PushCodec>,
     /// The operator's rules.
     pub policy: ServerPolicy,
+    /// The events that hooks want; by default there are no hooks.
+    pub events: EventSubscriptions,
     /// Start of a device's first page.
     pub from_zero: SyncFromZero,
     /// This node's name and run.
@@ -57,6 +60,7 @@ impl NodeBuilder {
             peer: Arc::new(SingleNodePeer),
             codec: Arc::new(TextPushCodec),
             policy: ServerPolicy::default(),
+            events: EventSubscriptions::default(),
             from_zero: SyncFromZero::default(),
             id: NodeId::boot("local"),
         }
@@ -81,6 +85,7 @@ impl NodeBuilder {
             node: self.id.clone(),
             policy: self.policy,
             codec: self.codec,
+            events: self.events,
         };
         let service = LogicService::start(parts, &tracker, &token);
         let gateway = ConnectGateway::start(

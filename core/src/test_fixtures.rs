@@ -9,6 +9,7 @@ use crate::backlog::OpenJobs;
 use crate::batch::SendBatcher;
 use crate::delivery::DeliveryBatch;
 use crate::envelope::Envelope;
+use crate::events::EventHooks;
 use crate::fanout::{LocalSink, MessageFanout};
 use crate::id::{DeviceId, NodeId, UserId};
 use crate::janitor::StoreJanitor;
@@ -181,6 +182,7 @@ pub(crate) fn direct_send(
         recipients: from.into_iter().chain([to]).map(user).collect(),
         key: None,
         roster: None,
+        hooks: EventHooks::NONE,
     };
     (append, envelope(message))
 }

@@ -1,8 +1,10 @@
 //! Measures how many sends a second the store alone takes:
 //!
 //! ```text
-//! tests/backends/with cargo run --release -p gimlet-storage-mysql --example append [writers batch]
+//! tests/backends/with cargo run --release -p gimlet-storage-mysql --example append [writers batch] [hook]
 //! ```
+//!
+//! With `hook`, each send has an event.
 
 #![expect(clippy::unwrap_used, reason = "a measurement may stop with a panic")]
 
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use gimlet_core::events::{EventHooks, HookName, HookTarget};
 use gimlet_core::id::{DeviceId, MessageId, UserId};
 use gimlet_core::message::{
     Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
@@ -25,7 +28,7 @@ use tokio::time::Instant;
 const USERS: u64 = 10_000;
 const SPAN: Duration = Duration::from_secs(5);
 
-fn send(from: u64, to: u64, keyed: bool) -> AppendRequest {
+fn send(from: u64, to: u64, keyed: bool, hooks: &EventHooks) -> AppendRequest {
     let (user, other) = (UserId::new(from).unwrap(), UserId::new(to).unwrap());
     let id = MessageId::generate();
     let key = keyed.then(|| IdempotencyKey {
@@ -50,11 +53,12 @@ fn send(from: u64, to: u64, keyed: bool) -> AppendRequest {
         recipients: [user, other].into(),
         key,
         roster: None,
+        hooks: hooks.clone(),
     }
 }
 
 /// Appends one batch after another until the time is over; returns the number of sends.
-async fn write(stores: StoreSet, batch: usize, keyed: bool, seed: u64) -> usize {
+async fn write(stores: StoreSet, batch: usize, keyed: bool, seed: u64, hooks: EventHooks) -> usize {
     let (start, mut sends, mut at) = (Instant::now(), 0, seed);
     while start.elapsed() < SPAN {
         let batch: Vec<AppendRequest> = (0..batch)
@@ -65,6 +69,7 @@ async fn write(stores: StoreSet, batch: usize, keyed: bool, seed: u64) -> usize 
                     from,
                     1 + (from + 1 + (at >> 13) % (USERS - 2)) % USERS,
                     keyed,
+                    &hooks,
                 )
             })
             .collect();
@@ -99,12 +104,18 @@ async fn main() {
     if let [writers, batch] = given.as_slice() {
         shapes = vec![(*writers, usize::try_from(*batch).unwrap())];
     }
+    let hooks = if std::env::args().any(|it| it == "hook") {
+        EventHooks::new(vec![HookTarget::new(HookName::new("rate").unwrap(), false)])
+    } else {
+        EventHooks::NONE
+    };
     for (writers, batch) in shapes {
         for keyed in [false, true] {
             let (before, start) = (opened.lasting.statements(), Instant::now());
             let mut tasks = tokio::task::JoinSet::new();
             for writer in 0..writers {
-                tasks.spawn(write(opened.stores.clone(), batch, keyed, writer + 1));
+                let (stores, hooks) = (opened.stores.clone(), hooks.clone());
+                tasks.spawn(write(stores, batch, keyed, writer + 1, hooks));
             }
             let sends: usize = tasks.join_all().await.into_iter().sum();
             let rate = sends as u128 * 1_000 / start.elapsed().as_millis();

@@ -8,7 +8,7 @@
 //! | durable, in MySQL (`mysql`) | volatile, in Redis (`redis`) |
 //! |---|---|
 //! | inboxes, messages, heads, idempotency keys, fan-out jobs | routes: a device's node |
-//! | groups, friends, devices and generations, acks | the nodes' leases |
+//! | groups, friends, devices and generations, acks, hooks' events | the nodes' leases |
 //! | users and token hashes of the built-in business service | rooms and their brief history |
 //!
 //! Losing all of Redis loses no durable data: routes are registered again, and each room starts a

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicU64;
 
 use gimlet_core::dependency::DependencyHealth;
 use gimlet_core::store::{
-    AccountStore, DeviceRoute, DeviceStore, FriendStore, GroupStore, InboxStore, RoomStore,
-    SeqStore, StoreSet,
+    AccountStore, DeviceRoute, DeviceStore, FriendStore, GroupStore, InboxStore, OutboxStore,
+    RoomStore, SeqStore, StoreSet,
 };
 use gimlet_core::time::TimeSource;
 
@@ -56,6 +56,12 @@ impl MysqlStores {
     /// Returns the store of friends.
     #[must_use]
     pub fn friend(&self) -> Arc<dyn FriendStore> {
+        Arc::new(self.db.clone())
+    }
+
+    /// Returns the store of the hooks' events.
+    #[must_use]
+    pub fn outbox(&self) -> Arc<dyn OutboxStore> {
         Arc::new(self.db.clone())
     }
 
@@ -197,6 +203,7 @@ pub async fn open(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenedS
         device: lasting.device(),
         account: lasting.account(),
         friend: lasting.friend(),
+        outbox: lasting.outbox(),
     };
     Ok(OpenedStores {
         stores,

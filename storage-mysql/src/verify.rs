@@ -169,6 +169,8 @@ const COUNTED_TABLES: &[(&str, &str)] = &[
         "SELECT COUNT(*) FROM friend WHERE agreed = 1",
     ),
     ("accounts", "SELECT COUNT(*) FROM account"),
+    ("events", "SELECT COUNT(*) FROM event_outbox"),
+    ("dead letters", "SELECT COUNT(*) FROM event_dead_letter"),
 ];
 
 /// Checks a schema. Calls `step` with the number of the check that begins and the total number of
@@ -201,7 +203,7 @@ async fn check(
     let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
     sqlx::raw_sql(begin).execute(&mut *conn).await?;
     let mut report = VerifyReport::default();
-    let all = (SCHEMA_CHECKS.len() + COUNTED_TABLES.len() + 2) as u64;
+    let all = (SCHEMA_CHECKS.len() + COUNTED_TABLES.len() + 3) as u64;
     let mut at = 0;
     let mut next = || {
         at += 1;
@@ -223,6 +225,8 @@ async fn check(
     next();
     bodies(conn, &mut report).await?;
     next();
+    events(conn, &mut report).await?;
+    next();
     sqlx::raw_sql("ROLLBACK").execute(&mut *conn).await?;
     Ok(report)
 }
@@ -236,6 +240,20 @@ async fn bodies(conn: &mut MySqlConnection, report: &mut VerifyReport) -> Result
     while let Some(row) = rows.try_next().await? {
         let body = row.try_get_unchecked::<Vec<u8>, _>(1)?;
         if let Err(error) = record::decode(body) {
+            report.find(VerifyRule::Readable, words(&row, 0)?, error.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Decodes every event that waits, one row at a time. An unreadable dead letter is no finding: that
+/// may be the reason why the event was given up.
+async fn events(conn: &mut MySqlConnection, report: &mut VerifyReport) -> Result<(), sqlx::Error> {
+    let sql = "SELECT CONCAT('event ', position, ' of hook ', hook), record FROM event_outbox";
+    let mut rows = sqlx::query(sql).fetch(&mut *conn);
+    while let Some(row) = rows.try_next().await? {
+        let record = row.try_get_unchecked::<Vec<u8>, _>(1)?;
+        if let Err(error) = gimlet_record::decode_event(&record) {
             report.find(VerifyRule::Readable, words(&row, 0)?, error.to_string());
         }
     }

@@ -3,19 +3,21 @@
 //!
 //! ```sh
 //! cargo run --release -p gimlet-storage-sled --example rate
+//! cargo run --release -p gimlet-storage-sled --example rate hook   # with an event for each send
 //! ```
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_core::id::{MessageId, UserId};
+use gimlet_core::events::{EventHooks, HookName, HookTarget};
+use gimlet_core::id::{MessageId, NodeId, UserId};
 use gimlet_core::message::{
     Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
 };
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{AppendRequest, IdempotencyKey, StoreSet};
+use gimlet_core::store::{AppendRequest, HookClaimOutcome, IdempotencyKey, StoreSet};
 use gimlet_core::time::{SystemClock, UnixTimestamp};
 use gimlet_storage_sled::{Config, DurabilityLevel, open};
 use tokio::task::JoinSet;
@@ -28,7 +30,7 @@ fn user(n: u64) -> Result<UserId, &'static str> {
     UserId::new(1 + n % USERS).ok_or("a user's number")
 }
 
-fn send(n: u64) -> Result<AppendRequest, &'static str> {
+fn send(n: u64, hooks: &EventHooks) -> Result<AppendRequest, &'static str> {
     let message = Message {
         id: MessageId::generate(),
         sender: MessageSender::Business,
@@ -48,16 +50,23 @@ fn send(n: u64) -> Result<AppendRequest, &'static str> {
             window: Duration::from_mins(10),
         }),
         roster: None,
+        hooks: hooks.clone(),
     })
 }
 
 type BoxedResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Sends one batch after the other until the time is over; returns the number of sends.
-async fn sender(stores: StoreSet, lane: u64, batch: u64, end: Instant) -> BoxedResult<u64> {
+async fn sender(
+    stores: StoreSet,
+    lane: u64,
+    batch: u64,
+    end: Instant,
+    hooks: EventHooks,
+) -> BoxedResult<u64> {
     let mut sent = 0;
     while Instant::now() < end {
-        let sends = (sent..sent + batch).map(|n| send(lane * 1_000_003 + n * 31));
+        let sends = (sent..sent + batch).map(|n| send(lane * 1_000_003 + n * 31, &hooks));
         stores
             .inbox
             .append(&sends.collect::<Result<Vec<_>, _>>()?)
@@ -65,6 +74,25 @@ async fn sender(stores: StoreSet, lane: u64, batch: u64, end: Instant) -> BoxedR
         sent += batch;
     }
     Ok(sent)
+}
+
+/// Delivers events to nobody until the time is over; returns the number of events.
+async fn deliver(stores: StoreSet, hook: HookName, end: Instant) -> BoxedResult<u64> {
+    let node = NodeId::boot("local");
+    let HookClaimOutcome::Claimed(lease) = stores.outbox.claim(&hook, &node, None).await? else {
+        return Err("another node delivers the hook".into());
+    };
+    let mut delivered = 0;
+    while Instant::now() < end {
+        let page = stores
+            .outbox
+            .read(&hook, &[], PageLimit::items(500))
+            .await?;
+        let positions: Vec<_> = page.items.iter().map(|row| row.position).collect();
+        stores.outbox.remove(&lease, &positions).await?;
+        delivered += positions.len() as u64;
+    }
+    Ok(delivered)
 }
 
 async fn reader(stores: StoreSet, lane: u64, end: Instant) -> BoxedResult<u64> {
@@ -90,6 +118,13 @@ async fn count(mut tasks: JoinSet<BoxedResult<u64>>) -> BoxedResult<u64> {
 
 #[tokio::main]
 async fn main() -> BoxedResult<()> {
+    let hook = HookName::new("rate")?;
+    let hooked = std::env::args().any(|it| it == "hook");
+    let hooks = if hooked {
+        EventHooks::new(vec![HookTarget::new(hook.clone(), false)])
+    } else {
+        EventHooks::NONE
+    };
     for durability in [DurabilityLevel::Process, DurabilityLevel::Power] {
         let dir = std::env::temp_dir().join(format!("gimlet-rate-{}", std::process::id()));
         let config = Config {
@@ -100,10 +135,17 @@ async fn main() -> BoxedResult<()> {
         for (senders, batch) in [(1, 1), (64, 1), (512, 1), (1, 512), (2, 512)] {
             let (end, mut tasks) = (Instant::now() + MEASURED_SPAN, JoinSet::new());
             for lane in 0..senders {
-                tasks.spawn(sender(it.stores.clone(), lane, batch, end));
+                tasks.spawn(sender(it.stores.clone(), lane, batch, end, hooks.clone()));
+            }
+            let mut delivery = JoinSet::new();
+            if hooked {
+                delivery.spawn(deliver(it.stores.clone(), hook.clone(), end));
             }
             let rate = count(tasks).await?;
-            println!("{durability:?}: {senders} senders of {batch}: {rate} sends/s");
+            let delivered = count(delivery).await?;
+            println!(
+                "{durability:?}: {senders} senders of {batch}: {rate} sends/s, {delivered} events/s"
+            );
         }
         let (end, mut tasks) = (Instant::now() + MEASURED_SPAN, JoinSet::new());
         for lane in 0..8 {

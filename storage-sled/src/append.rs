@@ -1,5 +1,6 @@
 //! Appends sends: turns them into entries, keys and jobs, in one transaction.
 
+use gimlet_core::events::NewEvent;
 use gimlet_core::id::UserId;
 use gimlet_core::limits::FANOUT_CHUNK;
 use gimlet_core::message::Message;
@@ -13,12 +14,37 @@ use crate::error::EngineError;
 use crate::rows::{MAX_ROW_BYTES, SINGLE_ROW};
 use crate::seq::IdCounter;
 use crate::txn::WriteTransaction;
-use crate::{job, key, record};
+use crate::{events, job, key, record};
 
 /// Bytes of a key's id, at most.
 const MAX_KEY_BYTES: usize = 96;
 /// Recipients up to which a small message is stored in the entries themselves.
 const MAX_INLINE_RECIPIENTS: usize = 2;
+
+/// Pushes and events that are stored with a change.
+#[derive(Debug)]
+pub(crate) struct ChangeNotices {
+    pushes: Vec<AppendRequest>,
+    events: Vec<NewEvent>,
+}
+
+impl ChangeNotices {
+    pub(crate) fn new(pushes: &[AppendRequest], events: &[NewEvent]) -> Self {
+        Self {
+            pushes: pushes.to_vec(),
+            events: events.to_vec(),
+        }
+    }
+
+    /// Stores the events, and appends the pushes.
+    pub(crate) fn store(
+        &self,
+        txn: &mut WriteTransaction<'_>,
+    ) -> Result<Vec<AppendOutcome>, EngineError> {
+        events::put(txn, &self.events)?;
+        append(txn, &self.pushes)
+    }
+}
 
 /// Appends the sends in order.
 pub(crate) fn append(
@@ -50,6 +76,10 @@ fn append_one(
     let (seqs, job) = store(txn, send)?;
     if let (Some(key), Some((_, answer))) = (&send.key, seqs.first()) {
         note(txn, key, &send.message, *answer)?;
+    }
+    for target in send.hooks.targets() {
+        let event = send.event(target, txn.now());
+        events::push(txn, &target.name, &event)?;
     }
     Ok(AppendOutcome::Stored { seqs, job })
 }

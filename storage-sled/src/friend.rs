@@ -1,6 +1,7 @@
 //! Friends, and friend requests that wait for an answer.
 
 use async_trait::async_trait;
+use gimlet_core::events::NewEvent;
 use gimlet_core::id::UserId;
 use gimlet_core::page::ListPage;
 use gimlet_core::store::{
@@ -9,7 +10,7 @@ use gimlet_core::store::{
 use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::store;
 
-use crate::append::append;
+use crate::append::ChangeNotices;
 use crate::error::EngineError;
 use crate::space::SpaceEffect;
 use crate::store::{SledStore, page, set};
@@ -29,7 +30,7 @@ fn request(
     user: UserId,
     friend: UserId,
     asked: &store::Friend,
-    pushes: &[AppendRequest],
+    told: &ChangeNotices,
 ) -> Result<FriendRequestOutcome, EngineError> {
     if txn.has(&key::friend(user, friend))? {
         return Ok(FriendRequestOutcome::Friends);
@@ -39,7 +40,7 @@ fn request(
         return Ok(FriendRequestOutcome::Pending);
     }
     txn.put(&name, asked)?;
-    Ok(FriendRequestOutcome::Sent(append(txn, pushes)?))
+    Ok(FriendRequestOutcome::Sent(told.store(txn)?))
 }
 
 fn agree(
@@ -47,7 +48,7 @@ fn agree(
     user: UserId,
     requester: UserId,
     agreed: &store::Friend,
-    pushes: &[AppendRequest],
+    told: &ChangeNotices,
 ) -> Result<FriendAcceptOutcome, EngineError> {
     if txn.has(&key::friend(requester, user))? {
         return Ok(FriendAcceptOutcome::Before);
@@ -69,7 +70,7 @@ fn agree(
     txn.remove(&key::request(user, requester))?;
     txn.put(&key::friend(requester, user), &asked)?;
     txn.put(&key::friend(user, requester), &agreed)?;
-    Ok(FriendAcceptOutcome::Now(append(txn, pushes)?))
+    Ok(FriendAcceptOutcome::Now(told.store(txn)?))
 }
 
 #[async_trait]
@@ -80,11 +81,12 @@ impl FriendStore for SledStore {
         friend: UserId,
         remarks: &str,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         at: UnixTimestamp,
     ) -> Result<FriendRequestOutcome, StoreError> {
         AppendRequest::check("friend.request", pushes)?;
-        let (row, pushes) = (row(remarks, at), pushes.to_vec());
-        let ask = move |txn: &mut WriteTransaction<'_>| request(txn, user, friend, &row, &pushes);
+        let (row, told) = (row(remarks, at), ChangeNotices::new(pushes, events));
+        let ask = move |txn: &mut WriteTransaction<'_>| request(txn, user, friend, &row, &told);
         self.change("friend.request", SpaceEffect::Adds, ask).await
     }
 
@@ -94,12 +96,12 @@ impl FriendStore for SledStore {
         requester: UserId,
         remarks: &str,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         at: UnixTimestamp,
     ) -> Result<FriendAcceptOutcome, StoreError> {
         AppendRequest::check("friend.agree", pushes)?;
-        let (row, pushes) = (row(remarks, at), pushes.to_vec());
-        let agree =
-            move |txn: &mut WriteTransaction<'_>| agree(txn, user, requester, &row, &pushes);
+        let (row, told) = (row(remarks, at), ChangeNotices::new(pushes, events));
+        let agree = move |txn: &mut WriteTransaction<'_>| agree(txn, user, requester, &row, &told);
         self.change("friend.agree", SpaceEffect::Adds, agree).await
     }
 

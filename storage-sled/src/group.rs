@@ -1,6 +1,7 @@
 //! Groups and their rosters.
 
 use async_trait::async_trait;
+use gimlet_core::events::NewEvent;
 use gimlet_core::id::{GroupId, UserId};
 use gimlet_core::page::ListPage;
 use gimlet_core::store::{
@@ -10,13 +11,13 @@ use gimlet_core::store::{
 use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::store;
 
-use crate::append::append;
+use crate::append::ChangeNotices;
 use crate::error::EngineError;
 use crate::rows::RowView;
 use crate::space::SpaceEffect;
 use crate::store::{SledStore, page, set};
 use crate::txn::WriteTransaction;
-use crate::{key, record};
+use crate::{events, key, record};
 
 fn row(rows: &RowView<'_>, group: GroupId) -> Result<Option<store::Group>, EngineError> {
     rows.get(&key::group(group))
@@ -139,7 +140,7 @@ fn update(
     id: GroupId,
     expected: RosterVersion,
     change: &GroupChange,
-    pushes: &[AppendRequest],
+    told: &ChangeNotices,
     at: UnixTimestamp,
 ) -> Result<GroupChangeOutcome, EngineError> {
     // Compared and raised in one transaction: of two changes planned with one version only the
@@ -153,7 +154,7 @@ fn update(
     txn.put(&key::group(id), &row)?;
     Ok(GroupChangeOutcome::Done {
         version: RosterVersion(row.version),
-        pushes: append(txn, pushes)?,
+        pushes: told.store(txn)?,
     })
 }
 
@@ -174,9 +175,12 @@ fn roster(rows: &RowView<'_>, id: GroupId) -> Result<Option<Roster>, EngineError
 
 #[async_trait]
 impl GroupStore for SledStore {
-    async fn create(&self, group: &NewGroup) -> Result<(), StoreError> {
-        let new = group.clone();
-        let create = move |txn: &mut WriteTransaction<'_>| create(txn, &new);
+    async fn create(&self, group: &NewGroup, events: &[NewEvent]) -> Result<(), StoreError> {
+        let (new, events) = (group.clone(), events.to_vec());
+        let create = move |txn: &mut WriteTransaction<'_>| {
+            create(txn, &new)?;
+            events::put(txn, &events)
+        };
         self.change("group.create", SpaceEffect::Adds, create).await
     }
 
@@ -242,13 +246,13 @@ impl GroupStore for SledStore {
         expected: RosterVersion,
         change: &GroupChange,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         at: UnixTimestamp,
     ) -> Result<GroupChangeOutcome, StoreError> {
         AppendRequest::check("group.update", pushes)?;
-        let (change, pushes) = (change.clone(), pushes.to_vec());
-        let update = move |txn: &mut WriteTransaction<'_>| {
-            update(txn, group, expected, &change, &pushes, at)
-        };
+        let (change, told) = (change.clone(), ChangeNotices::new(pushes, events));
+        let update =
+            move |txn: &mut WriteTransaction<'_>| update(txn, group, expected, &change, &told, at);
         self.change("group.update", SpaceEffect::Adds, update).await
     }
 }

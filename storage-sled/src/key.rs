@@ -26,14 +26,19 @@
 //! | `V` | – | `Meta` | all |
 //! | `W` | – | the number of the last commit (`stamp`) | opening |
 //! | `X` | expiry (ms), number | `Expiring`: the keys of sends that expire then | writer |
-//! | `Z` | a key of the above, chunk (4 bytes) | the rest of a value longer than one row | as that key |
+//! | `Z` | a key of this table, chunk (4 bytes) | the rest of a value longer than one row | as that key |
+//! | `d` | hook (1 byte with its length, text), position | `DeadEvent` | all |
+//! | `e` | hook (1 byte with its length, text), position | `Event` | all, up to the last durable position |
+//! | `l` | hook (text) | `EventLease` | writer |
 //!
 //! Every number has eight bytes unless the table says otherwise. "Read by all" means that a reader
 //! must see the durable value: the writer keeps the shadowed value in memory until the new one is
 //! durable.
 
+use gimlet_core::events::HookName;
 use gimlet_core::id::{DeviceId, GroupId, UserId};
 use gimlet_core::seq::Seq;
+use gimlet_core::store::OutboxPosition;
 
 /// Bytes of a nickname that its index row holds.
 pub(crate) const NICKNAME_BYTES: usize = 64;
@@ -82,7 +87,7 @@ pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
 }
 
 /// Every prefix of the table above, ascending. Any other prefix was not written by gimlet.
-pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVWXZ";
+pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVWXZdel";
 
 /// Key of the only `Meta` record.
 pub(crate) const META: &[u8] = b"V";
@@ -175,6 +180,46 @@ pub(crate) fn body_refs(body: u64) -> OneNumberKey {
 /// Key of a counter.
 pub(crate) const fn counter(scope: u8) -> [u8; 2] {
     [b'C', scope]
+}
+
+/// Key of the counter of events' positions.
+pub(crate) const LAST_EVENT: [u8; 2] = counter(6);
+
+/// First byte of the keys of events.
+pub(crate) const EVENTS: u8 = b'e';
+
+/// First byte of the keys of dead letters.
+pub(crate) const DEAD_EVENTS: u8 = b'd';
+
+/// Prefix of a hook's events, or of its dead letters.
+pub(crate) fn hook_rows(prefix: u8, hook: &HookName) -> Vec<u8> {
+    let name = hook.as_str().as_bytes();
+    let mut key = Vec::with_capacity(2 + name.len() + 8);
+    // The length keeps the rows of a hook apart from those of one whose name begins with its name.
+    key.extend([prefix, u8::try_from(name.len()).unwrap_or(u8::MAX)]);
+    key.extend_from_slice(name);
+    key
+}
+
+/// Key of an event, or of a dead letter.
+pub(crate) fn hook_row(prefix: u8, hook: &HookName, position: OutboxPosition) -> Vec<u8> {
+    let mut key = hook_rows(prefix, hook);
+    key.extend_from_slice(&position.0.to_be_bytes());
+    key
+}
+
+/// Returns the hook's name in the key of an event or of a dead letter.
+pub(crate) fn hook_name(key: &[u8]) -> Option<&str> {
+    let (length, rest) = key.get(1..)?.split_first()?;
+    let (name, position) = rest.split_at_checked(usize::from(*length))?;
+    (position.len() == 8)
+        .then(|| std::str::from_utf8(name).ok())
+        .flatten()
+}
+
+/// Key of the lease of a hook.
+pub(crate) fn hook_lease(hook: &HookName) -> Vec<u8> {
+    text(b'l', hook.as_str().as_bytes())
 }
 
 /// Key of the idempotency record of a send.
@@ -275,14 +320,16 @@ pub(crate) fn value_chunk(of: &[u8], piece: u32) -> Vec<u8> {
 /// Returns true if readers must see the shadowed value of this row until the new one is durable.
 ///
 /// Entries and messages are only added above the durable head, which readers do not pass, so for
-/// them only a removal counts. The remaining rows are read by the writer alone.
+/// them only a removal counts. Events are added above the last durable position, and a removal that
+/// shows early only means that the event was delivered. The remaining rows are read by the writer
+/// alone.
 pub(crate) fn visible_to_readers(key: &[u8], removed: bool) -> bool {
     match key.first() {
         Some(b'Z') => key
             .get(1..)
             .is_some_and(|of| visible_to_readers(of, removed)),
         Some(b'E' | b'B') => removed,
-        Some(prefix) => b"ADFGHMNPSTUV".contains(prefix),
+        Some(prefix) => b"ADFGHMNPSTUVd".contains(prefix),
         None => false,
     }
 }
@@ -306,6 +353,17 @@ mod tests {
         assert!(recipients(1, 255) < recipients(1, 256));
         assert_eq!(last_number(&entry(user(1), Seq::new(7))), Some(7));
         assert!(expiry(5, u64::MAX).as_slice() < expiries(6).as_slice());
+    }
+
+    #[test]
+    fn the_rows_of_a_hook_are_its_own() {
+        let hook = |name| HookName::new(name).unwrap();
+        let key = |name, at| hook_row(EVENTS, &hook(name), OutboxPosition(at));
+        assert!(key("a", 255) < key("a", 256));
+        assert!(!key("ab", 1).starts_with(&hook_rows(EVENTS, &hook("a"))));
+        assert_eq!(hook_name(&key("ab", 7)), Some("ab"));
+        assert_eq!(last_number(&key("ab", 7)), Some(7));
+        assert_eq!(hook_name(b"e"), None);
     }
 
     #[test]

@@ -13,13 +13,13 @@ use gimlet_core::id::Epoch;
 use gimlet_core::memory::{MemoryRoom, MemoryRoute};
 use gimlet_core::store::StoreSet;
 use gimlet_core::time::{TimeSource, UnixTimestamp};
-use gimlet_proto::store::Meta;
+use gimlet_proto::store::{Meta, Number};
 use sled::Db;
 
 use crate::backup::BackupExporter;
 use crate::capture::CaptureSlot;
 use crate::config::{Config, DurabilityLevel, HistoryMode};
-use crate::error::OpenError;
+use crate::error::{EngineError, OpenError};
 use crate::files::{self, FORMAT_VERSION, SyncedFiles, refuse, unusable};
 use crate::gate::FlushGate;
 use crate::heads::HeadCache;
@@ -129,6 +129,7 @@ pub fn open(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenStorage, 
         files::finish_format(dir).map_err(|source| unusable(dir, source))?;
     }
 
+    let last_event = last_event(&db).map_err(|fault| refuse(dir, fault))?;
     reserve.restore();
     let health = StorageHealth::new();
     let gate = FlushGate::default();
@@ -142,6 +143,7 @@ pub fn open(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenStorage, 
         durability: config.durability,
         files,
         commits: AtomicU64::new(commits),
+        last_event: AtomicU64::new(last_event),
         stamp,
         dir: dir.into(),
         min_free: config.min_free,
@@ -165,6 +167,7 @@ pub fn open(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenStorage, 
             group: Arc::clone(&store) as _,
             device: Arc::clone(&store) as _,
             account: Arc::clone(&store) as _,
+            outbox: Arc::clone(&store) as _,
             friend: store,
             room: Arc::new(MemoryRoom::new(clock, config.room)),
             route: Arc::new(MemoryRoute::new(MemoryRoute::LEASE)),
@@ -261,6 +264,13 @@ pub fn new_epoch(config: &Config, clock: Arc<dyn TimeSource>) -> Result<(Epoch, 
     let opened = open(&config, clock)?;
     // Dropping it closes the directory: the drop waits for the writer and the readers.
     Ok((opened.previous_epoch, opened.epoch))
+}
+
+/// Reads the position of the last event.
+fn last_event(db: &Db) -> Result<u64, EngineError> {
+    let none = RowOverlay::new();
+    let last = RowView::new(db, &none).get::<Number>(&key::LAST_EVENT)?;
+    Ok(last.unwrap_or_default().value)
 }
 
 fn flush(db: &Db, dir: &Path) -> Result<(), OpenError> {

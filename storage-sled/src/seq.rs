@@ -22,6 +22,8 @@ pub(crate) enum IdCounter {
     Bodies,
     /// Fan-out jobs.
     Jobs,
+    /// Positions of hooks' events.
+    Events,
 }
 
 impl IdCounter {
@@ -32,6 +34,7 @@ impl IdCounter {
             Self::Of(IdScope::Group) => 3,
             Self::Bodies => 4,
             Self::Jobs => 5,
+            Self::Events => return key::LAST_EVENT,
         })
     }
 

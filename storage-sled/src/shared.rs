@@ -48,6 +48,9 @@ pub(crate) struct SharedState {
     pub(crate) files: SyncedFiles,
     /// Number of the last commit. Only the writer's thread changes it.
     pub(crate) commits: AtomicU64,
+    /// Position of the last durable event: readers do not pass it. Only the writer's thread changes
+    /// it.
+    pub(crate) last_event: AtomicU64,
     /// Records that number beside the database.
     pub(crate) stamp: CommitStamp,
     pub(crate) dir: PathBuf,
@@ -188,6 +191,7 @@ impl SharedState {
             heads,
             former,
             rows,
+            last_event,
         } = match txn.finish(Some(self.stamp.row(number)), capture.is_some()) {
             Ok(Some(changes)) => changes,
             Ok(None) => return Ok(()),
@@ -221,6 +225,9 @@ impl SharedState {
                 self.stamp.note(number);
                 if let Some(capture) = capture {
                     capture.leave(rows);
+                }
+                if let Some(last) = last_event {
+                    self.last_event.store(last, Ordering::Release);
                 }
                 let mut shown = self
                     .shadowed

@@ -12,6 +12,7 @@ use sled::{Batch, IVec, Tree};
 use gimlet_core::id::UserId;
 use gimlet_core::store::Head;
 use gimlet_core::time::UnixTimestamp;
+use gimlet_proto::store::Number;
 
 use crate::error::EngineError;
 use crate::expiry::ExpiringKeys;
@@ -41,6 +42,8 @@ pub(crate) struct CommitChanges {
     pub(crate) former: RowOverlay,
     /// The rows once more, if the caller asked for them.
     pub(crate) rows: Vec<(IVec, Option<IVec>)>,
+    /// Position of the last event, if the commit adds one.
+    pub(crate) last_event: Option<u64>,
 }
 
 /// The writer's view of the tree and its pending changes.
@@ -268,6 +271,10 @@ impl<'a> WriteTransaction<'a> {
         if self.changes.rows.is_empty() {
             return Ok(None);
         }
+        let last_event = match self.changes.rows.get(key::LAST_EVENT.as_slice()) {
+            Some(Some(_)) => self.get::<Number>(&key::LAST_EVENT)?,
+            _ => None,
+        };
         let mut batch = Batch::default();
         if let Some(row) = commit {
             batch.insert(key::COMMIT, row);
@@ -287,6 +294,7 @@ impl<'a> WriteTransaction<'a> {
             heads: self.changes.heads,
             former: self.former,
             rows,
+            last_event: last_event.map(|it| it.value),
         }))
     }
 }
@@ -294,7 +302,7 @@ impl<'a> WriteTransaction<'a> {
 #[cfg(test)]
 mod tests {
     use gimlet_core::seq::Seq;
-    use gimlet_proto::store::{Friend, Number};
+    use gimlet_proto::store::Friend;
 
     use super::*;
 

@@ -4,6 +4,7 @@
 //! Memory does not grow with the stored data, except for four bytes per body of a window.
 
 mod accounts;
+mod events;
 mod messages;
 
 use std::sync::Arc;
@@ -85,6 +86,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
             self.groups()?;
             self.friends()?;
             self.accounts()?;
+            self.events()?;
             self.rest()
         })();
         match done {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gimlet_core::events::EventHooks;
 use gimlet_core::id::{GroupId, MessageId, UserId};
 use gimlet_core::message::{
     Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
@@ -112,6 +113,7 @@ async fn go_on(stores: &StoreSet, user: UserId, next: u64) {
         recipients: Arc::new([user]),
         key: None,
         roster: None,
+        hooks: EventHooks::NONE,
     };
     let done = stores.inbox.append(&[send]).await.expect("it is stored");
     assert!(matches!(done.as_slice(), [AppendOutcome::Stored { .. }]));

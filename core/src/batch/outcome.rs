@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::delivery::DeliveryBatch;
 use crate::error::RequestRefusal;
+use crate::events::EventHooks;
 use crate::id::GroupId;
 use crate::message::MessageReceiver;
 use crate::roster::CachedRoster;
@@ -80,6 +81,7 @@ impl BatchWriter {
         took: f64,
     ) {
         let mut parcels = Vec::with_capacity(outcomes.len());
+        let mut written = Vec::new();
         // The tasks are woken after the loop: one that was woken at its own answer would run while
         // the others of the batch are still being answered.
         let mut wakes = WakeList::default();
@@ -94,6 +96,9 @@ impl BatchWriter {
                         self.jobs.opened(group, append.recipients.len(), share);
                     }
                     self.retention.note(seqs);
+                    if !append.hooks.is_empty() {
+                        written.push(&append.hooks);
+                    }
                     parcels.push(DeliveryBatch::Entries {
                         envelope: Arc::clone(&caller.envelope),
                         to: seqs.clone(),
@@ -116,6 +121,7 @@ impl BatchWriter {
         }
         // Before the next batch is formed: the answer must not wait for it.
         drop(wakes);
+        written.into_iter().for_each(EventHooks::notify);
         self.pushes.add(parcels);
     }
 

@@ -6,26 +6,50 @@ use std::time::Duration;
 
 use crate::id::UserId;
 use crate::limits::FANOUT_CHUNK;
-use crate::memory::state::EngineState;
+use crate::memory::state::{EngineState, MemoryEngine};
 use crate::message::Message;
 use crate::seq::Seq;
 use crate::store::{AppendOutcome, AppendRequest, JobLease, JobStepOutcome};
+use crate::time::UnixTimestamp;
+
+/// Time of an append.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AppendTime {
+    /// Time by which keys expire.
+    monotonic: Duration,
+    /// Time that events state.
+    wall: UnixTimestamp,
+}
+
+impl MemoryEngine {
+    /// Returns the present time, read before the lock is taken.
+    pub(super) fn append_time(&self) -> AppendTime {
+        AppendTime {
+            monotonic: self.clock.monotonic(),
+            wall: self.clock.now(),
+        }
+    }
+}
 
 impl EngineState {
     /// Appends the sends in order. The batch must have been checked: each send has a recipient.
-    pub(super) fn append(&mut self, batch: &[AppendRequest], now: Duration) -> Vec<AppendOutcome> {
+    pub(super) fn append(
+        &mut self,
+        batch: &[AppendRequest],
+        now: AppendTime,
+    ) -> Vec<AppendOutcome> {
         batch
             .iter()
             .map(|send| self.append_one(send, now))
             .collect()
     }
 
-    fn append_one(&mut self, send: &AppendRequest, now: Duration) -> AppendOutcome {
+    fn append_one(&mut self, send: &AppendRequest, now: AppendTime) -> AppendOutcome {
         // The key is checked before the roster: a repeat of a stored send gets the first answer,
         // even if members joined or left since. The keys of earlier sends of this batch are found
         // here too.
         if let Some(key) = &send.key
-            && let Some(answer) = self.keys.find(key, now)
+            && let Some(answer) = self.keys.find(key, now.monotonic)
         {
             return answer;
         }
@@ -36,7 +60,10 @@ impl EngineState {
         }
         let (seqs, job) = self.store(send);
         if let (Some(key), Some((_, answer))) = (&send.key, seqs.first()) {
-            self.keys.note(key, send.message.id, *answer, now);
+            self.keys.note(key, send.message.id, *answer, now.monotonic);
+        }
+        for target in send.hooks.targets() {
+            self.outbox.push(&target.name, send.event(target, now.wall));
         }
         AppendOutcome::Stored { seqs, job }
     }

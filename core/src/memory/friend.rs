@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::events::NewEvent;
 use crate::id::UserId;
 use crate::memory::friend_edge::FriendEdge;
 use crate::memory::helpers::{above, page};
@@ -34,16 +35,18 @@ impl FriendStore for MemoryEngine {
         friend: UserId,
         remarks: &str,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         _at: UnixTimestamp,
     ) -> Result<FriendRequestOutcome, StoreError> {
         AppendRequest::check("friend.request", pushes)?;
-        let now = self.clock.monotonic();
+        let now = self.append_time();
         let mut state = self.lock();
         match state.edge(user, friend) {
             Some(FriendEdge { agreed: true, .. }) => Ok(FriendRequestOutcome::Friends),
             Some(FriendEdge { agreed: false, .. }) => Ok(FriendRequestOutcome::Pending),
             None => {
                 state.set_edge(user, friend, FriendEdge::new(false, remarks));
+                state.outbox.put(events);
                 Ok(FriendRequestOutcome::Sent(state.append(pushes, now)))
             }
         }
@@ -55,10 +58,11 @@ impl FriendStore for MemoryEngine {
         requester: UserId,
         remarks: &str,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         _at: UnixTimestamp,
     ) -> Result<FriendAcceptOutcome, StoreError> {
         AppendRequest::check("friend.agree", pushes)?;
-        let now = self.clock.monotonic();
+        let now = self.append_time();
         let mut state = self.lock();
         let Some(asked) = state.edge_mut(requester, user) else {
             return Ok(FriendAcceptOutcome::NoRequest);
@@ -76,6 +80,7 @@ impl FriendStore for MemoryEngine {
             }
         }
         state.set_edge(user, requester, tie);
+        state.outbox.put(events);
         Ok(FriendAcceptOutcome::Now(state.append(pushes, now)))
     }
 

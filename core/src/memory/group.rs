@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::events::NewEvent;
 use crate::id::{GroupId, UserId};
 use crate::memory::group_row::GroupRow;
 use crate::memory::helpers::{above, page};
@@ -37,7 +38,7 @@ impl EngineState {
 
 #[async_trait]
 impl GroupStore for MemoryEngine {
-    async fn create(&self, group: &NewGroup) -> Result<(), StoreError> {
+    async fn create(&self, group: &NewGroup, events: &[NewEvent]) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.groups.contains_key(&group.id) {
             let text = "the group's id is taken";
@@ -51,6 +52,7 @@ impl GroupStore for MemoryEngine {
             state.memberships.entry(*user).or_default().insert(group.id);
         }
         state.groups.insert(group.id, GroupRow::new(group));
+        state.outbox.put(events);
         Ok(())
     }
 
@@ -98,10 +100,11 @@ impl GroupStore for MemoryEngine {
         expected: RosterVersion,
         change: &GroupChange,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         at: UnixTimestamp,
     ) -> Result<GroupChangeOutcome, StoreError> {
         AppendRequest::check("group.update", pushes)?;
-        let now = self.clock.monotonic();
+        let now = self.append_time();
         let mut state = self.lock();
         let Some(row) = state.groups.get_mut(&group) else {
             return Ok(GroupChangeOutcome::Stale);
@@ -121,6 +124,7 @@ impl GroupStore for MemoryEngine {
         let version = row.group.version;
         state.index(group, change);
         let pushes = state.append(pushes, now);
+        state.outbox.put(events);
         Ok(GroupChangeOutcome::Done { version, pushes })
     }
 }

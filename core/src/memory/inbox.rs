@@ -17,7 +17,7 @@ const TRIM_SLICE_ENTRIES: u64 = 1_000;
 impl InboxStore for MemoryEngine {
     async fn append(&self, batch: &[AppendRequest]) -> Result<Vec<AppendOutcome>, StoreError> {
         AppendRequest::check("inbox.append", batch)?;
-        let now = self.clock.monotonic();
+        let now = self.append_time();
         Ok(self.lock().append(batch, now))
     }
 

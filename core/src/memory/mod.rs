@@ -2,7 +2,7 @@
 //! tests.
 //!
 //! Durable here means for the lifetime of the process. Nodes that share one [`StoreSet`] form a
-//! cluster in memory. Inboxes, keys, jobs, groups and friends are one engine behind one lock
+//! cluster in memory. Inboxes, keys, jobs, groups, friends and events are one engine behind one lock
 //! (`state`), because the seam follows the transaction; devices, accounts, rooms and routes are
 //! independent. [`MemoryRoom`] and [`MemoryRoute`] also serve an embedded engine, whose rooms and
 //! routes live in its process.
@@ -19,6 +19,8 @@ mod helpers;
 mod inbox;
 mod job;
 mod key;
+mod outbox;
+mod outbox_queue;
 mod room;
 mod route;
 mod seq;
@@ -72,6 +74,7 @@ impl MemoryConfig {
             seq: Arc::clone(&engine) as _,
             inbox: Arc::clone(&engine) as _,
             group: Arc::clone(&engine) as _,
+            outbox: Arc::clone(&engine) as _,
             friend: engine,
             room: Arc::new(MemoryRoom::new(Arc::clone(&self.clock), self.room)),
             route: Arc::new(MemoryRoute::new(self.lease)),

@@ -1,4 +1,4 @@
-//! State of inboxes, keys, jobs, groups and friends, and its lock.
+//! State of inboxes, keys, jobs, groups, friends and events, and its lock.
 //!
 //! Changes that must become visible together are made under one hold of the lock. In-memory storage
 //! needs no other transactions.
@@ -14,10 +14,12 @@ use crate::memory::group_row::GroupRow;
 use crate::memory::helpers::lock;
 use crate::memory::job::FanoutJobs;
 use crate::memory::key::IdempotencyKeys;
+use crate::memory::outbox_queue::HookQueues;
 use crate::store::Head;
 use crate::time::TimeSource;
 
-/// The storage engine behind `SeqStore`, `InboxStore`, `GroupStore` and `FriendStore`.
+/// The storage engine behind `SeqStore`, `InboxStore`, `GroupStore`, `FriendStore` and
+/// `OutboxStore`.
 #[derive(Debug)]
 pub(super) struct MemoryEngine {
     pub(super) clock: Arc<dyn TimeSource>,
@@ -39,6 +41,7 @@ impl MemoryEngine {
                 groups: HashMap::new(),
                 memberships: HashMap::new(),
                 friends: HashMap::new(),
+                outbox: HookQueues::default(),
                 reserved: [0; 3],
             }),
         }
@@ -61,6 +64,7 @@ pub(super) struct EngineState {
     pub(super) groups: HashMap<GroupId, GroupRow>,
     pub(super) memberships: HashMap<UserId, BTreeSet<GroupId>>,
     pub(super) friends: HashMap<UserId, BTreeMap<UserId, FriendEdge>>,
+    pub(super) outbox: HookQueues,
     /// Last reserved number of each `IdScope`.
     pub(super) reserved: [u64; 3],
 }

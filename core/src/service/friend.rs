@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use crate::business::UserInfo;
 use crate::error::RequestRefusal;
+use crate::events::{EventBody, EventKind};
 use crate::id::UserId;
 use crate::message::{MessageReceiver, MessageSender, UserProfile};
 use crate::page::ListPage;
+use crate::service::events::notify_written;
 use crate::service::push::{SystemPush, append};
 use crate::service::{LogicService, check};
 use crate::store::{AppendRequest, Friend, FriendAcceptOutcome, FriendRequestOutcome};
@@ -40,15 +42,26 @@ impl LogicService {
             user,
             nickname,
             avatar_url,
-            description,
+            description: description.clone(),
         };
         let this = self.clone();
         self.complete(async move {
-            let pushes = [this.push_to(friend, &push)];
             let at = this.inner.clock.now();
+            let events = this.events_of(EventKind::FriendRequested, at, || {
+                EventBody::FriendRequested {
+                    user,
+                    friend,
+                    description,
+                }
+            });
+            let pushes = [this.push_to(friend, &push)];
             let friends = &this.inner.stores.friend;
-            match friends.request(user, friend, &remarks, &pushes, at).await? {
+            match friends
+                .request(user, friend, &remarks, &pushes, &events, at)
+                .await?
+            {
                 FriendRequestOutcome::Sent(appended) => {
+                    notify_written(&events);
                     this.deliver_pushes(&pushes, appended, None).await;
                     Ok(())
                 }
@@ -85,14 +98,21 @@ impl LogicService {
         };
         let this = self.clone();
         self.complete(async move {
-            let pushes = [this.push_to(requester, &push)];
             let at = this.inner.clock.now();
+            let events = this.events_of(EventKind::FriendAccepted, at, || {
+                EventBody::FriendAccepted {
+                    user,
+                    friend: requester,
+                }
+            });
+            let pushes = [this.push_to(requester, &push)];
             let friends = &this.inner.stores.friend;
             match friends
-                .agree(user, requester, &remarks, &pushes, at)
+                .agree(user, requester, &remarks, &pushes, &events, at)
                 .await?
             {
                 FriendAcceptOutcome::Now(appended) => {
+                    notify_written(&events);
                     this.deliver_pushes(&pushes, appended, None).await;
                     Ok(())
                 }

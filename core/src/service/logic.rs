@@ -26,6 +26,9 @@ impl LogicRole for LogicService {
             .await
             .unwrap_or(Err(RequestRefusal::Unavailable))?;
         let generation = self.inner.sign_ins.raise(device, user).await?;
+        if let Some(presence) = &self.inner.presence {
+            presence.note_sign_in(user);
+        }
         Ok(SignInGrant {
             generation,
             token_left,

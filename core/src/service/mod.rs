@@ -6,6 +6,8 @@
 
 mod check;
 mod device;
+mod event_writer;
+mod events;
 mod friend;
 mod group;
 pub(crate) mod job;
@@ -13,6 +15,7 @@ mod key;
 mod logic;
 mod order_locks;
 mod policy;
+mod presence;
 mod push;
 mod registrations;
 mod room;
@@ -40,6 +43,7 @@ use crate::batch::SendBatcher;
 use crate::business::BusinessBackend;
 use crate::directory::ProfileDirectory;
 use crate::error::RequestRefusal;
+use crate::events::EventSubscriptions;
 use crate::fanout::{LocalSink, MessageFanout};
 use crate::id::{DeviceId, NodeId, UserId};
 use crate::limits::Limits;
@@ -51,8 +55,10 @@ use crate::backlog::OpenJobs;
 use crate::janitor::StoreJanitor;
 use crate::rate::RateLimiter;
 use crate::roster::RosterCache;
+use event_writer::EventWriter;
 use job::JobRunner;
 use order_locks::OrderLocks;
+use presence::PresenceWatch;
 use registrations::RegistrationLimits;
 use sign_in::SignIns;
 
@@ -80,6 +86,8 @@ pub struct ServiceParts {
     pub policy: ServerPolicy,
     /// Encoder of system pushes.
     pub codec: Arc<dyn PushCodec>,
+    /// The events that hooks want; the same on all nodes of the role.
+    pub events: EventSubscriptions,
 }
 
 /// The logic role. Cheap to clone.
@@ -96,6 +104,10 @@ struct ServiceInner {
     business: Arc<dyn BusinessBackend>,
     policy: ServerPolicy,
     codec: Arc<dyn PushCodec>,
+    events: EventSubscriptions,
+    event_writer: EventWriter,
+    /// `None` if no hook wants to know who is online.
+    presence: Option<Arc<PresenceWatch>>,
     directory: ProfileDirectory,
     fanout: MessageFanout,
     batcher: SendBatcher,
@@ -127,6 +139,7 @@ impl LogicService {
             node,
             policy,
             codec,
+            events,
         } = parts;
         let fanout = MessageFanout::new(node, sink, peer, Arc::clone(&stores.route))
             .with_devices(Arc::clone(&stores.device));
@@ -160,6 +173,11 @@ impl LogicService {
             tracker,
             token,
         );
+        let event_writer = EventWriter::start(&stores.outbox, &events, tracker, token);
+        let presence = PresenceWatch::new(&stores.route, &events, &event_writer, &clock);
+        if let Some(presence) = &presence {
+            tracker.spawn(Arc::clone(presence).run(token.clone()));
+        }
         let rate = RateLimiter::per_second(limits.send_rate, limits.send_burst);
         let reads = RateLimiter::per_second(limits.request_rate, limits.request_burst);
         let group_adds = RateLimiter::per_day(limits.group_adds);
@@ -173,6 +191,9 @@ impl LogicService {
                 business,
                 policy,
                 codec,
+                events,
+                event_writer,
+                presence,
                 directory,
                 fanout,
                 batcher,
@@ -199,6 +220,19 @@ impl LogicService {
     #[must_use]
     pub fn stores(&self) -> &StoreSet {
         &self.inner.stores
+    }
+
+    /// Returns the events that hooks want.
+    #[must_use]
+    pub fn events(&self) -> &EventSubscriptions {
+        &self.inner.events
+    }
+
+    /// Returns the number of best-effort events (rooms, presence) that were dropped because the
+    /// store did not take them in time.
+    #[must_use]
+    pub fn dropped_events(&self) -> u64 {
+        self.inner.event_writer.dropped()
     }
 
     /// Returns the directory of user profiles.

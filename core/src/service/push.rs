@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::business::UserInfo;
 use crate::delivery::DeliveryBatch;
 use crate::envelope::Envelope;
+use crate::events::EventHooks;
 use crate::id::{MessageId, UserId};
 use crate::message::{Message, MessageContent, MessageReceiver, MessageSender, UnknownFields};
 use crate::service::LogicService;
@@ -116,6 +117,8 @@ pub(super) fn append(
         recipients,
         key: None,
         roster: None,
+        // The change that the push is about has an event of its own.
+        hooks: EventHooks::NONE,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::delivery::DeliveryBatch;
 use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
+use crate::events::{EventBody, EventKind};
 use crate::id::{MessageId, RoomId, UserId};
 use crate::message::{Message, MessageContent, MessageReceiver, MessageSender, UnknownFields};
 use crate::seq::Seq;
@@ -60,6 +61,11 @@ impl LogicService {
         let span = trace::message_span("room.publish", &envelope.message);
         let publish = rooms.publish(draft.room, envelope, draft.persist);
         let item = trace::store_call(span, publish).await?;
+        let at = self.inner.clock.now();
+        self.write_event(EventKind::RoomMessage, at, || EventBody::RoomMessage {
+            message: Arc::clone(&item.envelope.message),
+            seq: item.seq,
+        });
         Ok(item.seq)
     }
 

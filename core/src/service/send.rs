@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::delivery::DeliveryBatch;
 use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
+use crate::events::EventHooks;
 use crate::id::{GroupId, MAX_ID, MessageId, UserId};
 use crate::message::{
     Message, MessageContent, MessageDraft, MessageReceiver, MessageSender, UnknownFields,
@@ -104,6 +105,7 @@ impl LogicService {
             recipients: ready.to,
             key,
             roster: None,
+            hooks: self.message_hooks(&envelope),
         };
         match self.inner.batcher.enter(append, envelope) {
             Ok(entered) => SendFuture::queued(entered, deadline, id),
@@ -185,6 +187,7 @@ impl LogicService {
             recipients: Arc::from([user]),
             key: Some(key),
             roster: group.map(|group| (group, RosterVersion(0))),
+            hooks: EventHooks::NONE,
         };
         let batch = [probe];
         let asked = self.inner.stores.inbox.append(&batch);
@@ -368,6 +371,7 @@ impl LogicService {
                 .roster
                 .as_ref()
                 .map(|(group, roster)| (*group, roster.version)),
+            hooks: self.message_hooks(&envelope),
         };
         let id = envelope.message.id;
         let share = match append.group() {

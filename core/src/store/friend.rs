@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
+use crate::events::NewEvent;
 use crate::id::UserId;
 use crate::page::ListPage;
 use crate::store::{AppendOutcome, AppendRequest, StoreError};
@@ -45,7 +46,8 @@ pub enum FriendAcceptOutcome {
 /// Store of friends; the same engine as the inboxes, so that a change and its pushes are one step.
 ///
 /// The pushes of a method follow the rules of
-/// [`InboxStore::append`](crate::store::InboxStore::append) and carry no roster.
+/// [`InboxStore::append`](crate::store::InboxStore::append) and carry no roster. The events of a
+/// method are stored in the same step if the change is made, and only then.
 #[async_trait]
 pub trait FriendStore: Debug + Send + Sync + 'static {
     /// Stores the request of `user` to `friend`, with the user's remarks, and the pushes,
@@ -56,6 +58,7 @@ pub trait FriendStore: Debug + Send + Sync + 'static {
         friend: UserId,
         remarks: &str,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         at: UnixTimestamp,
     ) -> Result<FriendRequestOutcome, StoreError>;
 
@@ -69,6 +72,7 @@ pub trait FriendStore: Debug + Send + Sync + 'static {
         requester: UserId,
         remarks: &str,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         at: UnixTimestamp,
     ) -> Result<FriendAcceptOutcome, StoreError>;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::events::NewEvent;
 use crate::id::{GroupId, UserId};
 use crate::page::ListPage;
 use crate::store::{AppendOutcome, AppendRequest, RosterVersion, StoreError};
@@ -159,12 +160,12 @@ pub enum GroupChangeOutcome {
 /// Store of groups and their rosters; the same engine as the inboxes.
 #[async_trait]
 pub trait GroupStore: Debug + Send + Sync + 'static {
-    /// Creates a group with roster version 1.
+    /// Creates a group with roster version 1, and stores the events in the same step.
     ///
     /// # Errors
     /// `Misuse` if the id is taken: ids come from
     /// [`SeqStore::reserve`](crate::store::SeqStore::reserve).
-    async fn create(&self, group: &NewGroup) -> Result<(), StoreError>;
+    async fn create(&self, group: &NewGroup, events: &[NewEvent]) -> Result<(), StoreError>;
 
     /// Returns the group; `None` if there is none.
     async fn get(&self, group: GroupId) -> Result<Option<Group>, StoreError>;
@@ -189,8 +190,9 @@ pub trait GroupStore: Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<ListPage<Group>, StoreError>;
 
-    /// Makes a change and appends its pushes in one atomic, durable step if the roster still has
-    /// version `expected`; otherwise does neither. Every change raises the version by one.
+    /// Makes a change, appends its pushes and stores its events in one atomic, durable step if the
+    /// roster still has version `expected`; otherwise does none of it. Every change raises the
+    /// version by one.
     ///
     /// A removed member gets no entry of any group send accepted after this returns; a new one gets
     /// all of them (law 11). The pushes follow the rules of
@@ -201,6 +203,7 @@ pub trait GroupStore: Debug + Send + Sync + 'static {
         expected: RosterVersion,
         change: &GroupChange,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         at: UnixTimestamp,
     ) -> Result<GroupChangeOutcome, StoreError>;
 }

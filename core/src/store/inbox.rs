@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::events::{EventHooks, HookEvent, HookTarget};
 use crate::id::{GroupId, MessageId, UserId};
 use crate::limits::FANOUT_CHUNK;
 use crate::message::{InboxEntry, Message, MessageReceiver};
 use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{Head, StoreError, StoreErrorKind};
+use crate::time::UnixTimestamp;
 
 /// Version of a group's roster; every change of the group raises it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +41,9 @@ pub struct AppendRequest {
     pub key: Option<IdempotencyKey>,
     /// The group, and the version of its roster that the recipients were planned with.
     pub roster: Option<(GroupId, RosterVersion)>,
+    /// Hooks for which the event of the message is stored in the same step, if the send is
+    /// [`Stored`](AppendOutcome::Stored).
+    pub hooks: EventHooks,
 }
 
 impl AppendRequest {
@@ -50,6 +55,17 @@ impl AppendRequest {
             (Some((group, _)), _) | (None, MessageReceiver::Group(group)) => Some(group),
             (None, _) => None,
         }
+    }
+
+    /// Returns the event of this send for a hook, as stores write it when the send is stored.
+    #[must_use]
+    pub fn event(&self, target: &HookTarget, at: UnixTimestamp) -> HookEvent {
+        let recipients = if target.recipients {
+            Arc::clone(&self.recipients)
+        } else {
+            Arc::default()
+        };
+        HookEvent::of_message(Arc::clone(&self.message), recipients, at)
     }
 
     /// Refuses a batch in which a send has no recipient, or more than [`FANOUT_CHUNK`] without a
@@ -151,6 +167,8 @@ pub trait InboxStore: Debug + Send + Sync + 'static {
     /// - A repeat within the key's window, also within the batch, gets the first result (law 4).
     /// - A send whose roster version is not the group's is `Stale`, and so is one whose group does
     ///   not exist. The check is part of the same step (law 11).
+    /// - The event of a `Stored` send is in the outbox of each of its hooks, in the order of the
+    ///   recipients' entries; any other outcome stores no event.
     ///
     /// A send with more than [`FANOUT_CHUNK`] recipients, or to a group that has an open job, is
     /// stored as a fan-out job: its key, its body, the recipients and the first recipient's entry

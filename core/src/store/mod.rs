@@ -11,6 +11,7 @@ mod device;
 mod friend;
 mod group;
 mod inbox;
+mod outbox;
 mod room;
 mod route;
 mod seq;
@@ -29,6 +30,11 @@ pub use group::{
 pub use inbox::{
     AppendOutcome, AppendRequest, IdempotencyKey, InboxSlice, InboxStore, JobLease, JobStepOutcome,
     RosterVersion,
+};
+pub use outbox::{
+    DeadLetter, FailedDelivery, HOOK_LEASE, HookBacklog, HookClaimOutcome, HookLease, LeaseMark,
+    LeasedOutcome, MAX_ERROR_BYTES, OutboxBounds, OutboxPosition, OutboxRow, OutboxStore,
+    cut_error,
 };
 pub use room::{RoomHistory, RoomItem, RoomSink, RoomStore, StreamId};
 pub use route::{
@@ -117,4 +123,6 @@ pub struct StoreSet {
     pub account: Arc<dyn AccountStore>,
     /// Friends; the same engine as `inbox`.
     pub friend: Arc<dyn FriendStore>,
+    /// Events of hooks; the same engine as `inbox`.
+    pub outbox: Arc<dyn OutboxStore>,
 }

@@ -139,6 +139,33 @@ contract! {
         a_mutual_request_keeps_what_was_kept,
         friends_are_paged_by_id,
     }
+    Nothing outbox {
+        an_event_is_stored_with_its_send,
+        a_repeat_stores_no_second_event,
+        a_refused_send_stores_no_event,
+        a_large_send_has_one_event,
+        a_batch_of_events_keeps_its_order,
+        events_of_a_receiver_are_delivered_in_its_order,
+        a_change_of_a_group_has_its_event,
+        a_new_group_has_its_event,
+        a_friend_request_has_its_event,
+        any_event_comes_back,
+        a_put_reaches_every_hook,
+        without_hooks_there_are_no_events,
+    }
+    Nothing outbox_queue {
+        known_events_are_left_out,
+        a_page_of_events_ends_by_bytes,
+        a_removed_event_is_gone,
+        an_old_lease_of_a_hook_changes_nothing,
+        a_lease_is_taken_if_its_mark_stays,
+        one_of_many_claims_holds_the_lease,
+        a_given_up_event_is_a_dead_letter,
+        dead_letters_are_paged,
+        a_replayed_letter_is_last_in_the_queue,
+        the_oldest_are_removed_above_the_bounds,
+        a_cleared_hook_is_empty,
+    }
     Nothing route {
         a_claimed_route_is_found,
         the_larger_generation_wins,
@@ -173,9 +200,11 @@ contract! {
         jobs_go_on,
         groups_stay,
         friends_and_accounts_stay,
+        events_stay,
     }
     Hold flush {
         readers_stop_at_the_durable_head,
         a_change_is_not_seen_before_it_is_durable,
+        an_event_is_not_seen_before_it_is_durable,
     }
 }

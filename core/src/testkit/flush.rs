@@ -2,6 +2,7 @@
 //! durable (law 1).
 
 use super::StoreFixture;
+use super::events::{hooked, texts};
 use super::helpers::{
     NOW, append, contents, found, group, head, page, put, roster, send, user, users,
 };
@@ -54,7 +55,9 @@ pub(super) async fn a_change_is_not_seen_before_it_is_durable(it: StoreFixture) 
     flush.hold();
     let pushes = [send(&[user(3)], "welcome")];
     let add = GroupChange::Add(vec![user(3)]);
-    let adding = s.group.update(group(1), before.version, &add, &pushes, NOW);
+    let adding = s
+        .group
+        .update(group(1), before.version, &add, &pushes, &[], NOW);
     tokio::pin!(adding);
     tokio::select! {
         _ = &mut adding => panic!("answered before it was durable"),
@@ -86,4 +89,23 @@ pub(super) async fn a_change_is_not_seen_before_it_is_durable(it: StoreFixture) 
     adding.await.unwrap();
     assert_eq!(roster(&s, group(1)).await.members.len(), 3);
     assert_eq!(contents(&s, user(3)).await, ["welcome"]);
+}
+
+pub(super) async fn an_event_is_not_seen_before_it_is_durable(it: StoreFixture) {
+    let s = it.stores.clone();
+    let flush = it.held();
+    append(&s, hooked(send(&users(1..=2), "durable"), &["a"])).await;
+    flush.hold();
+    let sending = append(&s, hooked(send(&users(1..=2), "not yet"), &["a"]));
+    tokio::pin!(sending);
+    tokio::select! {
+        _ = &mut sending => panic!("answered before it was durable"),
+        () = flush.reached() => {}
+    }
+    for _ in 0..LOOKS {
+        assert_eq!(texts(&s, "a").await, ["durable"]);
+    }
+    flush.release();
+    sending.await;
+    assert_eq!(texts(&s, "a").await, ["durable", "not yet"]);
 }

@@ -15,7 +15,7 @@ async fn ask(s: &StoreSet, who: u64, whom: u64) -> FriendRequestOutcome {
     let pushes = push(whom, "asked");
     let asked = s
         .friend
-        .request(user(who), user(whom), "r", &pushes, NOW)
+        .request(user(who), user(whom), "r", &pushes, &[], NOW)
         .await;
     asked.unwrap()
 }
@@ -24,7 +24,7 @@ async fn agree(s: &StoreSet, who: u64, whom: u64) -> FriendAcceptOutcome {
     let pushes = push(whom, "agreed");
     let agreed = s
         .friend
-        .agree(user(who), user(whom), "a", &pushes, NOW)
+        .agree(user(who), user(whom), "a", &pushes, &[], NOW)
         .await;
     agreed.unwrap()
 }
@@ -74,14 +74,14 @@ pub(super) async fn an_agreement_makes_both_friends(it: StoreFixture) {
     let s = &it.stores;
     let asked = s
         .friend
-        .request(user(1), user(2), "Bob 😀", &[], NOW)
+        .request(user(1), user(2), "Bob 😀", &[], &[], NOW)
         .await
         .unwrap();
     assert_eq!(asked, FriendRequestOutcome::Sent(Vec::new()));
     let pushes = push(1, "agreed");
     let agreed = s
         .friend
-        .agree(user(2), user(1), "Ann", &pushes, NOW)
+        .agree(user(2), user(1), "Ann", &pushes, &[], NOW)
         .await
         .unwrap();
     let FriendAcceptOutcome::Now(pushes) = agreed else {
@@ -130,11 +130,14 @@ pub(super) async fn there_is_no_agreement_without_a_request(it: StoreFixture) {
 pub(super) async fn a_wrong_push_stops_its_request(it: StoreFixture) {
     let s = &it.stores;
     let wrong = [send(&[user(2)], "asked"), send(&[], "to nobody")];
-    let refused = s.friend.request(user(1), user(2), "", &wrong, NOW).await;
+    let refused = s
+        .friend
+        .request(user(1), user(2), "", &wrong, &[], NOW)
+        .await;
     assert_eq!(refused.unwrap_err().kind, StoreErrorKind::Misuse);
     assert_eq!(last(s, user(2)).await, 0);
     assert!(matches!(ask(s, 1, 2).await, FriendRequestOutcome::Sent(_)));
-    let refused = s.friend.agree(user(2), user(1), "", &wrong, NOW).await;
+    let refused = s.friend.agree(user(2), user(1), "", &wrong, &[], NOW).await;
     assert_eq!(refused.unwrap_err().kind, StoreErrorKind::Misuse);
     assert!(matches!(agree(s, 2, 1).await, FriendAcceptOutcome::Now(_)));
 }
@@ -208,7 +211,7 @@ pub(super) async fn a_mutual_request_keeps_what_was_kept(it: StoreFixture) {
     ask(s, 2, 1).await;
     let set = s.friend.set(user(2), user(1), None, Some("e"), NOW).await;
     assert!(set.unwrap().is_some());
-    let agreed = s.friend.agree(user(2), user(1), "", &[], NOW).await;
+    let agreed = s.friend.agree(user(2), user(1), "", &[], &[], NOW).await;
     assert!(matches!(agreed.unwrap(), FriendAcceptOutcome::Now(_)));
     let want = Friend {
         user: user(1),

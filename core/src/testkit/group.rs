@@ -35,7 +35,7 @@ pub(super) async fn a_new_group_is_as_it_was_made(it: StoreFixture) {
         members: vec![(user(30), MemberRole::Member), (user(4), MemberRole::Admin)],
         at: NOW,
     };
-    s.group.create(&new).await.unwrap();
+    s.group.create(&new, &[]).await.unwrap();
     let want = Group {
         id: new.id,
         name: new.name,
@@ -68,7 +68,7 @@ pub(super) async fn a_missing_group_is_none(it: StoreFixture) {
     let edit = GroupChange::Edit(GroupEdit::default());
     let changed = s
         .group
-        .update(group(1), RosterVersion(1), &edit, &[], NOW)
+        .update(group(1), RosterVersion(1), &edit, &[], &[], NOW)
         .await
         .unwrap();
     assert_eq!(changed, GroupChangeOutcome::Stale);
@@ -80,11 +80,11 @@ pub(super) async fn a_missing_group_is_none(it: StoreFixture) {
 
 pub(super) async fn a_taken_id_is_misuse(it: StoreFixture) {
     let s = &it.stores;
-    s.group.create(&plain(1)).await.unwrap();
+    s.group.create(&plain(1), &[]).await.unwrap();
     let mut other = plain(1);
     other.name = "another".into();
     other.members.push((user(9), MemberRole::Member));
-    let refused = s.group.create(&other).await.unwrap_err();
+    let refused = s.group.create(&other, &[]).await.unwrap_err();
     assert_eq!(refused.kind, StoreErrorKind::Misuse);
     assert_eq!(
         s.group.get(group(1)).await.unwrap().unwrap().name,
@@ -108,7 +108,10 @@ pub(super) async fn one_of_many_creations_wins(it: StoreFixture) {
         async move {
             let mut new = plain(1);
             new.members = vec![(user(10 + i), MemberRole::Admin)];
-            s.group.create(&new).await.map_err(|refused| refused.kind)
+            s.group
+                .create(&new, &[])
+                .await
+                .map_err(|refused| refused.kind)
         }
     })
     .await;
@@ -175,7 +178,7 @@ pub(super) async fn members_are_paged_by_id(it: StoreFixture) {
 pub(super) async fn the_groups_of_a_user_are_paged_by_id(it: StoreFixture) {
     let s = &it.stores;
     for n in [5, 3, 9, 1, 7, 300] {
-        s.group.create(&plain(n)).await.unwrap();
+        s.group.create(&plain(n), &[]).await.unwrap();
     }
     found(s, group(4), &[user(2)]).await;
     change(s, group(4), &GroupChange::Add(vec![user(1), user(3)])).await;
@@ -215,7 +218,7 @@ pub(super) async fn every_change_raises_the_version(it: StoreFixture) {
         let expected = RosterVersion(n as u64 + 1);
         let changed = s
             .group
-            .update(group(1), expected, change, &[], LATER)
+            .update(group(1), expected, change, &[], &[], LATER)
             .await
             .unwrap();
         let want = GroupChangeOutcome::Done {
@@ -292,7 +295,7 @@ pub(super) async fn a_change_comes_with_its_pushes(it: StoreFixture) {
     let add = GroupChange::Add(vec![user(4)]);
     let changed = s
         .group
-        .update(group(1), RosterVersion(1), &add, &pushes, NOW)
+        .update(group(1), RosterVersion(1), &add, &pushes, &[], NOW)
         .await
         .unwrap();
     let GroupChangeOutcome::Done { pushes, .. } = changed else {
@@ -316,7 +319,7 @@ pub(super) async fn a_stale_change_changes_nothing(it: StoreFixture) {
         let version = RosterVersion(version);
         let changed = s
             .group
-            .update(group(1), version, &add, &pushes, LATER)
+            .update(group(1), version, &add, &pushes, &[], LATER)
             .await
             .unwrap();
         assert_eq!(changed, GroupChangeOutcome::Stale);
@@ -333,7 +336,7 @@ pub(super) async fn a_wrong_push_stops_its_change(it: StoreFixture) {
     let pushes = [send(&users(1..=3), "added"), send(&[], "to nobody")];
     let refused = s
         .group
-        .update(group(1), RosterVersion(1), &add, &pushes, NOW)
+        .update(group(1), RosterVersion(1), &add, &pushes, &[], NOW)
         .await;
     assert_eq!(refused.unwrap_err().kind, StoreErrorKind::Misuse);
     assert_eq!(roster(s, group(1)).await, before);
@@ -352,7 +355,10 @@ pub(super) async fn changes_at_once_are_all_made(it: StoreFixture) {
                 let version = roster(&s, group(1)).await.version;
                 let add = GroupChange::Add(vec![user(100 + i)]);
                 let pushes = [send(&[user(1)], format!("{}", version.0))];
-                let changed = s.group.update(group(1), version, &add, &pushes, NOW).await;
+                let changed = s
+                    .group
+                    .update(group(1), version, &add, &pushes, &[], NOW)
+                    .await;
                 if let GroupChangeOutcome::Done { .. } = changed.unwrap() {
                     return;
                 }
@@ -405,7 +411,7 @@ pub(super) async fn a_push_to_a_large_group_is_a_job(it: StoreFixture) {
     let add = GroupChange::Add(vec![user(1_201)]);
     let changed = s
         .group
-        .update(group(1), RosterVersion(1), &add, &[push], NOW)
+        .update(group(1), RosterVersion(1), &add, &[push], &[], NOW)
         .await
         .unwrap();
     let GroupChangeOutcome::Done { pushes, .. } = changed else {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
+use crate::events::EventHooks;
 use crate::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
 use crate::message::{
     InboxEntry, Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
@@ -83,6 +84,7 @@ pub fn send(recipients: &[UserId], content: impl Into<Bytes>) -> AppendRequest {
         recipients: recipients.into(),
         key: None,
         roster: None,
+        hooks: EventHooks::NONE,
     }
 }
 
@@ -93,6 +95,7 @@ pub fn to_group(id: GroupId, roster: &Roster, content: impl Into<Bytes>) -> Appe
         recipients: roster.members.iter().map(|(user, _)| *user).collect(),
         key: None,
         roster: Some((id, roster.version)),
+        hooks: EventHooks::NONE,
     }
 }
 
@@ -217,7 +220,7 @@ pub async fn found(s: &StoreSet, id: GroupId, members: &[UserId]) -> Roster {
             .collect(),
         at: NOW,
     };
-    s.group.create(&new).await.unwrap();
+    s.group.create(&new, &[]).await.unwrap();
     roster(s, id).await
 }
 
@@ -232,7 +235,7 @@ pub async fn change(s: &StoreSet, id: GroupId, change: &GroupChange) {
         let version = roster(s, id).await.version;
         let done = s
             .group
-            .update(id, version, change, &[], LATER)
+            .update(id, version, change, &[], &[], LATER)
             .await
             .unwrap();
         if matches!(done, crate::store::GroupChangeOutcome::Done { .. }) {

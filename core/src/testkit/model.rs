@@ -205,7 +205,7 @@ impl HistoryComparison<'_> {
                         ..push
                     });
                 }
-                compare!(self, group.update(id, version, &change, &drawn, NOW))
+                compare!(self, group.update(id, version, &change, &drawn, &[], NOW))
             }
             HistoryStep::Trim { who, upto } => {
                 let (who, upto) = (self.user(*who), Seq::new(*upto));
@@ -231,12 +231,12 @@ impl HistoryComparison<'_> {
             HistoryStep::Request { from, to } => {
                 let (a, b) = (self.user(*from), self.user(*to));
                 let push = [send(&[a, b], "asked")];
-                compare!(self, friend.request(a, b, "", &push, NOW))
+                compare!(self, friend.request(a, b, "", &push, &[], NOW))
             }
             HistoryStep::Agree { from, to } => {
                 let (a, b) = (self.user(*from), self.user(*to));
                 let push = [send(&[a, b], "agreed")];
-                compare!(self, friend.agree(a, b, "", &push, NOW))
+                compare!(self, friend.agree(a, b, "", &push, &[], NOW))
             }
         }
     }

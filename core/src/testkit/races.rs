@@ -295,7 +295,7 @@ pub(super) async fn a_change_and_its_push_are_seen_together(it: StoreFixture) {
             let push = [send(&[user(1)], "added")];
             let changed = s
                 .group
-                .update(group(1), version, &add, &push, super::helpers::NOW)
+                .update(group(1), version, &add, &push, &[], super::helpers::NOW)
                 .await;
             assert!(matches!(changed.unwrap(), GroupChangeOutcome::Done { .. }));
             tokio::task::yield_now().await;

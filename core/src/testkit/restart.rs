@@ -1,6 +1,7 @@
 //! Cases of durable engines: everything is still there after closing and opening.
 
 use super::StoreFixture;
+use super::events::{hooked, lease, rows, texts};
 use super::helpers::{
     LATER, NOW, answer, append, change, contents, device, found, group, head, keyed, last, put,
     roster, send, stored, to_group, user, users, work,
@@ -8,8 +9,9 @@ use super::helpers::{
 use crate::id::Generation;
 use crate::seq::Seq;
 use crate::store::{
-    AccountChange, AppendOutcome, DeviceInfo, FriendAcceptOutcome, FriendRequestOutcome,
-    GroupChange, Head, IdScope, JobStepOutcome, NewAccount, NicknameMatch, TokenRecord,
+    AccountChange, AppendOutcome, DeviceInfo, FailedDelivery, FriendAcceptOutcome,
+    FriendRequestOutcome, GroupChange, Head, IdScope, JobStepOutcome, LeasedOutcome, NewAccount,
+    NicknameMatch, TokenRecord,
 };
 
 /// Laws 1 and 3: answered sends are still there, and the numbers continue.
@@ -191,15 +193,15 @@ pub(super) async fn groups_stay(mut it: StoreFixture) {
 pub(super) async fn friends_and_accounts_stay(mut it: StoreFixture) {
     let s = &it.stores;
     s.friend
-        .request(user(1), user(2), "two", &[], NOW)
+        .request(user(1), user(2), "two", &[], &[], NOW)
         .await
         .unwrap();
     s.friend
-        .agree(user(2), user(1), "one", &[], NOW)
+        .agree(user(2), user(1), "one", &[], &[], NOW)
         .await
         .unwrap();
     s.friend
-        .request(user(3), user(1), "", &[], NOW)
+        .request(user(3), user(1), "", &[], &[], NOW)
         .await
         .unwrap();
     let new = NewAccount {
@@ -227,13 +229,13 @@ pub(super) async fn friends_and_accounts_stay(mut it: StoreFixture) {
     assert!(s.friend.are_friends(user(1), user(2)).await.unwrap());
     let asked = s
         .friend
-        .request(user(3), user(1), "", &[], NOW)
+        .request(user(3), user(1), "", &[], &[], NOW)
         .await
         .unwrap();
     assert_eq!(asked, FriendRequestOutcome::Pending);
     let agreed = s
         .friend
-        .agree(user(1), user(3), "", &[], NOW)
+        .agree(user(1), user(3), "", &[], &[], NOW)
         .await
         .unwrap();
     assert_eq!(agreed, FriendAcceptOutcome::Now(Vec::new()));
@@ -251,4 +253,34 @@ pub(super) async fn friends_and_accounts_stay(mut it: StoreFixture) {
         s.account.token(user(1), device(1)).await.unwrap(),
         Some(token)
     );
+}
+
+/// Events, dead letters and leases of hooks are still there, and positions continue.
+pub(super) async fn events_stay(mut it: StoreFixture) {
+    for n in ["one", "two", "three"] {
+        stored(append(&it.stores, hooked(send(&users(1..=2), n), &["a*"])).await);
+    }
+    let all = rows(&it.stores, "a").await;
+    let old = lease(&it.stores, "a", "node").await;
+    let failed = FailedDelivery {
+        position: all[0].position,
+        error: "gone".into(),
+        attempts: 2,
+    };
+    let buried = it.stores.outbox.bury(&old, &[failed], NOW).await;
+    assert_eq!(buried.unwrap(), LeasedOutcome::Done);
+    let dead = it.stores.outbox.dead_letters(&old.hook, None, 9).await;
+    it.reopen().await;
+    let s = &it.stores;
+    assert_eq!(rows(s, "a").await, all[1..]);
+    let found = s.outbox.dead_letters(&old.hook, None, 9).await.unwrap();
+    assert_eq!(found, dead.unwrap());
+    assert_eq!(s.outbox.renew(&old).await.unwrap(), LeasedOutcome::Done);
+    let new = lease(s, "a", "node").await;
+    assert!(new.generation > old.generation);
+    s.outbox
+        .replay(&old.hook, &[all[0].position])
+        .await
+        .unwrap();
+    assert_eq!(texts(s, "a").await, ["two", "three", "one"]);
 }

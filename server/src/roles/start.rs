@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gimlet_cluster::{AddressError, NodeCredentials, RemoteBusiness, RemoteLogic};
 use gimlet_core::business::BuiltinBusiness;
+use gimlet_core::events::EventSubscriptions;
 use gimlet_core::fanout::{LocalSink, MessageFanout, NoConnections};
 use gimlet_core::gateway::{self, ConnectGateway};
 use gimlet_core::hub::ConnectionHub;
@@ -124,6 +125,7 @@ impl RoleStarter<'_> {
             node: self.id.clone(),
             policy: policy(self.config),
             codec: Arc::new(WirePushCodec),
+            events: EventSubscriptions::default(),
         };
         let RoleTasks { tracker, token } = &self.core;
         Ok(LogicService::start(parts, tracker, token))

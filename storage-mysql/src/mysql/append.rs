@@ -9,6 +9,7 @@
 //! 3. The heads are raised after all other locks are held. They stay locked until the COMMIT, so
 //!    entries become visible in seq order (law 2).
 //! 4. Bodies, entries, jobs and keys are written under those locks.
+//! 5. Events of hooks are written last: their order follows from the locks (`events`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use gimlet_core::time::UnixTimestamp;
 
 use super::decide::{self, BatchFacts, FirstSend, SendDecision};
 use super::entries::{BodyLocation, NewEntry, put_entries, take_seqs};
+use super::events::{EventRow, put_rows};
 use super::lock::{self, LockMode};
 use super::session::{MysqlSession, bytes, fixed, group, message_id, number, signed};
 use super::{chunks, job};
@@ -84,6 +86,9 @@ pub(super) async fn append_with(
     put_entries(session, entries).await?;
     job::open(session, batch, &verdicts, jobs).await?;
     note_keys(session, batch, &seqs, now).await?;
+    let stored = batch.iter().zip(&verdicts);
+    let stored = stored.filter_map(|(send, verdict)| verdict.stores().then_some(send));
+    put_rows(session, &EventRow::of_sends(stored, now)).await?;
     Ok(outcomes(&verdicts, &seqs, batch))
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use gimlet_core::events::NewEvent;
 use gimlet_core::id::UserId;
 use gimlet_core::page::ListPage;
 use gimlet_core::store::{
@@ -14,6 +15,7 @@ use sqlx::Row as _;
 
 use super::append;
 use super::engine::{MysqlEngine, StatementEffect, WorkPace};
+use super::events::put_events;
 use super::session::{MysqlSession, text, user as user_id};
 use crate::error::EngineError;
 
@@ -38,13 +40,16 @@ impl FriendStore for MysqlEngine {
         friend: UserId,
         remarks: &str,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         at: UnixTimestamp,
     ) -> Result<FriendRequestOutcome, StoreError> {
         AppendRequest::check("friend.request", pushes)?;
         let now = self.now();
         let (remarks, pushes): (Arc<str>, Arc<[AppendRequest]>) = (remarks.into(), pushes.into());
+        let events: Arc<[NewEvent]> = events.into();
         self.change("friend.request", WorkPace::Prompt, move |session| {
             let (remarks, pushes) = (Arc::clone(&remarks), Arc::clone(&pushes));
+            let events = Arc::clone(&events);
             async move {
                 match friendship_edge(session, user, friend).await? {
                     Some(true) => return Ok(FriendRequestOutcome::Friends),
@@ -61,9 +66,9 @@ impl FriendStore for MysqlEngine {
                     .bind(&*remarks)
                     .bind(at.0);
                 session.run(insert).await?;
-                append::append(session, &pushes, now)
-                    .await
-                    .map(FriendRequestOutcome::Sent)
+                let pushes = append::append(session, &pushes, now).await?;
+                put_events(session, &events).await?;
+                Ok(FriendRequestOutcome::Sent(pushes))
             }
             .boxed()
         })
@@ -76,13 +81,16 @@ impl FriendStore for MysqlEngine {
         requester: UserId,
         remarks: &str,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         at: UnixTimestamp,
     ) -> Result<FriendAcceptOutcome, StoreError> {
         AppendRequest::check("friend.agree", pushes)?;
         let now = self.now();
         let (remarks, pushes): (Arc<str>, Arc<[AppendRequest]>) = (remarks.into(), pushes.into());
+        let events: Arc<[NewEvent]> = events.into();
         self.change("friend.agree", WorkPace::Prompt, move |session| {
             let (remarks, pushes) = (Arc::clone(&remarks), Arc::clone(&pushes));
+            let events = Arc::clone(&events);
             async move {
                 match friendship_edge(session, requester, user).await? {
                     None => return Ok(FriendAcceptOutcome::NoRequest),
@@ -109,9 +117,9 @@ impl FriendStore for MysqlEngine {
                     .bind(&*remarks)
                     .bind(at.0);
                 session.run(upsert).await?;
-                append::append(session, &pushes, now)
-                    .await
-                    .map(FriendAcceptOutcome::Now)
+                let pushes = append::append(session, &pushes, now).await?;
+                put_events(session, &events).await?;
+                Ok(FriendAcceptOutcome::Now(pushes))
             }
             .boxed()
         })

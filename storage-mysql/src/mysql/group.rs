@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use gimlet_core::events::NewEvent;
 use gimlet_core::id::{GroupId, UserId};
 use gimlet_core::page::ListPage;
 use gimlet_core::store::{
@@ -14,6 +15,7 @@ use gimlet_core::time::UnixTimestamp;
 use sqlx::mysql::MySqlRow;
 
 use super::engine::{MysqlEngine, StatementEffect, WorkPace};
+use super::events::put_events;
 use super::session::{MysqlSession, group as group_id, number, text, time, user};
 use super::{append, chunks};
 use crate::error::EngineError;
@@ -28,11 +30,15 @@ macro_rules! group_columns {
 
 #[async_trait]
 impl GroupStore for MysqlEngine {
-    async fn create(&self, group: &NewGroup) -> Result<(), StoreError> {
-        let group = Arc::new(group.clone());
+    async fn create(&self, group: &NewGroup, events: &[NewEvent]) -> Result<(), StoreError> {
+        let (group, events): (_, Arc<[NewEvent]>) = (Arc::new(group.clone()), events.into());
         self.change("group.create", WorkPace::Prompt, move |session| {
-            let group = Arc::clone(&group);
-            async move { create(session, &group).await }.boxed()
+            let (group, events) = (Arc::clone(&group), Arc::clone(&events));
+            async move {
+                create(session, &group).await?;
+                put_events(session, &events).await
+            }
+            .boxed()
         })
         .await
     }
@@ -138,13 +144,16 @@ impl GroupStore for MysqlEngine {
         expected: RosterVersion,
         change: &GroupChange,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         at: UnixTimestamp,
     ) -> Result<GroupChangeOutcome, StoreError> {
         AppendRequest::check("group.update", pushes)?;
         let now = self.now();
         let (change, pushes): (_, Arc<[AppendRequest]>) = (Arc::new(change.clone()), pushes.into());
+        let events: Arc<[NewEvent]> = events.into();
         self.change("group.update", WorkPace::Prompt, move |session| {
             let (change, pushes) = (Arc::clone(&change), Arc::clone(&pushes));
+            let events = Arc::clone(&events);
             async move {
                 // The group's row is locked before the heads of the pushes, in the order of
                 // `append`.
@@ -160,6 +169,7 @@ impl GroupStore for MysqlEngine {
                 let update = sqlx::query(sql).bind(added).bind(at.0).bind(group.get());
                 session.run(update).await?;
                 let pushes = append::append(session, &pushes, now).await?;
+                put_events(session, &events).await?;
                 Ok(GroupChangeOutcome::Done {
                     version: RosterVersion(expected.0 + 1),
                     pushes,

@@ -1,4 +1,4 @@
-//! Durable data in MySQL: inboxes, keys, jobs, groups, friends, devices, accounts.
+//! Durable data in MySQL: inboxes, keys, jobs, groups, friends, devices, accounts, events.
 //!
 //! Each trait has its own file. Each change is one transaction (`MysqlEngine::change`), except for
 //! changes of one statement that may be repeated (`MysqlEngine::once`). `append` appends a batch,
@@ -13,6 +13,7 @@ mod device;
 mod engine;
 mod entries;
 mod epoch_cache;
+mod events;
 mod friend;
 mod group;
 mod history;
@@ -20,6 +21,9 @@ mod inbox;
 mod job;
 mod lock;
 mod open;
+mod outbox;
+mod outbox_page;
+mod outbox_rows;
 mod pool;
 mod seq;
 mod session;

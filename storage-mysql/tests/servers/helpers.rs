@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gimlet_core::events::EventHooks;
 use gimlet_core::id::UserId;
 use gimlet_core::message::MessageReceiver;
 use gimlet_core::store::{
@@ -31,6 +32,7 @@ pub(crate) fn send(to: &[u64], content: &str, key: Option<&str>) -> AppendReques
             window: Duration::from_hours(1),
         }),
         roster: None,
+        hooks: EventHooks::NONE,
     }
 }
 

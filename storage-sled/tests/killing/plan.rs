@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gimlet_core::events::{EventHooks, HookName, HookTarget};
 use gimlet_core::id::{GroupId, MessageId, UserId};
 use gimlet_core::message::{
     Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
@@ -40,6 +41,11 @@ pub(crate) fn user(n: u64) -> UserId {
     UserId::new(n).expect("a user's number")
 }
 
+/// Returns the hook that wants every send.
+pub(crate) fn hook() -> HookName {
+    HookName::new("kill").expect("a name")
+}
+
 pub(crate) fn small_group() -> (GroupId, Vec<UserId>) {
     let id = GroupId::new(1).expect("a group's number");
     (id, (1..=30).map(user).collect())
@@ -67,6 +73,17 @@ impl SendName {
             *to = from;
         }
         words
+    }
+
+    /// Returns the name of the send with this content.
+    pub(crate) fn of_content(content: &[u8]) -> Self {
+        let (words, _) = content.as_chunks::<8>();
+        let number = |at: usize| u64::from_be_bytes(words[at]);
+        Self {
+            run: number(0),
+            sender: number(1),
+            number: number(2),
+        }
     }
 
     /// Returns the content: one in twenty has the maximum size, three in twenty take several rows.
@@ -132,6 +149,7 @@ impl SendName {
                 window: Duration::from_hours(168),
             }),
             roster: group.map(|group| (group, RosterVersion(1))),
+            hooks: EventHooks::new(vec![HookTarget::new(hook(), false)]),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use gimlet_core::events::EventHooks;
 use gimlet_core::id::{MessageId, UserId};
 use gimlet_core::message::MessageReceiver;
 use gimlet_core::page::PageLimit;
@@ -93,6 +94,7 @@ impl LoadKind {
                 window: Duration::from_mins(10),
             }),
             roster: None,
+            hooks: EventHooks::NONE,
         }
     }
 }

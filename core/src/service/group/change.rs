@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::business::UserInfo;
 use crate::error::RequestRefusal;
+use crate::events::{EventBody, EventKind};
 use crate::id::{GroupId, UserId};
 use crate::message::{MessageReceiver, MessageSender};
+use crate::service::events::{group_event, notify_written};
 use crate::service::push::{SystemPush, append};
 use crate::service::{LogicService, check};
 use crate::store::{AppendRequest, GroupChange, GroupChangeOutcome, GroupEdit, MemberEdit, Roster};
@@ -17,7 +19,14 @@ use super::{GroupOperator, plan};
 const MAX_PLAN_ATTEMPTS: usize = 16;
 
 /// A planned change with its pushes and their recipients.
-type PlannedChange = (GroupChange, Vec<SystemPush>, Arc<[UserId]>);
+#[derive(Debug)]
+struct PlannedChange {
+    change: GroupChange,
+    pushes: Vec<SystemPush>,
+    to: Arc<[UserId]>,
+    /// The user that makes the change.
+    operator: UserId,
+}
 
 impl LogicService {
     /// Sets fields of the group and notifies its members; `None` leaves a field unchanged.
@@ -60,7 +69,12 @@ impl LogicService {
                 introduction: edit.introduction.clone().unwrap_or(now.introduction),
                 extra: edit.extra.clone().unwrap_or(now.extra),
             };
-            let step = (change, vec![push], everyone(&roster, &[]));
+            let step = PlannedChange {
+                change,
+                pushes: vec![push],
+                to: everyone(&roster, &[]),
+                operator: caller,
+            };
             if self.change(group, &roster, step, request_id).await? {
                 return Ok(());
             }
@@ -113,8 +127,12 @@ impl LogicService {
             };
             let mut pushes = Vec::new();
             self.split_pushes(&members, &push, &mut pushes);
-            let readers = everyone(&roster, &new);
-            let step = (GroupChange::Add(new), pushes, readers);
+            let step = PlannedChange {
+                to: everyone(&roster, &new),
+                change: GroupChange::Add(new),
+                pushes,
+                operator: caller,
+            };
             if self.change(group, &roster, step, request_id).await? {
                 return Ok(already);
             }
@@ -145,7 +163,12 @@ impl LogicService {
             let Some(change) = plan::remove(&roster, group, caller, user)? else {
                 return Ok(());
             };
-            let step = (change, vec![push.clone()], everyone(&roster, &[]));
+            let step = PlannedChange {
+                change,
+                pushes: vec![push.clone()],
+                to: everyone(&roster, &[]),
+                operator: caller,
+            };
             if self.change(group, &roster, step, request_id).await? {
                 return Ok(());
             }
@@ -169,7 +192,12 @@ impl LogicService {
             let Some(change) = plan::edit_member(&roster, group, caller, user, &edit)? else {
                 return Ok(());
             };
-            let step = (change, Vec::new(), Arc::from([]));
+            let step = PlannedChange {
+                change,
+                pushes: Vec::new(),
+                to: Arc::from([]),
+                operator: caller,
+            };
             if self.change(group, &roster, step, None).await? {
                 return Ok(());
             }
@@ -186,15 +214,29 @@ impl LogicService {
         step: PlannedChange,
         request_id: Option<i64>,
     ) -> Result<bool, RequestRefusal> {
-        let (this, expected, (change, told, to)) = (self.clone(), roster.version, step);
+        let (this, expected) = (self.clone(), roster.version);
         self.complete(async move {
+            let PlannedChange {
+                change,
+                pushes,
+                to,
+                operator,
+            } = step;
             let at = this.inner.clock.now();
             let receiver = MessageReceiver::Group(group);
-            let pushes: Vec<AppendRequest> = (told.iter())
+            let pushes: Vec<AppendRequest> = (pushes.iter())
                 .map(|push| append(&*this.inner.codec, push, receiver, Arc::clone(&to), at))
                 .collect();
+            let events = this.events_of(EventKind::GroupChanged, at, || EventBody::Group {
+                group,
+                version: expected.0 + 1,
+                operator: Some(operator),
+                change: group_event(&change),
+            });
             let groups = &this.inner.stores.group;
-            let changed = groups.update(group, expected, &change, &pushes, at).await;
+            let changed = groups
+                .update(group, expected, &change, &pushes, &events, at)
+                .await;
             // The cached roster is dropped before the answer and before the pushes, and also after
             // a fault, because the change may have taken place: the next send of this node must not
             // use the old roster.
@@ -206,6 +248,7 @@ impl LogicService {
             }
             match changed? {
                 GroupChangeOutcome::Done { pushes: done, .. } => {
+                    notify_written(&events);
                     this.deliver_pushes(&pushes, done, request_id).await;
                     Ok(true)
                 }

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 
 use crate::business::UserInfo;
 use crate::error::RequestRefusal;
+use crate::events::{EventBody, EventKind, GroupEvent};
 use crate::id::{GroupId, UserId};
 use crate::message::MessageSender;
 use crate::page::ListPage;
+use crate::service::events::notify_written;
 use crate::service::{GroupAdd, LogicService, check};
 use crate::store::{Group, IdScope, Member, MemberRole, NewGroup};
 
@@ -88,7 +90,14 @@ impl LogicService {
             members: members.into_iter().collect(),
             at: self.inner.clock.now(),
         };
-        stores.group.create(&group).await?;
+        let events = self.events_of(EventKind::GroupChanged, group.at, || EventBody::Group {
+            group: id,
+            version: 1,
+            operator: Some(creator),
+            change: GroupEvent::Created(group.members.iter().map(|(user, _)| *user).collect()),
+        });
+        stores.group.create(&group, &events).await?;
+        notify_written(&events);
         Ok(id)
     }
 

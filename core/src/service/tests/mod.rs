@@ -1,11 +1,13 @@
 //! The services over in-memory storage.
 
 mod deadline;
+mod events;
 mod friend;
 mod group;
 mod job;
 mod order;
 mod other_services;
+mod presence;
 mod send;
 
 use std::collections::HashSet;
@@ -90,6 +92,15 @@ fn service_fixture() -> ServiceFixture {
 }
 
 fn service_fixture_with(stores: StoreSet, limits: Limits, policy: ServerPolicy) -> ServiceFixture {
+    start_fixture(stores, limits, policy, EventSubscriptions::default())
+}
+
+fn start_fixture(
+    stores: StoreSet,
+    limits: Limits,
+    policy: ServerPolicy,
+    events: EventSubscriptions,
+) -> ServiceFixture {
     let heard = Arc::new(RecordingSink::default());
     let backend = Arc::new(FakeBusinessBackend {
         users: 3_000,
@@ -107,6 +118,7 @@ fn service_fixture_with(stores: StoreSet, limits: Limits, policy: ServerPolicy) 
         node: NodeId::boot("here"),
         policy,
         codec: Arc::new(CodedTextPushCodec),
+        events,
     };
     let service = LogicService::start(parts, &tracker, &token);
     ServiceFixture {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
+use crate::events::NewEvent;
 use crate::store::{
     AppendOutcome, AppendRequest, Group, GroupChange, GroupChangeOutcome, GroupStore, InboxStore,
     Member, NewGroup, Roster, RosterVersion, StoreError,
@@ -33,8 +34,8 @@ struct CountingGroups {
 
 #[async_trait]
 impl GroupStore for CountingGroups {
-    async fn create(&self, group: &NewGroup) -> Result<(), StoreError> {
-        self.inner.create(group).await
+    async fn create(&self, group: &NewGroup, events: &[NewEvent]) -> Result<(), StoreError> {
+        self.inner.create(group, events).await
     }
 
     async fn get(&self, group: GroupId) -> Result<Option<Group>, StoreError> {
@@ -70,9 +71,13 @@ impl GroupStore for CountingGroups {
         expected: RosterVersion,
         change: &GroupChange,
         pushes: &[AppendRequest],
+        events: &[NewEvent],
         at: UnixTimestamp,
     ) -> Result<GroupChangeOutcome, StoreError> {
-        self.inner.update(group, expected, change, pushes, at).await
+        let inner = &self.inner;
+        inner
+            .update(group, expected, change, pushes, events, at)
+            .await
     }
 }
 
