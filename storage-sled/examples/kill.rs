@@ -32,8 +32,9 @@ fn main() -> ExitCode {
         summary.kills, summary.early, summary.held, task.durability, task.seed
     );
     println!(
-        "{} sends answered; {} asked again after a kill, {} of them had been stored; {} entries compared",
-        summary.answered, summary.repeated.0, summary.repeated.1, summary.entries
+        "{} sends answered; {} asked again after a kill, {} of them had been stored; {} entries and {} events \
+         compared",
+        summary.answered, summary.repeated.0, summary.repeated.1, summary.entries, summary.events
     );
     for wrong in &summary.wrong {
         println!("WRONG: {wrong}");

@@ -11,11 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use gimlet_core::events::{EventBody, EventHooks, HookName, HookTarget};
 use gimlet_core::id::{DeviceId, GroupId, UserId};
+use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{
     AckMark, AppendOutcome, AppendRequest, DeviceInfo, IdScope, IdempotencyKey, MemberRole,
-    NewAccount, NewGroup, StoreSet,
+    NewAccount, NewGroup, OutboxRow, StoreSet,
 };
 use gimlet_core::testkit::helpers::{self, user};
 use gimlet_core::time::{SystemClock, UnixTimestamp};
@@ -44,8 +46,27 @@ fn send(to: &[u64], content: &str, key: Option<String>) -> AppendRequest {
             digest: [1; 16],
             window: std::time::Duration::from_hours(1),
         }),
+        hooks: EventHooks::new(vec![HookTarget::new(hook(), false)]),
         ..helpers::send(&recipients, content.to_owned())
     }
+}
+
+fn hook() -> HookName {
+    HookName::new("hook").unwrap()
+}
+
+/// Returns the content of each event that waits.
+async fn events(s: &StoreSet) -> Vec<String> {
+    let page = s
+        .outbox
+        .read(&hook(), &[], PageLimit::items(usize::MAX))
+        .await;
+    let rows = page.unwrap().items.into_iter();
+    let content = |row: OutboxRow| match row.event.unwrap().body {
+        EventBody::Message { message, .. } => String::from_utf8(message.content.0.to_vec()),
+        other => panic!("{other:?}"),
+    };
+    rows.map(|row| content(row).unwrap()).collect()
 }
 
 async fn put(s: &StoreSet, to: &[u64], content: &str) -> u64 {
@@ -221,6 +242,9 @@ async fn a_backup_of_a_storage_in_use_is_one_moment_of_it() {
             contents(&again.stores, 2).await,
             "both inboxes are of the same moment"
         );
+        let mut events = events(&again.stores).await;
+        events.retain(|it| !it.starts_with("large"));
+        assert_eq!(events, got, "and so are the events");
         close(again).await;
     }
 }
@@ -359,6 +383,17 @@ const DAMAGES: &[PlantedDamage] = &[
         let row = db.scan_prefix(b"R").next().unwrap().unwrap();
         db.insert(row.0, number(99)).unwrap();
     }),
+    ("an event that cannot be read", VerifyRule::Readable, |db| {
+        let row = db.scan_prefix(b"e").next().unwrap().unwrap();
+        db.insert(row.0, vec![0, 0xff, 0xff]).unwrap();
+    }),
+    (
+        "a counter of events that went back",
+        VerifyRule::Counters,
+        |db| {
+            db.insert([b'C', 6], vec![0]).unwrap();
+        },
+    ),
     ("a value that is cut off", VerifyRule::Readable, |db| {
         let row = db.scan_prefix(b"Z").next().unwrap().unwrap();
         db.remove(row.0).unwrap();
@@ -542,18 +577,18 @@ async fn fill_people(s: &StoreSet) {
         members: vec![(user(1), MemberRole::Admin), (user(2), MemberRole::Member)],
         at: UnixTimestamp(1),
     };
-    s.group.create(&new).await.unwrap();
+    s.group.create(&new, &[]).await.unwrap();
     let at = UnixTimestamp(1);
     s.friend
-        .request(user(1), user(2), "hi", &[], at)
+        .request(user(1), user(2), "hi", &[], &[], at)
         .await
         .unwrap();
     s.friend
-        .agree(user(2), user(1), "ho", &[], at)
+        .agree(user(2), user(1), "ho", &[], &[], at)
         .await
         .unwrap();
     s.friend
-        .request(user(1), user(3), "hi", &[], at)
+        .request(user(1), user(3), "hi", &[], &[], at)
         .await
         .unwrap();
 }

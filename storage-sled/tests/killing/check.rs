@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gimlet_core::events::EventId;
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
@@ -13,7 +14,10 @@ use gimlet_judge::{DeliveryJudge, InboxRecord};
 use gimlet_storage_sled::{Config, DurabilityLevel, OpenStorage, open};
 use tokio::runtime::Runtime;
 
-use super::plan::{LARGE_GROUP_MEMBERS, SENDERS, SendName, USERS, large_group, small_group, user};
+use super::plan::{
+    LARGE_GROUP_MEMBERS, SENDERS, SendName, USERS, hook, large_group, small_group, user,
+};
+use super::writer::delivered_name;
 use super::{KillSummary, VictimOutput};
 
 /// Result of a check; the error describes the fault.
@@ -61,7 +65,11 @@ impl DirectoryChecker {
                         .collect(),
                     at: UnixTimestamp(1),
                 };
-                it.stores.group.create(&group).await.expect("it is made");
+                it.stores
+                    .group
+                    .create(&group, &[])
+                    .await
+                    .expect("it is made");
             }
         });
         self.close(it);
@@ -120,6 +128,7 @@ impl CheckedState {
     ) -> KillCheckResult {
         nothing_shown_is_gone(stores, output).await?;
         generations_go_on(stores, output).await?;
+        events_are_complete(stores, run, output, summary).await?;
         let repeated = ask_again(stores, run, output, summary).await?;
         finish_jobs(stores).await?;
         let answered = output.answered.iter().map(|((sender, number), seqs)| {
@@ -139,6 +148,12 @@ impl CheckedState {
             self.checked.insert(who, head);
         }
         self.answered.extend(answered);
+        // The next run begins with an empty queue; those of the sends above are in it.
+        stores
+            .outbox
+            .clear(&hook())
+            .await
+            .map_err(|e| e.to_string())?;
         Ok(())
     }
 }
@@ -248,6 +263,42 @@ async fn generations_go_on(stores: &StoreSet, said: &VictimOutput) -> KillCheckR
         }
     }
     Ok(())
+}
+
+/// Every answered send has an event that was delivered or still waits, and every event that waits
+/// is of a send that is stored.
+async fn events_are_complete(
+    stores: &StoreSet,
+    run: u64,
+    output: &VictimOutput,
+    summary: &mut KillSummary,
+) -> KillCheckResult {
+    let limit = PageLimit::items(100_000);
+    let page = stores.outbox.read(&hook(), &[], limit).await;
+    let page = page.map_err(|e| e.to_string())?;
+    if page.more {
+        return Err("more events wait than were sent".into());
+    }
+    let mut known = output.delivered.clone();
+    for row in &page.items {
+        let name = delivered_name(row);
+        if name.run != run {
+            return Err(format!("{name:?} has an event of an earlier run"));
+        }
+        match append(stores, name).await? {
+            AppendOutcome::Repeated { message, .. }
+                if row.event.as_ref().map(|event| event.id)
+                    == Some(EventId::from_bytes(*message.as_bytes())) => {}
+            other => return Err(format!("{name:?} has an event, and is {other:?}")),
+        }
+        known.insert((name.sender, name.number));
+    }
+    summary.events += known.len() as u64;
+    let lost = output.answered.keys().find(|name| !known.contains(name));
+    match lost {
+        Some(name) => Err(format!("the send {name:?} was answered and has no event")),
+        None => Ok(()),
+    }
 }
 
 /// Law 4: each sender repeats its last answered send, and the one that was in flight. Returns the

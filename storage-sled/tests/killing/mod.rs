@@ -11,7 +11,7 @@ mod check;
 mod plan;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -57,6 +57,8 @@ pub(crate) struct KillSummary {
     pub(crate) repeated: (u64, u64),
     /// Entries read and compared.
     pub(crate) entries: u64,
+    /// Events of sends that were delivered or waited.
+    pub(crate) events: u64,
     /// Errors that were found.
     pub(crate) wrong: Vec<String>,
 }
@@ -97,6 +99,8 @@ struct VictimOutput {
     seen: BTreeMap<u64, u64>,
     /// The largest generation of each device.
     raised: BTreeMap<u64, u64>,
+    /// Sends whose events were delivered, by sender and number.
+    delivered: BTreeSet<(u64, u64)>,
     held: bool,
 }
 
@@ -230,6 +234,9 @@ impl VictimOutput {
                 let (device, generation) = (next(), next());
                 let most = self.raised.entry(device).or_default();
                 *most = generation.max(*most);
+            }
+            Some("delivered") => {
+                self.delivered.insert((next(), next()));
             }
             Some("held") => self.held = true,
             _ => panic!("unknown line of a victim: {line}"),

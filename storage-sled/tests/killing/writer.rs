@@ -6,15 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gimlet_core::id::DeviceId;
+use gimlet_core::events::EventBody;
+use gimlet_core::id::{DeviceId, NodeId};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{AppendOutcome, JobStepOutcome, StoreSet};
+use gimlet_core::store::{
+    AppendOutcome, HookClaimOutcome, JobStepOutcome, LeasedOutcome, OutboxRow, StoreSet,
+};
 use gimlet_core::time::{SystemClock, UnixTimestamp};
 use gimlet_storage_sled::{Config, DurabilityLevel, FlushGate, open};
 use tokio::task::JoinSet;
 
-use super::plan::{SENDERS, SendName, USERS, user};
+use super::plan::{SENDERS, SendName, USERS, hook, user};
 
 /// Answers after which a victim that is to hold its flush does so.
 const ANSWERS_BEFORE_HOLD: u64 = 120;
@@ -40,6 +43,7 @@ pub(crate) fn write(dir: &Path, run: u64, durability: DurabilityLevel) {
         }
         tasks.spawn(sign_in(it.stores.clone()));
         tasks.spawn(work(it.stores.clone()));
+        tasks.spawn(deliver(it.stores.clone()));
         if hold {
             tasks.spawn(stop(it.stores.clone(), it.flush_gate(), answers));
         }
@@ -126,6 +130,38 @@ async fn work(stores: StoreSet) {
             None => tokio::task::yield_now().await,
         }
     }
+}
+
+/// Delivers events: prints each, and then removes it.
+async fn deliver(stores: StoreSet) {
+    let (outbox, hook) = (&stores.outbox, hook());
+    let node = NodeId::boot("local");
+    let claimed = outbox.claim(&hook, &node, None).await.expect("it is asked");
+    let HookClaimOutcome::Claimed(lease) = claimed else {
+        panic!("an earlier run of this node holds it: {claimed:?}");
+    };
+    loop {
+        let page = outbox.read(&hook, &[], PageLimit::items(20)).await;
+        let rows = page.expect("it is read").items;
+        for row in &rows {
+            let name = delivered_name(row);
+            say(&format!("delivered {} {}\n", name.sender, name.number));
+        }
+        let positions: Vec<_> = rows.iter().map(|row| row.position).collect();
+        let removed = outbox.remove(&lease, &positions).await;
+        assert_eq!(removed.expect("they are removed"), LeasedOutcome::Done);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Returns the name of the send that an event is about.
+pub(crate) fn delivered_name(row: &OutboxRow) -> SendName {
+    let event = row.event.as_ref().expect("a readable event");
+    let EventBody::Message { message, .. } = &event.body else {
+        panic!("only messages have events here: {event:?}");
+    };
+    assert_eq!(event.id.as_bytes(), message.id.as_bytes());
+    SendName::of_content(&message.content.0)
 }
 
 /// Holds the flush, makes every reader look again, and prints `held`.
