@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use gimlet_core::events::{EventHooks, HookName, HookTarget};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::AppendRequest;
@@ -19,7 +20,12 @@ pub(super) async fn a_batch_costs_few_statements(servers: BackendAddresses) {
     let place = TestDatabase::new(&servers).await;
     let opened = place.open().await;
     let many: Vec<u64> = (1..=1_000).collect();
-    let shapes: [(&str, Vec<AppendRequest>); 6] = [
+    let hooks = EventHooks::new(vec![HookTarget::new(HookName::new("a").unwrap(), true)]);
+    let hooked = |send: AppendRequest| AppendRequest {
+        hooks: hooks.clone(),
+        ..send
+    };
+    let shapes: [(&str, Vec<AppendRequest>); 7] = [
         ("1 to one, no key", vec![send(&[1, 2], "hi", None)]),
         ("1 to one", vec![send(&[1, 2], "hi", Some("a"))]),
         (
@@ -38,6 +44,12 @@ pub(super) async fn a_batch_costs_few_statements(servers: BackendAddresses) {
             "333 to three",
             (0..333)
                 .map(|n| send(&[n + 1, n + 2, n + 3], "hi", Some(&format!("d{n}"))))
+                .collect(),
+        ),
+        (
+            "512 to one with a hook",
+            (0..512)
+                .map(|n| hooked(send(&[n + 1, n + 2], "hi", Some(&format!("f{n}")))))
                 .collect(),
         ),
         (

@@ -196,13 +196,13 @@ async fn fill(s: &StoreSet) {
         members: vec![(user(1), MemberRole::Admin), (user(2), MemberRole::Member)],
         at,
     };
-    s.group.create(&new).await.unwrap();
+    s.group.create(&new, &[]).await.unwrap();
     s.friend
-        .request(user(1), user(2), "hi", &[], at)
+        .request(user(1), user(2), "hi", &[], &[], at)
         .await
         .unwrap();
     s.friend
-        .agree(user(2), user(1), "ho", &[], at)
+        .agree(user(2), user(1), "ho", &[], &[], at)
         .await
         .unwrap();
 }
@@ -237,6 +237,10 @@ pub(super) async fn a_check_finds_each_planted_damage(servers: BackendAddresses)
         (
             VerifyRule::Readable,
             "UPDATE inbox SET body = X'ff' WHERE user_id = 1 AND seq = 1",
+        ),
+        (
+            VerifyRule::Readable,
+            "INSERT INTO event_outbox (hook, created_at, record) VALUES ('a', 1, X'ff')",
         ),
         (VerifyRule::Acks, "UPDATE device_ack SET upto = 99"),
         (VerifyRule::Generations, "UPDATE device SET generation = 0"),
