@@ -143,31 +143,44 @@ async fn barrier(store: &SledStore) -> Result<(), BackupError> {
 /// Walks over the tree. The waiting commits are written before each step, so a row that is read
 /// afterwards is at least as new as they are. Commits made after the row was read are written after
 /// it.
+///
+/// The walk ends at the row that is the last one at its start. Rows behind it are of commits that
+/// the capture contains; a walk that followed them would not end while events are written.
 fn walk<W: Write>(
     tree: &Tree,
     capture: &CommitCapture,
     out: &mut BackupWriter<W>,
     mut step: impl FnMut(ExportProgress) -> std::io::Result<()>,
 ) -> Result<(), BackupError> {
+    let Some((end, _)) = tree
+        .last()
+        .map_err(|error| BackupError::Storage(error.to_string()))?
+    else {
+        return drain(capture, out);
+    };
     let mut from = Bound::Unbounded;
     loop {
         drain(capture, out)?;
-        let rows = read(tree, from)?;
+        let rows = read(tree, from, &end)?;
         let Some((last, _)) = rows.last() else {
             return Ok(());
         };
-        from = Bound::Excluded(last.clone());
+        let last = last.clone();
         out.rows(&rows)?;
         step(exported(out))?;
+        if last >= end {
+            return Ok(());
+        }
+        from = Bound::Excluded(last);
     }
 }
 
-/// Reads the next rows.
-fn read(tree: &Tree, from: Bound<IVec>) -> Result<Vec<(IVec, IVec)>, BackupError> {
+/// Reads the next rows up to the key `end`.
+fn read(tree: &Tree, from: Bound<IVec>, end: &IVec) -> Result<Vec<(IVec, IVec)>, BackupError> {
     // sled panics on some kinds of damage instead of reporting them.
     let read = catch_unwind(AssertUnwindSafe(|| {
         let (mut rows, mut bytes) = (Vec::new(), 0);
-        for row in tree.range((from, Bound::Unbounded)) {
+        for row in tree.range((from, Bound::Included(end.clone()))) {
             let (key, value) = row?;
             bytes += key.len() + value.len();
             rows.push((key, value));
