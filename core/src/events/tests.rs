@@ -98,7 +98,7 @@ fn a_table_with_a_mistake_is_refused() {
 }
 
 #[tokio::test]
-async fn a_write_wakes_the_hook_even_before_it_waits() {
+async fn a_write_is_noticed_even_before_the_wait() {
     let table = EventSubscriptions::new(vec![
         hook("a", &[EventKind::UserOnline], MessageFilter::ALL),
         hook("b", &[EventKind::UserOffline], MessageFilter::ALL),

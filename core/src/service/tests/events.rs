@@ -225,7 +225,7 @@ async fn a_filter_leaves_messages_out() {
 }
 
 #[tokio::test]
-async fn a_stored_message_wakes_the_deliverer() {
+async fn a_stored_message_is_noticed_by_the_deliverer() {
     let world = hooked_fixture(memory::stores());
     let hook = HookName::new("all").unwrap();
     world.service.send(from(1), to_user(2, "hi")).await.unwrap();
