@@ -85,8 +85,8 @@ impl WriterTask {
     async fn run(mut self, token: CancellationToken) {
         let mut batch = Vec::new();
         'running: loop {
-            let taken = self.waiting.recv_many(&mut batch, EVENTS_PER_PUT);
-            match token.run_until_cancelled(taken).await {
+            let received = self.waiting.recv_many(&mut batch, EVENTS_PER_PUT);
+            match token.run_until_cancelled(received).await {
                 Some(0) => return,
                 Some(_) => {}
                 None => break,
