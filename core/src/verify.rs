@@ -33,6 +33,8 @@ pub enum VerifyRule {
     Friends,
     /// Accounts and their indexes agree.
     Accounts,
+    /// A push address belongs to one user on one device.
+    PushTokens,
     /// The next number of each counter is above all numbers in use.
     Counters,
 }
@@ -53,6 +55,7 @@ impl VerifyRule {
             Self::Rosters => "rosters",
             Self::Friends => "friends",
             Self::Accounts => "accounts",
+            Self::PushTokens => "push-tokens",
             Self::Counters => "counters",
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use gimlet_core::dependency::DependencyHealth;
 use gimlet_core::store::{
     AccountStore, DeviceRoute, DeviceStore, FriendStore, GroupStore, InboxStore, OutboxStore,
-    RoomStore, SeqStore, StoreSet,
+    PushTokenStore, RoomStore, SeqStore, StoreSet,
 };
 use gimlet_core::time::TimeSource;
 
@@ -62,6 +62,12 @@ impl MysqlStores {
     /// Returns the store of the hooks' events.
     #[must_use]
     pub fn outbox(&self) -> Arc<dyn OutboxStore> {
+        Arc::new(self.db.clone())
+    }
+
+    /// Returns the store of addresses of devices at push services.
+    #[must_use]
+    pub fn push_token(&self) -> Arc<dyn PushTokenStore> {
         Arc::new(self.db.clone())
     }
 
@@ -204,6 +210,7 @@ pub async fn open(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenedS
         account: lasting.account(),
         friend: lasting.friend(),
         outbox: lasting.outbox(),
+        push_token: lasting.push_token(),
     };
     Ok(OpenedStores {
         stores,

@@ -128,6 +128,13 @@ const SCHEMA_CHECKS: &[SchemaCheck] = &[
               WHERE f.agreed = 1 AND b.user_id IS NULL",
     },
     SchemaCheck {
+        rule: VerifyRule::PushTokens,
+        sql: "SELECT CONCAT('push address of user ', user_id, ' on device ', device_id), \
+              'its fingerprint is not that of its address' FROM push_token \
+              WHERE address_hash <> UNHEX(SHA2(CONCAT(CASE provider WHEN 1 THEN 'apns:' \
+              WHEN 2 THEN 'fcm:' WHEN 3 THEN 'webpush:' ELSE '' END, token), 256))",
+    },
+    SchemaCheck {
         rule: VerifyRule::Counters,
         sql: "SELECT 'counter of users', CONCAT('it stands at ', c.value, ', and ', a.n, ' is taken') \
               FROM counter c, (SELECT COALESCE(MAX(user_id), 0) n FROM account) a \
@@ -171,6 +178,7 @@ const COUNTED_TABLES: &[(&str, &str)] = &[
     ("accounts", "SELECT COUNT(*) FROM account"),
     ("events", "SELECT COUNT(*) FROM event_outbox"),
     ("dead letters", "SELECT COUNT(*) FROM event_dead_letter"),
+    ("push addresses", "SELECT COUNT(*) FROM push_token"),
 ];
 
 /// Checks a schema. Calls `step` with the number of the check that begins and the total number of

@@ -30,6 +30,8 @@
 //! | `d` | hook (1 byte with its length, text), position | `DeadEvent` | all |
 //! | `e` | hook (1 byte with its length, text), position | `Event` | all, up to the last durable position |
 //! | `l` | hook (text) | `EventLease` | writer |
+//! | `p` | user, device | `PushToken`: a device's address at a push service | all |
+//! | `q` | fingerprint of such an address (32 bytes) | `PushOwner` | writer |
 //!
 //! Every number has eight bytes unless the table says otherwise. "Read by all" means that a reader
 //! must see the durable value: the writer keeps the shadowed value in memory until the new one is
@@ -87,7 +89,7 @@ pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
 }
 
 /// Every prefix of the table above, ascending. Any other prefix was not written by gimlet.
-pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVWXZdel";
+pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVWXZdelpq";
 
 /// Key of the only `Meta` record.
 pub(crate) const META: &[u8] = b"V";
@@ -308,6 +310,21 @@ pub(crate) fn request(user: UserId, asked: UserId) -> TwoNumberKey {
     two(b'Q', user.get(), asked.get())
 }
 
+/// Key of the push address of a user on a device.
+pub(crate) fn push_token(user: UserId, device: DeviceId) -> TwoNumberKey {
+    two(b'p', user.get(), device.get())
+}
+
+/// Prefix of the push addresses of a user.
+pub(crate) fn push_tokens(user: UserId) -> OneNumberKey {
+    one(b'p', user.get())
+}
+
+/// Key of the owner of a push address.
+pub(crate) fn push_owner(fingerprint: &[u8; 32]) -> Vec<u8> {
+    text(b'q', fingerprint)
+}
+
 /// Key of a further row of a long value.
 pub(crate) fn value_chunk(of: &[u8], piece: u32) -> Vec<u8> {
     let mut key = Vec::with_capacity(of.len() + 5);
@@ -329,7 +346,7 @@ pub(crate) fn visible_to_readers(key: &[u8], removed: bool) -> bool {
             .get(1..)
             .is_some_and(|of| visible_to_readers(of, removed)),
         Some(b'E' | b'B') => removed,
-        Some(prefix) => b"ADFGHMNPSTUVd".contains(prefix),
+        Some(prefix) => b"ADFGHMNPSTUVdp".contains(prefix),
         None => false,
     }
 }
@@ -337,7 +354,8 @@ pub(crate) fn visible_to_readers(key: &[u8], removed: bool) -> bool {
 /// Returns true if values under this key may be longer than one row and may be overwritten by
 /// shorter ones.
 pub(crate) fn may_shrink(key: &[u8]) -> bool {
-    key.first().is_some_and(|prefix| b"ADFGMQ".contains(prefix))
+    key.first()
+        .is_some_and(|prefix| b"ADFGMQp".contains(prefix))
 }
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ mod log;
 mod open;
 mod outbox;
 mod outbox_rows;
+mod push_token;
 mod readers;
 mod record;
 mod reserve;

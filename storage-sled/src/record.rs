@@ -17,7 +17,8 @@ pub(crate) fn group(raw: u64) -> Result<GroupId, EngineError> {
     GroupId::new(raw).ok_or(EngineError::Corrupt("a group id is zero or too large"))
 }
 
-fn device(raw: u64) -> Result<DeviceId, EngineError> {
+/// Converts a stored device id.
+pub(crate) fn device(raw: u64) -> Result<DeviceId, EngineError> {
     DeviceId::new(raw).ok_or(EngineError::Corrupt("a device id is zero or too large"))
 }
 

@@ -6,6 +6,7 @@
 mod accounts;
 mod events;
 mod messages;
+mod push_tokens;
 
 use std::sync::Arc;
 
@@ -87,6 +88,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
             self.friends()?;
             self.accounts()?;
             self.events()?;
+            self.push_tokens()?;
             self.rest()
         })();
         match done {

@@ -1,5 +1,7 @@
 //! Backups are made while sends run, restored under a new epoch, and checked. The check finds each
 //! planted damage.
+//!
+//! Long because each damage is planted in the data of one fixture.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -17,7 +19,7 @@ use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{
     AckMark, AppendOutcome, AppendRequest, DeviceInfo, IdScope, IdempotencyKey, MemberRole,
-    NewAccount, NewGroup, OutboxRow, StoreSet,
+    NewAccount, NewGroup, OutboxRow, PushAddress, PushRegistration, StoreSet,
 };
 use gimlet_core::testkit::helpers::{self, user};
 use gimlet_core::time::{SystemClock, UnixTimestamp};
@@ -425,6 +427,22 @@ const DAMAGES: &[PlantedDamage] = &[
         db.remove(row.0).unwrap();
     }),
     (
+        "a push address of another owner",
+        VerifyRule::PushTokens,
+        |db| {
+            let row = db.scan_prefix(b"q").next().unwrap().unwrap();
+            db.insert(row.0, number(2)).unwrap();
+        },
+    ),
+    (
+        "an owner without a push address",
+        VerifyRule::PushTokens,
+        |db| {
+            let row = db.scan_prefix(b"p").next().unwrap().unwrap();
+            db.remove(row.0).unwrap();
+        },
+    ),
+    (
         "a phone number that leads elsewhere",
         VerifyRule::Accounts,
         |db| {
@@ -556,7 +574,7 @@ async fn a_check_ends_if_a_counter_is_far_ahead() {
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
-/// Stores groups, friends and accounts.
+/// Stores groups, friends, accounts and a push address.
 async fn fill_people(s: &StoreSet) {
     for n in 1..=3 {
         let reserved = s.seq.reserve(IdScope::User, 1).await.unwrap();
@@ -591,4 +609,14 @@ async fn fill_people(s: &StoreSet) {
         .request(user(1), user(3), "hi", &[], &[], at)
         .await
         .unwrap();
+    let registration = PushRegistration {
+        device: DeviceId::new(77).unwrap(),
+        address: PushAddress::Fcm {
+            token: "token".into(),
+        },
+        shows_content: false,
+        locale: String::new(),
+        registered_at: at,
+    };
+    s.push_token.put(user(1), &registration, 9).await.unwrap();
 }

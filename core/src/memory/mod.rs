@@ -3,8 +3,8 @@
 //!
 //! Durable here means for the lifetime of the process. Nodes that share one [`StoreSet`] form a
 //! cluster in memory. Inboxes, keys, jobs, groups, friends and events are one engine behind one lock
-//! (`state`), because the seam follows the transaction; devices, accounts, rooms and routes are
-//! independent. [`MemoryRoom`] and [`MemoryRoute`] also serve an embedded engine, whose rooms and
+//! (`state`), because the seam follows the transaction; devices, accounts, push addresses, rooms and
+//! routes are independent. [`MemoryRoom`] and [`MemoryRoute`] also serve an embedded engine, whose rooms and
 //! routes live in its process.
 
 mod account;
@@ -21,6 +21,7 @@ mod job;
 mod key;
 mod outbox;
 mod outbox_queue;
+mod push_token;
 mod room;
 mod route;
 mod seq;
@@ -80,6 +81,7 @@ impl MemoryConfig {
             route: Arc::new(MemoryRoute::new(self.lease)),
             device: Arc::new(device::MemoryDevices::default()),
             account: Arc::new(account::MemoryAccounts::default()),
+            push_token: Arc::new(push_token::MemoryPushTokens::default()),
         }
     }
 }

@@ -12,6 +12,7 @@ mod friend;
 mod group;
 mod inbox;
 mod outbox;
+mod push_token;
 mod room;
 mod route;
 mod seq;
@@ -36,6 +37,7 @@ pub use outbox::{
     LeasedOutcome, MAX_ERROR_BYTES, OutboxBounds, OutboxPosition, OutboxRow, OutboxStore,
     cut_error,
 };
+pub use push_token::{PushAddress, PushProvider, PushRegistration, PushTokenStore};
 pub use room::{RoomHistory, RoomItem, RoomSink, RoomStore, StreamId};
 pub use route::{
     DeviceRoute, LeaseRenewal, ROUTE_CLAIM_INTERVAL, ROUTE_LIFETIME, Route, RouteClaimOutcome,
@@ -125,4 +127,6 @@ pub struct StoreSet {
     pub friend: Arc<dyn FriendStore>,
     /// Events of hooks; the same engine as `inbox`.
     pub outbox: Arc<dyn OutboxStore>,
+    /// Addresses of devices at push services.
+    pub push_token: Arc<dyn PushTokenStore>,
 }

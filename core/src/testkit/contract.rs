@@ -127,6 +127,17 @@ contract! {
         who_holds_the_device_is_alone_on_it,
         a_revoked_token_is_gone,
     }
+    Nothing push_token {
+        each_kind_of_address_is_as_it_was_registered,
+        registrations_of_users_come_by_user_and_device,
+        a_new_registration_replaces_the_devices_old_one,
+        an_address_belongs_to_the_user_who_registered_it_last,
+        two_users_on_one_device_have_addresses_of_their_own,
+        beyond_the_limit_the_first_registrations_end,
+        a_removal_can_be_bound_to_an_address,
+        registrations_at_once_leave_one_owner,
+        registrations_at_once_keep_the_limit,
+    }
     Nothing friend {
         a_request_comes_with_its_pushes,
         a_request_is_made_once,
@@ -201,6 +212,7 @@ contract! {
         groups_stay,
         friends_and_accounts_stay,
         events_stay,
+        push_addresses_stay,
     }
     Hold flush {
         readers_stop_at_the_durable_head,

@@ -27,6 +27,7 @@ mod key;
 mod model;
 mod outbox;
 mod outbox_queue;
+mod push_token;
 mod races;
 mod restart;
 mod room;

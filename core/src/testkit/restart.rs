@@ -11,7 +11,7 @@ use crate::seq::Seq;
 use crate::store::{
     AccountChange, AppendOutcome, DeviceInfo, FailedDelivery, FriendAcceptOutcome,
     FriendRequestOutcome, GroupChange, Head, IdScope, JobStepOutcome, LeasedOutcome, NewAccount,
-    NicknameMatch, TokenRecord,
+    NicknameMatch, PushAddress, PushRegistration, TokenRecord,
 };
 
 /// Laws 1 and 3: answered sends are still there, and the numbers continue.
@@ -283,4 +283,30 @@ pub(super) async fn events_stay(mut it: StoreFixture) {
         .await
         .unwrap();
     assert_eq!(texts(s, "a").await, ["two", "three", "one"]);
+}
+
+pub(super) async fn push_addresses_stay(mut it: StoreFixture) {
+    let address = |token: &str| PushAddress::Fcm {
+        token: token.into(),
+    };
+    let registered = |on, token| PushRegistration {
+        device: device(on),
+        address: address(token),
+        shows_content: true,
+        locale: "de".into(),
+        registered_at: NOW,
+    };
+    let (kept, ended) = (registered(1, "kept"), registered(2, "ended"));
+    for registration in [&kept, &ended] {
+        let put = it.stores.push_token.put(user(1), registration, 9);
+        put.await.unwrap();
+    }
+    let removed = it.stores.push_token.remove(user(1), device(2), None);
+    assert!(removed.await.unwrap());
+    it.reopen().await;
+    let s = &it.stores.push_token;
+    assert_eq!(s.of(&[user(1)]).await.unwrap(), [(user(1), kept)]);
+    // The owner of an address is still known.
+    s.put(user(2), &registered(7, "kept"), 9).await.unwrap();
+    assert_eq!(s.of(&[user(1)]).await.unwrap(), []);
 }

@@ -1,4 +1,5 @@
-//! Durable data in MySQL: inboxes, keys, jobs, groups, friends, devices, accounts, events.
+//! Durable data in MySQL: inboxes, keys, jobs, groups, friends, devices, accounts, events,
+//! push addresses.
 //!
 //! Each trait has its own file. Each change is one transaction (`MysqlEngine::change`), except for
 //! changes of one statement that may be repeated (`MysqlEngine::once`). `append` appends a batch,
@@ -25,6 +26,7 @@ mod outbox;
 mod outbox_page;
 mod outbox_rows;
 mod pool;
+mod push_token;
 mod seq;
 mod session;
 mod settings;

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use gimlet_core::id::{DeviceId, GroupId};
-use gimlet_core::store::{AckMark, MemberRole, NewAccount, NewGroup, StoreSet};
+use gimlet_core::store::{
+    AckMark, MemberRole, NewAccount, NewGroup, PushAddress, PushRegistration, StoreSet,
+};
 use gimlet_core::time::UnixTimestamp;
 use gimlet_core::verify::VerifyRule;
 use gimlet_kit::backend::BackendAddresses;
@@ -205,6 +207,31 @@ async fn fill(s: &StoreSet) {
         .agree(user(2), user(1), "ho", &[], &[], at)
         .await
         .unwrap();
+    for (on, address) in [
+        (
+            7,
+            PushAddress::Fcm {
+                token: "token".into(),
+            },
+        ),
+        (
+            8,
+            PushAddress::WebPush {
+                endpoint: "https://push.example.net/\u{e9}".into(),
+                public_key: vec![4; 65],
+                auth_secret: vec![0; 16],
+            },
+        ),
+    ] {
+        let registration = PushRegistration {
+            device: DeviceId::new(on).unwrap(),
+            address,
+            shows_content: false,
+            locale: String::new(),
+            registered_at: at,
+        };
+        s.push_token.put(user(1), &registration, 9).await.unwrap();
+    }
 }
 
 pub(super) async fn a_check_finds_each_planted_damage(servers: BackendAddresses) {
@@ -262,6 +289,10 @@ pub(super) async fn a_check_finds_each_planted_damage(servers: BackendAddresses)
         (
             VerifyRule::Jobs,
             "INSERT INTO fanout_job VALUES (9, 1, 0, REPEAT('x', 16), 1, 5)",
+        ),
+        (
+            VerifyRule::PushTokens,
+            "UPDATE push_token SET token = 'another'",
         ),
         (VerifyRule::Epoch, "DELETE FROM meta WHERE name = 'epoch'"),
     ];
