@@ -15,6 +15,7 @@ use crate::error::RequestRefusal;
 use crate::fanout::MessageFanout;
 use crate::hub::{DEVICE_SWITCHED, SIGNED_OUT};
 use crate::id::{DeviceId, UserId};
+use crate::push_registry::PushRegistry;
 use crate::rate::RateLimiter;
 use crate::store::AccountChange;
 
@@ -40,6 +41,8 @@ pub struct AccountService {
     directory: Option<ProfileDirectory>,
     /// Fan-out, to close connections.
     fanout: Option<MessageFanout>,
+    /// Push addresses, which end with the sign-in.
+    pushes: Option<PushRegistry>,
     /// Rate limit of sign-ins per address; a successful one is refunded.
     attempts: Arc<RateLimiter<IpAddr>>,
     /// Wrong-token counts; a token made here is recorded as right.
@@ -59,6 +62,7 @@ impl AccountService {
             builtin,
             directory: None,
             fanout: None,
+            pushes: None,
             attempts: Arc::new(RateLimiter::per_minute(failed_sign_ins)),
             failures,
         }
@@ -74,6 +78,12 @@ impl AccountService {
     #[must_use]
     pub fn with_fanout(self, fanout: Option<MessageFanout>) -> Self {
         Self { fanout, ..self }
+    }
+
+    /// Removes the push addresses of ended sign-ins from this registry.
+    #[must_use]
+    pub fn with_push_registry(self, pushes: Option<PushRegistry>) -> Self {
+        Self { pushes, ..self }
     }
 
     /// Signs a user in on a device, and creates the user if the phone number is new. `from` is the
@@ -109,8 +119,9 @@ impl AccountService {
             // others forever.
             self.attempts.refund(&address);
         }
-        if let Some(fanout) = &self.fanout {
-            for user in &done.ended {
+        for user in &done.ended {
+            self.end_pushes(*user, device).await?;
+            if let Some(fanout) = &self.fanout {
                 fanout
                     .disconnect(*user, Some(device), DEVICE_SWITCHED)
                     .await;
@@ -147,7 +158,7 @@ impl AccountService {
         Ok(token)
     }
 
-    /// Revokes the device's token and closes its connection.
+    /// Revokes the device's token, ends its notifications and closes its connection.
     ///
     /// # Errors
     /// [`RequestRefusal::Unavailable`] if a connect node may still serve the connection; the token
@@ -155,6 +166,7 @@ impl AccountService {
     pub async fn sign_out(&self, user: UserId, device: DeviceId) -> Result<(), RequestRefusal> {
         // The token first: whatever the nodes answer, no new connection can be made with it.
         self.builtin.sign_out(user, device).await?;
+        self.end_pushes(user, device).await?;
         if let Some(fanout) = &self.fanout {
             let acknowledged = fanout.disconnect(user, Some(device), SIGNED_OUT).await;
             if !acknowledged {
@@ -194,6 +206,14 @@ impl AccountService {
         token: &str,
     ) -> Result<Option<Duration>, RequestRefusal> {
         self.builtin.auth_for(user, device, token).await
+    }
+
+    /// Removes the user's push address on a device where the user is no longer signed in.
+    async fn end_pushes(&self, user: UserId, device: DeviceId) -> Result<(), RequestRefusal> {
+        if let Some(pushes) = &self.pushes {
+            pushes.remove(user, device).await?;
+        }
+        Ok(())
     }
 
     /// Drops the cached profile of this user.

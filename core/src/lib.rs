@@ -33,6 +33,7 @@
 //!   connections. [`backlog`], [`rate`], `roster` and `janitor` are what these have in common.
 //! - [`accounts`]: sign-in, profiles and sign-out of the built-in business service, as clients call
 //!   them.
+//! - [`push_registry`]: addresses of devices at push services, as clients register them.
 //! - [`auth`]: the checks of callers' tokens and secrets, and the limits of wrong ones.
 //! - [`gateway`] and [`hub`]: the connect role: live connections, each with a cursor.
 //! - [`logic`], [`peer`], [`business`]: the seams between roles, between nodes, and to the business
@@ -96,6 +97,7 @@ pub mod message;
 pub mod node;
 pub mod page;
 pub mod peer;
+pub mod push_registry;
 pub mod rate;
 pub mod room_batch;
 mod roster;
