@@ -6,6 +6,7 @@ use gimlet_core::accounts::AccountService;
 use gimlet_core::auth::{SignInFailures, TokenChecker};
 use gimlet_core::business::{BuiltinBusiness, BuiltinConfig, CodeVerifier, FixedCode};
 use gimlet_core::node::RunningNode;
+use gimlet_core::push_registry::{PushRegistry, PushServices};
 use gimlet_core::service::LogicService;
 use gimlet_core::store::StoreSet;
 use gimlet_core::time::{SystemClock, TimeSource};
@@ -113,6 +114,10 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         }
         _ => None,
     };
+    let pushes = storage
+        .stores
+        .as_ref()
+        .map(|stores| PushRegistry::new(stores, Arc::clone(&clock), PushServices::default()));
     let internal = addrs.internal.map(|addr| addr.to_string());
     let tls = certificates.nodes();
     let roles = RunningRoles::start(&config, &storage, builtin, internal, tls, clock)?;
@@ -131,13 +136,15 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         .map(|business| TokenChecker::new(business, Arc::clone(&failures)));
     // The file service belongs to the business role, which knows the users.
     let uploads = roles.builtin().and(tokens.clone());
-    let accounts = accounts(&config, &roles, &failures);
+    let accounts = accounts(&config, &roles, &failures)
+        .map(|accounts| accounts.with_push_registry(pushes.clone()));
     let http_api = HttpApi {
         service: roles.service().cloned(),
         gateway: roles.gateway().cloned(),
         tokens: tokens.clone(),
         failures: Arc::clone(&failures),
         accounts: accounts.clone(),
+        push: pushes,
         api_keys: ApiKeys::new(
             config
                 .http

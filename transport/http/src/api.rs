@@ -7,6 +7,7 @@ use std::sync::Arc;
 use gimlet_core::accounts::AccountService;
 use gimlet_core::auth::{SignInFailures, TokenChecker};
 use gimlet_core::gateway::ConnectGateway;
+use gimlet_core::push_registry::PushRegistry;
 use gimlet_core::service::LogicService;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,8 @@ pub struct HttpApi {
     pub failures: Arc<SignInFailures>,
     /// The built-in users.
     pub accounts: Option<AccountService>,
+    /// The push addresses, of a process with a storage.
+    pub push: Option<PushRegistry>,
     /// The keys of backends.
     pub api_keys: ApiKeys,
     /// Cancelled when the server stops: event streams are not opened any more.

@@ -9,6 +9,7 @@ use gimlet_core::error::RequestRefusal;
 use gimlet_core::gateway::ConnectGateway;
 use gimlet_core::id::UserId;
 use gimlet_core::message::MessageSender;
+use gimlet_core::push_registry::PushRegistry;
 use gimlet_core::service::LogicService;
 use http::HeaderMap;
 
@@ -120,6 +121,14 @@ impl ApiCall {
     pub(crate) fn tokens(&self) -> Result<&TokenChecker, ApiProblem> {
         present(
             self.shared.api.tokens.as_ref(),
+            "this node has neither the logic nor the business role; send the request to a node that \
+             has one of them",
+        )
+    }
+
+    pub(crate) fn pushes(&self) -> Result<&PushRegistry, ApiProblem> {
+        present(
+            self.shared.api.push.as_ref(),
             "this node has neither the logic nor the business role; send the request to a node that \
              has one of them",
         )

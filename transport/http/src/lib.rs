@@ -21,6 +21,7 @@ mod message;
 mod openapi;
 mod operation;
 mod problem;
+mod push;
 mod rooms;
 mod sign_in;
 
@@ -49,6 +50,7 @@ fn operations() -> Vec<ApiOperation> {
         inbox::operations(),
         events::operations(),
         rooms::operations(),
+        push::operations(),
     ]
     .concat()
 }

@@ -3,6 +3,7 @@
 mod access;
 mod bad_input;
 mod chat;
+mod push;
 mod stream;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use gimlet_core::business::{BuiltinBusiness, BuiltinConfig, FixedCode};
 use gimlet_core::id::UserId;
 use gimlet_core::memory;
 use gimlet_core::node::{NodeBuilder, RunningNode};
+use gimlet_core::push_registry::{PushRegistry, PushServices};
 use gimlet_core::time::SystemClock;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -28,6 +30,9 @@ use crate::{ApiKeys, HttpApi};
 
 /// An API key.
 const KEY: &str = "key-0123456789abcdef0123456789abcdef";
+
+/// The server's public key for Web Push.
+const WEBPUSH_KEY: &str = "BServersPublicKey";
 
 /// The API over a node in memory.
 #[derive(Debug)]
@@ -53,18 +58,27 @@ impl TestApi {
             Arc::new(FixedCode::new("000000")),
             BuiltinConfig::default(),
         );
+        let services = PushServices {
+            apns_topics: vec!["com.example.chat".into()],
+            has_fcm: true,
+            webpush_key: Some(WEBPUSH_KEY.into()),
+            allow_private: false,
+        };
+        let pushes = PushRegistry::new(&stores, Arc::new(SystemClock), services);
         let node = NodeBuilder::new(stores, Arc::new(builtin.clone())).start();
         let (service, stop) = (node.service().clone(), CancellationToken::new());
         let failures = Arc::new(SignInFailures::new(100));
         let accounts = AccountService::new(builtin.clone(), 100, Arc::clone(&failures))
             .with_directory(Some(service.directory().clone()))
-            .with_fanout(Some(service.fanout().clone()));
+            .with_fanout(Some(service.fanout().clone()))
+            .with_push_registry(Some(pushes.clone()));
         let router = crate::router(HttpApi {
             service: Some(service),
             gateway: Some(node.gateway().clone()),
             tokens: Some(TokenChecker::new(Arc::new(builtin), Arc::clone(&failures))),
             failures,
             accounts: Some(accounts),
+            push: Some(pushes),
             api_keys: ApiKeys::new([KEY]),
             stop: stop.clone(),
         });
