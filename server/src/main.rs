@@ -82,7 +82,7 @@ fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
         }
         let notifier = systemd::SystemdNotifier::from_env();
         app.observe(move |phase| notifier.tell(phase));
-        match app.run(shutdown).await {
+        match Box::pin(app.run(shutdown)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error.to_string()),
         }
