@@ -1,0 +1,476 @@
+// Generated from docs/openapi.json by scripts/generate.mjs; do not edit.
+
+/** A user. */
+export interface AccountInfo {
+  /** The picture. */
+  avatar_url: string;
+  /** The time of creation (RFC 3339, UTC). */
+  created_at: string;
+  /** The application's data. */
+  extra: string;
+  /** The name. */
+  nickname: string;
+  /** 0 unknown, 1 male, 2 female. */
+  sex: number;
+  /** The time of the last change (RFC 3339, UTC). */
+  updated_at: string;
+  /** The user's id. */
+  user_id: string;
+}
+
+/** Users. */
+export interface AccountList {
+  /** The users. */
+  users: AccountInfo[];
+}
+
+/** Result of an addition. */
+export interface AddedMembers {
+  /** The users that were members before. */
+  already: string[];
+}
+
+/** Content of any kind, as its bytes. */
+export interface BytesContent {
+  /** The bytes. */
+  data: string;
+  /** gim's number of the kind of content. */
+  kind: number;
+  type: "bytes";
+}
+
+/** Data for the client program. */
+export interface CommandContent {
+  /** The kind of command: from 1000 up the application's own. */
+  code: number;
+  /** The data of this kind. */
+  data?: string;
+  type: "command";
+}
+
+/** The content of a message; `type` tells its kind. */
+export type Content =
+  | TextContent
+  | FaceContent
+  | VoiceContent
+  | ImageContent
+  | FileContent
+  | LocationContent
+  | CommandContent
+  | CustomContent
+  | BytesContent
+  | FriendRequested
+  | FriendAccepted
+  | GroupUpdated
+  | MembersAdded
+  | MemberRemoved;
+
+/** A created group. */
+export interface CreatedGroup {
+  /** The group's id. */
+  group_id: string;
+}
+
+/** A created user. */
+export interface CreatedUser {
+  /** False if there was a user with this phone number. */
+  is_new: boolean;
+  /** The user's id. */
+  user_id: string;
+}
+
+/** Data in the application's own format. */
+export interface CustomContent {
+  /** The data. */
+  data: string;
+  type: "custom";
+}
+
+/** An entry of an inbox. */
+export interface EntryInfo {
+  /** The message. */
+  message: MessageInfo;
+  /** The entry's seq. */
+  seq: string;
+}
+
+/** A face of a collection. */
+export interface FaceContent {
+  /** The face's id in its collection. */
+  face_id?: string;
+  /** The URL of its picture. */
+  face_url?: string;
+  type: "face";
+}
+
+/** A file. */
+export interface FileContent {
+  /** The file's id. */
+  id?: string;
+  /** Its name. */
+  name?: string;
+  /** Its size in bytes. */
+  size?: string;
+  type: "file";
+  /** Its URL. */
+  url?: string;
+}
+
+/** A user accepted a friend request; only the server sends it. */
+export interface FriendAccepted {
+  /** Its picture. */
+  avatar_url: string;
+  /** Its name. */
+  nickname: string;
+  type: "friend_accepted";
+  /** The user that accepted. */
+  user_id: string;
+}
+
+/** The data that the user keeps for a friend. */
+export interface FriendData {
+  /** The application's data. */
+  extra: string;
+  /** The user's name for the friend. */
+  remarks: string;
+  /** The friend. */
+  user_id: string;
+}
+
+/** A friend, as the user sees it. */
+export interface FriendInfo {
+  /** Its picture. */
+  avatar_url: string;
+  /** The application's data of the user for the friend. */
+  extra: string;
+  /** Its name. */
+  nickname: string;
+  /** The user's name for the friend. */
+  remarks: string;
+  /** The application's data of the friend. */
+  user_extra: string;
+  /** The friend. */
+  user_id: string;
+}
+
+/** Friends, ascending by id. */
+export interface FriendList {
+  /** The friends. */
+  friends: FriendInfo[];
+  /** True if the list goes on after the last of them. */
+  more: boolean;
+}
+
+/** A friend request of another user; only the server sends it. */
+export interface FriendRequested {
+  /** Its picture. */
+  avatar_url: string;
+  /** Its text. */
+  description: string;
+  /** Its name. */
+  nickname: string;
+  type: "friend_requested";
+  /** The user that asks. */
+  user_id: string;
+}
+
+/** A group. */
+export interface GroupInfo {
+  /** The picture. */
+  avatar_url: string;
+  /** The time of creation (RFC 3339, UTC). */
+  created_at: string;
+  /** The application's data. */
+  extra: string;
+  /** The group's id. */
+  group_id: string;
+  /** The introduction. */
+  introduction: string;
+  /** The number of members. */
+  members: string;
+  /** The name. */
+  name: string;
+  /** The time of the last change (RFC 3339, UTC). */
+  updated_at: string;
+}
+
+/** Groups, ascending by id. */
+export interface GroupList {
+  /** The groups. */
+  groups: GroupInfo[];
+  /** True if the list goes on after the last of them. */
+  more: boolean;
+}
+
+/** A group was changed; only the server sends it. */
+export interface GroupUpdated {
+  /** The group's picture now. */
+  avatar_url: string;
+  /** The group's additional data now. */
+  extra: string;
+  /** The group's introduction now. */
+  introduction: string;
+  /** The group's name now. */
+  name: string;
+  /** The user that changed it. */
+  operator_id: string;
+  /** That user's name. */
+  operator_name: string;
+  type: "group_updated";
+}
+
+/** A picture. */
+export interface ImageContent {
+  /** Its height in pixels. */
+  height?: number;
+  /** The picture's id. */
+  id?: string;
+  /** The URL of its thumbnail. */
+  thumbnail_url?: string;
+  type: "image";
+  /** Its URL. */
+  url?: string;
+  /** Its width in pixels. */
+  width?: number;
+}
+
+/** Entries of an inbox, ascending. */
+export interface InboxPage {
+  /** The entries. */
+  entries: EntryInfo[];
+  /** Identity of the inbox's history. If it changes, the server has lost entries, for example by a restore: read the inbox again from 0. */
+  epoch: string;
+  /** The seq up to which the server has removed entries. */
+  floor: string;
+  /** The seq of the inbox's last entry. */
+  head: string;
+  /** True if the inbox continues after the last of them. */
+  more: boolean;
+}
+
+/** An issued token. */
+export interface IssuedToken {
+  /** The device that the token is for. */
+  device_id: string;
+  /** The token, for the header `Authorization: Bearer`. */
+  token: string;
+}
+
+/** A message outside the inbox: a broadcast, or one that was not to be stored. */
+export interface LiveMessageInfo {
+  /** The message. */
+  message: MessageInfo;
+}
+
+/** A place. */
+export interface LocationContent {
+  /** The name of the place. */
+  desc?: string;
+  /** Degrees, north positive. */
+  latitude?: number;
+  /** Degrees, east positive. */
+  longitude?: number;
+  type: "location";
+}
+
+/** A member of a group. */
+export interface MemberInfo {
+  /** Its picture. */
+  avatar_url: string;
+  /** The application's data of the member. */
+  extra: string;
+  /** Its name. */
+  nickname: string;
+  /** The member's name in the group. */
+  remarks: string;
+  /** Its rights. */
+  role: "admin" | "member";
+  /** The application's data of the user. */
+  user_extra: string;
+  /** The user. */
+  user_id: string;
+}
+
+/** Members, ascending by id. */
+export interface MemberList {
+  /** The members. */
+  members: MemberInfo[];
+  /** True if the list goes on after the last of them. */
+  more: boolean;
+}
+
+/** A member was removed from a group; only the server sends it. */
+export interface MemberRemoved {
+  /** The user that removed the member. */
+  operator_id: string;
+  /** That user's name. */
+  operator_name: string;
+  type: "group_member_removed";
+  /** The user that was removed. */
+  user_id: string;
+}
+
+/** Members were added to a group; only the server sends it. */
+export interface MembersAdded {
+  /** The user that added them. */
+  operator_id: string;
+  /** That user's name. */
+  operator_name: string;
+  type: "group_members_added";
+  /** The users that were added. */
+  user_ids: string[];
+}
+
+/** A message. */
+export interface MessageInfo {
+  /** The content. */
+  content: Content;
+  /** The message's id, a UUID, the same for all receivers. */
+  id: string;
+  /** The mentioned users. */
+  mentions?: string[];
+  /** The receiver. */
+  receiver: ReceiverInfo;
+  /** The sender. */
+  sender: SenderInfo;
+  /** The time of sending (RFC 3339, UTC). */
+  sent_at: string;
+  /** The time of sending, in milliseconds since 1970. */
+  sent_at_ms: number;
+}
+
+/** A refused request (RFC 9457). */
+export interface Problem {
+  /** gimlet's code, the same on every wire: 10000 to 10016, or a gRPC code. */
+  code: number;
+  /** The reason, with the value that would be right. */
+  detail: string;
+  /** The wrong field or header. */
+  field?: string;
+  /** Milliseconds after which the same request may succeed. */
+  retry_after_ms?: number;
+  /** The HTTP status. */
+  status: number;
+  /** The name of the kind. */
+  title: string;
+  /** A URN that names the kind of problem. */
+  type: string;
+}
+
+/** A published message. */
+export interface PublishedToRoom {
+  /** The message's seq in the room. */
+  seq: string;
+}
+
+/** The receiver of a message. */
+export interface ReceiverInfo {
+  /** The group. */
+  group_id?: string;
+  /** The room. */
+  room_id?: string;
+  /** The kind of receiver. */
+  type: "user" | "group" | "room" | "everyone";
+  /** The user. */
+  user_id?: string;
+}
+
+/** A registered device. */
+export interface RegisteredDevice {
+  /** The device's id. */
+  device_id: string;
+}
+
+/** A message of a room. */
+export interface RoomMessageInfo {
+  /** The message. */
+  message: MessageInfo;
+  /** The room. */
+  room_id: string;
+  /** The message's seq in the room. */
+  seq: string;
+}
+
+/** The sender of a message. */
+export interface SenderInfo {
+  /** The user's picture. */
+  avatar_url?: string;
+  /** The application's data of the user. */
+  extra?: string;
+  /** The user's name. */
+  nickname?: string;
+  /** The kind of sender. */
+  type: "user" | "business" | "system";
+  /** The user, if a user sent it. */
+  user_id?: string;
+}
+
+/** The answer to a send. */
+export interface SentMessage {
+  /** The message's id, a UUID. */
+  message_id: string;
+  /** True if this was the repeat of a send, and nothing more was stored. */
+  repeated: boolean;
+  /** Seq of the sender's own copy; of the recipient's, if a backend sent to a user; 0 if nothing was stored, and for a backend's message to a group. */
+  seq: string;
+}
+
+/** A signed-in device. */
+export interface SignedInDevice {
+  /** The device. */
+  device_id: string;
+  /** True if the user was created by this sign-in. */
+  is_new: boolean;
+  /** The token, for the header `Authorization: Bearer`. */
+  token: string;
+  /** The user. */
+  user_id: string;
+}
+
+/** The last event, `close`. */
+export interface StreamEnd {
+  /** The code of the close, as sockets have it. */
+  code: number;
+  /** The reason. */
+  reason: string;
+  /** False if the client must not come back with this token, or not by itself. */
+  reconnect: boolean;
+  /** Milliseconds after which the client may come back. */
+  retry_after_ms?: number;
+}
+
+/** The first event, `start`. */
+export interface StreamStart {
+  /** The seq after which the stream starts. */
+  after: string;
+  /** The device. */
+  device_id: string;
+  /** Identity of the inbox's history; see `InboxPage`. */
+  epoch: string;
+  /** The seq up to which the server has removed entries. */
+  floor: string;
+  /** The seq of the inbox's last entry. */
+  head: string;
+  /** The user. */
+  user_id: string;
+}
+
+/** A text. */
+export interface TextContent {
+  /** The text. */
+  text: string;
+  type: "text";
+}
+
+/** A recording. */
+export interface VoiceContent {
+  /** Its length; the application sets the unit. */
+  duration?: number;
+  /** The recording's id. */
+  id?: string;
+  /** Its size in bytes. */
+  size?: number;
+  type: "voice";
+  /** Its URL. */
+  url?: string;
+}
