@@ -1,0 +1,33 @@
+import type { GimletClient, MessageInfo } from "@gimlet/client";
+import type { NameBook } from "./names.ts";
+
+/** Notes the names that messages and lists bring. Returns a function that ends it. */
+export function noteNames(client: GimletClient, names: NameBook): () => void {
+  for (const conversation of client.conversations()) noteSender(names, conversation.last);
+  const off = client.on("messages", (messages) => {
+    for (const { message } of messages) {
+      noteSender(names, message);
+      const { content, receiver } = message;
+      if (content.type === "group_updated" && receiver.group_id) {
+        names.noteGroup(receiver.group_id, content.name, content.avatar_url);
+      }
+    }
+  });
+  const lists = async () => {
+    for (const friend of await client.users.friends()) {
+      names.noteUser(friend.user_id, friend.remarks || friend.nickname, friend.avatar_url);
+    }
+    for (const group of await client.users.groups()) {
+      names.noteGroup(group.group_id, group.name, group.avatar_url);
+    }
+  };
+  // Without the server the names of the stored messages are shown.
+  lists().catch(() => undefined);
+  return off;
+}
+
+function noteSender(names: NameBook, { sender }: MessageInfo): void {
+  if (sender.user_id && sender.nickname) {
+    names.noteUser(sender.user_id, sender.nickname, sender.avatar_url ?? "");
+  }
+}

@@ -1,0 +1,205 @@
+import type { ConversationId, OutgoingMessage, StoredMessage } from "@gimlet/client";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { Composer } from "./composer.tsx";
+import { useChat, useClientEvents } from "./context.ts";
+import { dayName, isSameDay, titleOf } from "./format.ts";
+import { GroupDialog } from "./group_dialog.tsx";
+import { MessageBubble, PendingBubble } from "./message_bubble.tsx";
+import { Avatar, Icon } from "./parts.tsx";
+import { text } from "./texts.ts";
+
+/** Messages of one page of history. */
+const PAGE_ITEMS = 50;
+
+/** Distance from the end, in pixels, within which new messages scroll the thread. */
+const NEAR_END_PX = 120;
+
+/** A conversation: its messages, those on their way, and the field to write in. */
+export function Thread({ conversation }: { conversation: ConversationId }) {
+  const { client, names } = useChat();
+  useClientEvents("outgoing");
+  const history = useHistory(conversation);
+  const [isGroupShown, setGroupShown] = useState(false);
+  const [kind, target = ""] = conversation.split(":");
+  const title = titleOf(names, conversation);
+  const profile = kind === "group" ? names.group(target) : names.user(target);
+  // An answered message stays until its entry arrives; then both must not be shown.
+  const ids = new Set(history.messages.map((it) => it.message.id));
+  const pending = client
+    .outgoing(conversation)
+    .filter((it) => !it.messageId || !ids.has(it.messageId));
+  return (
+    <article class="thread" aria-label={title}>
+      <header class="thread-header">
+        <a class="plain back" href="#/chats" aria-label={text("back")}>
+          <Icon name="back" />
+        </a>
+        <Avatar id={conversation} name={title} picture={profile?.picture ?? ""} />
+        <h1 class="cut">{title}</h1>
+        {kind === "group" && (
+          <button class="plain" onClick={() => setGroupShown(true)}>
+            <Icon name="info" />
+            <span class="hidden">{text("groupInfo")}</span>
+          </button>
+        )}
+      </header>
+      <MessageList history={history} pending={pending} isGroup={kind === "group"} />
+      {(kind === "user" || kind === "group") && <Composer conversation={conversation} />}
+      {isGroupShown && <GroupDialog groupId={target} onClose={() => setGroupShown(false)} />}
+    </article>
+  );
+}
+
+interface LoadedHistory {
+  messages: StoredMessage[];
+  hasEarlier: boolean;
+  isLoading: boolean;
+  loadEarlier: () => void;
+}
+
+/** Loads the newest page, earlier ones on demand, and what arrives. */
+function useHistory(conversation: ConversationId): LoadedHistory {
+  const { client } = useChat();
+  const [messages, setMessages] = useState<StoredMessage[]>([]);
+  const [hasEarlier, setEarlier] = useState(true);
+  const [isLoading, setLoading] = useState(true);
+
+  useEffect(() => {
+    let isCurrent = true;
+    // What arrives while the page is read is kept, and joined to it by its seq.
+    const off = client.on("messages", (arrived) => {
+      const own = arrived.filter((it) => it.conversation === conversation);
+      if (own.length > 0) setMessages((known) => joined(known, own));
+    });
+    const offReset = client.on("reset", () => setMessages([]));
+    client.history(conversation, undefined, PAGE_ITEMS).then((page) => {
+      if (!isCurrent) return;
+      setMessages((known) => joined(page, known));
+      setEarlier(page.length === PAGE_ITEMS);
+      setLoading(false);
+    });
+    return () => {
+      isCurrent = false;
+      off();
+      offReset();
+    };
+  }, [client, conversation]);
+
+  const loadEarlier = () => {
+    const first = messages[0];
+    if (isLoading || !hasEarlier || !first) return;
+    setLoading(true);
+    client.history(conversation, first.seq, PAGE_ITEMS).then((page) => {
+      setMessages((known) => joined(page, known));
+      setEarlier(page.length === PAGE_ITEMS);
+      setLoading(false);
+    });
+  };
+  return { messages, hasEarlier, isLoading, loadEarlier };
+}
+
+/** Joins two ascending lists that may overlap. */
+function joined(left: StoredMessage[], right: StoredMessage[]): StoredMessage[] {
+  const seqs = new Set(left.map((it) => it.seq));
+  return [...left, ...right.filter((it) => !seqs.has(it.seq))];
+}
+
+function MessageList(props: {
+  history: LoadedHistory;
+  pending: OutgoingMessage[];
+  isGroup: boolean;
+}) {
+  const { client } = useChat();
+  const { messages, hasEarlier, isLoading, loadEarlier } = props.history;
+  const list = useRef<HTMLDivElement>(null);
+  const isNearEnd = useRef(true);
+  const heightBefore = useRef(0);
+  const [hasNews, setNews] = useState(false);
+  const first = messages[0]?.seq;
+  const last = messages.at(-1);
+  const conversation = last?.conversation;
+
+  // Earlier messages must not move what is being read: keep the distance to the end.
+  useLayoutEffect(() => {
+    const element = list.current!;
+    if (heightBefore.current > 0 && !isNearEnd.current) {
+      element.scrollTop += element.scrollHeight - heightBefore.current;
+    }
+    heightBefore.current = 0;
+  }, [first]);
+
+  useLayoutEffect(() => {
+    const element = list.current!;
+    const isOwn = last?.message.sender.user_id === client.userId;
+    if (isNearEnd.current || isOwn) {
+      element.scrollTop = element.scrollHeight;
+      isNearEnd.current = true;
+      setNews(false);
+    } else {
+      setNews(true);
+    }
+  }, [last?.seq, props.pending.length]);
+
+  // What is looked at is read.
+  useEffect(() => {
+    const mark = () => {
+      if (conversation && !document.hidden && isNearEnd.current) void client.markRead(conversation);
+    };
+    mark();
+    document.addEventListener("visibilitychange", mark);
+    addEventListener("focus", mark);
+    return () => {
+      document.removeEventListener("visibilitychange", mark);
+      removeEventListener("focus", mark);
+    };
+  }, [last?.seq, hasNews]);
+
+  const onScroll = () => {
+    const element = list.current!;
+    isNearEnd.current =
+      element.scrollHeight - element.scrollTop - element.clientHeight < NEAR_END_PX;
+    if (isNearEnd.current) setNews(false);
+    if (element.scrollTop < element.clientHeight && hasEarlier && !isLoading) {
+      heightBefore.current = element.scrollHeight;
+      loadEarlier();
+    }
+  };
+  const toEnd = () => {
+    list.current!.scrollTop = list.current!.scrollHeight;
+  };
+
+  return (
+    <div class="messages-frame">
+      <div class="messages" ref={list} onScroll={onScroll} tabIndex={0} role="log">
+        <p class="quiet small centered-line">
+          {text(isLoading && hasEarlier ? "loadingHistory" : hasEarlier ? "loadingHistory" : "historyStart")}
+        </p>
+        {messages.map((stored, at) => {
+          const before = messages[at - 1];
+          const { sent_at_ms: sentAt, sender } = stored.message;
+          const isNewDay =
+            !before || !isSameDay(new Date(before.message.sent_at_ms), new Date(sentAt));
+          const isSameSender =
+            !isNewDay && before?.message.sender.user_id === sender.user_id && !!sender.user_id;
+          return (
+            <div class="message-line" key={stored.seq}>
+              {isNewDay && <h2 class="day">{dayName(sentAt)}</h2>}
+              <MessageBubble
+                message={stored.message}
+                hasSender={props.isGroup && !isSameSender}
+              />
+            </div>
+          );
+        })}
+        {props.pending.map((message) => (
+          <PendingBubble key={message.clientId} message={message} />
+        ))}
+      </div>
+      {hasNews && (
+        <button class="to-end" onClick={toEnd} aria-label={text("jumpToEnd")}>
+          {text("newMessages")} <Icon name="down" />
+        </button>
+      )}
+    </div>
+  );
+}
