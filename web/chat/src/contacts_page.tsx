@@ -91,7 +91,7 @@ export function ContactsPage() {
 }
 
 function PeopleSearch({ friends }: { friends: FriendInfo[] }) {
-  const { client, go, tell } = useChat();
+  const { client, go, names, tell } = useChat();
   const [key, setKey] = useState("");
   const [found, setFound] = useState<AccountInfo[]>();
   const [requested, setRequested] = useState<string[]>([]);
@@ -99,7 +99,9 @@ function PeopleSearch({ friends }: { friends: FriendInfo[] }) {
     event.preventDefault();
     if (key.trim() === "") return setFound(undefined);
     try {
-      setFound(await client.users.search(key.trim()));
+      const people = await client.users.search(key.trim());
+      for (const it of people) names.noteUser(it.user_id, it.nickname, it.avatar_url);
+      setFound(people);
     } catch (error) {
       tell(text("somethingWrong", { reason: (error as Error).message }));
     }

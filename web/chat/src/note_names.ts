@@ -8,6 +8,9 @@ export function noteNames(client: GimletClient, names: NameBook): () => void {
     for (const { message } of messages) {
       noteSender(names, message);
       const { content, receiver } = message;
+      if (content.type === "friend_accepted" || content.type === "friend_requested") {
+        names.noteUser(content.user_id, content.nickname, content.avatar_url);
+      }
       if (content.type === "group_updated" && receiver.group_id) {
         names.noteGroup(receiver.group_id, content.name, content.avatar_url);
       }

@@ -84,14 +84,16 @@ export function RoomPage({ roomId }: { roomId: string }) {
       </header>
       <div class="messages-frame">
         <div class="messages" ref={list} tabIndex={0} role="log">
-          {messages.length === 0 && (
-            <p class="quiet centered-line">{text("noRoomMessages")}</p>
-          )}
-          {messages.map((it) => (
-            <div class="message-line" key={it.seq}>
-              <MessageBubble message={it.message} hasSender />
-            </div>
-          ))}
+          <div class="messages-inner">
+            {messages.length === 0 && (
+              <p class="quiet centered-line">{text("noRoomMessages")}</p>
+            )}
+            {messages.map((it) => (
+              <div class="message-line" key={it.seq}>
+                <MessageBubble message={it.message} hasSender />
+              </div>
+            ))}
+          </div>
         </div>
       </div>
       <form class="composer" onSubmit={send}>

@@ -70,11 +70,12 @@ export function SettingsPage({ onSignOut }: { onSignOut: () => Promise<void> }) 
 function ProfileForm() {
   const { client, names, tell } = useChat();
   const [me, setMe] = useState<AccountInfo>();
-  const [nickname, setNickname] = useState("");
+  // Undefined until something is typed: what is typed before the profile arrives is kept.
+  const [typed, setTyped] = useState<string>();
+  const nickname = typed ?? me?.nickname ?? "";
   const files = useRef<HTMLInputElement>(null);
   const show = (account: AccountInfo) => {
     setMe(account);
-    setNickname(account.nickname);
     names.noteUser(account.user_id, account.nickname, account.avatar_url);
   };
   useEffect(() => {
@@ -125,7 +126,7 @@ function ProfileForm() {
         <input
           value={nickname}
           maxLength={80}
-          onInput={(event) => setNickname(event.currentTarget.value)}
+          onInput={(event) => setTyped(event.currentTarget.value)}
         />
       </label>
       <button class="primary" disabled={!me || nickname === me.nickname}>{text("save")}</button>

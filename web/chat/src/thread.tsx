@@ -112,6 +112,7 @@ function MessageList(props: {
   const { client } = useChat();
   const { messages, hasEarlier, isLoading, loadEarlier } = props.history;
   const list = useRef<HTMLDivElement>(null);
+  const inner = useRef<HTMLDivElement>(null);
   const isNearEnd = useRef(true);
   const heightBefore = useRef(0);
   const [hasNews, setNews] = useState(false);
@@ -139,6 +140,15 @@ function MessageList(props: {
       setNews(true);
     }
   }, [last?.seq, props.pending.length]);
+
+  // Pictures and lines that come into sight change their height after they are laid out.
+  useEffect(() => {
+    const observer = new ResizeObserver(() => {
+      if (isNearEnd.current) list.current!.scrollTop = list.current!.scrollHeight;
+    });
+    observer.observe(inner.current!);
+    return () => observer.disconnect();
+  }, []);
 
   // What is looked at is read.
   useEffect(() => {
@@ -171,29 +181,31 @@ function MessageList(props: {
   return (
     <div class="messages-frame">
       <div class="messages" ref={list} onScroll={onScroll} tabIndex={0} role="log">
-        <p class="quiet small centered-line">
-          {text(isLoading && hasEarlier ? "loadingHistory" : hasEarlier ? "loadingHistory" : "historyStart")}
-        </p>
-        {messages.map((stored, at) => {
-          const before = messages[at - 1];
-          const { sent_at_ms: sentAt, sender } = stored.message;
-          const isNewDay =
-            !before || !isSameDay(new Date(before.message.sent_at_ms), new Date(sentAt));
-          const isSameSender =
-            !isNewDay && before?.message.sender.user_id === sender.user_id && !!sender.user_id;
-          return (
-            <div class="message-line" key={stored.seq}>
-              {isNewDay && <h2 class="day">{dayName(sentAt)}</h2>}
-              <MessageBubble
-                message={stored.message}
-                hasSender={props.isGroup && !isSameSender}
-              />
-            </div>
-          );
-        })}
-        {props.pending.map((message) => (
-          <PendingBubble key={message.clientId} message={message} />
-        ))}
+        <div class="messages-inner" ref={inner}>
+          <p class="quiet small centered-line">
+            {text(hasEarlier ? "loadingHistory" : "historyStart")}
+          </p>
+          {messages.map((stored, at) => {
+            const before = messages[at - 1];
+            const { sent_at_ms: sentAt, sender } = stored.message;
+            const isNewDay =
+              !before || !isSameDay(new Date(before.message.sent_at_ms), new Date(sentAt));
+            const isSameSender =
+              !isNewDay && before?.message.sender.user_id === sender.user_id && !!sender.user_id;
+            return (
+              <div class="message-line" key={stored.seq}>
+                {isNewDay && <h2 class="day">{dayName(sentAt)}</h2>}
+                <MessageBubble
+                  message={stored.message}
+                  hasSender={props.isGroup && !isSameSender}
+                />
+              </div>
+            );
+          })}
+          {props.pending.map((message) => (
+            <PendingBubble key={message.clientId} message={message} />
+          ))}
+        </div>
       </div>
       {hasNews && (
         <button class="to-end" onClick={toEnd} aria-label={text("jumpToEnd")}>

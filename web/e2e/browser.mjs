@@ -1,0 +1,65 @@
+// Starts a browser and pages of the web chat, for the tests beside this file.
+import { chromium } from "playwright-core";
+
+/** Flags without which Chromium calls its maker's hosts. */
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** Starts Chromium at `CHROMIUM` (or its name in Debian). */
+export function startBrowser() {
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium-headless-shell";
+  return chromium.launch({ executablePath, args: FLAGS });
+}
+
+/** Opens a page whose errors of any kind are collected in `page.problems`. */
+export async function openPage(context, address) {
+  const page = await context.newPage();
+  page.problems = [];
+  page.on("pageerror", (error) => page.problems.push(`error: ${error.message}`));
+  page.on("console", (line) => {
+    // A server that is away is part of the test; the browser reports each failed request.
+    const isAway = /ERR_CONNECTION|ERR_EMPTY|ERR_INCOMPLETE|502|503/.test(line.text());
+    if (line.type() === "error" && !isAway) page.problems.push(`console: ${line.text()}`);
+  });
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    const isOwn = url.origin === new URL(address).origin || ["blob:", "data:"].includes(url.protocol);
+    if (!isOwn) page.problems.push(`a request to ${url.origin}`);
+  });
+  await page.goto(address);
+  return page;
+}
+
+/** Signs a person in and names it. */
+export async function signIn(page, phoneNumber, name) {
+  await page.getByLabel("Phone number").fill(phoneNumber);
+  await page.getByLabel("Verification code").fill("000000");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("link", { name: "Settings" }).click();
+  await page.getByLabel("Name").fill(name);
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("button", { name: "Save" }).and(page.locator(":disabled")).waitFor();
+}
+
+/** Writes a message in the open conversation. */
+export async function write(page, text) {
+  await page.getByLabel("Write a message").fill(text);
+  await page.getByLabel("Write a message").press("Enter");
+}
+
+/** Waits until the open conversation ends with this message. */
+export async function sees(page, text) {
+  await page.locator(".bubble .text", { hasText: text }).last().waitFor();
+}
+
+/** Returns the texts of the open conversation, from the first to the last that is loaded. */
+export function texts(page) {
+  return page.locator(".bubble .text").allInnerTexts();
+}
