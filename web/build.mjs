@@ -56,7 +56,10 @@ async function buildChat(outdir) {
   mkdirSync(outdir, { recursive: true });
   await build({
     ...common,
-    entryPoints: { app: at("chat/src/main.tsx") },
+    entryPoints: {
+      app: at("chat/src/main.tsx"),
+      service_worker: at("chat/src/service_worker.ts"),
+    },
     outdir,
     minify: true,
     jsx: "automatic",

@@ -24,6 +24,8 @@ pub(crate) struct StartBanner {
     encrypted: Vec<ListenerName>,
     /// `true` if the internal listener speaks TLS.
     internal_tls: bool,
+    /// `true` if the HTTP listener serves the web chat.
+    web_chat: bool,
 }
 
 /// Sign-in method, as far as someone who wants to try the chat needs it.
@@ -64,6 +66,7 @@ impl StartBanner {
             },
             encrypted: config.encrypted(),
             internal_tls: config.has_node_tls(),
+            web_chat: config.serves_chat(),
         }
     }
 
@@ -161,14 +164,24 @@ impl StartBanner {
         if self.sign_in == SignIn::Elsewhere {
             return "users sign in at your business server: docs/business.md\n".to_owned();
         }
+        let mut text = String::new();
+        if let Some(http) = addrs.http.filter(|_| self.web_chat) {
+            let encrypted = self.encrypted.contains(&ListenerName::Http);
+            let scheme = if encrypted { "https" } else { "http" };
+            let _ = writeln!(
+                text,
+                "try it in a browser:\n  {scheme}://{}/",
+                reachable(http)
+            );
+        }
         if cfg!(not(feature = "chat")) {
-            return String::new();
+            return text;
         }
         let mut at = self.arguments(socket, addrs.tcp.is_none(), *grpc);
         if self.sign_in == SignIn::Code {
             at.push_str(" --code CODE");
         }
-        let mut text = String::from("try it, in two terminals:\n");
+        text.push_str("try it, in two terminals:\n");
         for (phone, name) in [("13800000001", "alice"), ("13800000002", "bob")] {
             let program = &self.program;
             let _ = writeln!(text, "  {program} chat --phone {phone} --name {name}{at}");
@@ -294,6 +307,18 @@ mod tests {
             shown.contains("--name bob --ws --grpc http://127.0.0.1:6000 --code CODE"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn the_page_that_chats_can_be_opened() {
+        let shown = text(|_, addrs| addrs.http = "0.0.0.0:8085".parse().ok());
+        let page = "try it in a browser:\n  http://127.0.0.1:8085/\n";
+        assert!(shown.contains(page), "{shown}");
+        let shown = text(|config, addrs| {
+            config.business.code_verifier = CodeVerifier::Fixed(SecretString::new("1"));
+            addrs.http = "127.0.0.1:8085".parse().ok();
+        });
+        assert!(!shown.contains("browser"), "{shown}");
     }
 
     #[test]

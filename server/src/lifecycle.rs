@@ -14,7 +14,7 @@ use gimlet_transport::SessionProtocol;
 use gimlet_transport_tcp::TcpFrameListener;
 use gimlet_web::health::HealthState;
 use gimlet_web::metrics::ServerMetrics;
-use gimlet_web::{api, files, ops, process};
+use gimlet_web::{api, chat_page, files, ops, process};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -228,6 +228,11 @@ impl BuiltServer {
             let router = match self.files.clone() {
                 Some(files) => router.merge(files::router(files)),
                 None => router,
+            };
+            let router = if self.config.serves_chat() {
+                router.merge(chat_page::router())
+            } else {
+                router
             };
             let router = gimlet_web::direct_only(router, self.config.is_development());
             running.tasks.spawn(gimlet_web::serve(

@@ -47,6 +47,12 @@ impl Config {
         self.business.code_verifier == CodeVerifier::Development
     }
 
+    /// Returns whether the HTTP listener serves the web chat.
+    #[must_use]
+    pub fn serves_chat(&self) -> bool {
+        self.http.chat || self.is_development()
+    }
+
     fn check_roles_and_cluster(&self, problems: &mut Vec<String>) {
         let has = |role| self.roles.has(role);
         let (connect, logic, business) = (

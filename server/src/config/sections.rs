@@ -280,6 +280,9 @@ settings! {
         /// Bytes that a user may upload in a day; more is answered 429; 0 is unlimited. Counted by
         /// this process since its start; all uploads without a sign-in count as one user.
         upload_quota: u64 as bytes = 1 << 30;
+        /// Serves the web chat at `/` of the HTTP listener; in a development run it is always
+        /// served.
+        chat: bool as switch = false;
         /// Keys of backends that call the HTTP API (`docs/http.md`), separated by commas; each has at
         /// least 32 characters out of letters, digits and `-._~+/=`. A program with a key acts for
         /// any user, so make it of random digits (`openssl rand -hex 32`). To replace a key, set the

@@ -5,6 +5,7 @@
 //! answers; it knows neither the configuration nor the roles.
 
 pub mod api;
+pub mod chat_page;
 mod cors;
 pub mod disk_space;
 pub mod files;

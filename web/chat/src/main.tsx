@@ -4,3 +4,6 @@ import { applyPreferences, loadPreferences } from "./preferences.ts";
 
 applyPreferences(loadPreferences());
 render(<App />, document.getElementById("app")!);
+
+// Missing on a page without a secure context; then the page needs the server to open.
+navigator.serviceWorker?.register("service_worker.js").catch(() => undefined);

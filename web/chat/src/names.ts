@@ -6,66 +6,102 @@ export interface DisplayProfile {
   picture: string;
 }
 
+/** Number of users and of groups whose names are kept on this device. */
+const MAX_KEPT = 1_000;
+
+/** Shortest time between two readings of the lists, in milliseconds. */
+const READ_INTERVAL_MS = 30_000;
+
 /**
- * Names and pictures of users and groups: those that messages and lists bring are noted, others are
- * asked for once.
+ * Names and pictures of users and groups: those that messages, lists and searches bring. They are
+ * kept on this device, because a profile of somebody who is no friend cannot be asked for.
  */
 export class NameBook {
   readonly #client: GimletClient;
-  readonly #users = new Map<Id, DisplayProfile>();
-  readonly #groups = new Map<Id, DisplayProfile>();
-  readonly #asked = new Set<string>();
+  readonly #key: string;
+  readonly #users: Map<Id, DisplayProfile>;
+  readonly #groups: Map<Id, DisplayProfile>;
   readonly #onChange: () => void;
+  #readAt = 0;
+  #isSaving = false;
 
   constructor(client: GimletClient, onChange: () => void) {
     this.#client = client;
     this.#onChange = onChange;
+    this.#key = `gimlet.names.${client.userId}`;
+    const kept = readKept(this.#key);
+    this.#users = new Map(kept.users);
+    this.#groups = new Map(kept.groups);
   }
 
   /** Notes what is known of a user. */
   noteUser(id: Id, name: string, picture: string): void {
-    const known = this.#users.get(id);
-    if (known?.name === name && known.picture === picture) return;
-    this.#users.set(id, { name, picture });
-    this.#onChange();
+    this.#note(this.#users, id, { name, picture });
   }
 
   /** Notes what is known of a group. */
   noteGroup(id: Id, name: string, picture: string): void {
-    const known = this.#groups.get(id);
-    if (known?.name === name && known.picture === picture) return;
-    this.#groups.set(id, { name, picture });
+    this.#note(this.#groups, id, { name, picture });
+  }
+
+  /** Returns what is known of a user. */
+  user(id: Id): DisplayProfile | undefined {
+    return this.#users.get(id) ?? this.#read();
+  }
+
+  /** Returns what is known of a group. */
+  group(id: Id): DisplayProfile | undefined {
+    return this.#groups.get(id) ?? this.#read();
+  }
+
+  /** Reads the lists of friends and groups. */
+  async readLists(): Promise<void> {
+    this.#readAt = Date.now();
+    for (const friend of await this.#client.users.friends()) {
+      this.noteUser(friend.user_id, friend.remarks || friend.nickname, friend.avatar_url);
+    }
+    for (const group of await this.#client.users.groups()) {
+      this.noteGroup(group.group_id, group.name, group.avatar_url);
+    }
+  }
+
+  /** An unknown name may be that of a new friend or group. */
+  #read(): undefined {
+    if (Date.now() - this.#readAt > READ_INTERVAL_MS) {
+      // Without the server the id is shown instead.
+      this.readLists().catch(() => undefined);
+    }
+  }
+
+  #note(book: Map<Id, DisplayProfile>, id: Id, profile: DisplayProfile): void {
+    const known = book.get(id);
+    if (known?.name === profile.name && known.picture === profile.picture) return;
+    book.delete(id);
+    book.set(id, profile);
+    const [oldest] = book.keys();
+    if (book.size > MAX_KEPT && oldest !== undefined) book.delete(oldest);
+    this.#save();
     this.#onChange();
   }
 
-  /** Returns what is known of a user, and asks for it if nothing is. */
-  user(id: Id): DisplayProfile | undefined {
-    const known = this.#users.get(id);
-    if (!known) {
-      this.#ask(`user:${id}`, async () => {
-        const user = await this.#client.users.user(id);
-        this.noteUser(id, user.nickname, user.avatar_url);
-      });
-    }
-    return known;
+  /** Many names of one list are kept by one write. */
+  #save(): void {
+    if (this.#isSaving) return;
+    this.#isSaving = true;
+    queueMicrotask(() => {
+      this.#isSaving = false;
+      const kept = { users: [...this.#users], groups: [...this.#groups] };
+      localStorage.setItem(this.#key, JSON.stringify(kept));
+    });
   }
+}
 
-  /** Returns what is known of a group, and asks for it if nothing is. */
-  group(id: Id): DisplayProfile | undefined {
-    const known = this.#groups.get(id);
-    if (!known) {
-      this.#ask(`group:${id}`, async () => {
-        const group = await this.#client.users.group(id);
-        this.noteGroup(id, group.name, group.avatar_url);
-      });
-    }
-    return known;
-  }
+type KeptNames = Record<"users" | "groups", [Id, DisplayProfile][]>;
 
-  #ask(key: string, question: () => Promise<void>): void {
-    if (this.#asked.has(key)) return;
-    this.#asked.add(key);
-    // A group that the user has left, or a server that is away: the id is shown instead.
-    question().catch(() => undefined);
+function readKept(key: string): KeptNames {
+  try {
+    return { users: [], groups: [], ...JSON.parse(localStorage.getItem(key) ?? "{}") };
+  } catch {
+    return { users: [], groups: [] };
   }
 }

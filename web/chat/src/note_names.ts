@@ -16,16 +16,8 @@ export function noteNames(client: GimletClient, names: NameBook): () => void {
       }
     }
   });
-  const lists = async () => {
-    for (const friend of await client.users.friends()) {
-      names.noteUser(friend.user_id, friend.remarks || friend.nickname, friend.avatar_url);
-    }
-    for (const group of await client.users.groups()) {
-      names.noteGroup(group.group_id, group.name, group.avatar_url);
-    }
-  };
-  // Without the server the names of the stored messages are shown.
-  lists().catch(() => undefined);
+  // Without the server the names that are kept are shown.
+  names.readLists().catch(() => undefined);
   return off;
 }
 
