@@ -59,7 +59,7 @@ export async function sees(page, text) {
   await page.locator(".bubble .text", { hasText: text }).last().waitFor();
 }
 
-/** Returns the texts of the open conversation, from the first to the last that is loaded. */
+/** Returns the texts of the open conversation; lines out of sight have no inner text, but content. */
 export function texts(page) {
-  return page.locator(".bubble .text").allInnerTexts();
+  return page.locator(".bubble .text").allTextContents();
 }

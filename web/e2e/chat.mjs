@@ -103,7 +103,9 @@ try {
   await isAccessible(alice, "a dialog");
   await alice.getByRole("button", { name: "Create" }).click();
   await alice.locator(".thread-header", { hasText: "Hiking" }).waitFor();
-  await write(alice, "who comes, @Bob?");
+  await alice.getByLabel("Write a message").pressSequentially("who comes? @B");
+  await alice.getByRole("button", { name: "@Bob" }).click();
+  await alice.getByLabel("Write a message").press("Enter");
   await link(bob, "Back");
   await bob.locator("a.row", { hasText: "Hiking" }).locator(".is-mention").waitFor();
   await isAccessible(bob, "the list of chats");

@@ -9,7 +9,7 @@ export interface DisplayProfile {
 /** Number of users and of groups whose names are kept on this device. */
 const MAX_KEPT = 1_000;
 
-/** Shortest time between two readings of the lists, in milliseconds. */
+/** Time after which the lists are read again for a name that they did not have, in milliseconds. */
 const READ_INTERVAL_MS = 30_000;
 
 /**
@@ -22,6 +22,7 @@ export class NameBook {
   readonly #users: Map<Id, DisplayProfile>;
   readonly #groups: Map<Id, DisplayProfile>;
   readonly #onChange: () => void;
+  readonly #unknown = new Set<string>();
   #readAt = 0;
   #isSaving = false;
 
@@ -46,12 +47,12 @@ export class NameBook {
 
   /** Returns what is known of a user. */
   user(id: Id): DisplayProfile | undefined {
-    return this.#users.get(id) ?? this.#read();
+    return this.#users.get(id) ?? this.#read(`user:${id}`);
   }
 
   /** Returns what is known of a group. */
   group(id: Id): DisplayProfile | undefined {
-    return this.#groups.get(id) ?? this.#read();
+    return this.#groups.get(id) ?? this.#read(`group:${id}`);
   }
 
   /** Reads the lists of friends and groups. */
@@ -65,9 +66,12 @@ export class NameBook {
     }
   }
 
-  /** An unknown name may be that of a new friend or group. */
-  #read(): undefined {
-    if (Date.now() - this.#readAt > READ_INTERVAL_MS) {
+  /** An unknown name may be that of a new friend or group: the lists are read once for each. */
+  #read(key: string): undefined {
+    const isNew = !this.#unknown.has(key);
+    this.#unknown.add(key);
+    if (isNew || Date.now() - this.#readAt > READ_INTERVAL_MS) {
+      this.#readAt = Date.now();
       // Without the server the id is shown instead.
       this.readLists().catch(() => undefined);
     }
