@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{ScenarioContext, abuse, direct, group, idle, room, soak, storm, sync};
+use super::{ScenarioContext, abuse, direct, group, idle, post, room, soak, storm, sync};
 use crate::LoadError;
 use crate::args::CommonArgs;
 use crate::report::RunReport;
@@ -30,6 +30,8 @@ pub enum ScenarioCommand {
     /// Well-behaved users beside one abusive machine: their p99 with and without attacks, the
     /// server's memory
     Abuse(abuse::AbuseArgs),
+    /// Messages sent over HTTP, beside requests that the server answers without any work
+    Post(post::PostArgs),
 }
 
 #[derive(Parser)]
@@ -63,6 +65,7 @@ impl ScenarioCommand {
             Self::Sync(args) => &args.common,
             Self::Soak(args) => &args.common,
             Self::Abuse(args) => &args.common,
+            Self::Post(args) => &args.common,
         }
     }
 
@@ -78,6 +81,7 @@ impl ScenarioCommand {
             Self::Sync(_) => "sync",
             Self::Soak(_) => "soak",
             Self::Abuse(_) => "abuse",
+            Self::Post(_) => "post",
         }
     }
 
@@ -100,6 +104,7 @@ impl ScenarioCommand {
                 Self::Sync(args) => sync::run(args, stage).await,
                 Self::Soak(args) => soak::run(args, stage).await,
                 Self::Abuse(args) => abuse::run(args, stage).await,
+                Self::Post(args) => post::run(args, stage).await,
             }
         })
         .await

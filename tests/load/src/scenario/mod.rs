@@ -8,6 +8,7 @@ mod flow;
 pub mod group;
 mod grpc_sender;
 pub mod idle;
+pub mod post;
 mod progress;
 pub mod room;
 mod sampler;
