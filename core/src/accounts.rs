@@ -17,7 +17,10 @@ use crate::hub::{DEVICE_SWITCHED, SIGNED_OUT};
 use crate::id::{DeviceId, UserId};
 use crate::push_registry::PushRegistry;
 use crate::rate::RateLimiter;
-use crate::store::AccountChange;
+use crate::store::{AccountChange, UserBan};
+
+/// Reason that a client is told whose user was banned.
+const BANNED: &str = "this user is banned";
 
 /// A sign-in as a client requests it.
 #[derive(Clone, Debug)]
@@ -174,6 +177,32 @@ impl AccountService {
             }
         }
         Ok(())
+    }
+
+    /// Bans the user and closes its connections. The reason is for operators; clients are not told.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::Unavailable`] if a connect node may still serve a connection; the user is
+    /// banned even then.
+    pub async fn ban(&self, user: UserId, reason: String) -> Result<(), RequestRefusal> {
+        // The ban first: whatever the nodes answer, no new connection can be made.
+        self.builtin.ban(user, reason).await?;
+        if let Some(fanout) = &self.fanout
+            && !fanout.disconnect(user, None, BANNED).await
+        {
+            return Err(RequestRefusal::Unavailable);
+        }
+        Ok(())
+    }
+
+    /// Lifts the user's ban: its tokens are valid again.
+    pub async fn lift_ban(&self, user: UserId) -> Result<(), RequestRefusal> {
+        self.builtin.lift_ban(user).await
+    }
+
+    /// Returns the user's ban.
+    pub async fn ban_of(&self, user: UserId) -> Result<Option<UserBan>, RequestRefusal> {
+        self.builtin.ban_of(user).await
     }
 
     /// Returns a user.

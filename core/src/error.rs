@@ -41,6 +41,9 @@ pub enum RequestRefusal {
     /// 10016: the user does not exist.
     #[error("no user {0}")]
     NoSuchUser(UserId),
+    /// 10017: the user is banned; its tokens are not valid until the ban is lifted.
+    #[error("this user is banned; ask the operator of this service")]
+    Banned,
     /// 7: a rule of the group or of the server forbids the request.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -113,7 +116,7 @@ impl RequestRefusal {
         })
     }
 
-    /// Returns the code on the wire: gim's 10000 … 10016, or a standard gRPC code.
+    /// Returns the code on the wire: 10000 … 10017, or a standard gRPC code.
     #[must_use]
     pub const fn code(&self) -> i32 {
         match self {
@@ -125,6 +128,7 @@ impl RequestRefusal {
             Self::NoSuchDevice(_) => 10014,
             Self::AlreadyFriends(_) => 10015,
             Self::NoSuchUser(_) => 10016,
+            Self::Banned => 10017,
             Self::Forbidden(_) => 7,
             Self::Conflict => 6,
             Self::RateLimited { .. } | Self::Backlog { .. } | Self::Exhausted(_) => 8,

@@ -7,6 +7,7 @@ use gimlet_core::id::{DeviceId, UserId};
 use gimlet_core::page::ListPage;
 use gimlet_core::store::{
     AccountChange, AccountStore, NewAccount, NicknameMatch, StoreError, TokenRecord, UserAccount,
+    UserBan,
 };
 use gimlet_core::time::UnixTimestamp;
 use gimlet_proto::store::{self, Number};
@@ -234,6 +235,9 @@ fn token(
     user: UserId,
     device: DeviceId,
 ) -> Result<Option<TokenRecord>, EngineError> {
+    if rows.has(&key::ban(user))? {
+        return Ok(None);
+    }
     let read = token_row(rows, user, device)?.map(|row| {
         let hash = row.hash.as_ref().try_into();
         Ok(TokenRecord {
@@ -374,6 +378,39 @@ impl AccountStore for SledStore {
             revoke_token(txn, user, device)
         });
         revoke.await
+    }
+
+    async fn ban(&self, user: UserId, ban: &UserBan) -> Result<(), StoreError> {
+        let row = store::Ban {
+            reason: ban.reason.clone(),
+            at_ms: record::ms(ban.at),
+        };
+        let put = self.change("account.ban", SpaceEffect::Sets, move |txn| {
+            txn.put(&key::ban(user), &row)
+        });
+        put.await
+    }
+
+    async fn lift_ban(&self, user: UserId) -> Result<(), StoreError> {
+        let lift = self.change("account.lift_ban", SpaceEffect::Removes, move |txn| {
+            let name = key::ban(user);
+            if txn.has(&name)? {
+                txn.remove(&name)?;
+            }
+            Ok(())
+        });
+        lift.await
+    }
+
+    async fn ban_of(&self, user: UserId) -> Result<Option<UserBan>, StoreError> {
+        let read = self.read("account.ban_of", move |rows| {
+            let row: Option<store::Ban> = rows.get(&key::ban(user))?;
+            Ok(row.map(|row| UserBan {
+                reason: row.reason,
+                at: UnixTimestamp(row.at_ms),
+            }))
+        });
+        read.await
     }
 }
 

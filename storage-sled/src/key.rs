@@ -27,6 +27,7 @@
 //! | `W` | – | the number of the last commit (`stamp`) | opening |
 //! | `X` | expiry (ms), number | `Expiring`: the keys of sends that expire then | writer |
 //! | `Z` | a key of this table, chunk (4 bytes) | the rest of a value longer than one row | as that key |
+//! | `b` | user | `Ban` | all |
 //! | `d` | hook (1 byte with its length, text), position | `DeadEvent` | all |
 //! | `e` | hook (1 byte with its length, text), position | `Event` | all, up to the last durable position |
 //! | `l` | hook (text) | `EventLease` | writer |
@@ -89,7 +90,7 @@ pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
 }
 
 /// Every prefix of the table above, ascending. Any other prefix was not written by gimlet.
-pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVWXZdelpq";
+pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVWXZbdelpq";
 
 /// Key of the only `Meta` record.
 pub(crate) const META: &[u8] = b"V";
@@ -137,6 +138,11 @@ pub(crate) fn token(device: DeviceId, user: UserId) -> TwoNumberKey {
 /// version, which kept one token for each device.
 pub(crate) fn tokens(device: DeviceId) -> OneNumberKey {
     one(b'T', device.get())
+}
+
+/// Key of a user's ban.
+pub(crate) fn ban(user: UserId) -> OneNumberKey {
+    one(b'b', user.get())
 }
 
 /// Key of a device.

@@ -18,7 +18,7 @@ use crate::message::UserProfile;
 use crate::rate::RateLimiter;
 use crate::store::{
     AccountChange, AccountStore, DeviceStore, IdScope, NewAccount, NicknameMatch, SeqStore,
-    StoreSet, TokenRecord, UserAccount,
+    StoreSet, TokenRecord, UserAccount, UserBan,
 };
 use crate::text_limits::{self, NAME_MAX_BYTES, TEXT_MAX_BYTES, URL_MAX_BYTES};
 use crate::time::TimeSource;
@@ -112,6 +112,7 @@ impl BuiltinBusiness {
             return Err(RequestRefusal::NoSuchDevice(device));
         }
         let (user, is_new) = self.find_or_create(phone).await?;
+        self.refuse_banned(user).await?;
         let (token, record) = self.new_token();
         let alone = match request.holder {
             Some((holder, shown)) => self.auth(holder, device, &shown).await.is_ok(),
@@ -142,6 +143,7 @@ impl BuiltinBusiness {
         device: DeviceId,
     ) -> Result<String, RequestRefusal> {
         self.get(user).await?;
+        self.refuse_banned(user).await?;
         if self.devices.get(device).await?.is_none() {
             return Err(RequestRefusal::NoSuchDevice(device));
         }
@@ -152,6 +154,32 @@ impl BuiltinBusiness {
             .await?;
         debug_assert!(ended.is_empty(), "other users' tokens stay");
         Ok(token)
+    }
+
+    /// Bans the user: its tokens are not valid until the ban is lifted. The caller must then close its
+    /// connections.
+    pub async fn ban(&self, user: UserId, reason: String) -> Result<(), RequestRefusal> {
+        text_limits::text("reason", &reason, TEXT_MAX_BYTES)?;
+        self.get(user).await?;
+        let at = self.clock.now();
+        Ok(self.accounts.ban(user, &UserBan { reason, at }).await?)
+    }
+
+    /// Lifts the user's ban.
+    pub async fn lift_ban(&self, user: UserId) -> Result<(), RequestRefusal> {
+        Ok(self.accounts.lift_ban(user).await?)
+    }
+
+    /// Returns the user's ban.
+    pub async fn ban_of(&self, user: UserId) -> Result<Option<UserBan>, RequestRefusal> {
+        Ok(self.accounts.ban_of(user).await?)
+    }
+
+    async fn refuse_banned(&self, user: UserId) -> Result<(), RequestRefusal> {
+        match self.accounts.ban_of(user).await? {
+            Some(_) => Err(RequestRefusal::Banned),
+            None => Ok(()),
+        }
     }
 
     async fn find_or_create(&self, phone: String) -> Result<(UserId, bool), RequestRefusal> {
@@ -198,14 +226,7 @@ impl BuiltinBusiness {
     /// Changes the user's profile; `None` leaves a field unchanged. The caller must then remove the
     /// user from the directory with [`forget`](crate::directory::ProfileDirectory::forget).
     pub async fn update(&self, user: UserId, change: AccountChange) -> Result<(), RequestRefusal> {
-        text_limits::text_if("nickname", change.nickname.as_deref(), NAME_MAX_BYTES)?;
-        text_limits::text_if("avatar_url", change.avatar_url.as_deref(), URL_MAX_BYTES)?;
-        text_limits::text_if("extra", change.extra.as_deref(), TEXT_MAX_BYTES)?;
-        if change.sex.is_some_and(|sex| !(0..=2).contains(&sex)) {
-            return Err(RequestRefusal::bad(
-                "sex must be 0 (unknown), 1 (male) or 2 (female)",
-            ));
-        }
+        check_change(&change)?;
         if self
             .accounts
             .update(user, &change, self.clock.now())
@@ -288,9 +309,14 @@ impl BusinessBackend for BuiltinBusiness {
             if self.accounts.get(&[user]).await?.is_empty() {
                 return Err(RequestRefusal::Unauthorized("the user does not exist"));
             }
+            self.refuse_banned(user).await?;
             return Ok(None);
         }
         let record = self.accounts.token(user, device).await?;
+        if record.is_none() {
+            // Read only without a token: a banned user has none.
+            self.refuse_banned(user).await?;
+        }
         let left = record.and_then(|record| {
             let same: bool = record.hash.ct_eq(&hash(token)).into();
             let left = record.expires_at.0.checked_sub(self.clock.now().0)?;
@@ -314,7 +340,21 @@ fn letters(key: &str) -> usize {
     key.chars().map(|c| if is_cjk(c) { 2 } else { 1 }).sum()
 }
 
-fn check_phone(phone: &str) -> Result<(), RequestRefusal> {
+/// Checks new values of a profile.
+pub(crate) fn check_change(change: &AccountChange) -> Result<(), RequestRefusal> {
+    text_limits::text_if("nickname", change.nickname.as_deref(), NAME_MAX_BYTES)?;
+    text_limits::text_if("avatar_url", change.avatar_url.as_deref(), URL_MAX_BYTES)?;
+    text_limits::text_if("extra", change.extra.as_deref(), TEXT_MAX_BYTES)?;
+    if change.sex.is_some_and(|sex| !(0..=2).contains(&sex)) {
+        return Err(RequestRefusal::bad(
+            "sex must be 0 (unknown), 1 (male) or 2 (female)",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks a phone number.
+pub(crate) fn check_phone(phone: &str) -> Result<(), RequestRefusal> {
     let digits = phone.strip_prefix('+').unwrap_or(phone);
     let right = (3..=20).contains(&phone.len())
         && !digits.is_empty()

@@ -22,6 +22,7 @@ mod verify;
 mod tests;
 
 pub use builtin::{BuiltinBusiness, BuiltinConfig};
+pub(crate) use builtin::{check_change, check_phone};
 pub use open::OpenBusiness;
 pub use sign_in::{SignIn, SignedIn};
 pub use verify::{CodeVerifier, FixedCode};

@@ -10,6 +10,7 @@ use crate::memory::helpers::{above, lock, page, set};
 use crate::page::ListPage;
 use crate::store::{
     AccountChange, AccountStore, NewAccount, NicknameMatch, StoreError, TokenRecord, UserAccount,
+    UserBan,
 };
 use crate::time::UnixTimestamp;
 
@@ -18,6 +19,7 @@ use crate::time::UnixTimestamp;
 pub(super) struct MemoryAccounts {
     people: Mutex<AccountTable>,
     tokens: Mutex<BTreeMap<(DeviceId, UserId), TokenRecord>>,
+    bans: Mutex<BTreeMap<UserId, UserBan>>,
 }
 
 #[derive(Debug, Default)]
@@ -130,11 +132,28 @@ impl AccountStore for MemoryAccounts {
         user: UserId,
         device: DeviceId,
     ) -> Result<Option<TokenRecord>, StoreError> {
+        if lock(&self.bans).contains_key(&user) {
+            return Ok(None);
+        }
         Ok(lock(&self.tokens).get(&(device, user)).cloned())
     }
 
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
         lock(&self.tokens).remove(&(device, user));
         Ok(())
+    }
+
+    async fn ban(&self, user: UserId, ban: &UserBan) -> Result<(), StoreError> {
+        lock(&self.bans).insert(user, ban.clone());
+        Ok(())
+    }
+
+    async fn lift_ban(&self, user: UserId) -> Result<(), StoreError> {
+        lock(&self.bans).remove(&user);
+        Ok(())
+    }
+
+    async fn ban_of(&self, user: UserId) -> Result<Option<UserBan>, StoreError> {
+        Ok(lock(&self.bans).get(&user).cloned())
     }
 }

@@ -63,6 +63,15 @@ pub struct TokenRecord {
     pub expires_at: UnixTimestamp,
 }
 
+/// A ban of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserBan {
+    /// The reason, for operators.
+    pub reason: String,
+    /// Time of the ban.
+    pub at: UnixTimestamp,
+}
+
 /// Matching of nicknames in a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NicknameMatch {
@@ -115,7 +124,7 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
         alone: bool,
     ) -> Result<Vec<UserId>, StoreError>;
 
-    /// Returns this user's token on this device.
+    /// Returns this user's token on this device; `None` while the user is banned.
     async fn token(
         &self,
         user: UserId,
@@ -124,4 +133,14 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
 
     /// Removes this user's token on this device, if there is one.
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError>;
+
+    /// Bans the user, or replaces its ban, whether it has an account or not. From then on
+    /// [`token`](Self::token) returns none of its tokens, also none that is set later.
+    async fn ban(&self, user: UserId, ban: &UserBan) -> Result<(), StoreError>;
+
+    /// Lifts the user's ban, if there is one: its tokens are valid again.
+    async fn lift_ban(&self, user: UserId) -> Result<(), StoreError>;
+
+    /// Returns the user's ban.
+    async fn ban_of(&self, user: UserId) -> Result<Option<UserBan>, StoreError>;
 }

@@ -20,7 +20,7 @@ mod seq;
 use std::sync::Arc;
 
 pub use account::{
-    AccountChange, AccountStore, NewAccount, NicknameMatch, TokenRecord, UserAccount,
+    AccountChange, AccountStore, NewAccount, NicknameMatch, TokenRecord, UserAccount, UserBan,
 };
 pub use device::{AckMark, Device, DeviceInfo, DeviceStore};
 pub use friend::{Friend, FriendAcceptOutcome, FriendRequestOutcome, FriendStore};

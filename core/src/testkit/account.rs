@@ -5,7 +5,9 @@ use futures_util::future::join_all;
 use super::StoreFixture;
 use super::helpers::{LATER, NOW, device, together, user};
 use crate::id::UserId;
-use crate::store::{AccountChange, NewAccount, NicknameMatch, StoreSet, TokenRecord, UserAccount};
+use crate::store::{
+    AccountChange, NewAccount, NicknameMatch, StoreSet, TokenRecord, UserAccount, UserBan,
+};
 use crate::time::UnixTimestamp;
 
 fn new(id: u64, phone: &str) -> NewAccount {
@@ -338,4 +340,47 @@ pub(super) async fn a_revoked_token_is_gone(it: StoreFixture) {
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(1)));
     s.revoke_token(user(1), device(1)).await.unwrap();
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), None);
+}
+
+fn ban(reason: &str, at: UnixTimestamp) -> UserBan {
+    let reason = reason.into();
+    UserBan { reason, at }
+}
+
+/// A token that is set during a ban, by a sign-in that began before it, is not valid either.
+pub(super) async fn a_banned_user_has_no_token(it: StoreFixture) {
+    let s = &it.stores.account;
+    for n in 1..=2 {
+        s.put_token(user(n), device(1), &token(1), false)
+            .await
+            .unwrap();
+    }
+    s.ban(user(1), &ban("spam", NOW)).await.unwrap();
+    s.put_token(user(1), device(2), &token(2), false)
+        .await
+        .unwrap();
+    let held = async |of, on| s.token(user(of), device(on)).await.unwrap();
+    assert_eq!((held(1, 1).await, held(1, 2).await), (None, None));
+    assert_eq!(
+        held(2, 1).await,
+        Some(token(1)),
+        "another user on the device"
+    );
+    s.revoke_token(user(1), device(2)).await.unwrap();
+    s.lift_ban(user(1)).await.unwrap();
+    assert_eq!((held(1, 1).await, held(1, 2).await), (Some(token(1)), None));
+}
+
+pub(super) async fn a_ban_is_of_one_user_and_is_replaced(it: StoreFixture) {
+    let s = &it.stores.account;
+    assert_eq!(s.ban_of(user(1)).await.unwrap(), None);
+    s.lift_ban(user(1)).await.unwrap();
+    s.ban(user(1), &ban("spam", NOW)).await.unwrap();
+    assert_eq!(s.ban_of(user(1)).await.unwrap(), Some(ban("spam", NOW)));
+    assert_eq!(s.ban_of(user(2)).await.unwrap(), None);
+    let second = ban("more spam 😀", LATER);
+    s.ban(user(1), &second).await.unwrap();
+    assert_eq!(s.ban_of(user(1)).await.unwrap(), Some(second));
+    s.lift_ban(user(1)).await.unwrap();
+    assert_eq!(s.ban_of(user(1)).await.unwrap(), None);
 }

@@ -126,6 +126,8 @@ contract! {
         another_user_on_the_device_takes_no_token,
         who_holds_the_device_is_alone_on_it,
         a_revoked_token_is_gone,
+        a_banned_user_has_no_token,
+        a_ban_is_of_one_user_and_is_replaced,
     }
     Nothing push_token {
         each_kind_of_address_is_as_it_was_registered,

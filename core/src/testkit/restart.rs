@@ -11,7 +11,7 @@ use crate::seq::Seq;
 use crate::store::{
     AccountChange, AppendOutcome, DeviceInfo, FailedDelivery, FriendAcceptOutcome,
     FriendRequestOutcome, GroupChange, Head, IdScope, JobStepOutcome, LeasedOutcome, NewAccount,
-    NicknameMatch, PushAddress, PushRegistration, TokenRecord,
+    NicknameMatch, PushAddress, PushRegistration, TokenRecord, UserBan,
 };
 
 /// Laws 1 and 3: answered sends are still there, and the numbers continue.
@@ -223,6 +223,11 @@ pub(super) async fn friends_and_accounts_stay(mut it: StoreFixture) {
         .put_token(user(1), device(1), &token, false)
         .await
         .unwrap();
+    let ban = UserBan {
+        reason: "spam".into(),
+        at: NOW,
+    };
+    s.account.ban(user(2), &ban).await.unwrap();
     it.reopen().await;
 
     let s = &it.stores;
@@ -253,6 +258,7 @@ pub(super) async fn friends_and_accounts_stay(mut it: StoreFixture) {
         s.account.token(user(1), device(1)).await.unwrap(),
         Some(token)
     );
+    assert_eq!(s.account.ban_of(user(2)).await.unwrap(), Some(ban));
 }
 
 /// Events, dead letters and leases of hooks are still there, and positions continue.

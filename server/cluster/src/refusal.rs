@@ -27,6 +27,7 @@ pub(super) fn encode(refusal: RequestRefusal) -> node::Refusal {
         RequestRefusal::NoSuchDevice(device) => Why::NoSuchDevice(device.get()),
         RequestRefusal::AlreadyFriends(user) => Why::AlreadyFriends(user.get()),
         RequestRefusal::NoSuchUser(user) => Why::NoSuchUser(user.get()),
+        RequestRefusal::Banned => Why::Banned(Plain {}),
         RequestRefusal::Forbidden(text) => Why::Forbidden(text.into()),
         RequestRefusal::Conflict => Why::Conflict(Plain {}),
         RequestRefusal::RateLimited { retry_after } => Why::RateLimitedUs(micros(retry_after)),
@@ -71,6 +72,7 @@ pub(super) fn decode(refusal: node::Refusal) -> RequestRefusal {
             Why::NoSuchDevice(raw) => DeviceId::new(raw).map(RequestRefusal::NoSuchDevice),
             Why::AlreadyFriends(raw) => user(raw).map(RequestRefusal::AlreadyFriends),
             Why::NoSuchUser(raw) => user(raw).map(RequestRefusal::NoSuchUser),
+            Why::Banned(_) => Some(RequestRefusal::Banned),
             Why::Forbidden(text) => Some(RequestRefusal::Forbidden(fixed(text))),
             Why::Conflict(_) => Some(RequestRefusal::Conflict),
             Why::RateLimitedUs(us) if refusal.backlog => Some(RequestRefusal::Backlog {
@@ -130,6 +132,7 @@ mod tests {
             RequestRefusal::NoSuchDevice(device),
             RequestRefusal::AlreadyFriends(user),
             RequestRefusal::NoSuchUser(user),
+            RequestRefusal::Banned,
             RequestRefusal::Forbidden("the last admin cannot leave"),
             RequestRefusal::Conflict,
             RequestRefusal::RateLimited {

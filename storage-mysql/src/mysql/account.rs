@@ -10,6 +10,7 @@ use gimlet_core::id::{DeviceId, UserId};
 use gimlet_core::page::ListPage;
 use gimlet_core::store::{
     AccountChange, AccountStore, NewAccount, NicknameMatch, StoreError, TokenRecord, UserAccount,
+    UserBan,
 };
 use gimlet_core::time::UnixTimestamp;
 use sqlx::Row as _;
@@ -302,5 +303,60 @@ impl AccountStore for MysqlAccounts {
             },
         )
         .await
+    }
+
+    async fn ban(&self, user: UserId, ban: &UserBan) -> Result<(), StoreError> {
+        let ban = ban.clone();
+        self.once("account.ban", StatementEffect::Repeatable, move |session| {
+            let ban = ban.clone();
+            async move {
+                let sql = "INSERT INTO user_ban (user_id, reason, banned_at) VALUES (?, ?, ?) \
+                           ON DUPLICATE KEY UPDATE reason = VALUES(reason), \
+                           banned_at = VALUES(banned_at)";
+                let upsert = sqlx::query(sql)
+                    .bind(user.get())
+                    .bind(ban.reason)
+                    .bind(ban.at.0);
+                session.run(upsert).await.map(|_| ())
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn lift_ban(&self, user: UserId) -> Result<(), StoreError> {
+        let lift = self.once(
+            "account.lift_ban",
+            StatementEffect::Repeatable,
+            move |session| {
+                async move {
+                    let sql = "DELETE FROM user_ban WHERE user_id = ?";
+                    session
+                        .run(sqlx::query(sql).bind(user.get()))
+                        .await
+                        .map(|_| ())
+                }
+                .boxed()
+            },
+        );
+        lift.await
+    }
+
+    async fn ban_of(&self, user: UserId) -> Result<Option<UserBan>, StoreError> {
+        let read = self.once("account.ban_of", StatementEffect::Read, move |session| {
+            async move {
+                let sql = "SELECT reason, banned_at FROM user_ban WHERE user_id = ?";
+                let row = session.row(sqlx::query(sql).bind(user.get())).await?;
+                let ban = row.as_ref().map(|row| {
+                    Ok(UserBan {
+                        reason: text(row, 0)?,
+                        at: time(row, 1)?,
+                    })
+                });
+                ban.transpose()
+            }
+            .boxed()
+        });
+        read.await
     }
 }

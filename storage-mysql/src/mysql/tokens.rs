@@ -115,8 +115,10 @@ async fn rows(
     let read = engine.once(OPERATION, StatementEffect::Read, move |session| {
         let devices = devices.clone();
         async move {
+            // A banned user has no token.
             let head = "SELECT device_id, user_id, hash, expires_at FROM user_token \
-                        WHERE device_id IN (";
+                        WHERE NOT EXISTS (SELECT 1 FROM user_ban \
+                        WHERE user_ban.user_id = user_token.user_id) AND device_id IN (";
             let mut found = HashMap::with_capacity(devices.len());
             for row in session.rows_in(head, &devices, ")").await? {
                 let token = (bytes(&row, 2)?, time(&row, 3)?);

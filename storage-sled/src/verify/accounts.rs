@@ -3,7 +3,7 @@
 use gimlet_core::id::UserId;
 use gimlet_core::seq::Seq;
 use gimlet_core::verify::VerifyRule;
-use gimlet_proto::store::{Account, Device, Friend, Group, Member, Number, Token};
+use gimlet_proto::store::{Account, Ban, Device, Friend, Group, Member, Number, Token};
 
 use super::{CheckResult, StorageCheck, inbox, pair, shown};
 use crate::error::EngineError;
@@ -198,6 +198,10 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
             Ok(())
         })?;
         self.counter(1, largest, "users")?;
+        self.each(b"b", "bans", |it, name, value| {
+            let _ = it.decode::<Ban>(name, value, || shown(name));
+            Ok(())
+        })?;
         self.each(b"P", "phone numbers", |it, name, value| {
             let user = it.decode::<Number>(name, value, || "a phone number".into());
             let user = user.and_then(|it| UserId::new(it.value));

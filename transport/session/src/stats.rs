@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gimlet_core::error::RequestRefusal;
 
 /// The codes of refusals; an unknown code is counted as the last.
-const REFUSAL_CODES: [i32; 15] = [
-    10_000, 10_001, 10_010, 10_011, 10_013, 10_014, 10_015, 10_016, 4, 6, 7, 8, 12, 14, 2,
+const REFUSAL_CODES: [i32; 16] = [
+    10_000, 10_001, 10_010, 10_011, 10_013, 10_014, 10_015, 10_016, 10_017, 4, 6, 7, 8, 12, 14, 2,
 ];
 
 /// Counters of all sessions; they only grow.
