@@ -68,6 +68,7 @@
 //! 12. **Every list is paged and ordered; every queue and buffer is bounded in bytes; every wait
 //!     has a deadline; order and leases never depend on wall-clock time.**
 
+pub mod account_import;
 pub mod accounts;
 pub mod auth;
 pub mod backlog;
@@ -86,6 +87,7 @@ pub mod gateway;
 pub mod hook_lease;
 pub mod hub;
 pub mod id;
+pub mod inbox_watch;
 mod janitor;
 pub mod limits;
 pub mod list;

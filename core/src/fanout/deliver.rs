@@ -12,6 +12,7 @@ use crate::delivery::DeliveryBatch;
 use crate::error::ErrorChain;
 use crate::fanout::{LocalSink, plan, users};
 use crate::id::{DeviceId, Generation, NodeId, UserId};
+use crate::inbox_watch::InboxWatch;
 use crate::peer::PeerNodes;
 use crate::store::{Device, DeviceRoute, DeviceStore, Route};
 
@@ -46,6 +47,7 @@ pub struct MessageFanout {
     peer: Arc<dyn PeerNodes>,
     routes: Arc<dyn DeviceRoute>,
     devices: Option<Arc<dyn DeviceStore>>,
+    watch: Option<InboxWatch>,
 }
 
 impl MessageFanout {
@@ -63,6 +65,7 @@ impl MessageFanout {
             peer,
             routes,
             devices: None,
+            watch: None,
         }
     }
 
@@ -74,6 +77,13 @@ impl MessageFanout {
         Self { devices, ..self }
     }
 
+    /// Wakes callers that wait for an inbox when its entries are delivered.
+    #[must_use]
+    pub fn with_watch(self, watch: InboxWatch) -> Self {
+        let watch = Some(watch);
+        Self { watch, ..self }
+    }
+
     /// Hands delivery batches to this node's connections and to the other nodes, in order.
     pub async fn deliver(&self, parcels: Vec<DeliveryBatch>) {
         // Local first: it does not wait, and the connections here need not wait for the routes.
@@ -81,9 +91,13 @@ impl MessageFanout {
         self.remote(parcels).await;
     }
 
-    /// Hands delivery batches to this node's connections; does not wait.
+    /// Hands delivery batches to this node's connections, and wakes callers that wait for an inbox;
+    /// does not wait.
     pub fn local(&self, parcels: &[DeliveryBatch]) {
         self.sink.deliver(parcels);
+        if let Some(watch) = &self.watch {
+            watch.delivered(parcels);
+        }
     }
 
     /// Returns `true` if there are no other nodes and never will be.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::error::RequestRefusal;
-use crate::id::DeviceId;
+use crate::id::{DeviceId, UserId};
 use crate::service::{LogicService, check};
 use crate::store::{Device, DeviceInfo, Route, StoreErrorKind};
 
@@ -32,6 +32,15 @@ impl LogicService {
             }
         }
         Err(RequestRefusal::Internal)
+    }
+
+    /// Returns the connections of the user on all nodes, as far as they are known.
+    pub async fn connections_of(&self, user: UserId) -> Result<Vec<Route>, RequestRefusal> {
+        let mut routes = self.inner.stores.route.of(&[user]).await?;
+        // A fenced device has a route to no node.
+        routes.retain(|route| !route.node.name.is_empty());
+        routes.sort_unstable_by_key(|route| route.device);
+        Ok(routes)
     }
 
     /// Returns the device, and its route if it is signed in now.

@@ -46,6 +46,7 @@ use crate::error::RequestRefusal;
 use crate::events::EventSubscriptions;
 use crate::fanout::{LocalSink, MessageFanout};
 use crate::id::{DeviceId, NodeId, UserId};
+use crate::inbox_watch::InboxWatch;
 use crate::limits::Limits;
 use crate::peer::PeerNodes;
 use crate::store::StoreSet;
@@ -110,6 +111,7 @@ struct ServiceInner {
     presence: Option<Arc<PresenceWatch>>,
     directory: ProfileDirectory,
     fanout: MessageFanout,
+    watch: InboxWatch,
     batcher: SendBatcher,
     jobs: OpenJobs,
     rosters: RosterCache,
@@ -141,8 +143,16 @@ impl LogicService {
             codec,
             events,
         } = parts;
+        let watch = InboxWatch::default();
         let fanout = MessageFanout::new(node, sink, peer, Arc::clone(&stores.route))
-            .with_devices(Arc::clone(&stores.device));
+            .with_devices(Arc::clone(&stores.device))
+            .with_watch(watch.clone());
+        if !fanout.is_alone() {
+            let reading = watch
+                .clone()
+                .read_heads(Arc::clone(&stores.seq), token.clone());
+            tracker.spawn(reading);
+        }
         let directory = ProfileDirectory::new(Arc::clone(&business), &limits);
         let jobs = OpenJobs::new(&limits);
         let (janitor, retention) =
@@ -196,6 +206,7 @@ impl LogicService {
                 presence,
                 directory,
                 fanout,
+                watch,
                 batcher,
                 jobs,
                 rosters,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::{Instant, timeout_at};
+
 use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
@@ -27,6 +29,26 @@ impl LogicService {
             bytes: limits.page_bytes,
         };
         self.read_page(user, after, limit).await
+    }
+
+    /// Waits until the user's inbox has an entry above `after`, at most until `until`. If too many
+    /// callers wait, it does not wait.
+    pub async fn wait_for_entry(
+        &self,
+        user: UserId,
+        after: Seq,
+        until: Instant,
+    ) -> Result<(), RequestRefusal> {
+        let Some(mut wait) = self.inner.watch.begin(user) else {
+            return Ok(());
+        };
+        // Read after the wait has begun: an entry that is stored in between wakes it.
+        let heads = self.inner.stores.seq.heads(&[user]).await?;
+        if heads.first().is_none_or(|read| read.head <= after) {
+            // Neither end is a failure: the caller reads the inbox.
+            let _ = timeout_at(until, wait.above(after)).await;
+        }
+        Ok(())
     }
 
     /// Records an ack of a caller that does not prove that the entries were served: it counts up to

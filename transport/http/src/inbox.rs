@@ -2,23 +2,16 @@
 
 use std::time::Duration;
 
-use gimlet_core::id::UserId;
 use gimlet_core::logic::LogicRole as _;
 use gimlet_core::seq::Seq;
 use http::Method;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::call::ApiCall;
 use crate::json::{WholeNumber, object};
 use crate::message::EntryInfo;
-use crate::operation::{ApiOperation, NoContent, OperationAccess};
+use crate::operation::{ApiOperation, MAX_WAIT_SECONDS, NoContent, OperationAccess};
 use crate::problem::ApiProblem;
-
-/// Longest wait for a message. The server closes a connection after a minute without traffic.
-const MAX_WAIT_SECONDS: u32 = 30;
-/// First and longest pause between two looks at an inbox.
-const LOOK_PAUSE_RANGE: (Duration, Duration) =
-    (Duration::from_millis(100), Duration::from_millis(800));
 
 object! {
     /// A page of the inbox.
@@ -71,10 +64,13 @@ async fn read(call: ApiCall, input: ReadInbox) -> Result<InboxPage, ApiProblem> 
         return Err(ApiProblem::field("limit", detail));
     }
     let service = call.reading(user)?;
-    if wait > 0
-        && let Ok(_permit) = call.shared.waits.try_acquire()
-    {
-        wait_for_entry(&call, user, after, Duration::from_secs(wait.into())).await?;
+    if wait > 0 {
+        let until = Instant::now() + Duration::from_secs(wait.into());
+        let waiting = service.wait_for_entry(user, after, until);
+        // A stop ends the wait, not the request.
+        if let Some(waited) = call.shared.api.stop.run_until_cancelled(waiting).await {
+            waited?;
+        }
     }
     let items = input.limit.and_then(|limit| usize::try_from(limit).ok());
     let page = service.inbox_page(user, after, items).await?;
@@ -87,31 +83,6 @@ async fn read(call: ApiCall, input: ReadInbox) -> Result<InboxPage, ApiProblem> 
         floor: page.head.floor,
         epoch: WholeNumber(epoch.0),
     })
-}
-
-/// Waits until the inbox has an entry above `after`. It looks at the head again and again, because a
-/// request is no connection: nothing is pushed to it. Event streams are pushed to.
-async fn wait_for_entry(
-    call: &ApiCall,
-    user: UserId,
-    after: Seq,
-    wait: Duration,
-) -> Result<(), ApiProblem> {
-    let until = Instant::now() + wait;
-    let mut pause = LOOK_PAUSE_RANGE.0;
-    loop {
-        let heads = call.service()?.heads(&[user]).await?;
-        let head = heads.first().map(|it| it.head).unwrap_or_default();
-        let now = Instant::now();
-        if head > after || now >= until || call.shared.api.stop.is_cancelled() {
-            return Ok(());
-        }
-        tokio::select! {
-            () = sleep_until((now + pause).min(until)) => {}
-            () = call.shared.api.stop.cancelled() => return Ok(()),
-        }
-        pause = (pause * 2).min(LOOK_PAUSE_RANGE.1);
-    }
 }
 
 async fn ack(call: ApiCall, input: AckInbox) -> Result<NoContent, ApiProblem> {
