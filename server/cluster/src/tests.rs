@@ -1,5 +1,6 @@
 //! The seams between nodes across loopback, both ends in one process.
 
+mod api;
 mod business;
 mod logic;
 mod peer;

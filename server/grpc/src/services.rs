@@ -4,13 +4,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimlet_cluster::{ConnectServer, LogicServer};
+use gimlet_cluster::{ApiServer, ConnectServer, LogicServer};
 use gimlet_core::accounts::AccountService;
 use gimlet_core::auth::{SharedSecret, TokenChecker};
 use gimlet_core::gateway::ConnectGateway;
 use gimlet_core::service::LogicService;
 use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_listen::{ListenerEntrance, StopTokens};
+use gimlet_proto::node::api_node_server::ApiNodeServer;
 use gimlet_proto::node::connect_node_server::ConnectNodeServer;
 use gimlet_proto::node::logic_node_server::LogicNodeServer;
 use gimlet_proto::pb::business_ext_server::BusinessExtServer;
@@ -63,6 +64,8 @@ const HEALTH_AND_REFLECTION: [&str; 3] = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
+/// The largest request of the HTTP API from another node: a body of 256 KiB with its headers.
+const API_REQUEST_MAX_BYTES: usize = 512 << 10;
 /// The largest item of a stream between nodes, in bytes.
 const NODE_MESSAGE_MAX_BYTES: usize = 16 << 20;
 
@@ -77,6 +80,8 @@ pub struct GrpcServices {
     pub logic_node: Option<LogicServer>,
     /// The connect role for other nodes.
     pub connect_node: Option<ConnectServer>,
+    /// The HTTP API for other nodes, if this process has the logic or the business role.
+    pub api_node: Option<ApiServer>,
     /// `true` if calls that came through a proxy are refused.
     pub development: bool,
     /// The accounts, if this process has the business role.
@@ -226,6 +231,9 @@ impl GrpcServices {
                 NODE_MESSAGE_MAX_BYTES,
                 ConnectNodeServer(server)
             );
+        }
+        if let Some(server) = self.api_node.clone() {
+            guarded!(listened, gate, API_REQUEST_MAX_BYTES, ApiNodeServer(server));
         }
         listened.finish(&self.health)
     }

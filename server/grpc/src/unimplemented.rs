@@ -14,6 +14,7 @@ const SERVICES: &[(&str, &str, &str)] = &[
     ("pb.UserInt", "business", INTERNAL_LISTENER),
     ("gimlet.node.v1.LogicNode", "logic", INTERNAL_LISTENER),
     ("gimlet.node.v1.ConnectNode", "connect", INTERNAL_LISTENER),
+    ("gimlet.node.v1.ApiNode", "logic", INTERNAL_LISTENER),
 ];
 const CLIENTS_LISTENER: &str = "`listen.grpc`";
 const INTERNAL_LISTENER: &str = "`listen.internal`";

@@ -6,7 +6,6 @@
 //! client repeats it, with its id.
 
 mod link;
-mod placement;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -30,9 +29,9 @@ use tokio_util::task::TaskTracker;
 
 use super::call::NodeCredentials;
 use super::convert::{self, DecodeError};
+use super::placement::UserPlacement;
 use super::refusal::decode;
 use link::{LogicClient, LogicLink};
-use placement::UserPlacement;
 
 /// Time limit of a read before another node is asked: the time that a logic node allows its
 /// storage, and the round trip.

@@ -1,4 +1,4 @@
-//! Chooses the logic node for a user's requests.
+//! Chooses the node for a user's requests.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,7 +12,7 @@ use gimlet_core::id::UserId;
 /// The order of nodes for a user comes from rendezvous hashing: when a node leaves, only its own
 /// users move.
 #[derive(Debug)]
-pub(super) struct UserPlacement {
+pub(crate) struct UserPlacement {
     seeds: Vec<u64>,
     /// Users with sends in flight; `None` stands for senders that are not users.
     busy: Mutex<HashMap<Option<UserId>, BusyUser>>,
@@ -27,7 +27,7 @@ struct BusyUser {
 }
 
 impl UserPlacement {
-    pub(super) fn new(addresses: &[String]) -> Self {
+    pub(crate) fn new(addresses: &[String]) -> Self {
         let seed = |address: &String| {
             let mut hasher = DefaultHasher::new();
             address.hash(&mut hasher);
@@ -40,7 +40,7 @@ impl UserPlacement {
     }
 
     /// Returns all nodes, the user's own first. Every connect node computes the same order.
-    pub(super) fn order(&self, user: UserId) -> Vec<usize> {
+    pub(crate) fn order(&self, user: UserId) -> Vec<usize> {
         self.scored(user.get())
     }
 
@@ -55,7 +55,7 @@ impl UserPlacement {
 
     /// Chooses the node for a send: the node of the user's other sends in flight if it is up,
     /// otherwise the first node in the user's order that is up. `None` if every node is down.
-    pub(super) fn take(
+    pub(crate) fn take(
         self: &Arc<Self>,
         user: Option<UserId>,
         is_up: impl Fn(usize) -> bool,
@@ -95,14 +95,14 @@ impl UserPlacement {
 
 /// The node chosen for a send. Until this is dropped, the user's later sends go to the same node.
 #[derive(Debug)]
-pub(super) struct PlacementGuard {
+pub(crate) struct PlacementGuard {
     placement: Arc<UserPlacement>,
     user: Option<UserId>,
     at: usize,
 }
 
 impl PlacementGuard {
-    pub(super) const fn at(&self) -> usize {
+    pub(crate) const fn at(&self) -> usize {
         self.at
     }
 }
