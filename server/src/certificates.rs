@@ -57,8 +57,8 @@ impl CertificateFiles {
     pub(crate) fn of(&self, config: &Config, listener: ListenerName) -> Option<ListenerTls> {
         let alpn = match listener {
             ListenerName::Tcp => AlpnProtocols::Frames,
-            ListenerName::Ws | ListenerName::Http | ListenerName::Ops => AlpnProtocols::Http1,
-            ListenerName::Grpc => AlpnProtocols::Http2,
+            ListenerName::Ws | ListenerName::Ops => AlpnProtocols::Http1,
+            ListenerName::Http | ListenerName::Grpc => AlpnProtocols::Http2,
         };
         let tls = self.listeners.as_ref()?;
         config.has_tls(listener).then(|| tls.listener(alpn))

@@ -9,10 +9,13 @@ use gimlet_http::ClientAddr;
 use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_listen::origins::AllowedOrigins;
 
-pub use gimlet_http::{ApiKeys, HttpApi};
+pub use gimlet_http::{
+    ApiKeys, ApiNodes, ApiReply, ApiRequest, ApiRole, ForwardError, ForwardFuture, ForwardedApi,
+    HttpApi, forwarded,
+};
 
 use crate::cors;
-use crate::listener::PeerAddr;
+use crate::peer_addr::PeerAddr;
 
 /// The API, and the rules of the listener that it is on.
 #[derive(Clone, Debug)]

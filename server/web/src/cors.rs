@@ -36,11 +36,12 @@ pub(super) fn api_layer(origins: AllowedOrigins) -> CorsLayer {
             Method::GET,
             Method::HEAD,
             Method::POST,
+            Method::PUT,
             Method::PATCH,
             Method::DELETE,
         ])
         .allow_headers(names.chain([header::CONTENT_TYPE]).collect::<Vec<_>>())
-        .expose_headers([header::RETRY_AFTER])
+        .expose_headers([header::RETRY_AFTER, header::ETAG])
 }
 
 fn of_origins(origins: AllowedOrigins) -> CorsLayer {

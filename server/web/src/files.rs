@@ -22,7 +22,7 @@ use tokio_util::io::ReaderStream;
 pub use gimlet_files::{FileRules, FileStore, UploadBounds, UploadFolder};
 
 use crate::cors;
-use crate::listener::PeerAddr;
+use crate::peer_addr::PeerAddr;
 use crate::range::{self, RangePart};
 use crate::upload::{self, UploadRefusal};
 

@@ -6,8 +6,10 @@
 
 pub mod api;
 pub mod chat_page;
+mod connection;
 mod cors;
 pub mod disk_space;
+mod event_stream;
 pub mod files;
 pub mod health;
 mod linger;
@@ -15,9 +17,11 @@ mod listener;
 pub mod metrics;
 mod min_rate;
 pub mod ops;
+mod peer_addr;
 pub mod process;
 mod range;
+mod stream_seat;
 mod upload;
 pub mod verifier;
 
-pub use listener::{direct_only, serve};
+pub use listener::{HttpServer, direct_only, serve};

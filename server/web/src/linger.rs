@@ -150,6 +150,13 @@ impl<S> LingeringStream<S> {
     }
 }
 
+impl<S> LingeringStream<S> {
+    /// Returns the stream below.
+    pub(crate) const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for LingeringStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,

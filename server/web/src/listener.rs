@@ -5,47 +5,82 @@
 //! speed. A client that is still sending when its request is refused gets the answer. It knows no
 //! route.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
-use gimlet_http::RestartTimeLimit;
-use gimlet_listen::forwarded::ForwardedHeaders;
+use gimlet_listen::admission::ConnectionLimiter;
 use gimlet_listen::wrong_port::ForeignProtocol;
 use gimlet_listen::{
     AdmittedConnection, ConnectionProtocol, ListenerEntrance, StopTokens, development, refuse,
+    socket,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio_util::task::TaskTracker;
 
-use crate::linger::{LingeringStream, UnreadBody};
-use crate::min_rate::{PacedStream, RequestDeadline};
+use crate::connection::{ConnectionRequests, HEADER_TIMEOUT};
+use crate::min_rate::RequestDeadline;
+use crate::stream_seat::ConnectionSeat;
 
-/// Time limit for the first byte, and for the header of each request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// System buffer of an event stream on a listener that does not say.
+const DEFAULT_STREAM_BUFFER_BYTES: usize = 64 << 10;
 
 /// Explanation for clients that speak another protocol.
 const WRONG_PORT_TEXT: &str = "This is one of gimlet's HTTP/1.1 ports. gRPC is on listen.grpc (by default \
     50100). TLS is set by tls.cert: docs/tls.md.";
 
-/// Serves `router` until `ends.stop`, then lets requests in progress finish until `ends.cut`. Its
-/// connections are tasks of `tracker`.
+/// Serves `router` over HTTP/1.1 until `ends.stop`, then lets requests in progress finish until
+/// `ends.force_close`. Its connections are tasks of `tracker`.
 pub async fn serve(
-    mut entrance: ListenerEntrance,
+    entrance: ListenerEntrance,
     router: Router,
     tracker: TaskTracker,
     ends: StopTokens,
 ) {
-    entrance.limits.handshake = HEADER_TIMEOUT;
-    let stop = ends.stop.clone();
-    let protocol = HttpProtocol { router, ends };
-    gimlet_listen::accept(entrance, protocol, tracker, stop).await;
+    let server = HttpServer {
+        router,
+        clients: None,
+        stream_buffer: DEFAULT_STREAM_BUFFER_BYTES,
+    };
+    server.accept(entrance, tracker, ends, false).await;
+}
+
+/// A server for clients: HTTP/1.1 and HTTP/2, with event streams.
+#[derive(Debug)]
+pub struct HttpServer {
+    /// The routes.
+    pub router: Router,
+    /// Places of clients, against which event streams count.
+    pub clients: Option<Arc<ConnectionLimiter>>,
+    /// Bytes of the system's buffer of an event stream, in each direction.
+    pub stream_buffer: usize,
+}
+
+impl HttpServer {
+    /// Serves until `ends.stop`, as [`serve`] does.
+    pub async fn serve(self, entrance: ListenerEntrance, tracker: TaskTracker, ends: StopTokens) {
+        self.accept(entrance, tracker, ends, true).await;
+    }
+
+    async fn accept(
+        self,
+        mut entrance: ListenerEntrance,
+        tracker: TaskTracker,
+        ends: StopTokens,
+        speaks_http2: bool,
+    ) {
+        entrance.limits.handshake = HEADER_TIMEOUT;
+        let stop = ends.stop.clone();
+        let protocol = HttpProtocol {
+            server: self,
+            speaks_http2,
+            tasks: tracker.clone(),
+            ends,
+        };
+        gimlet_listen::accept(entrance, protocol, tracker, stop).await;
+    }
 }
 
 /// Makes a development run refuse requests that came through a proxy; other runs serve them.
@@ -67,45 +102,26 @@ pub fn direct_only(router: Router, development: bool) -> Router {
     ))
 }
 
-/// The address that a request's connection came from: the client's, or that of a proxy which speaks
-/// HTTP and names the client in a header.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PeerAddr(pub(crate) SocketAddr);
-
-impl PeerAddr {
-    /// Returns the address that failed sign-ins count for. Without configured proxies it is `None`:
-    /// an unknown proxy stands in front of most HTTP listeners, and failures must not count for it.
-    pub(crate) fn client(
-        self,
-        forwarding: &ForwardedHeaders,
-        headers: &HeaderMap,
-    ) -> Option<SocketAddr> {
-        let Self(peer) = self;
-        let ForwardedHeaders { trusted, header } = forwarding;
-        if trusted.is_empty() {
-            return None;
-        }
-        if !trusted.contains(peer.ip()) {
-            return Some(peer);
-        }
-        let lines = headers.get_all(header.name()).iter();
-        let lines = lines.map(|line| line.to_str().unwrap_or_default());
-        let client = forwarding.client(peer.ip(), lines)?;
-        Some(SocketAddr::new(client, 0))
-    }
-}
-
-/// Waits for a request's first bytes, then serves HTTP/1.1.
+/// Waits for a request's first bytes, then serves HTTP.
 #[derive(Debug)]
 struct HttpProtocol {
-    router: Router,
+    server: HttpServer,
+    speaks_http2: bool,
+    tasks: TaskTracker,
     ends: StopTokens,
 }
 
-impl ConnectionProtocol for HttpProtocol {
-    type Opened = AdmittedConnection;
+/// A connection whose version of HTTP is known.
+#[derive(Debug)]
+struct HttpConnection {
+    accepted: AdmittedConnection,
+    is_http2: bool,
+}
 
-    async fn open(&self, mut accepted: AdmittedConnection) -> Option<AdmittedConnection> {
+impl ConnectionProtocol for HttpProtocol {
+    type Opened = HttpConnection;
+
+    async fn open(&self, mut accepted: AdmittedConnection) -> Option<HttpConnection> {
         let addr = accepted.addr;
         // Peeked, not read: hyper must see the same bytes again.
         let mut bytes = [0; development::PROXY_PREFIX_MAX];
@@ -114,64 +130,52 @@ impl ConnectionProtocol for HttpProtocol {
             return None;
         };
         let first = bytes.get(..read).unwrap_or_default();
-        let foreign = ForeignProtocol::of(first);
-        if let Some(
-            foreign @ (ForeignProtocol::Http2 | ForeignProtocol::Tls | ForeignProtocol::Proxy),
-        ) = foreign
-        {
+        let foreign = match ForeignProtocol::of(first) {
+            Some(ForeignProtocol::Http2) if self.speaks_http2 => {
+                return Some(HttpConnection {
+                    accepted,
+                    is_http2: true,
+                });
+            }
+            Some(ForeignProtocol::Http1) | None => None,
+            Some(foreign) => Some(foreign),
+        };
+        if let Some(foreign) = foreign {
             tracing::debug!(%addr, "{} on an HTTP port, refused", foreign.name());
             refuse(accepted.stream, &foreign.answer(WRONG_PORT_TEXT)).await;
             return None;
         }
-        Some(accepted)
+        Some(HttpConnection {
+            accepted,
+            is_http2: false,
+        })
     }
 
-    async fn serve(&self, accepted: AdmittedConnection) {
+    async fn serve(&self, connection: HttpConnection) {
+        let HttpConnection { accepted, is_http2 } = connection;
         let AdmittedConnection {
             stream,
             addr,
             permit,
         } = accepted;
-        let StopTokens {
-            stop,
-            force_close: cut,
-        } = &self.ends;
-        let (pace, unread) = (RequestDeadline::default(), UnreadBody::default());
-        let stream = LingeringStream::new(stream, unread.clone());
-        let paced = PacedStream::new(stream, pace.clone());
-        let router = self.router.clone();
-        let restart = RestartTimeLimit(Arc::new({
-            let pace = pace.clone();
-            move || pace.restart()
-        }));
-        let router = router.layer(axum::middleware::map_request(move |request: Request| {
-            pace.restart();
-            let mut request = request.map(|body| unread.watch(body));
-            request.extensions_mut().insert(PeerAddr(addr));
-            request.extensions_mut().insert(restart.clone());
-            std::future::ready(request)
-        }));
-        let service = TowerToHyperService::new(router);
-        let served = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(paced), service);
-        let mut served = std::pin::pin!(served);
-        let result = tokio::select! {
-            result = served.as_mut() => result,
-            () = stop.cancelled() => {
-                served.as_mut().graceful_shutdown();
-                // A slow upload, or a client that does not read, has time until the forced close.
-                match cut.run_until_cancelled(served).await {
-                    Some(result) => result,
-                    None => return tracing::debug!(%addr, "HTTP connection cut off"),
-                }
-            }
+        // A client that has left already is noticed by the first read.
+        let _ = socket::prepare(stream.socket());
+        let requests = ConnectionRequests {
+            router: self.server.router.clone(),
+            addr,
+            seat: ConnectionSeat::new(permit, self.server.clients.clone()),
+            pace: RequestDeadline::default(),
         };
-        if let Err(error) = result {
+        let served = if is_http2 {
+            Box::pin(requests.serve_http2(stream, self.tasks.clone(), &self.ends)).await
+        } else {
+            requests
+                .serve_http1(stream, self.server.stream_buffer, &self.ends)
+                .await
+        };
+        if let Err(error) = served {
             tracing::debug!(%addr, %error, "HTTP connection ended");
         }
-        drop(permit);
     }
 }
 
@@ -180,10 +184,11 @@ mod tests {
     use std::convert::Infallible;
     use std::pin::Pin;
     use std::task::{Context, Poll};
+    use std::time::Duration;
 
     use axum::Extension;
     use bytes::Bytes;
-    use gimlet_listen::admission::ConnectionLimiter;
+    use gimlet_http::RestartTimeLimit;
     use hyper::body::{Body, Frame};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};

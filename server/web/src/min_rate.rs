@@ -18,31 +18,48 @@ const MIN_BYTES_PER_SECOND: u64 = 8 * 1024;
 
 /// Deadline of a connection, shared with the service that restarts it.
 #[derive(Clone, Debug)]
-pub(super) struct RequestDeadline(Arc<Mutex<Instant>>);
+pub(super) struct RequestDeadline(Arc<Mutex<PaceState>>);
+
+#[derive(Debug)]
+struct PaceState {
+    /// End of the time limit.
+    until: Instant,
+    /// Set while bytes wait that the socket did not take.
+    is_behind: bool,
+}
 
 impl Default for RequestDeadline {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now() + REQUEST_TIME)))
+        Self(Arc::new(Mutex::new(PaceState {
+            until: Instant::now() + REQUEST_TIME,
+            is_behind: false,
+        })))
     }
 }
 
 impl RequestDeadline {
     /// Restarts the time limit: a request begins.
     pub(super) fn restart(&self) {
-        self.change(|until| *until = Instant::now() + REQUEST_TIME);
+        self.change(|pace| pace.until = Instant::now() + REQUEST_TIME);
     }
 
     fn moved(&self, bytes: usize) {
         let earned = Duration::from_micros(bytes as u64 * 1_000_000 / MIN_BYTES_PER_SECOND);
-        self.change(|until| *until = (*until + earned).min(Instant::now() + REQUEST_TIME));
+        let most = Instant::now() + REQUEST_TIME;
+        self.change(|pace| pace.until = (pace.until + earned).min(most));
     }
 
     fn until(&self) -> Instant {
-        self.change(|until| *until)
+        self.change(|pace| pace.until)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Instant) -> T) -> T {
-        // The value is one instant: it is whole even if a holder of the lock panicked.
+    /// Returns whether the protocol above has bytes that the socket did not take yet.
+    pub(super) fn is_behind(&self) -> bool {
+        self.change(|pace| pace.is_behind)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut PaceState) -> T) -> T {
+        // Each change is one assignment: the value is whole even if a holder of the lock panicked.
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -88,6 +105,13 @@ impl<S> PacedStream<S> {
     }
 }
 
+impl<S> PacedStream<S> {
+    /// Returns the stream below.
+    pub(super) const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -108,14 +132,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(written)) = &polled {
-            self.pace.moved(*written);
+        match &polled {
+            Poll::Ready(Ok(written)) => self.pace.moved(*written),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.pace.change(|pace| pace.is_behind = true),
         }
         self.or_late(cx, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        // hyper flushes when it has written everything.
+        if polled.is_ready() {
+            self.pace.change(|pace| pace.is_behind = false);
+        }
         self.or_late(cx, polled)
     }
 

@@ -1,5 +1,6 @@
 //! The parts that the API is built from.
 
+use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use gimlet_core::service::LogicService;
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::ApiKeys;
+use crate::nodes::ApiNodes;
 
 /// The address that the limits of a request count for; `None` if a proxy that is not configured may
 /// stand before the client. The server adds it to the extensions of each request.
@@ -29,8 +31,49 @@ impl fmt::Debug for RestartTimeLimit {
     }
 }
 
-/// The parts of the API. A part of a role that this process does not have is `None`, and its
-/// operations are refused.
+/// The place of an event stream among the clients' connections, until it is dropped.
+pub struct StreamPermit(
+    #[expect(dead_code, reason = "it is held until it is dropped")] Box<dyn Any + Send + Sync>,
+);
+
+impl StreamPermit {
+    /// Makes a permit that ends with the value that it holds.
+    pub fn new(held: impl Any + Send + Sync) -> Self {
+        Self(Box::new(held))
+    }
+}
+
+impl fmt::Debug for StreamPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamPermit")
+    }
+}
+
+/// The limit that an event stream has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamLimit {
+    /// The node has all clients' connections that it may have.
+    Node,
+    /// The client's address has all connections that it may have.
+    Address,
+}
+
+/// Result of a request for a place among the clients' connections.
+type AdmissionResult = Result<StreamPermit, StreamLimit>;
+
+/// Counts an event stream as the connection of a client, at this address if it is known. The server
+/// adds it to the extensions of each request.
+#[derive(Clone)]
+pub struct StreamAdmission(pub Arc<dyn Fn(Option<SocketAddr>) -> AdmissionResult + Send + Sync>);
+
+impl fmt::Debug for StreamAdmission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamAdmission")
+    }
+}
+
+/// The parts of the API. A part of a role that this process does not have is `None`: its operations
+/// are answered by another node, or refused if there is none.
 #[derive(Clone, Debug)]
 pub struct HttpApi {
     /// The logic role.
@@ -47,6 +90,8 @@ pub struct HttpApi {
     pub push: Option<PushRegistry>,
     /// The keys of backends.
     pub api_keys: ApiKeys,
+    /// Nodes with the roles that this process lacks.
+    pub nodes: Option<Arc<dyn ApiNodes>>,
     /// Cancelled when the server stops: event streams are not opened any more.
     pub stop: CancellationToken,
 }

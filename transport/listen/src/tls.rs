@@ -26,7 +26,7 @@ pub enum AlpnProtocols {
     Frames,
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2; also HTTP/1.1, whose clients then get an answer that this port is for gRPC.
+    /// HTTP/2, and HTTP/1.1. A gRPC port answers clients of HTTP/1.1 with the right port.
     Http2,
 }
 
