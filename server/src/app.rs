@@ -152,6 +152,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
                 .iter()
                 .map(config::SecretString::reveal),
         ),
+        nodes: Some(roles.api_nodes()),
         stop: ends.stop.clone(),
     };
     Ok(BuiltServer {
@@ -162,6 +163,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
             gateway: roles.gateway().cloned(),
             logic_node: roles.logic_server(&ends.stop),
             connect_node: roles.connect_server(&ends.stop),
+            api_node: Some(roles.api_server(http_api.clone())),
             development: config.is_development(),
             unread: Arc::default(),
             forwarding: config.forwarding(),

@@ -14,7 +14,7 @@ use gimlet_transport::SessionProtocol;
 use gimlet_transport_tcp::TcpFrameListener;
 use gimlet_web::health::HealthState;
 use gimlet_web::metrics::ServerMetrics;
-use gimlet_web::{api, chat_page, files, ops, process};
+use gimlet_web::{HttpServer, api, chat_page, files, ops, process};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -235,9 +235,13 @@ impl BuiltServer {
                 router
             };
             let router = gimlet_web::direct_only(router, self.config.is_development());
-            running.tasks.spawn(gimlet_web::serve(
-                self.entrance(ListenerName::Http, listener, &self.listener_limits.http),
+            let server = HttpServer {
                 router,
+                clients: Some(Arc::clone(&self.listener_limits.clients)),
+                stream_buffer: self.config.limits.socket_buffer,
+            };
+            running.tasks.spawn(server.serve(
+                self.entrance(ListenerName::Http, listener, &self.listener_limits.http),
                 running.tasks.clone(),
                 running.ends.clone(),
             ));

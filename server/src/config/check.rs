@@ -483,7 +483,7 @@ mod tests {
         config.listen.tcp = "0.0.0.0:8080".parse().ok();
         config.tls.terminated_elsewhere = true;
         assert_eq!(config.check().map(|notices| notices.len()).ok(), Some(0));
-        assert!(config.opened().http.is_none() && config.opened().grpc.is_empty());
+        assert!(config.opened().http.is_some() && config.opened().grpc.is_empty());
     }
 
     #[test]

@@ -125,9 +125,8 @@ settings! {
     /// `[listen]`: the addresses of the listeners. `None` or an empty list opens no such listener.
     ///
     /// Each address is an IP address and a port. Port 0 selects a free port; `off` disables the
-    /// listener. A process opens only the listeners of its roles: connect `tcp`, `ws`; logic
-    /// `grpc`; business `grpc`, `http`; connect and logic together `http` as well; every role
-    /// `internal` and `ops`.
+    /// listener. A process opens only the listeners of its roles: connect `tcp`, `ws`; logic and
+    /// business `grpc`; every role `http`, `internal` and `ops`.
     pub struct ListenConfig [listen] "listen." {
         /// TCP for clients, in gim's framing.
         tcp: Option<SocketAddr> as addr = Some(loopback(8080));
@@ -161,17 +160,15 @@ impl ListenConfig {
     }
 
     /// Returns the listeners that these roles open: connect has clients' sockets, logic and
-    /// business have clients' gRPC, business has HTTP, and so has a process with connect and logic;
-    /// every role has the rest.
+    /// business have clients' gRPC, and every role has the rest.
     #[must_use]
     pub fn of(&self, roles: &NodeRoles) -> Self {
         let has = |role| roles.has(role);
         let grpc = has(NodeRole::Logic) || has(NodeRole::Business);
-        let http = has(NodeRole::Business) || (has(NodeRole::Connect) && has(NodeRole::Logic));
         Self {
             tcp: self.tcp.filter(|_| has(NodeRole::Connect)),
             ws: self.ws.filter(|_| has(NodeRole::Connect)),
-            http: self.http.filter(|_| http),
+            http: self.http,
             grpc: if grpc { self.grpc.clone() } else { Vec::new() },
             internal: self.internal,
             ops: self.ops,
@@ -348,8 +345,8 @@ settings! {
         /// A WebSocket client that received nothing for this long gets a ping, because proxies
         /// close silent connections (nginx after 60 s). `0s` means never.
         ws_silence: Duration as duration = Duration::from_secs(50);
-        /// System buffer of one client connection over TCP or WebSocket, in each direction; Linux
-        /// allocates twice that. A smaller buffer is slower over long distances: 64 KiB allow 640
+        /// System buffer of one client connection over TCP or WebSocket, and of an event stream, in each
+        /// direction; Linux allocates twice that. A smaller buffer is slower over long distances: 64 KiB allow 640
         /// KB a second at 100 ms.
         socket_buffer: usize as bytes = 64 << 10, LimitBound::range(16 << 10, 16 << 20);
         with {

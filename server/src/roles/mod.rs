@@ -5,6 +5,7 @@
 //! missing is an error at start, so a running process has every role that it was configured to
 //! have.
 
+mod api_nodes;
 mod start;
 mod topology;
 
@@ -12,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimlet_cluster::{
-    ClusterId, ConnectServer, LogicServer, NodeCredentials, NodeTls, RemoteLogic, RemotePeer,
+    ApiServer, ClusterId, ConnectServer, LogicServer, NodeCredentials, NodeTls, RemoteLogic,
+    RemotePeer,
 };
 use gimlet_core::business::{BuiltinBusiness, BusinessBackend};
 use gimlet_core::fanout::MessageFanout;
@@ -22,12 +24,14 @@ use gimlet_core::node::RunningNode;
 use gimlet_core::peer::{PeerNodes, SingleNodePeer};
 use gimlet_core::service::LogicService;
 use gimlet_core::time::TimeSource;
+use gimlet_web::api::{ApiNodes, HttpApi};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StorageKind};
 use crate::secret::SecretString;
 use crate::start_error::StartError;
 use crate::storage::OpenedStorage;
+use api_nodes::{LocalApi, RemoteRoles};
 use start::RoleStarter;
 use topology::{BusinessPlace, RoleTasks, RoleTopology};
 
@@ -42,6 +46,7 @@ pub(crate) struct RunningRoles {
     id: NodeId,
     cluster_id: ClusterId,
     peer: Option<RemotePeer>,
+    api_nodes: Arc<RemoteRoles>,
     /// Tasks of core, unless a node runs them.
     core: RoleTasks,
     /// Tasks that reach other nodes; they end after the tasks that use them.
@@ -68,6 +73,8 @@ impl RunningRoles {
         let credentials = NodeCredentials::new(secret, storage.cluster.clone())
             .map_err(|what| StartError::Cluster(format!("cluster.secret: {what}")))?
             .with_tls(tls);
+        let api_nodes = RemoteRoles::new(config, &credentials)
+            .map_err(|error| StartError::Cluster(error.to_string()))?;
         let alone = config.storage.kind != StorageKind::Mysql;
         let name = config.cluster.advertise.clone().or(internal);
         let id = NodeId::boot(name.filter(|_| !alone).unwrap_or_else(|| "local".into()));
@@ -102,6 +109,7 @@ impl RunningRoles {
             id: starter.id,
             cluster_id: storage.cluster.clone(),
             peer: remote_peer,
+            api_nodes: Arc::new(api_nodes),
             core: starter.core,
             cluster: starter.cluster,
         };
@@ -222,6 +230,17 @@ impl RunningRoles {
             tasks,
             stop.clone(),
         ))
+    }
+
+    /// Returns the nodes that answer requests of the HTTP API for which this process lacks the role.
+    pub(crate) fn api_nodes(&self) -> Arc<dyn ApiNodes> {
+        Arc::clone(&self.api_nodes) as _
+    }
+
+    /// Returns the service that other nodes call for requests of the HTTP API.
+    pub(crate) fn api_server(&self, api: HttpApi) -> ApiServer {
+        let handler = LocalApi(gimlet_web::api::forwarded(api));
+        ApiServer::new(Arc::new(handler), self.cluster_id.clone())
     }
 
     /// Waits until everything that this process cannot serve without is reached: for a connect

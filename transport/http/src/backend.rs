@@ -8,9 +8,10 @@ use crate::call::ApiCall;
 use crate::content::JsonContent;
 use crate::credentials::bearer_of;
 use crate::json::object;
+use crate::nodes::ApiRole;
 use crate::operation::{ApiOperation, NoContent, OperationAccess};
 use crate::problem::ApiProblem;
-use crate::sign_in::{AccountInfo, device};
+use crate::sign_in::{AccountInfo, device_of};
 
 object! {
     /// A user to create.
@@ -102,7 +103,7 @@ async fn get(call: ApiCall, input: NamedUser) -> Result<AccountInfo, ApiProblem>
 
 async fn issue(call: ApiCall, input: IssueToken) -> Result<IssuedToken, ApiProblem> {
     let (user, accounts) = (input.user_id, call.accounts()?);
-    let device = device(&call, input.device_id).await?;
+    let device = device_of(&call, input.device_id).await?;
     let token = accounts.issue_token(user, device).await?;
     Ok(IssuedToken {
         device_id: device,
@@ -146,7 +147,8 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "createUser",
             "Creates a user, unless there is one with this phone number.",
             create,
-        ),
+        )
+        .by(ApiRole::Business),
         ApiOperation::new(
             Method::GET,
             "/users/{user_id}",
@@ -154,7 +156,9 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "getUser",
             "Returns a user.",
             get,
-        ),
+        )
+        .by(ApiRole::Business)
+        .cacheable(),
         ApiOperation::new(
             Method::POST,
             "/users/{user_id}/tokens",
@@ -162,7 +166,9 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "issueToken",
             "Makes a token of a user on a device; an earlier one on this device ends.",
             issue,
-        ),
+        )
+        .by(ApiRole::Business)
+        .may_register(),
         ApiOperation::new(
             Method::DELETE,
             "/users/{user_id}/tokens/{device_id}",
@@ -170,7 +176,8 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "revokeToken",
             "Revokes the token of a user on a device, and closes its connection.",
             revoke,
-        ),
+        )
+        .by(ApiRole::Business),
         ApiOperation::new(
             Method::POST,
             "/users/{user_id}/disconnect",

@@ -12,26 +12,27 @@ use gimlet_core::message::MessageSender;
 use gimlet_core::push_registry::PushRegistry;
 use gimlet_core::service::LogicService;
 use http::HeaderMap;
+use tokio::sync::Semaphore;
 
-use crate::api::{HttpApi, RestartTimeLimit};
+use crate::api::{HttpApi, RestartTimeLimit, StreamAdmission, StreamPermit};
 use crate::problem::ApiProblem;
 
-/// Requests of a node that wait for a message; a further one is answered at once.
-const MAX_WAITS: usize = 4_096;
+/// Bodies that are read at a time for other nodes: 64 MiB, if all are as large as they may be.
+const MAX_FORWARDED: usize = 256;
 
 /// State shared by all calls.
 #[derive(Debug)]
 pub(crate) struct ApiState {
     pub(crate) api: HttpApi,
-    /// Requests that wait for a message.
-    pub(crate) waits: tokio::sync::Semaphore,
+    /// Requests whose bodies are read for other nodes.
+    pub(crate) forwarding: Arc<Semaphore>,
 }
 
 impl ApiState {
     pub(crate) fn new(api: HttpApi) -> Self {
         Self {
             api,
-            waits: tokio::sync::Semaphore::new(MAX_WAITS),
+            forwarding: Arc::new(Semaphore::new(MAX_FORWARDED)),
         }
     }
 }
@@ -55,6 +56,7 @@ pub(crate) struct ApiCall {
     pub(crate) client: Option<SocketAddr>,
     pub(crate) headers: HeaderMap,
     pub(crate) restart_time_limit: Option<RestartTimeLimit>,
+    pub(crate) admission: Option<StreamAdmission>,
 }
 
 impl ApiCall {
@@ -102,6 +104,14 @@ impl ApiCall {
         let service = self.service()?;
         service.count_read(user)?;
         Ok(service)
+    }
+
+    /// Takes a place among the clients' connections, for an event stream.
+    pub(crate) fn stream_permit(&self) -> Result<Option<StreamPermit>, ApiProblem> {
+        let Some(StreamAdmission(admit)) = &self.admission else {
+            return Ok(None);
+        };
+        admit(self.client).map(Some).map_err(ApiProblem::of_limit)
     }
 
     pub(crate) fn service(&self) -> Result<&LogicService, ApiProblem> {

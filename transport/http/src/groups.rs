@@ -13,6 +13,9 @@ use crate::message::rfc3339;
 use crate::operation::{ApiOperation, NoContent, OperationAccess};
 use crate::problem::ApiProblem;
 
+/// Members that one request removes.
+const MAX_REMOVED: usize = 500;
+
 choice! {
     /// The rights of a member.
     GroupRole {
@@ -218,6 +221,16 @@ object! {
     }
 }
 
+object! {
+    /// Members to remove from a group.
+    RemoveMembers {
+        /// The group.
+        group_id: GroupId,
+        /// The users, up to 500. One that is not a member is passed over.
+        user_ids: Vec<UserId>,
+    }
+}
+
 impl GroupInfo {
     fn of(group: Group) -> Self {
         Self {
@@ -334,6 +347,20 @@ async fn remove(call: ApiCall, input: NamedMember) -> Result<NoContent, ApiProbl
     Ok(NoContent)
 }
 
+async fn remove_members(call: ApiCall, input: RemoveMembers) -> Result<NoContent, ApiProblem> {
+    let (user, service) = (call.user()?, call.service()?);
+    if input.user_ids.len() > MAX_REMOVED {
+        let count = input.user_ids.len();
+        let detail = format!("user_ids has {count} users; it must have at most {MAX_REMOVED}");
+        return Err(ApiProblem::field("user_ids", detail));
+    }
+    for (at, member) in input.user_ids.into_iter().enumerate() {
+        let removed = service.remove_member(user, input.group_id, member).await;
+        removed.map_err(|refusal| ApiProblem::from(refusal).inside(format!("user_ids[{at}]")))?;
+    }
+    Ok(NoContent)
+}
+
 /// Returns the operations of this module.
 pub(crate) fn operations() -> Vec<ApiOperation> {
     vec![
@@ -360,7 +387,8 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "getGroup",
             "Returns a group, to its members.",
             get,
-        ),
+        )
+        .cacheable(),
         ApiOperation::new(
             Method::PATCH,
             "/groups/{group_id}",
@@ -400,6 +428,15 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "removeMember",
             "Removes a member from a group; the members and the removed one get a message.",
             remove,
+        ),
+        ApiOperation::new(
+            Method::POST,
+            "/groups/{group_id}/members/remove",
+            OperationAccess::User,
+            "removeMembers",
+            "Removes members from a group, one after the other. A request that was refused halfway may \
+             be repeated.",
+            remove_members,
         ),
     ]
 }

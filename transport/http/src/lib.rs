@@ -6,18 +6,25 @@
 //!
 //! [`router`] makes the routes from one list of operations; [`openapi()`] describes that list.
 
+mod admin;
 mod api;
 mod backend;
 mod call;
 mod content;
 mod credentials;
+mod device;
+mod docs;
+mod etag;
 mod events;
+mod forward;
+mod forwarded;
 mod friends;
 mod groups;
 mod inbox;
 mod json;
 mod lists;
 mod message;
+mod nodes;
 mod openapi;
 mod operation;
 mod problem;
@@ -33,26 +40,34 @@ use axum::routing::{get, on};
 use http::{StatusCode, Uri, header};
 use serde_json::Value;
 
-pub use api::{ClientAddr, HttpApi, RestartTimeLimit};
+pub use api::{ClientAddr, HttpApi, RestartTimeLimit, StreamAdmission, StreamLimit, StreamPermit};
 pub use credentials::{ApiKeys, MIN_API_KEY_LEN};
+pub use forwarded::ForwardedApi;
+pub use gimlet_proto::node::{ApiReply, ApiRequest};
+pub use nodes::{ApiNodes, ApiRole, ForwardError, ForwardFuture};
 
 use call::ApiState;
 use operation::ApiOperation;
 use problem::ApiProblem;
 
 fn operations() -> Vec<ApiOperation> {
-    [
-        sign_in::operations(),
-        backend::operations(),
-        friends::operations(),
-        groups::operations(),
-        message::operations(),
-        inbox::operations(),
-        events::operations(),
-        rooms::operations(),
-        push::operations(),
-    ]
-    .concat()
+    let topics = [
+        ("Users", sign_in::operations()),
+        ("Backends", backend::operations()),
+        ("Operation", admin::operations()),
+        ("Friends", friends::operations()),
+        ("Groups", groups::operations()),
+        ("Messages", message::operations()),
+        ("Inbox", inbox::operations()),
+        ("Inbox", events::operations()),
+        ("Rooms", rooms::operations()),
+        ("Push", push::operations()),
+    ];
+    let all = topics.into_iter().flat_map(|(topic, operations)| {
+        let listed = move |operation: ApiOperation| operation.under(topic);
+        operations.into_iter().map(listed)
+    });
+    all.collect()
 }
 
 /// Returns the OpenAPI 3.1 document of the API.
@@ -73,7 +88,7 @@ pub fn request_headers() -> Vec<&'static str> {
     names
 }
 
-/// Builds the routes of the API, below `/v1`.
+/// Builds the routes of the API, below `/v1`, and of its page `/docs`.
 pub fn router(api: HttpApi) -> Router {
     let mut routes = Router::new();
     for operation in operations() {
@@ -94,7 +109,13 @@ pub fn router(api: HttpApi) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
         .with_state(Arc::new(ApiState::new(api)));
-    Router::new().nest("/v1", routes)
+    Router::new().nest("/v1", routes).merge(docs::router())
+}
+
+/// Makes the API for requests that other nodes pass on.
+#[must_use]
+pub fn forwarded(api: HttpApi) -> ForwardedApi {
+    ForwardedApi::new(router(api))
 }
 
 /// Returns the answer to a page whose origin may not call the API.

@@ -82,6 +82,7 @@ fn describe(operation: &ApiOperation, definitions: &mut SchemaDefinitions) -> Va
     }
     let mut described = Map::new();
     described.insert("operationId".into(), operation.id.into());
+    described.insert("tags".into(), json!([operation.topic]));
     described.insert("summary".into(), operation.about.into());
     described.insert("security".into(), security(operation));
     described.insert("responses".into(), responses(operation, definitions));
@@ -145,7 +146,7 @@ fn responses(operation: &ApiOperation, definitions: &mut SchemaDefinitions) -> V
         }),
         None => json!({"description": "Success."}),
     };
-    json!({
+    let mut responses = json!({
         (operation.status.as_str()): success,
         "default": {
             "description": "The request was refused.",
@@ -155,5 +156,12 @@ fn responses(operation: &ApiOperation, definitions: &mut SchemaDefinitions) -> V
                 },
             },
         },
-    })
+    });
+    if operation.is_cacheable
+        && let Some(responses) = responses.as_object_mut()
+    {
+        let unchanged = json!({"description": "The answer is the one that If-None-Match names."});
+        responses.insert("304".into(), unchanged);
+    }
+    responses
 }

@@ -8,23 +8,29 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{Query, RawPathParams, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodFilter;
+use bytes::Bytes;
 use gimlet_core::error::RequestRefusal;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
 
-use crate::api::{ClientAddr, RestartTimeLimit};
+use crate::api::{ClientAddr, RestartTimeLimit, StreamAdmission};
 use crate::call::{ApiCall, ApiCaller, ApiState, device_only, unauthorized};
 use crate::credentials::{RequestCredentials, credentials};
+use crate::device;
+use crate::etag;
+use crate::forward::{self, ForwardedRequest};
 use crate::json::{
     FieldDescription, JsonObject, JsonType, RequestFields, SchemaDefinitions, parse,
 };
+use crate::nodes::ApiRole;
 use crate::problem::ApiProblem;
 
 /// Largest body of a request: the largest message in base64, or a group of 10,000 members.
@@ -32,6 +38,14 @@ const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Query parameter with a token, for programs that cannot set headers (`EventSource`).
 pub(crate) const TOKEN_PARAMETER: &str = "access_token";
+
+/// Query parameter with the seconds to wait for an entry.
+const WAIT_PARAMETER: &str = "wait";
+/// Longest wait for an entry, in seconds. The server closes a connection after a minute without
+/// traffic.
+pub(crate) const MAX_WAIT_SECONDS: u32 = 30;
+/// Field of a request that names a device.
+const DEVICE_FIELD: &str = "device_id";
 
 /// Callers that an operation is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +129,14 @@ pub(crate) struct ApiOperation {
     pub(crate) headers: Vec<(&'static str, &'static str)>,
     /// Set if the token may stand in the query.
     pub(crate) takes_query_token: bool,
+    /// Role that executes the operation; `None` for a connection, which stays on this node.
+    role: Option<ApiRole>,
+    /// Set if the operation registers a device for a caller that names none.
+    may_register: bool,
+    /// Set if the answer has a validator, so that a client may keep it.
+    pub(crate) is_cacheable: bool,
+    /// Topic, by which the documentation groups operations.
+    pub(crate) topic: &'static str,
     pub(crate) fields: fn(&mut SchemaDefinitions) -> Vec<FieldDescription>,
     pub(crate) status: StatusCode,
     pub(crate) media_type: Option<&'static str>,
@@ -160,6 +182,10 @@ impl ApiOperation {
             access,
             headers: Vec::new(),
             takes_query_token: false,
+            role: Some(ApiRole::Logic),
+            may_register: false,
+            is_cacheable: false,
+            topic: "",
             fields: I::fields,
             status: O::STATUS,
             media_type: O::MEDIA_TYPE,
@@ -178,6 +204,39 @@ impl ApiOperation {
     pub(crate) const fn query_token(mut self) -> Self {
         self.takes_query_token = true;
         self
+    }
+
+    /// Lists the operation under this topic.
+    pub(crate) const fn under(mut self, topic: &'static str) -> Self {
+        self.topic = topic;
+        self
+    }
+
+    /// Has the operation executed by this role; by default it is the logic role.
+    pub(crate) const fn by(mut self, role: ApiRole) -> Self {
+        self.role = Some(role);
+        self
+    }
+
+    /// Has the operation executed where its connection is.
+    pub(crate) const fn by_connection(mut self) -> Self {
+        self.role = None;
+        self
+    }
+
+    /// Registers a device first if the request has no `device_id`.
+    pub(crate) const fn may_register(mut self) -> Self {
+        self.may_register = true;
+        self
+    }
+
+    /// Lets clients keep the answer, and ask whether it has changed.
+    pub(crate) fn cacheable(mut self) -> Self {
+        self.is_cacheable = true;
+        self.header(
+            "if-none-match",
+            "The ETag of an answer that the client has: if nothing has changed, the answer is 304.",
+        )
     }
 
     /// Returns whether the path names this field.
@@ -231,14 +290,23 @@ impl ApiOperation {
             caller: ApiCaller::Stranger,
             client: client.unwrap_or_default().0,
             restart_time_limit: parts.extensions.get::<RestartTimeLimit>().cloned(),
+            admission: parts.extensions.get::<StreamAdmission>().cloned(),
             headers: parts.headers,
             shared,
         };
+        let destination = self.role.and_then(|role| {
+            let api = &call.shared.api;
+            forward::destination(api, &parts.extensions, role, self.may_register)
+        });
+        if let Some(to) = destination {
+            let request = self.to_forward(&mut call, &parts.uri, &query, body).await?;
+            return forward::forward(&call, &parts.extensions, to, request).await;
+        }
         let token = query_token.as_ref().map(|(_, token)| token.as_str());
         // Before the body is read: a stranger's body costs nothing.
         call.caller = self.admit(&call, token).await?;
         let mut fields = if self.has_body() {
-            read_body(&call.headers, body).await?
+            parse_body(&call.headers, &read_body(&call.headers, body).await?)?
         } else {
             RequestFields::default()
         };
@@ -248,7 +316,53 @@ impl ApiOperation {
         for (name, text) in given {
             fields.add(name, text)?;
         }
-        (self.run)(call, fields).await
+        if !self.is_cacheable {
+            return (self.run)(call, fields).await;
+        }
+        let headers = call.headers.clone();
+        let response = (self.run)(call, fields).await?;
+        Ok(etag::validated(&headers, response).await)
+    }
+
+    /// Reads a request that another node answers. That node checks it; what would cost this node
+    /// something is checked here as well.
+    async fn to_forward(
+        &self,
+        call: &mut ApiCall,
+        uri: &Uri,
+        query: &[(String, String)],
+        body: Body,
+    ) -> Result<ForwardedRequest, ApiProblem> {
+        if self.access != OperationAccess::Open && !call.headers.contains_key(header::AUTHORIZATION)
+        {
+            return Err(unauthorized());
+        }
+        // Strangers' bodies are read here, so all of them together are bounded.
+        let space = Arc::clone(&call.shared.forwarding).try_acquire_owned();
+        let space = space.map_err(|_| RequestRefusal::Unavailable)?;
+        let body = if self.has_body() {
+            read_body(&call.headers, body).await?
+        } else {
+            Bytes::new()
+        };
+        let body = if self.may_register && call.shared.api.service.is_some() {
+            with_device(call, body).await?
+        } else {
+            body
+        };
+        let wait = query.iter().find(|(name, _)| name == WAIT_PARAMETER);
+        let wait = wait.and_then(|(_, seconds)| seconds.parse().ok());
+        Ok(ForwardedRequest {
+            method: self.method.clone(),
+            path: uri
+                .path_and_query()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            headers: self.headers.iter().map(|(name, _)| *name).collect(),
+            body,
+            wait: Duration::from_secs(wait.unwrap_or(0).min(MAX_WAIT_SECONDS).into()),
+            space: Some(space),
+        })
     }
 
     /// Checks the credentials, and that the operation is for such a caller.
@@ -291,8 +405,8 @@ impl ApiOperation {
     }
 }
 
-/// Reads the fields of a JSON body; an empty body has none.
-async fn read_body(headers: &HeaderMap, body: Body) -> Result<RequestFields, ApiProblem> {
+/// Reads a body up to its limit.
+async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiProblem> {
     let too_large = || {
         let text = format!("the body is longer than {MAX_BODY_BYTES} bytes; send less at a time");
         ApiProblem::of(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", text)
@@ -310,7 +424,11 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<RequestFields, Api
         }
         ApiProblem::bad(format!("the body could not be read: {error}"))
     })?;
-    let bytes = bytes.to_bytes();
+    Ok(bytes.to_bytes())
+}
+
+/// Reads the fields of a JSON body; an empty body has none.
+fn parse_body(headers: &HeaderMap, bytes: &[u8]) -> Result<RequestFields, ApiProblem> {
     if bytes.is_empty() {
         return Ok(RequestFields::default());
     }
@@ -322,7 +440,28 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<RequestFields, Api
              (curl: --json)",
         ));
     }
-    Ok(RequestFields::of_body(parse(&bytes)?)?)
+    Ok(RequestFields::of_body(parse(bytes)?)?)
+}
+
+/// Registers a device and adds it to a body that names none, for a node without the logic role. A body
+/// that is wrong is left to that node.
+async fn with_device(call: &mut ApiCall, body: Bytes) -> Result<Bytes, ApiProblem> {
+    let parsed = if body.is_empty() {
+        Ok(Value::Object(serde_json::Map::new()))
+    } else {
+        parse(&body)
+    };
+    let Ok(Value::Object(mut fields)) = parsed else {
+        return Ok(body);
+    };
+    if fields.get(DEVICE_FIELD).is_some_and(|it| !it.is_null()) {
+        return Ok(body);
+    }
+    let device = device::register(call).await?;
+    fields.insert(DEVICE_FIELD.into(), device.get().to_string().into());
+    let json = HeaderValue::from_static("application/json");
+    call.headers.insert(header::CONTENT_TYPE, json);
+    Ok(Value::Object(fields).to_string().into())
 }
 
 fn is_json(content_type: Option<&HeaderValue>) -> bool {

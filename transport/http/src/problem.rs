@@ -9,10 +9,17 @@ use gimlet_core::error::RequestRefusal;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
+use crate::api::StreamLimit;
+
 /// gimlet's code of an invalid request.
 const BAD_REQUEST_CODE: i32 = 10_001;
 /// gimlet's code of a request that this node does not support.
 const UNSUPPORTED_CODE: i32 = 12;
+
+/// gimlet's code of a limit that is reached.
+const EXHAUSTED_CODE: i32 = 8;
+/// Time after which a refused event stream may find a place.
+const STREAM_RETRY_MS: i64 = 5_000;
 
 /// A request that was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +61,35 @@ impl ApiProblem {
             field: None,
             retry_after_ms: 0,
         }
+    }
+
+    /// Makes the problem of an event stream for which there is no place.
+    pub(crate) fn of_limit(limit: StreamLimit) -> Self {
+        let (status, name, detail) = match limit {
+            StreamLimit::Node => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-connections",
+                "this node has all connections that limits.max_connections allows; use another node, \
+                 or come back later",
+            ),
+            StreamLimit::Address => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-connections-of-address",
+                "your address has all connections that limits.per_address allows; close one first",
+            ),
+        };
+        Self {
+            code: EXHAUSTED_CODE,
+            retry_after_ms: STREAM_RETRY_MS,
+            ..Self::of(status, name, detail)
+        }
+    }
+
+    /// Names the field that the problem is in.
+    pub(crate) fn inside(mut self, field: String) -> Self {
+        self.detail = format!("{field}: {}", self.detail);
+        self.field = Some(field);
+        self
     }
 
     fn json(&self) -> Value {
@@ -99,6 +135,7 @@ const fn kind(refusal: &RequestRefusal) -> (StatusCode, &'static str) {
         RequestRefusal::NoSuchDevice(_) => (StatusCode::NOT_FOUND, "no-such-device"),
         RequestRefusal::AlreadyFriends(_) => (StatusCode::CONFLICT, "already-friends"),
         RequestRefusal::NoSuchUser(_) => (StatusCode::NOT_FOUND, "no-such-user"),
+        RequestRefusal::Banned => (StatusCode::FORBIDDEN, "banned"),
         RequestRefusal::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
         RequestRefusal::Conflict => (StatusCode::CONFLICT, "conflict"),
         RequestRefusal::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate-limited"),
@@ -145,7 +182,7 @@ pub(crate) fn schema() -> Value {
             "status": {"type": "integer", "description": "The HTTP status."},
             "code": {
                 "type": "integer",
-                "description": "gimlet's code, the same on every wire: 10000 to 10016, or a gRPC code."
+                "description": "gimlet's code, the same on every wire: 10000 to 10017, or a gRPC code."
             },
             "detail": {
                 "type": "string",

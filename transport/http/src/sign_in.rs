@@ -8,13 +8,12 @@ use http::Method;
 
 use crate::call::ApiCall;
 use crate::credentials::{ApiKeys, RequestCredentials, bearer_of, credentials};
+use crate::device::{self, WEB_DEVICE};
 use crate::json::object;
 use crate::message::rfc3339;
+use crate::nodes::ApiRole;
 use crate::operation::{ApiOperation, NoContent, NoFields, OperationAccess};
 use crate::problem::ApiProblem;
-
-/// gim's type of a device that is a web page or a program.
-const WEB_DEVICE: i32 = 5;
 
 object! {
     /// A device to register.
@@ -131,17 +130,6 @@ impl AccountInfo {
 }
 
 impl RegisterDevice {
-    /// Describes a device of which nothing is known.
-    const fn unknown() -> Self {
-        Self {
-            r#type: None,
-            brand: None,
-            model: None,
-            system_version: None,
-            sdk_version: None,
-        }
-    }
-
     fn info(self) -> DeviceInfo {
         let given = |text: Option<String>| text.unwrap_or_else(|| "unknown".into());
         DeviceInfo {
@@ -160,21 +148,20 @@ async fn register(call: ApiCall, input: RegisterDevice) -> Result<RegisteredDevi
     Ok(RegisteredDevice { device_id })
 }
 
-/// Registers a device for a caller that has none.
-pub(crate) async fn device(
+/// Returns the device that a caller names, or a new one.
+pub(crate) async fn device_of(
     call: &ApiCall,
     known: Option<DeviceId>,
 ) -> Result<DeviceId, ApiProblem> {
-    if let Some(device) = known {
-        return Ok(device);
+    match known {
+        Some(device) => Ok(device),
+        None => device::register(call).await,
     }
-    let registered = register(call.clone(), RegisterDevice::unknown()).await?;
-    Ok(registered.device_id)
 }
 
 async fn sign_in(call: ApiCall, input: SignInWithCode) -> Result<SignedInDevice, ApiProblem> {
     let accounts = call.accounts()?;
-    let device = device(&call, input.device_id).await?;
+    let device = device_of(&call, input.device_id).await?;
     // A token proves that the caller holds the device: other users' sign-ins on it then end.
     let presented = match credentials(&call.headers, None, &ApiKeys::default()) {
         Ok(RequestCredentials::User(token)) => Some(token),
@@ -246,7 +233,9 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "Signs a user in with a phone number and a verification code; a new number creates the \
              user.",
             sign_in,
-        ),
+        )
+        .by(ApiRole::Business)
+        .may_register(),
         ApiOperation::new(
             Method::POST,
             "/sign-out",
@@ -254,7 +243,8 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "signOut",
             "Revokes the device's token and closes its connection.",
             sign_out,
-        ),
+        )
+        .by(ApiRole::Business),
         ApiOperation::new(
             Method::GET,
             "/me",
@@ -262,7 +252,9 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "getMe",
             "Returns the user's own profile.",
             me,
-        ),
+        )
+        .by(ApiRole::Business)
+        .cacheable(),
         ApiOperation::new(
             Method::PATCH,
             "/me",
@@ -270,7 +262,8 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "changeMe",
             "Changes the user's own profile.",
             change_me,
-        ),
+        )
+        .by(ApiRole::Business),
         ApiOperation::new(
             Method::GET,
             "/users",
@@ -278,6 +271,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "searchUsers",
             "Finds users by phone number or name.",
             search,
-        ),
+        )
+        .by(ApiRole::Business),
     ]
 }

@@ -96,6 +96,8 @@ async fn follow(call: ApiCall, input: FollowInbox) -> Result<EventStream, ApiPro
         let detail = "room_from is set without room; set room to the id of the room";
         return Err(ApiProblem::field("room_from", detail));
     }
+    // Before the sign-in, which ends the device's older connection.
+    let permit = call.stream_permit()?;
     let request = SignInRequest {
         user: token.user,
         device: token.device,
@@ -133,7 +135,7 @@ async fn follow(call: ApiCall, input: FollowInbox) -> Result<EventStream, ApiPro
         return Err(displaced());
     }
     let restart = call.restart_time_limit.clone();
-    let stream = EventStream::open(&connection, restart, &page, position.room);
+    let stream = EventStream::open(&connection, (permit, restart), &page, position.room);
     // The page is in the stream before the connection goes live, so that pushes come after it. What
     // does not fit the page is read by the connection itself: it knows that the inbox goes on.
     connection.synced(page.from, page.upto, false);
@@ -169,6 +171,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             LAST_EVENT_HEADER,
             "The id of the last event that the client has handled: the stream goes on after it.",
         )
-        .query_token(),
+        .query_token()
+        .by_connection(),
     ]
 }

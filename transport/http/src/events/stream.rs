@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::frame::{StreamEnd, StreamPosition, StreamStart};
-use crate::api::RestartTimeLimit;
+use crate::api::{RestartTimeLimit, StreamPermit};
 use crate::json::{JsonType, SchemaDefinitions, WholeNumber};
 use crate::message::{EntryInfo, LiveMessageInfo, RoomMessageInfo, to_text};
 use crate::operation::OperationAnswer;
@@ -55,11 +55,11 @@ impl EventStream {
     /// client has.
     pub(super) fn open(
         connection: &Arc<ClientConnection>,
-        restart_time_limit: Option<RestartTimeLimit>,
+        socket: (Option<StreamPermit>, Option<RestartTimeLimit>),
         page: &SyncPage,
         room: Option<Seq>,
     ) -> Self {
-        let mut state = StreamState::new(connection, restart_time_limit);
+        let mut state = StreamState::new(connection, socket);
         state.write_start(page, room);
         Self(Box::new(state))
     }
@@ -77,12 +77,14 @@ struct StreamState {
     ping_at: Instant,
     timer: Pin<Box<Sleep>>,
     restart_time_limit: Option<RestartTimeLimit>,
+    /// Place among the clients' connections.
+    _permit: Option<StreamPermit>,
 }
 
 impl StreamState {
     fn new(
         connection: &Arc<ClientConnection>,
-        restart_time_limit: Option<RestartTimeLimit>,
+        (permit, restart_time_limit): (Option<StreamPermit>, Option<RestartTimeLimit>),
     ) -> Self {
         let ping_at = Instant::now() + PING_INTERVAL;
         Self {
@@ -97,6 +99,7 @@ impl StreamState {
             ping_at,
             timer: Box::pin(sleep_until(ping_at)),
             restart_time_limit,
+            _permit: permit,
         }
     }
 
@@ -225,6 +228,8 @@ impl StreamState {
                 if !self.text.is_empty() {
                     continue;
                 }
+                // An idle stream keeps no empty queue.
+                self.deliveries = VecDeque::new();
                 match connection.poll_work(cx, now) {
                     Poll::Ready(ConnectionWork::Deliver(deliveries)) => {
                         self.deliveries = deliveries;

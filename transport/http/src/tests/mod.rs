@@ -1,8 +1,10 @@
 //! The API over a node in memory, without sockets.
 
 mod access;
+mod admin;
 mod bad_input;
 mod chat;
+mod forward;
 mod push;
 mod stream;
 
@@ -42,6 +44,43 @@ struct TestApi {
     stop: CancellationToken,
 }
 
+/// Makes a node in memory, and the API of all its roles.
+fn parts() -> (HttpApi, RunningNode) {
+    let stores = memory::stores();
+    let builtin = BuiltinBusiness::new(
+        &stores,
+        Arc::new(SystemClock),
+        Arc::new(FixedCode::new("000000")),
+        BuiltinConfig::default(),
+    );
+    let services = PushServices {
+        apns_topics: vec!["com.example.chat".into()],
+        has_fcm: true,
+        webpush_key: Some(WEBPUSH_KEY.into()),
+        allow_private: false,
+    };
+    let pushes = PushRegistry::new(&stores, Arc::new(SystemClock), services);
+    let node = NodeBuilder::new(stores, Arc::new(builtin.clone())).start();
+    let service = node.service().clone();
+    let failures = Arc::new(SignInFailures::new(100));
+    let accounts = AccountService::new(builtin.clone(), 100, Arc::clone(&failures))
+        .with_directory(Some(service.directory().clone()))
+        .with_fanout(Some(service.fanout().clone()))
+        .with_push_registry(Some(pushes.clone()));
+    let api = HttpApi {
+        service: Some(service),
+        gateway: Some(node.gateway().clone()),
+        tokens: Some(TokenChecker::new(Arc::new(builtin), Arc::clone(&failures))),
+        failures,
+        accounts: Some(accounts),
+        push: Some(pushes),
+        api_keys: ApiKeys::new([KEY]),
+        nodes: None,
+        stop: CancellationToken::new(),
+    };
+    (api, node)
+}
+
 /// An answer: its status, and its content.
 #[derive(Debug)]
 struct TestAnswer {
@@ -51,38 +90,12 @@ struct TestAnswer {
 
 impl TestApi {
     fn start() -> Self {
-        let stores = memory::stores();
-        let builtin = BuiltinBusiness::new(
-            &stores,
-            Arc::new(SystemClock),
-            Arc::new(FixedCode::new("000000")),
-            BuiltinConfig::default(),
-        );
-        let services = PushServices {
-            apns_topics: vec!["com.example.chat".into()],
-            has_fcm: true,
-            webpush_key: Some(WEBPUSH_KEY.into()),
-            allow_private: false,
-        };
-        let pushes = PushRegistry::new(&stores, Arc::new(SystemClock), services);
-        let node = NodeBuilder::new(stores, Arc::new(builtin.clone())).start();
-        let (service, stop) = (node.service().clone(), CancellationToken::new());
-        let failures = Arc::new(SignInFailures::new(100));
-        let accounts = AccountService::new(builtin.clone(), 100, Arc::clone(&failures))
-            .with_directory(Some(service.directory().clone()))
-            .with_fanout(Some(service.fanout().clone()))
-            .with_push_registry(Some(pushes.clone()));
-        let router = crate::router(HttpApi {
-            service: Some(service),
-            gateway: Some(node.gateway().clone()),
-            tokens: Some(TokenChecker::new(Arc::new(builtin), Arc::clone(&failures))),
-            failures,
-            accounts: Some(accounts),
-            push: Some(pushes),
-            api_keys: ApiKeys::new([KEY]),
-            stop: stop.clone(),
-        });
-        Self { router, node, stop }
+        let (api, node) = parts();
+        Self {
+            stop: api.stop.clone(),
+            router: crate::router(api),
+            node,
+        }
     }
 
     async fn raw(&self, request: Request<Body>) -> Response {

@@ -30,6 +30,16 @@ export interface AddedMembers {
   already: string[];
 }
 
+/** The ban of a user. */
+export interface BanInfo {
+  /** The time of the ban (RFC 3339, UTC). */
+  banned_at?: string;
+  /** True if the user is banned. */
+  is_banned: boolean;
+  /** The reason. */
+  reason?: string;
+}
+
 /** Content of any kind, as its bytes. */
 export interface BytesContent {
   /** The bytes. */
@@ -46,6 +56,24 @@ export interface CommandContent {
   /** The data of this kind. */
   data?: string;
   type: "command";
+}
+
+/** The connection of a device. */
+export interface ConnectionInfo {
+  /** The client's address, if the node knows it. */
+  client?: string;
+  /** The device. */
+  device_id: string;
+  /** The node that has the connection. */
+  node: string;
+  /** The user. */
+  user_id: string;
+}
+
+/** Connections of a user. */
+export interface ConnectionList {
+  /** The connections, by device. */
+  connections: ConnectionInfo[];
 }
 
 /** The content of a message; `type` tells its kind. */
@@ -84,6 +112,30 @@ export interface CustomContent {
   /** The data. */
   data: string;
   type: "custom";
+}
+
+/** A registered device. */
+export interface DeviceDetails {
+  /** The manufacturer. */
+  brand: string;
+  /** Its connection, if it is connected. */
+  connection?: ConnectionInfo;
+  /** The time of registration (RFC 3339, UTC). */
+  created_at: string;
+  /** The device's id. */
+  device_id: string;
+  /** The model. */
+  model: string;
+  /** The version of the client library. */
+  sdk_version: string;
+  /** The version of the operating system. */
+  system_version: string;
+  /** The type: 1 Android, 2 iOS, 3 Windows, 4 macOS, 5 Web. */
+  type: number;
+  /** The time of the last sign-in (RFC 3339, UTC). */
+  updated_at: string;
+  /** The user that signed in on it last. */
+  user_id?: string;
 }
 
 /** An entry of an inbox. */
@@ -234,6 +286,34 @@ export interface ImageContent {
   width?: number;
 }
 
+/** A user to import. */
+export interface ImportUser {
+  /** The picture. */
+  avatar_url?: string;
+  /** The application's data. */
+  extra?: string;
+  /** The name. */
+  nickname?: string;
+  /** The phone number: 3 to 20 digits, optionally after a leading +. It identifies the user. */
+  phone_number: string;
+  /** 0 unknown, 1 male, 2 female. */
+  sex?: number;
+}
+
+/** An imported user. */
+export interface ImportedUser {
+  /** False if there was a user with this phone number. */
+  is_new: boolean;
+  /** The user's id. */
+  user_id: string;
+}
+
+/** The imported users. */
+export interface ImportedUsers {
+  /** The users, in the order of the request. */
+  users: ImportedUser[];
+}
+
 /** Entries of an inbox, ascending. */
 export interface InboxPage {
   /** The entries. */
@@ -339,9 +419,23 @@ export interface MessageInfo {
   sent_at_ms: number;
 }
 
+/** Counts of the node that answers. */
+export interface NodeStatistics {
+  /** Signed-in connections of this node: sockets and event streams. */
+  connections: string;
+  /** Entries of accepted group sends that are not delivered yet. */
+  group_backlog: string;
+  /** Messages pushed to connections of this node since its start. */
+  pushed: string;
+  /** Bytes of sends that are not answered yet. */
+  queued_bytes: string;
+  /** Sends that wait for the storage. */
+  queued_sends: string;
+}
+
 /** A refused request (RFC 9457). */
 export interface Problem {
-  /** gimlet's code, the same on every wire: 10000 to 10016, or a gRPC code. */
+  /** gimlet's code, the same on every wire: 10000 to 10017, or a gRPC code. */
   code: number;
   /** The reason, with the value that would be right. */
   detail: string;
@@ -473,4 +567,10 @@ export interface VoiceContent {
   type: "voice";
   /** Its URL. */
   url?: string;
+}
+
+/** The server's key for Web Push. */
+export interface WebPushKey {
+  /** The `applicationServerKey` of `PushManager.subscribe`, in base64url. */
+  public_key: string;
 }
