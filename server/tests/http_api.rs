@@ -267,11 +267,12 @@ fn a_short_api_key_is_refused_and_never_shown() {
     assert!(!said.contains("secret-but-short"), "{said}");
 }
 
-/// Returns the blocks of a page that are shell commands.
-fn shell_blocks(page: &str) -> Vec<&str> {
+/// Returns the blocks of a page that are in this language.
+fn code_blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
     let mut blocks = Vec::new();
     let mut rest = page;
-    while let Some((_, after)) = rest.split_once("```sh\n") {
+    let begin = format!("```{language}\n");
+    while let Some((_, after)) = rest.split_once(&begin) {
         let (block, after) = after.split_once("```").unwrap();
         blocks.push(block);
         rest = after;
@@ -295,7 +296,7 @@ read_events() {
 fn run_page(page: &str, addr: &str, key: &str) -> String {
     let mut script = format!("set -euo pipefail\n{READ_EVENTS}");
     let calls = |block: &&str| block.contains("127.0.0.1:8085");
-    for block in shell_blocks(page).into_iter().filter(calls) {
+    for block in code_blocks(page, "sh").into_iter().filter(calls) {
         let Some((before, stream)) = block.split_once("curl -sN ") else {
             script.push_str(block);
             continue;
@@ -334,6 +335,45 @@ fn the_commands_of_the_documentation_work() {
     ] {
         assert!(out.contains(words), "{words} is not in {out}");
     }
+}
+
+/// Runs the program of the page that is in this language.
+fn run_program(language: &str, file: &str, command: &[&str]) {
+    let (server, _) = GimletProcess::start(&[]);
+    let page = include_str!("../../docs/http.md");
+    let mut blocks = code_blocks(page, language);
+    blocks.retain(|block| block.contains("127.0.0.1:8085"));
+    let [program] = blocks.as_slice() else {
+        panic!("the page has {} programs in {language}", blocks.len());
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let program = program.replace("127.0.0.1:8085", &server.addr("http"));
+    std::fs::write(folder.path().join(file), program).unwrap();
+    let mut ran = Command::new(command[0]);
+    ran.args(&command[1..]).arg(file).current_dir(folder.path());
+    let output = ran.output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{out}\n{err}");
+    assert_eq!(out, "entry 1: hi, bob\n", "{err}");
+}
+
+/// Needs Node 20.
+#[test]
+fn the_program_in_javascript_works() {
+    run_program("js", "chat.mjs", &["node"]);
+}
+
+/// Needs Python 3.
+#[test]
+fn the_program_in_python_works() {
+    run_program("python", "chat.py", &["python3"]);
+}
+
+/// Needs Go.
+#[test]
+fn the_program_in_go_works() {
+    run_program("go", "chat.go", &["go", "run"]);
 }
 
 #[test]
