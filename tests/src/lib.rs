@@ -6,6 +6,8 @@
 pub mod certificates;
 pub mod cluster;
 pub mod fault;
+pub mod http_api;
+pub mod http_stories;
 pub mod judging;
 pub mod scenario;
 pub mod slow_reader;

@@ -17,6 +17,11 @@ use gimlet_kit::backend::BackendAddresses;
 use gimlet_kit::server::get;
 use gimlet_tests::certificates::TestCertificates;
 use gimlet_tests::cluster::{ClusterDevice, NodeCluster, NodeRole};
+use gimlet_tests::http_stories::{
+    a_long_poll_gets_an_entry_that_another_node_stored,
+    a_stream_goes_on_at_another_node_without_loss_or_repeat,
+    the_http_api_is_the_same_on_every_node,
+};
 use gimlet_tests::scenario::soon;
 use gimlet_tests::writers;
 use libtest_mimic::{Arguments, Trial};
@@ -51,6 +56,8 @@ const ON_WHOLE: &[ClusterTest] = stories![
     a_room_is_received_on_both_nodes_in_its_order,
     a_device_that_signs_in_on_the_other_node_is_superseded,
     signing_out_at_the_business_node_closes_the_connection,
+    the_http_api_is_the_same_on_every_node,
+    a_stream_goes_on_at_another_node_without_loss_or_repeat,
 ];
 
 const ON_APART: &[ClusterTest] = stories![
@@ -66,6 +73,9 @@ const ON_APART: &[ClusterTest] = stories![
     signing_out_closes_a_connection_on_a_frozen_node,
     a_takeover_that_a_frozen_node_did_not_hear_of_stands,
     a_sign_in_waits_for_a_node_that_is_frozen_briefly,
+    the_http_api_is_the_same_on_every_node,
+    a_long_poll_gets_an_entry_that_another_node_stored,
+    a_stream_goes_on_at_another_node_without_loss_or_repeat,
 ];
 
 /// Tests of nodes that call each other with TLS and show each other their certificates.
@@ -76,6 +86,7 @@ const ON_ENCRYPTED: &[ClusterTest] = stories![
     an_absent_device_gets_everything_from_the_other_node,
     a_device_that_signs_in_on_the_other_node_is_superseded,
     signing_out_at_the_business_node_closes_the_connection,
+    the_http_api_is_the_same_on_every_node,
     the_calls_between_nodes_are_encrypted,
 ];
 

@@ -1,0 +1,126 @@
+//! The HTTP/JSON API of a cluster: each node serves it, and event streams go on at another node.
+
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing,
+    reason = "a failed expectation panics: this is code for tests"
+)]
+
+use std::net::SocketAddr;
+
+use gimlet_kit::random_phone;
+use serde_json::{Value, json};
+
+use crate::cluster::{ClusterNode, NodeCluster, NodeRole};
+use crate::http_api::{ApiEvents, call, post, send, sign_in};
+
+fn http(nodes: &[ClusterNode]) -> Vec<SocketAddr> {
+    nodes.iter().map(|node| node.ports().http).collect()
+}
+
+/// Each node answers every kind of request, by a node that has the role if it lacks it itself.
+pub async fn the_http_api_is_the_same_on_every_node(cluster: NodeCluster) {
+    let connect = http(&cluster.connect);
+    let others = [http(&cluster.logic), http(&cluster.business)].concat();
+    let (alice, bob) = (random_phone(), random_phone());
+    for (n, addr) in connect.iter().chain(&others).enumerate() {
+        let (alice, bob) = (sign_in(*addr, &alice).await, sign_in(*addr, &bob).await);
+        let name = json!({"nickname": format!("alice {n}")});
+        let me = call(*addr, "PATCH", "/v1/me", &alice.token, &name)
+            .await
+            .ok();
+        assert_eq!(me["nickname"], name["nickname"]);
+        let group = json!({"name": "us", "member_ids": [bob.id]});
+        let group = post(*addr, "/v1/groups", &alice.token, &group).await;
+        let group = group["group_id"].as_str().expect("an id").to_owned();
+        let text = format!("hi {n}");
+        let body = json!({"to_group": group, "content": {"type": "text", "text": text}});
+        let sent = post(*addr, "/v1/messages", &alice.token, &body).await;
+        assert_eq!(sent["seq"], (n + 1).to_string());
+        let path = format!("/v1/inbox?after={n}&wait=10");
+        let inbox = call(*addr, "GET", &path, &bob.token, &Value::Null)
+            .await
+            .ok();
+        assert_eq!(inbox["entries"][0]["message"]["content"]["text"], text);
+        let path = format!("/v1/groups/{group}/members");
+        let members = call(*addr, "GET", &path, &bob.token, &Value::Null)
+            .await
+            .ok();
+        assert_eq!(members["members"].as_array().map(Vec::len), Some(2));
+        let wrong = call(*addr, "GET", "/v1/me", "1.1.wrong", &Value::Null).await;
+        assert_eq!((wrong.status, &wrong.json["code"]), (401, &json!(10_000)));
+        let out = call(*addr, "POST", "/v1/sign-out", &bob.token, &Value::Null).await;
+        assert_eq!(out.status, 204, "{out:?}");
+        let gone = call(*addr, "GET", "/v1/groups", &bob.token, &Value::Null).await;
+        assert_eq!(gone.status, 401);
+    }
+    for addr in others {
+        let alice = sign_in(addr, &alice).await;
+        let refused = call(addr, "GET", "/v1/inbox/events", &alice.token, &Value::Null).await;
+        assert_eq!(refused.status, 501);
+        let detail = refused.json["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("connect role"), "{detail}");
+    }
+}
+
+/// A long poll at a node is answered when another node stores an entry.
+pub async fn a_long_poll_gets_an_entry_that_another_node_stored(cluster: NodeCluster) {
+    let nodes = [http(&cluster.connect), http(&cluster.logic)].concat();
+    let first = nodes[0];
+    let (alice, bob) = (
+        sign_in(first, &random_phone()).await,
+        sign_in(first, &random_phone()).await,
+    );
+    for (n, addr) in nodes.iter().enumerate() {
+        let path = format!("/v1/inbox?after={n}&wait=10");
+        let waiting = call(*addr, "GET", &path, &bob.token, &Value::Null);
+        let text = n.to_string();
+        let sending = send(nodes[(n + 1) % nodes.len()], &alice, &bob, &text);
+        let (inbox, ()) = tokio::join!(waiting, sending);
+        assert_eq!(inbox.ok()["entries"][0]["message"]["content"]["text"], text);
+    }
+}
+
+/// A client whose node is killed goes on at another node after its last event.
+pub async fn a_stream_goes_on_at_another_node_without_loss_or_repeat(mut cluster: NodeCluster) {
+    let nodes = http(&cluster.connect);
+    let role = if cluster.logic.is_empty() {
+        NodeRole::Whole
+    } else {
+        NodeRole::Connect
+    };
+    let (alice, bob) = (
+        sign_in(nodes[0], &random_phone()).await,
+        sign_in(nodes[1], &random_phone()).await,
+    );
+    let (mut seen, mut last) = (Vec::new(), None);
+    for round in 0..4 {
+        let (here, there) = (round % 2, (round + 1) % 2);
+        let mut events = ApiEvents::open(nodes[here], &bob, last.as_deref()).await;
+        for n in 0..10 {
+            // The sends come from the node that lives on.
+            send(nodes[there], &alice, &bob, &format!("{round}.{n}")).await;
+            // Some entries are not read before the kill.
+            if n < 7 {
+                let (id, text) = events.entry().await.expect("an entry");
+                seen.push(text);
+                last = Some(id);
+            }
+        }
+        cluster.connect[here].kill().expect("a kill");
+        // Entries that had arrived are still read: they count as seen.
+        while let Some((id, text)) = events.entry().await {
+            seen.push(text);
+            last = Some(id);
+        }
+        let mut events = ApiEvents::open(nodes[there], &bob, last.as_deref()).await;
+        while seen.len() < (round + 1) * 10 {
+            let (id, text) = events.entry().await.expect("an entry");
+            seen.push(text);
+            last = Some(id);
+        }
+        cluster.restart(role, here).await.expect("a restart");
+    }
+    let want = (0..4).flat_map(|round| (0..10).map(move |n| format!("{round}.{n}")));
+    assert_eq!(seen, want.collect::<Vec<_>>());
+}
