@@ -47,6 +47,9 @@ pub enum RequestRefusal {
     /// 7: a rule of the group or of the server forbids the request.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// 7: a hook of the operator refused the message; the text is its reason.
+    #[error("{0}")]
+    Rejected(String),
     /// 6: the client message id was already used for other content.
     #[error("this client_message_id was used for another message; use a new id for a new message")]
     Conflict,
@@ -129,7 +132,7 @@ impl RequestRefusal {
             Self::AlreadyFriends(_) => 10015,
             Self::NoSuchUser(_) => 10016,
             Self::Banned => 10017,
-            Self::Forbidden(_) => 7,
+            Self::Forbidden(_) | Self::Rejected(_) => 7,
             Self::Conflict => 6,
             Self::RateLimited { .. } | Self::Backlog { .. } | Self::Exhausted(_) => 8,
             Self::Busy { .. } | Self::Unavailable => 14,

@@ -34,6 +34,8 @@
 //! - [`accounts`]: sign-in, profiles and sign-out of the built-in business service, as clients call
 //!   them.
 //! - [`push_registry`]: addresses of devices at push services, as clients register them.
+//! - [`hook_delivery`]: delivers stored events to the hooks' endpoints.
+//! - [`before_send`]: the hook that is asked before a message is accepted.
 //! - [`auth`]: the checks of callers' tokens and secrets, and the limits of wrong ones.
 //! - [`gateway`] and [`hub`]: the connect role: live connections, each with a cursor.
 //! - [`logic`], [`peer`], [`business`]: the seams between roles, between nodes, and to the business
@@ -73,6 +75,7 @@ pub mod accounts;
 pub mod auth;
 pub mod backlog;
 pub mod batch;
+pub mod before_send;
 pub mod business;
 pub mod coalesce;
 pub mod delivery;
@@ -84,6 +87,7 @@ pub mod events;
 pub mod fanout;
 pub mod frame_form;
 pub mod gateway;
+pub mod hook_delivery;
 pub mod hook_lease;
 pub mod hub;
 pub mod id;

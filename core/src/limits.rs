@@ -102,6 +102,11 @@ declare_limits! {
         /// Minimum number of entries kept in each inbox; older entries are removed. 0 keeps all.
         /// The storage in memory has a limit of its own.
         keep_entries: u64 = 0;
+        /// Events of one webhook that wait for their delivery; above it the oldest ones are removed,
+        /// with an ERROR.
+        webhook_events: u64 = 1_000_000, LimitBound::range(1_000, 1 << 40);
+        /// Dead letters of one webhook; above it the oldest ones are removed, with an ERROR.
+        webhook_dead_letters: u64 = 100_000, LimitBound::range(0, 1 << 40);
         /// Duration of the node's lease (law 8).
         lease: Duration = Duration::from_secs(15);
         /// Closes a connection (4201) when the token that it signed in with expires; for the role

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::before_send::BeforeSendPolicy;
 use crate::business::BusinessBackend;
 use crate::events::EventSubscriptions;
 use crate::gateway::{ConnectGateway, SyncFromZero};
@@ -44,6 +45,8 @@ pub struct NodeBuilder {
     pub events: EventSubscriptions,
     /// Start of a device's first page.
     pub from_zero: SyncFromZero,
+    /// The hook that decides about users' messages; by default there is none.
+    pub before_send: Option<Arc<BeforeSendPolicy>>,
     /// This node's name and run.
     pub id: NodeId,
 }
@@ -62,6 +65,7 @@ impl NodeBuilder {
             policy: ServerPolicy::default(),
             events: EventSubscriptions::default(),
             from_zero: SyncFromZero::default(),
+            before_send: None,
             id: NodeId::boot("local"),
         }
     }
@@ -86,6 +90,7 @@ impl NodeBuilder {
             policy: self.policy,
             codec: self.codec,
             events: self.events,
+            before_send: self.before_send,
         };
         let service = LogicService::start(parts, &tracker, &token);
         let gateway = ConnectGateway::start(

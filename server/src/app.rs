@@ -145,6 +145,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         failures: Arc::clone(&failures),
         accounts: accounts.clone(),
         push: pushes,
+        hooks: roles.hook_delivery().cloned(),
         api_keys: ApiKeys::new(
             config
                 .http

@@ -28,6 +28,7 @@ pub mod config;
 mod control;
 mod dependencies;
 mod entrances;
+mod hook_metrics;
 mod lifecycle;
 mod listener_limits;
 mod listeners;

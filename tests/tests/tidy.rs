@@ -41,6 +41,10 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "gimlet-webhooks",
+        &["gimlet-core", "gimlet-json", "gimlet-outbound"],
+    ),
+    (
         "gimlet-grpc",
         &[
             "gimlet-cluster",
@@ -74,6 +78,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "gimlet-http",
         &["gimlet-core", "gimlet-json", "gimlet-proto"],
     ),
+    ("gimlet-outbound", &["gimlet-listen"]),
     ("gimlet-chat", &["gimlet-client"]),
     ("gimlet-bench", &[]),
     ("gimlet-judge", &[]),
@@ -96,6 +101,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "gimlet-transport-tcp",
             "gimlet-transport-ws",
             "gimlet-web",
+            "gimlet-webhooks",
         ],
     ),
     (

@@ -40,6 +40,7 @@ pub use push::{PushCodec, SystemPush};
 pub use room::RoomDraft;
 
 use crate::batch::SendBatcher;
+use crate::before_send::BeforeSendPolicy;
 use crate::business::BusinessBackend;
 use crate::directory::ProfileDirectory;
 use crate::error::RequestRefusal;
@@ -89,6 +90,8 @@ pub struct ServiceParts {
     pub codec: Arc<dyn PushCodec>,
     /// The events that hooks want; the same on all nodes of the role.
     pub events: EventSubscriptions,
+    /// The hook that decides about users' messages, if there is one.
+    pub before_send: Option<Arc<BeforeSendPolicy>>,
 }
 
 /// The logic role. Cheap to clone.
@@ -109,6 +112,7 @@ struct ServiceInner {
     event_writer: EventWriter,
     /// `None` if no hook wants to know who is online.
     presence: Option<Arc<PresenceWatch>>,
+    before_send: Option<Arc<BeforeSendPolicy>>,
     directory: ProfileDirectory,
     fanout: MessageFanout,
     watch: InboxWatch,
@@ -142,6 +146,7 @@ impl LogicService {
             policy,
             codec,
             events,
+            before_send,
         } = parts;
         let watch = InboxWatch::default();
         let fanout = MessageFanout::new(node, sink, peer, Arc::clone(&stores.route))
@@ -204,6 +209,7 @@ impl LogicService {
                 events,
                 event_writer,
                 presence,
+                before_send,
                 directory,
                 fanout,
                 watch,
@@ -270,6 +276,12 @@ impl LogicService {
     #[must_use]
     pub fn fanout(&self) -> &MessageFanout {
         &self.inner.fanout
+    }
+
+    /// Returns the policy of the hook that decides about users' messages.
+    #[must_use]
+    pub fn before_send(&self) -> Option<&BeforeSendPolicy> {
+        self.inner.before_send.as_deref()
     }
 
     /// Counts a read that a user requests by a call, for a door whose calls are not limited otherwise.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join;
+
+use crate::before_send::SendQuestion;
 use crate::delivery::DeliveryBatch;
 use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
@@ -34,10 +37,10 @@ impl LogicService {
     pub async fn push_room(
         &self,
         sender: MessageSender,
-        draft: RoomDraft,
+        mut draft: RoomDraft,
     ) -> Result<Seq, RequestRefusal> {
-        let user = sender.user().is_some();
-        if user && self.inner.policy.room == RoomPush::Business {
+        let user = sender.user();
+        if user.is_some() && self.inner.policy.room == RoomPush::Business {
             return Err(RequestRefusal::Forbidden(
                 "on this server only the business backend pushes to rooms",
             ));
@@ -45,6 +48,23 @@ impl LogicService {
         check::mentions(&self.inner.limits, draft.mentions.len())?;
         check::content(&self.inner.limits, &draft.content)?;
         self.take_rate(sender)?;
+        let mut turn = None;
+        if let (Some(user), true) = (user, self.inner.before_send.is_some()) {
+            // The answers may come in another order than the calls.
+            let question = SendQuestion {
+                sender,
+                receiver: MessageReceiver::Room(draft.room),
+                mentions: &draft.mentions,
+                kind: draft.kind,
+                content: &draft.content,
+            };
+            let asked = self.decide_before_send(question);
+            let (taken, replaced) = join(self.inner.order.take(user), asked).await;
+            if let Some(replaced) = replaced? {
+                (draft.kind, draft.content) = (replaced.kind, replaced.content);
+            }
+            turn = Some(taken);
+        }
         let message = Message {
             id: MessageId::generate(),
             sender,
@@ -66,6 +86,8 @@ impl LogicService {
             message: Arc::clone(&item.envelope.message),
             seq: item.seq,
         });
+        // Kept until here: rooms have no queue that would keep the order.
+        drop(turn);
         Ok(item.seq)
     }
 

@@ -8,8 +8,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio::time::{Instant, timeout_at};
 
+use crate::before_send::{ReplacedContent, SendQuestion};
 use crate::delivery::DeliveryBatch;
 use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
@@ -72,7 +74,10 @@ impl LogicService {
         let (MessageReceiver::User(to), Some(from)) = (draft.receiver, sender.user()) else {
             return None;
         };
-        if !draft.persist || self.inner.policy.direct != DirectSend::Anyone {
+        if !draft.persist
+            || self.inner.policy.direct != DirectSend::Anyone
+            || self.inner.before_send.is_some()
+        {
             return None;
         }
         // An earlier send of this user that is still being checked must enter the queue first.
@@ -118,16 +123,24 @@ impl LogicService {
     async fn send_in_order(
         &self,
         sender: MessageSender,
-        draft: MessageDraft,
+        mut draft: MessageDraft,
         key: Option<IdempotencyKey>,
         deadline: Instant,
     ) -> Result<SendReceipt, RequestRefusal> {
         let (receiver, persist) = (draft.receiver, draft.persist);
         let prepare = async {
-            let turn = match sender.user() {
-                Some(user) => Some(self.inner.order.take(user).await),
-                None => None,
+            // The lock first: the first poll of this future enters its wait queue. The hook is asked
+            // meanwhile, so that its answers to many sends of one user take the time of one.
+            let turn = async {
+                match sender.user() {
+                    Some(user) => Some(self.inner.order.take(user).await),
+                    None => None,
+                }
             };
+            let (turn, replaced) = join(turn, self.ask_before_send(sender, &draft)).await;
+            if let Some(replaced) = replaced? {
+                (draft.kind, draft.content) = (replaced.kind, replaced.content);
+            }
             let readers = self.resolve_recipients(sender, receiver, persist).await?;
             let profile = self.inner.directory.sender(sender).await;
             Ok::<_, RequestRefusal>((turn, readers, self.envelope(sender, draft, profile)))
@@ -144,6 +157,34 @@ impl LogicService {
                 .await
         } else {
             Ok(self.push_live(readers, envelope).await)
+        }
+    }
+
+    /// Asks the hook of the operator about a user's message.
+    async fn ask_before_send(
+        &self,
+        sender: MessageSender,
+        draft: &MessageDraft,
+    ) -> Result<Option<ReplacedContent>, RequestRefusal> {
+        let question = SendQuestion {
+            sender,
+            receiver: draft.receiver,
+            mentions: &draft.mentions,
+            kind: draft.kind,
+            content: &draft.content,
+        };
+        self.decide_before_send(question).await
+    }
+
+    /// Asks the hook of the operator about a user's message. The backend's own messages are not
+    /// asked about.
+    pub(super) async fn decide_before_send(
+        &self,
+        question: SendQuestion<'_>,
+    ) -> Result<Option<ReplacedContent>, RequestRefusal> {
+        match &self.inner.before_send {
+            Some(policy) if question.sender.user().is_some() => policy.decide(question).await,
+            _ => Ok(None),
         }
     }
 

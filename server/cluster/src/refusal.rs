@@ -17,7 +17,7 @@ const MAX_TEXT_BYTES: usize = 1_024;
 
 /// Encodes a refusal for the wire.
 pub(super) fn encode(refusal: RequestRefusal) -> node::Refusal {
-    let (mut busy_us, mut backlog) = (0, false);
+    let (mut busy_us, mut backlog, mut rejected) = (0, false, false);
     let why = match refusal {
         RequestRefusal::Unauthorized(text) => Why::Unauthorized(text.into()),
         RequestRefusal::BadRequest(text) => Why::BadRequest(text),
@@ -29,6 +29,10 @@ pub(super) fn encode(refusal: RequestRefusal) -> node::Refusal {
         RequestRefusal::NoSuchUser(user) => Why::NoSuchUser(user.get()),
         RequestRefusal::Banned => Why::Banned(Plain {}),
         RequestRefusal::Forbidden(text) => Why::Forbidden(text.into()),
+        RequestRefusal::Rejected(text) => {
+            rejected = true;
+            Why::Forbidden(text)
+        }
         RequestRefusal::Conflict => Why::Conflict(Plain {}),
         RequestRefusal::RateLimited { retry_after } => Why::RateLimitedUs(micros(retry_after)),
         RequestRefusal::Busy { retry_after } => {
@@ -50,6 +54,7 @@ pub(super) fn encode(refusal: RequestRefusal) -> node::Refusal {
         why,
         busy_us,
         backlog,
+        rejected,
     }
 }
 
@@ -73,6 +78,8 @@ pub(super) fn decode(refusal: node::Refusal) -> RequestRefusal {
             Why::AlreadyFriends(raw) => user(raw).map(RequestRefusal::AlreadyFriends),
             Why::NoSuchUser(raw) => user(raw).map(RequestRefusal::NoSuchUser),
             Why::Banned(_) => Some(RequestRefusal::Banned),
+            // Its text is not one of the program, and is different each time.
+            Why::Forbidden(text) if refusal.rejected => Some(RequestRefusal::Rejected(text)),
             Why::Forbidden(text) => Some(RequestRefusal::Forbidden(fixed(text))),
             Why::Conflict(_) => Some(RequestRefusal::Conflict),
             Why::RateLimitedUs(us) if refusal.backlog => Some(RequestRefusal::Backlog {
@@ -134,6 +141,7 @@ mod tests {
             RequestRefusal::NoSuchUser(user),
             RequestRefusal::Banned,
             RequestRefusal::Forbidden("the last admin cannot leave"),
+            RequestRefusal::Rejected("no links, please".into()),
             RequestRefusal::Conflict,
             RequestRefusal::RateLimited {
                 retry_after: Duration::from_micros(1_234_567),

@@ -11,7 +11,7 @@ use super::load::env_name;
 #[cfg(feature = "cli")]
 use super::log_level;
 use super::problem::{ConfigError, ConfigNotice, ConfigProblem};
-use super::sections::all_settings;
+use super::sections::{LISTS, all_settings};
 use super::values::{CodeVerifier, NodeRole, StorageKind};
 use crate::secret::SecretString;
 
@@ -29,6 +29,7 @@ impl Config {
         self.check_bounds(&mut problems);
         self.check_verifier(&mut problems);
         self.check_origins(&mut problems);
+        self.check_webhooks(&mut problems);
         #[cfg(feature = "cli")]
         self.check_log(&mut problems);
         if problems.is_empty() {
@@ -300,6 +301,7 @@ impl Config {
         };
         let used = all_settings().filter(|setting| is_used(setting.key));
         problems.extend(used.filter_map(|setting| setting.refusal(self)));
+        problems.extend(LISTS.iter().flat_map(|list| list.refusals(self)));
     }
 
     fn notices(&self) -> Vec<ConfigNotice> {

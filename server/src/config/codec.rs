@@ -13,6 +13,8 @@ use super::values::{
 };
 use crate::secret::SecretString;
 
+pub(super) mod secrets;
+
 /// Durations: `500ms`, `10s`, `11m`, `2h`, `7d`.
 pub(super) mod duration {
     use std::time::Duration;

@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 
 use super::Config;
 use super::load::env_name;
-use super::sections::{GROUPS, all_settings};
-use super::setting::{ConfigKey, SettingGroup};
+use super::repeated::ItemList;
+use super::sections::{GROUPS, LISTS, all_settings};
+use super::setting::{SettingGroup, joined};
 
 /// The beginning of the template.
 const TEMPLATE_HEAD: &str = "\
@@ -23,6 +24,9 @@ const TEMPLATE_HEAD: &str = "\
 
 /// The first line of the part of docs/configuration.md that is generated.
 pub const TABLES_START: &str = "## General\n";
+
+/// The head of a table of settings.
+const TABLE_HEAD: &str = "\n| key | environment | default | meaning |\n|---|---|---|---|\n";
 
 /// Columns of a comment in the template, without the `# ` before it.
 const COMMENT_COLUMNS: usize = 98;
@@ -53,15 +57,37 @@ pub fn template() -> String {
         for setting in group.settings {
             let (_, name) = setting.split();
             wrap(&mut text, &setting.meaning(), "# ", COMMENT_COLUMNS);
-            let value = (setting.get)(&defaults);
-            let value = match setting.codec {
-                "number" | "switch" => value,
-                _ => toml::Value::String(value).to_string(),
-            };
+            let value = file_value((setting.get)(&defaults), setting.is_bare());
             let _ = writeln!(text, "{name} = {value}");
         }
     }
+    for list in LISTS {
+        put_item_template(&mut text, *list);
+    }
     text
+}
+
+/// Writes the template of an item as a comment: a file without such a section has no item.
+fn put_item_template(text: &mut String, list: &dyn ItemList<Config>) {
+    text.push('\n');
+    for paragraph in introduction(list.doc()) {
+        wrap(text, &paragraph, "# ", COMMENT_COLUMNS);
+    }
+    let _ = writeln!(text, "#\n#[[{}]]", list.name());
+    for setting in list.settings() {
+        wrap(text, &setting.meaning, "# ", COMMENT_COLUMNS);
+        let value = file_value(setting.default, setting.is_bare);
+        let _ = writeln!(text, "#{} = {value}", setting.name);
+    }
+}
+
+/// Returns a value as a file writes it.
+fn file_value(value: String, is_bare: bool) -> String {
+    if is_bare {
+        value
+    } else {
+        toml::Value::String(value).to_string()
+    }
 }
 
 /// Returns the sections of docs/configuration.md, from [`TABLES_START`] to its end.
@@ -84,34 +110,55 @@ pub fn page_tables() -> String {
                 text.push('\n');
                 wrap(&mut text, &with_links(&paragraph), "", PAGE_COLUMNS);
             }
-            text.push_str("\n| key | environment | default | meaning |\n|---|---|---|---|\n");
+            text.push_str(TABLE_HEAD);
         }
         for setting in group.settings {
             let (_, name) = setting.split();
             let default = (setting.get)(&defaults);
-            let default = if default.is_empty() {
-                "none".to_owned()
-            } else {
-                format!("`{default}`")
-            };
-            let _ = writeln!(
-                text,
-                "| `{name}` | `{}` | {default} | {} |",
-                env_name(setting.key),
-                with_links(&setting.meaning())
-            );
+            put_row(&mut text, name, setting.key, &default, &setting.meaning());
+        }
+    }
+    for list in LISTS {
+        let section = list.name();
+        let _ = writeln!(text, "\n## [[{section}]]");
+        for paragraph in introduction(list.doc()) {
+            text.push('\n');
+            wrap(&mut text, &with_links(&paragraph), "", PAGE_COLUMNS);
+        }
+        text.push_str(TABLE_HEAD);
+        for setting in list.settings() {
+            let key = format!("{section}.0.{}", setting.name);
+            let (default, meaning) = (&setting.default, &setting.meaning);
+            put_row(&mut text, setting.name, &key, default, meaning);
         }
     }
     text
+}
+
+/// Writes the row of a setting.
+fn put_row(text: &mut String, name: &str, key: &str, default: &str, meaning: &str) {
+    let default = if default.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("`{default}`")
+    };
+    let _ = writeln!(
+        text,
+        "| `{name}` | `{}` | {default} | {} |",
+        env_name(key),
+        with_links(meaning)
+    );
 }
 
 impl Config {
     /// Returns the keys whose values differ in another configuration.
     #[must_use]
     pub fn changed(&self, other: &Self) -> Vec<&'static str> {
-        all_settings()
-            .filter(|setting| !(setting.same)(self, other))
+        let single = all_settings().filter(|setting| !(setting.same)(self, other));
+        let lists = LISTS.iter().filter(|list| !list.same(self, other));
+        single
             .map(|setting| setting.key)
+            .chain(lists.map(|list| list.name()))
             .collect()
     }
 
@@ -129,6 +176,14 @@ impl Config {
             let value = (setting.get)(self);
             let _ = writeln!(text, "{name} = {}", toml::Value::String(value));
         }
+        for list in LISTS {
+            for item in list.values(self) {
+                let _ = write!(text, "\n[[{}]]\n", list.name());
+                for (name, value) in item {
+                    let _ = writeln!(text, "{name} = {}", toml::Value::String(value));
+                }
+            }
+        }
         text
     }
 }
@@ -139,39 +194,15 @@ impl<C: 'static> SettingGroup<C> {
         self.settings.first().map_or("", |first| first.split().0)
     }
 
-    /// Returns the paragraphs of the doc comment after the first, which names the struct.
+    /// Returns the text that introduces them.
     fn introduction(&self) -> impl Iterator<Item = String> {
-        self.doc.split("\n\n").skip(1).map(joined)
+        introduction(self.doc)
     }
 }
 
-impl<C> ConfigKey<C> {
-    /// Returns the meaning of the setting as one line: its doc comment and the range of its values.
-    fn meaning(&self) -> String {
-        let mut text = joined(self.doc);
-        let Some(bound) = self.bound else {
-            return text;
-        };
-        if bound.max < u64::MAX {
-            let _ = write!(
-                text,
-                " From {} to {}.",
-                self.show(bound.min),
-                self.show(bound.max)
-            );
-        } else if self.codec == "duration" {
-            text.push_str(" Not zero.");
-        } else {
-            let _ = write!(text, " At least {}.", self.show(bound.min));
-        }
-        text
-    }
-}
-
-/// Joins the lines of a doc comment.
-fn joined(doc: &str) -> String {
-    let words: Vec<_> = doc.split_whitespace().collect();
-    words.join(" ")
+/// Returns the paragraphs of a doc comment after the first, which names the struct.
+fn introduction(doc: &'static str) -> impl Iterator<Item = String> {
+    doc.split("\n\n").skip(1).map(joined)
 }
 
 /// Writes a text in lines of at most so many columns, each after `start`. Lines do not break within

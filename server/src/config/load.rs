@@ -6,7 +6,8 @@ use std::path::Path;
 use super::Config;
 use super::nearest::nearest;
 use super::problem::{ConfigError, ConfigNotice, ConfigProblem};
-use super::sections::{ConfigSetting, all_settings};
+use super::repeated::ItemList;
+use super::sections::{ConfigSetting, LISTS, all_settings};
 use super::service_link;
 use super::values::CodeVerifier;
 
@@ -77,19 +78,26 @@ impl Config {
     fn apply_table(&mut self, table: &toml::Table, problems: &mut Vec<ConfigProblem>) {
         for (key, value) in flatten(table) {
             match find(&key) {
-                Some(setting) => match plain(&value) {
-                    Some(text) => self.apply(setting, key, text, problems),
+                Some(FoundKey::Item(list, at)) if value.is_table() => {
+                    if let Err(wrong) = list.reach(self, at) {
+                        problems.push(ConfigProblem::Refused(wrong));
+                    }
+                }
+                Some(found) => match plain(&value) {
+                    Some(text) => self.apply(found, key.clone(), text, problems),
                     None => problems.push(ConfigProblem::BadValue {
-                        key,
-                        value: if setting.is_secret() {
+                        value: if found.is_secret() {
                             "***".to_owned()
                         } else {
                             value.to_string()
                         },
+                        key,
                         wanted: "write text, a number, true or false, or a list of text".into(),
                     }),
                 },
-                None => problems.push(unknown(&key, &key, ToOwned::to_owned)),
+                None => problems.push(
+                    not_repeated(&key).unwrap_or_else(|| unknown(&key, &key, ToOwned::to_owned)),
+                ),
             }
         }
     }
@@ -117,7 +125,7 @@ impl Config {
             let key = name.strip_prefix(ENV_PREFIX).unwrap_or(&name);
             let key = key.replace("__", ".").to_ascii_lowercase();
             match find(&key) {
-                Some(setting) => self.apply(setting, name, value, problems),
+                Some(found) => self.apply(found, name, value, problems),
                 None => problems.push(unknown(&name, &key, env_name)),
             }
         }
@@ -126,13 +134,13 @@ impl Config {
 
     fn apply(
         &mut self,
-        setting: &ConfigSetting,
+        found: FoundKey<'_>,
         key: String,
         value: String,
         problems: &mut Vec<ConfigProblem>,
     ) {
-        if let Err(wanted) = (setting.set)(self, &value) {
-            let value = if setting.is_secret() {
+        if let Err(wanted) = found.set(self, &value) {
+            let value = if found.is_secret() {
                 "***".to_owned()
             } else {
                 value
@@ -158,8 +166,67 @@ fn read_file(config: &mut Config, path: &Path, problems: &mut Vec<ConfigProblem>
     }
 }
 
-fn find(key: &str) -> Option<&'static ConfigSetting> {
-    all_settings().find(|setting| setting.key == key)
+/// The meaning of a known key.
+#[derive(Clone, Copy)]
+enum FoundKey<'k> {
+    /// A setting.
+    Single(&'static ConfigSetting),
+    /// An item of a repeated section, itself.
+    Item(&'static dyn ItemList<Config>, usize),
+    /// A setting of an item.
+    OfItem(&'static dyn ItemList<Config>, usize, &'k str),
+}
+
+impl FoundKey<'_> {
+    fn is_secret(self) -> bool {
+        match self {
+            Self::Single(setting) => setting.is_secret(),
+            Self::Item(..) => false,
+            Self::OfItem(list, _, field) => list.is_secret(field),
+        }
+    }
+
+    fn set(self, config: &mut Config, text: &str) -> Result<(), String> {
+        match self {
+            Self::Single(setting) => (setting.set)(config, text),
+            Self::Item(list, _) => Err(format!("it is a section; set keys of [[{}]]", list.name())),
+            Self::OfItem(list, at, field) => list.set(config, at, field, text),
+        }
+    }
+}
+
+fn find(key: &str) -> Option<FoundKey<'_>> {
+    if let Some(setting) = all_settings().find(|setting| setting.key == key) {
+        return Some(FoundKey::Single(setting));
+    }
+    let (list, rest) = list_of(key)?;
+    let (number, field) = rest.split_once('.').unwrap_or((rest, ""));
+    let at = number.parse().ok()?;
+    if field.is_empty() {
+        return Some(FoundKey::Item(list, at));
+    }
+    list.has(field).then_some(FoundKey::OfItem(list, at, field))
+}
+
+/// Returns the repeated section that a key belongs to, and the rest of the key.
+fn list_of(key: &str) -> Option<(&'static dyn ItemList<Config>, &str)> {
+    let mut lists = LISTS.iter();
+    lists.find_map(|list| {
+        let rest = key.strip_prefix(list.name())?.strip_prefix('.')?;
+        Some((*list, rest))
+    })
+}
+
+/// Returns the mistake of a file that writes a repeated section as a single one.
+fn not_repeated(key: &str) -> Option<ConfigProblem> {
+    let (list, rest) = list_of(key)?;
+    let first = rest.split('.').next().unwrap_or_default();
+    let (name, is_number) = (list.name(), first.parse::<usize>().is_ok());
+    (!is_number).then(|| {
+        ConfigProblem::Refused(format!(
+            "{key}: [{name}] is a section that may occur several times; write [[{name}]]"
+        ))
+    })
 }
 
 /// Returns a key's name in the environment.
@@ -171,28 +238,47 @@ pub(crate) fn env_name(key: &str) -> String {
 }
 
 fn unknown(written: &str, key: &str, spell: impl Fn(&str) -> String) -> ConfigProblem {
-    let keys = all_settings().map(|setting| setting.key);
+    let mut keys: Vec<_> = all_settings().map(|it| it.key.to_owned()).collect();
+    for list in LISTS {
+        let at = list_of(key).and_then(|(_, rest)| rest.split('.').next()?.parse::<usize>().ok());
+        let (name, at) = (list.name(), at.unwrap_or_default());
+        let fields = list.settings().into_iter();
+        keys.extend(fields.map(|field| format!("{name}.{at}.{}", field.name)));
+    }
     ConfigProblem::UnknownKey {
         key: written.to_owned(),
-        meant: nearest(key, keys).map(spell),
+        meant: nearest(key, keys.iter().map(String::as_str)).map(spell),
     }
 }
 
-/// Flattens `[a] b = 1` to `a.b`.
+/// Flattens `[a] b = 1` to `a.b`, and `d = 1` in the first `[[c]]`, a repeated section, to `c.0.d`.
 fn flatten(table: &toml::Table) -> Vec<(String, toml::Value)> {
     let mut all = Vec::new();
+    flatten_into(&mut all, "", table);
+    all
+}
+
+fn flatten_into(all: &mut Vec<(String, toml::Value)>, prefix: &str, table: &toml::Table) {
     for (key, value) in table {
+        let name = format!("{prefix}{key}");
         match value {
-            toml::Value::Table(inner) if inner.is_empty() => {}
-            toml::Value::Table(inner) => all.extend(
-                flatten(inner)
-                    .into_iter()
-                    .map(|(name, value)| (format!("{key}.{name}"), value)),
-            ),
-            other => all.push((key.clone(), other.clone())),
+            toml::Value::Table(inner) => flatten_into(all, &format!("{name}."), inner),
+            toml::Value::Array(items) if LISTS.iter().any(|list| list.name() == name) => {
+                for (at, item) in items.iter().enumerate() {
+                    let name = format!("{name}.{at}");
+                    match item {
+                        toml::Value::Table(inner) => {
+                            // The item itself: it counts even if it sets nothing.
+                            all.push((name.clone(), toml::Value::Table(toml::Table::new())));
+                            flatten_into(all, &format!("{name}."), inner);
+                        }
+                        other => all.push((name, other.clone())),
+                    }
+                }
+            }
+            other => all.push((name, other.clone())),
         }
     }
-    all
 }
 
 /// Returns a value as the text that it would be in the environment.

@@ -13,11 +13,14 @@ mod log_level;
 mod nearest;
 mod problem;
 mod proxies;
+mod repeated;
 mod sections;
 mod service_link;
 mod setting;
 mod tls;
 mod values;
+mod webhook_settings;
+mod webhooks;
 
 pub use crate::secret::SecretString;
 pub use documents::{TABLES_START, page_tables, template};
@@ -29,8 +32,9 @@ pub use sections::{
 };
 pub use values::{
     CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole, NodeRoles, RoomPush,
-    StorageDurability, StorageKind, SyncFromZero,
+    StorageDurability, StorageKind, SyncFromZero, WebhookEvent, WebhookFailure, WebhookReceiver,
 };
+pub use webhook_settings::WebhookConfig;
 
 impl Config {
     /// Returns the configuration of a whole server inside another program: a development run with

@@ -12,11 +12,13 @@ use gimlet_listen::TrustedNetwork;
 use gimlet_listen::forwarded::ForwardedHeader;
 
 use super::codec;
+use super::repeated::{ItemList, RepeatedSection};
 use super::setting::{ConfigKey, SettingGroup, settings, settings_of_core};
 use super::values::{
     CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole, NodeRoles, RoomPush,
     StorageDurability, StorageKind, SyncFromZero,
 };
+use super::webhook_settings::WebhookConfig;
 use crate::secret::SecretString;
 
 /// One setting of this configuration.
@@ -60,6 +62,8 @@ settings! {
             log: LogConfig = LogConfig::default();
             /// Other nodes.
             cluster: ClusterConfig = ClusterConfig::default();
+            /// Programs that get events.
+            webhooks: Vec<WebhookConfig> = Vec::new();
             /// `true` if variables of a service named gimlet were in the environment and were
             /// ignored.
             #[doc(hidden)]
@@ -393,6 +397,8 @@ settings_of_core! {
         profiles: number;
         list_page: number;
         keep_entries: number;
+        webhook_events: number;
+        webhook_dead_letters: number;
     }
 
     not settings {
@@ -502,6 +508,14 @@ pub(super) const GROUPS: &[SettingGroup<Config>] = &[
     LogConfig::GROUP,
     ClusterConfig::GROUP,
 ];
+
+/// The repeated sections, after all other settings.
+pub(super) const LISTS: &[&dyn ItemList<Config>] = &[&RepeatedSection {
+    name: "webhooks",
+    group: WebhookConfig::GROUP,
+    items: |config: &Config| &config.webhooks,
+    items_mut: |config: &mut Config| &mut config.webhooks,
+}];
 
 /// Returns all settings, in the order of the file.
 pub(super) fn all_settings() -> impl Iterator<Item = &'static ConfigSetting> {

@@ -3,6 +3,7 @@
 //! Everything else follows from the declaration: reading the file and the environment, the checks
 //! of bounds, `gimlet config default`, `gimlet check-config`, and docs/configuration.md.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use gimlet_core::limits::LimitBound;
@@ -45,8 +46,34 @@ impl<C> ConfigKey<C> {
     pub(super) fn is_secret(&self) -> bool {
         matches!(
             self.codec,
-            "secret" | "secret_url" | "verifier" | "api_keys"
+            "secret" | "secrets" | "secret_url" | "verifier" | "api_keys"
         )
+    }
+
+    /// Returns whether a file writes its value without quotes.
+    pub(super) fn is_bare(&self) -> bool {
+        matches!(self.codec, "number" | "switch")
+    }
+
+    /// Returns the meaning of the setting as one line: its doc comment and the range of its values.
+    pub(super) fn meaning(&self) -> String {
+        let mut text = joined(self.doc);
+        let Some(bound) = self.bound else {
+            return text;
+        };
+        if bound.max < u64::MAX {
+            let _ = write!(
+                text,
+                " From {} to {}.",
+                self.show(bound.min),
+                self.show(bound.max)
+            );
+        } else if self.codec == "duration" {
+            text.push_str(" Not zero.");
+        } else {
+            let _ = write!(text, " At least {}.", self.show(bound.min));
+        }
+        text
     }
 
     /// Returns the refusal of its value, if that is out of bounds.
@@ -96,6 +123,12 @@ impl<C> ConfigKey<C> {
             _ => number.to_string(),
         }
     }
+}
+
+/// Joins the lines of a doc comment.
+pub(super) fn joined(doc: &str) -> String {
+    let words: Vec<_> = doc.split_whitespace().collect();
+    words.join(" ")
 }
 
 /// Declares a struct of settings: `pub struct Name [path.in.config] "section."`, then for each

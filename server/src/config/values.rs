@@ -1,5 +1,7 @@
 //! Values of settings: the types that have names of their own in the configuration.
 
+use gimlet_core::events::EventKind;
+
 use crate::secret::SecretString;
 
 /// A role that a process can have.
@@ -108,6 +110,33 @@ pub enum SyncFromZero {
     DeviceAck,
     /// The highest ack of the user's devices, as gim did.
     UserAck,
+}
+
+/// An event that a webhook can get, or the question that it can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookEvent {
+    /// An event.
+    Event(EventKind),
+    /// `message.before_send`: the program decides about a message before it is accepted.
+    BeforeSend,
+}
+
+/// A kind of receiver whose messages a webhook gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookReceiver {
+    /// Users.
+    User,
+    /// Groups.
+    Group,
+}
+
+/// The decision about a message when the program of `message.before_send` gives none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookFailure {
+    /// The message is sent.
+    Open,
+    /// The message is refused.
+    Closed,
 }
 
 /// The shape of log lines.

@@ -6,6 +6,7 @@
 //! have.
 
 mod api_nodes;
+mod hooks;
 mod start;
 mod topology;
 
@@ -19,6 +20,7 @@ use gimlet_cluster::{
 use gimlet_core::business::{BuiltinBusiness, BusinessBackend};
 use gimlet_core::fanout::MessageFanout;
 use gimlet_core::gateway::ConnectGateway;
+use gimlet_core::hook_delivery::HookDelivery;
 use gimlet_core::id::NodeId;
 use gimlet_core::node::RunningNode;
 use gimlet_core::peer::{PeerNodes, SingleNodePeer};
@@ -27,11 +29,12 @@ use gimlet_core::time::TimeSource;
 use gimlet_web::api::{ApiNodes, HttpApi};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, StorageKind};
+use crate::config::{Config, NodeRole, StorageKind};
 use crate::secret::SecretString;
 use crate::start_error::StartError;
 use crate::storage::OpenedStorage;
 use api_nodes::{LocalApi, RemoteRoles};
+use hooks::ConfiguredHooks;
 use start::RoleStarter;
 use topology::{BusinessPlace, RoleTasks, RoleTopology};
 
@@ -47,6 +50,10 @@ pub(crate) struct RunningRoles {
     cluster_id: ClusterId,
     peer: Option<RemotePeer>,
     api_nodes: Arc<RemoteRoles>,
+    /// Deliveries of hooks, if the logic role is in this process.
+    delivery: Option<HookDelivery>,
+    /// Tasks of these deliveries.
+    hooks: RoleTasks,
     /// Tasks of core, unless a node runs them.
     core: RoleTasks,
     /// Tasks that reach other nodes; they end after the tasks that use them.
@@ -91,10 +98,17 @@ impl RunningRoles {
             Some(peer) => Arc::new(peer.clone()),
             None => Arc::new(SingleNodePeer),
         };
+        let hooks = if config.roles.has(NodeRole::Logic) {
+            ConfiguredHooks::open(config, &clock)?
+        } else {
+            ConfiguredHooks::default()
+        };
         let starter = RoleStarter {
             config,
             storage,
-            clock,
+            clock: Arc::clone(&clock),
+            events: hooks.events.clone(),
+            before_send: hooks.before_send.clone(),
             id,
             peer,
             credentials,
@@ -104,8 +118,10 @@ impl RunningRoles {
         let topology = starter.topology(builtin);
         // Roles that have started by then must not outlive the error.
         let topology = topology.inspect_err(|_| starter.cancel())?;
-        let roles = Self {
+        let mut roles = Self {
             topology,
+            delivery: None,
+            hooks: RoleTasks::default(),
             id: starter.id,
             cluster_id: storage.cluster.clone(),
             peer: remote_peer,
@@ -113,6 +129,10 @@ impl RunningRoles {
             core: starter.core,
             cluster: starter.cluster,
         };
+        roles.delivery = roles.service().map(|service| {
+            let (node, tasks) = (roles.id.clone(), &roles.hooks);
+            hooks.start(service, node, clock, &tasks.tracker, &tasks.token)
+        });
         roles.compare_when_found();
         Ok(roles)
     }
@@ -149,6 +169,11 @@ impl RunningRoles {
             RoleTopology::Logic { service, .. } => Some(service),
             RoleTopology::Connect { .. } | RoleTopology::Business(_) => None,
         }
+    }
+
+    /// Returns the deliveries of hooks, if the logic role is in this process.
+    pub(crate) const fn hook_delivery(&self) -> Option<&HookDelivery> {
+        self.delivery.as_ref()
     }
 
     /// Returns the connect role, if it is in this process.
@@ -305,11 +330,15 @@ impl RunningRoles {
     /// Stops the roles: queued sends are stored and answered, acks are written, the lease ends.
     /// Then the tasks that reach other nodes end, because the roles use them until the end.
     pub(crate) async fn stop(&self) {
+        // Deliveries of hooks end meanwhile: their events are stored, and another node or the next
+        // start continues.
+        self.hooks.token.cancel();
         // First core, then the cluster: the last sends, acks and pushes still need the other nodes.
         if let Some(node) = self.node() {
             node.stop().await;
         }
         self.core.stop().await;
+        self.hooks.stop().await;
         self.cluster.stop().await;
     }
 }
@@ -321,7 +350,7 @@ mod tests {
     use gimlet_core::time::SystemClock;
 
     use super::*;
-    use crate::config::{NodeRole, NodeRoles};
+    use crate::config::NodeRoles;
     use crate::dependencies::NodeDependencies;
     use crate::storage::StorageWatch;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gimlet_cluster::{AddressError, NodeCredentials, RemoteBusiness, RemoteLogic};
+use gimlet_core::before_send::BeforeSendPolicy;
 use gimlet_core::business::BuiltinBusiness;
 use gimlet_core::events::EventSubscriptions;
 use gimlet_core::fanout::{LocalSink, MessageFanout, NoConnections};
@@ -27,6 +28,10 @@ pub(super) struct RoleStarter<'a> {
     pub(super) config: &'a Config,
     pub(super) storage: &'a OpenedStorage,
     pub(super) clock: Arc<dyn TimeSource>,
+    /// Events that hooks want.
+    pub(super) events: EventSubscriptions,
+    /// The hook that decides about messages.
+    pub(super) before_send: Option<Arc<BeforeSendPolicy>>,
     pub(super) id: NodeId,
     pub(super) peer: Arc<dyn PeerNodes>,
     pub(super) credentials: NodeCredentials,
@@ -110,6 +115,8 @@ impl RoleStarter<'_> {
         node.codec = Arc::new(WirePushCodec);
         node.policy = policy(self.config);
         node.from_zero = from_zero(self.config);
+        node.events = self.events.clone();
+        node.before_send.clone_from(&self.before_send);
         node.id = self.id.clone();
         Ok(node.start())
     }
@@ -125,7 +132,8 @@ impl RoleStarter<'_> {
             node: self.id.clone(),
             policy: policy(self.config),
             codec: Arc::new(WirePushCodec),
-            events: EventSubscriptions::default(),
+            events: self.events.clone(),
+            before_send: self.before_send.clone(),
         };
         let RoleTasks { tracker, token } = &self.core;
         Ok(LogicService::start(parts, tracker, token))

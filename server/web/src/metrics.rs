@@ -183,6 +183,18 @@ const GAUGES: &[(&str, &str)] = &[
         "1 while MySQL or Redis answers this node, by dependency",
     ),
     ("gimlet_uptime_seconds", "Seconds since the start"),
+    (
+        "gimlet_webhook_backlog",
+        "Events that wait for their delivery, by webhook; 0 on nodes that do not deliver it",
+    ),
+    (
+        "gimlet_webhook_oldest_seconds",
+        "Age of the oldest of these events, by webhook",
+    ),
+    (
+        "gimlet_webhook_dead_letters",
+        "Events that were given up and are kept, by webhook; 0 on nodes that do not deliver it",
+    ),
 ];
 
 /// Counters read at scrape time.
@@ -241,6 +253,31 @@ const COUNTERS: &[(&str, &str)] = &[
     (
         "gimlet_pushed_total",
         "Entries and live messages offered to connections",
+    ),
+    (
+        "gimlet_webhook_delivered_total",
+        "Events delivered, by webhook",
+    ),
+    (
+        "gimlet_webhook_failed_total",
+        "Attempts to deliver that failed, by webhook",
+    ),
+    (
+        "gimlet_webhook_retries_total",
+        "Attempts to deliver after a failure, by webhook",
+    ),
+    (
+        "gimlet_webhook_given_up_total",
+        "Events that became dead letters, by webhook",
+    ),
+    (
+        "gimlet_webhook_dropped_total",
+        "Events and dead letters removed because there were too many, by webhook",
+    ),
+    (
+        "gimlet_before_send_total",
+        "Users' messages by the verdict of message.before_send: allowed, refused, replaced, failed \
+         (no verdict), skipped (not asked after repeated failures)",
     ),
 ];
 

@@ -7,6 +7,7 @@ pub mod backend;
 pub mod bridge;
 pub mod child;
 pub mod database;
+pub mod http_target;
 pub mod proxy;
 pub mod server;
 pub mod wire;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use gimlet_core::accounts::AccountService;
 use gimlet_core::auth::{SignInFailures, TokenChecker};
 use gimlet_core::gateway::ConnectGateway;
+use gimlet_core::hook_delivery::HookDelivery;
 use gimlet_core::push_registry::PushRegistry;
 use gimlet_core::service::LogicService;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +89,8 @@ pub struct HttpApi {
     pub accounts: Option<AccountService>,
     /// The push addresses, of a process with a storage.
     pub push: Option<PushRegistry>,
+    /// The webhooks.
+    pub hooks: Option<HookDelivery>,
     /// The keys of backends.
     pub api_keys: ApiKeys,
     /// Nodes with the roles that this process lacks.

@@ -7,6 +7,7 @@ use gimlet_core::accounts::AccountService;
 use gimlet_core::auth::{PresentedToken, TokenChecker};
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::gateway::ConnectGateway;
+use gimlet_core::hook_delivery::HookDelivery;
 use gimlet_core::id::UserId;
 use gimlet_core::message::MessageSender;
 use gimlet_core::push_registry::PushRegistry;
@@ -141,6 +142,13 @@ impl ApiCall {
             self.shared.api.push.as_ref(),
             "this node has neither the logic nor the business role; send the request to a node that \
              has one of them",
+        )
+    }
+
+    pub(crate) fn hooks(&self) -> Result<&HookDelivery, ApiProblem> {
+        present(
+            self.shared.api.hooks.as_ref(),
+            "this node delivers no webhooks; send the request to a node with the logic role",
         )
     }
 

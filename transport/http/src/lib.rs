@@ -31,6 +31,7 @@ mod problem;
 mod push;
 mod rooms;
 mod sign_in;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -62,6 +63,7 @@ fn operations() -> Vec<ApiOperation> {
         ("Inbox", events::operations()),
         ("Rooms", rooms::operations()),
         ("Push", push::operations()),
+        ("Webhooks", webhooks::operations()),
     ];
     let all = topics.into_iter().flat_map(|(topic, operations)| {
         let listed = move |operation: ApiOperation| operation.under(topic);

@@ -137,6 +137,7 @@ const fn kind(refusal: &RequestRefusal) -> (StatusCode, &'static str) {
         RequestRefusal::NoSuchUser(_) => (StatusCode::NOT_FOUND, "no-such-user"),
         RequestRefusal::Banned => (StatusCode::FORBIDDEN, "banned"),
         RequestRefusal::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+        RequestRefusal::Rejected(_) => (StatusCode::FORBIDDEN, "rejected"),
         RequestRefusal::Conflict => (StatusCode::CONFLICT, "conflict"),
         RequestRefusal::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate-limited"),
         RequestRefusal::Backlog { .. } => (StatusCode::TOO_MANY_REQUESTS, "backlog"),

@@ -1,5 +1,6 @@
 //! The services over in-memory storage.
 
+mod before_send;
 mod deadline;
 mod events;
 mod friend;
@@ -101,6 +102,16 @@ fn start_fixture(
     policy: ServerPolicy,
     events: EventSubscriptions,
 ) -> ServiceFixture {
+    service_fixture_of(stores, limits, policy, events, None)
+}
+
+fn service_fixture_of(
+    stores: StoreSet,
+    limits: Limits,
+    policy: ServerPolicy,
+    events: EventSubscriptions,
+    before_send: Option<Arc<BeforeSendPolicy>>,
+) -> ServiceFixture {
     let heard = Arc::new(RecordingSink::default());
     let backend = Arc::new(FakeBusinessBackend {
         users: 3_000,
@@ -119,6 +130,7 @@ fn start_fixture(
         policy,
         codec: Arc::new(CodedTextPushCodec),
         events,
+        before_send,
     };
     let service = LogicService::start(parts, &tracker, &token);
     ServiceFixture {

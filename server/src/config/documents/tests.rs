@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::sections::{ConfigSetting, all_settings};
+use super::super::sections::{ConfigSetting, LISTS, all_settings};
 use super::*;
 
 fn read(path: &str) -> String {
@@ -58,6 +58,22 @@ fn every_key_is_unique_and_its_doc_is_a_sentence() {
         );
     }
     assert!(keys.len() > 90, "{}", keys.len());
+}
+
+#[test]
+fn the_docs_of_repeated_sections_are_sentences_too() {
+    let mut settings = 0;
+    for list in LISTS {
+        for setting in list.settings() {
+            let (name, doc) = (setting.name, setting.meaning);
+            settings += 1;
+            assert!(doc.ends_with('.'), "the doc of {name} is not a sentence");
+            assert!(!doc.contains(['|', '[']), "{name} would break its table");
+        }
+        let title = format!("#[[{}]]", list.name());
+        assert!(template().contains(&title), "{title}");
+    }
+    assert!(settings >= 10, "{settings}");
 }
 
 #[test]

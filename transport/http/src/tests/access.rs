@@ -20,6 +20,7 @@ const ACCESS: &[(&str, OperationAccess)] = &[
     ("createGroup", OperationAccess::User),
     ("createUser", OperationAccess::Backend),
     ("disconnectUser", OperationAccess::Backend),
+    ("dropDeadLetters", OperationAccess::Backend),
     ("followInbox", OperationAccess::Connection),
     ("getBan", OperationAccess::Backend),
     ("getDevice", OperationAccess::Backend),
@@ -32,9 +33,11 @@ const ACCESS: &[(&str, OperationAccess)] = &[
     ("issueToken", OperationAccess::Backend),
     ("liftBan", OperationAccess::Backend),
     ("listConnections", OperationAccess::Backend),
+    ("listDeadLetters", OperationAccess::Backend),
     ("listFriends", OperationAccess::User),
     ("listGroups", OperationAccess::User),
     ("listMembers", OperationAccess::User),
+    ("listWebhooks", OperationAccess::Backend),
     ("publishToRoom", OperationAccess::UserOrBackend),
     ("readInbox", OperationAccess::User),
     ("registerDevice", OperationAccess::Open),
@@ -42,12 +45,14 @@ const ACCESS: &[(&str, OperationAccess)] = &[
     ("removeMember", OperationAccess::User),
     ("removeMembers", OperationAccess::User),
     ("removePush", OperationAccess::User),
+    ("replayDeadLetters", OperationAccess::Backend),
     ("requestFriend", OperationAccess::User),
     ("revokeToken", OperationAccess::Backend),
     ("searchUsers", OperationAccess::User),
     ("sendMessage", OperationAccess::UserOrBackend),
     ("signIn", OperationAccess::Open),
     ("signOut", OperationAccess::Device),
+    ("testWebhook", OperationAccess::Backend),
 ];
 
 /// A kind of caller.
@@ -143,7 +148,8 @@ async fn check_access(api: &TestApi, has_streams: bool) {
                 .replace("{user_id}", &user.id)
                 .replace("{device_id}", &user.device)
                 .replace("{group_id}", "1")
-                .replace("{room_id}", "1");
+                .replace("{room_id}", "1")
+                .replace("{name}", "crm");
             let method = operation.method.clone();
             let response = api.respond(method, &path, bearer, headers, None).await;
             let status = response.status();

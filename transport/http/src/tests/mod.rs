@@ -74,6 +74,7 @@ fn parts() -> (HttpApi, RunningNode) {
         failures,
         accounts: Some(accounts),
         push: Some(pushes),
+        hooks: None,
         api_keys: ApiKeys::new([KEY]),
         nodes: None,
         stop: CancellationToken::new(),
