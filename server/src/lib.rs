@@ -41,6 +41,8 @@ mod storage;
 pub mod tools;
 #[cfg(all(unix, feature = "sled"))]
 mod uploaded_files;
+#[cfg(feature = "ws")]
+mod web_socket;
 
 pub use app::{BuiltServer, build};
 pub use certificates::CertificateFiles;

@@ -210,10 +210,7 @@ impl BuiltServer {
         }
         #[cfg(feature = "ws")]
         if let (Some(listener), Some(sessions)) = (ws, &self.sessions) {
-            use gimlet_transport_ws::WsFrameListener;
-            let frames = WsFrameListener::new(MAX_FRAME_BYTES, crate::app::origins(&self.config))
-                .development(self.config.is_development())
-                .forwarding(self.config.forwarding());
+            let frames = self.ws_frames();
             running.tasks.spawn(gimlet_listen::accept(
                 self.entrance(ListenerName::Ws, listener, &self.listener_limits.clients),
                 SessionProtocol::new(frames, Arc::clone(sessions)),
@@ -238,6 +235,7 @@ impl BuiltServer {
             let server = HttpServer {
                 router,
                 clients: Some(Arc::clone(&self.listener_limits.clients)),
+                web_sockets: self.web_sockets(),
                 stream_buffer: self.config.limits.socket_buffer,
             };
             running.tasks.spawn(server.serve(
@@ -246,6 +244,34 @@ impl BuiltServer {
                 running.ends.clone(),
             ));
         }
+    }
+
+    /// Returns the frames of WebSockets, with the rules for their requests.
+    #[cfg(feature = "ws")]
+    fn ws_frames(&self) -> gimlet_transport_ws::WsFrameListener {
+        gimlet_transport_ws::WsFrameListener::new(
+            MAX_FRAME_BYTES,
+            crate::app::origins(&self.config),
+        )
+        .development(self.config.is_development())
+        .forwarding(self.config.forwarding())
+    }
+
+    /// Returns the WebSockets of the HTTP listener, if this process has the connect role.
+    #[cfg(feature = "ws")]
+    fn web_sockets(&self) -> Option<gimlet_web::WebSocketCheck> {
+        let sessions = self.sessions.as_ref()?;
+        Some(crate::web_socket::check(
+            self.ws_frames(),
+            Arc::clone(sessions),
+        ))
+    }
+
+    /// Returns none: this build has no WebSockets.
+    #[cfg(not(feature = "ws"))]
+    #[expect(clippy::unused_self, reason = "as with WebSockets")]
+    const fn web_sockets(&self) -> Option<gimlet_web::WebSocketCheck> {
+        None
     }
 
     fn start_grpc(&mut self, running: &RunningTasks) {

@@ -70,10 +70,6 @@ impl ScenarioCase {
         if wire.is_encrypted() && store != ScenarioStore::Memory {
             return false;
         }
-        // A connect node alone answers no HTTP request yet.
-        if wire == ScenarioWire::Events && store == ScenarioStore::Cluster {
-            return false;
-        }
         match self.on {
             CoveredCells::Every => true,
             CoveredCells::OneProcess => store != ScenarioStore::Cluster,

@@ -1,10 +1,11 @@
 //! The requests of one HTTP connection, over HTTP/1 or HTTP/2.
 //!
 //! The library's defaults are replaced where they are large: see the constants. An event stream on
-//! HTTP/1 leaves the library ([`crate::event_stream`]).
+//! HTTP/1 and a WebSocket leave the library ([`crate::hand_off`]).
 
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -25,15 +26,17 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::event_stream::{HandOff, RawEventStream};
+use crate::event_stream::RawEventStream;
+use crate::hand_off::{HandOff, HandedConnection};
 use crate::linger::{LingeringStream, UnreadBody};
 use crate::min_rate::{PacedStream, RequestDeadline};
 use crate::peer_addr::PeerAddr;
 use crate::stream_seat::ConnectionSeat;
+use crate::web_socket::WebSocketCheck;
 
 /// Time limit for the first byte, and for the header of each request.
 pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,6 +71,7 @@ pub(crate) struct ConnectionRequests {
     pub(crate) addr: SocketAddr,
     pub(crate) seat: ConnectionSeat,
     pub(crate) pace: RequestDeadline,
+    pub(crate) web_sockets: Option<WebSocketCheck>,
 }
 
 impl ConnectionRequests {
@@ -98,10 +102,21 @@ impl ConnectionRequests {
         let unread = UnreadBody::default();
         let stream = LingeringStream::new(stream, unread.clone());
         let stream = PacedStream::new(stream, self.pace.clone());
-        // Boxed, so that hyper's memory is freed before an event stream is written.
+        // Boxed, so that hyper's memory is freed before the connection is used otherwise.
         let requests = Box::pin(self.serve_until_hand_off(stream, unread, ends));
-        let Some((stream, events)) = requests.await? else {
+        let Some((mut stream, tail, handed)) = requests.await? else {
             return Ok(());
+        };
+        let events = match handed {
+            HandedConnection::Events(events) => events,
+            HandedConnection::WebSocket(upgrade) => {
+                let answer = upgrade.answer();
+                let written = write_all(&mut stream, &answer).await;
+                written.map_err(|error| error.to_string())?;
+                let stream = stream.into_inner().into_inner();
+                upgrade.serve(stream, tail.into()).await;
+                return Ok(());
+            }
         };
         let socket = stream.get_ref().get_ref().socket();
         let bounded = socket::bound_buffers(socket, stream_buffer);
@@ -116,13 +131,20 @@ impl ConnectionRequests {
         }
     }
 
-    /// Serves requests until one is answered by an event stream, which is returned.
+    /// Returns the check of a request that is for a WebSocket.
+    fn web_socket<B>(&self, request: &http::Request<B>) -> Option<&WebSocketCheck> {
+        let is_for = WebSocketCheck::is_for(request.method(), request.uri());
+        self.web_sockets.as_ref().filter(|_| is_for)
+    }
+
+    /// Serves requests until one takes the connection out of hyper: returns its stream, the bytes that
+    /// the client sent after that request, and its further use.
     async fn serve_until_hand_off<S>(
         self,
         stream: PacedStream<S>,
         unread: UnreadBody,
         ends: &StopTokens,
-    ) -> Result<Option<(PacedStream<S>, RawEventStream)>, String>
+    ) -> Result<Option<(PacedStream<S>, Bytes, HandedConnection)>, String>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -131,12 +153,23 @@ impl ConnectionRequests {
         let service = service_fn(move |request: http::Request<Incoming>| {
             self.pace.restart();
             let (method, version) = (request.method().clone(), request.version());
-            let answered = self.answer(request.map(|body| unread.watch(Body::new(body))));
+            let answered = match self.web_socket(&request) {
+                Some(check) => {
+                    let (parts, _) = request.into_parts();
+                    Err(check.admit(self.addr, parts, |client| self.seat.open_stream(client)))
+                }
+                None => Ok(self.answer(request.map(|body| unread.watch(Body::new(body))))),
+            };
             let given = given.clone();
             async move {
-                match RawEventStream::of(&method, version, answered.await) {
-                    Ok(events) => {
-                        given.give(events);
+                let handed = match answered {
+                    Ok(answered) => RawEventStream::of(&method, version, answered.await)
+                        .map(HandedConnection::Events),
+                    Err(upgraded) => upgraded.map(|it| HandedConnection::WebSocket(Box::new(it))),
+                };
+                match handed {
+                    Ok(handed) => {
+                        given.give(handed);
                         // The task of the connection drops this future with the rest of hyper.
                         pending().await
                     }
@@ -164,8 +197,9 @@ impl ConnectionRequests {
                     if let Some(ended) = ended {
                         return ended.map(|()| None).map_err(|error| error.to_string());
                     }
-                    let stream = served.into_parts().io.into_inner();
-                    return Ok(hand_off.take().map(|events| (stream, events)));
+                    let parts = served.into_parts();
+                    let stream = parts.io.into_inner();
+                    return Ok(hand_off.take().map(|handed| (stream, parts.read_buf, handed)));
                 }
                 () = ends.stop.cancelled(), if !stopping => {
                     stopping = true;
@@ -230,6 +264,11 @@ impl ConnectionRequests {
             }
         }
     }
+}
+
+async fn write_all(stream: &mut (impl AsyncWrite + Send + Unpin), bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 /// Answers a call of gRPC with the address of the right port.
@@ -334,7 +373,7 @@ mod tests {
     use http::{Method, StatusCode, Version};
     use http_body_util::BodyExt as _;
     use hyper::client::conn::http2::SendRequest;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncReadExt as _;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -358,6 +397,7 @@ mod tests {
             let server = HttpServer {
                 router,
                 clients: Some(ConnectionLimiter::new(clients, clients)),
+                web_sockets: None,
                 stream_buffer: 64 << 10,
             };
             tasks.spawn(server.serve(entrance, tasks.clone(), ends.clone()));

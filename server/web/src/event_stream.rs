@@ -8,7 +8,6 @@
 use std::fmt::Write as _;
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
@@ -156,36 +155,11 @@ fn head(parts: &Parts, is_chunked: bool) -> Vec<u8> {
     head
 }
 
-/// The way of an event stream out of the service of its connection.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct HandOff(Arc<Mutex<Option<RawEventStream>>>);
-
-impl HandOff {
-    /// Gives a stream to the task of the connection, which polls the service.
-    pub(crate) fn give(&self, stream: RawEventStream) {
-        *self.lock() = Some(stream);
-    }
-
-    /// Returns whether a stream was given.
-    pub(crate) fn is_given(&self) -> bool {
-        self.lock().is_some()
-    }
-
-    /// Takes the stream.
-    pub(crate) fn take(&self) -> Option<RawEventStream> {
-        self.lock().take()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<RawEventStream>> {
-        // A panic cannot leave the value half-changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
     use std::pin::Pin;
+    use std::sync::{Arc, Mutex};
     use std::task::{Context, Poll};
 
     use http_body::Frame;

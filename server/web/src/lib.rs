@@ -11,6 +11,7 @@ mod cors;
 pub mod disk_space;
 mod event_stream;
 pub mod files;
+mod hand_off;
 pub mod health;
 mod linger;
 mod listener;
@@ -23,5 +24,7 @@ mod range;
 mod stream_seat;
 mod upload;
 pub mod verifier;
+mod web_socket;
 
 pub use listener::{HttpServer, direct_only, serve};
+pub use web_socket::{ServeSocket, UpgradedSocket, WebSocketCheck, WebSocketUpgrade};

@@ -155,6 +155,11 @@ impl<S> LingeringStream<S> {
     pub(crate) const fn get_ref(&self) -> &S {
         &self.stream
     }
+
+    /// Returns the stream below, which lingers no more.
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for LingeringStream<S> {

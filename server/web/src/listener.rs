@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::connection::{ConnectionRequests, HEADER_TIMEOUT};
 use crate::min_rate::RequestDeadline;
 use crate::stream_seat::ConnectionSeat;
+use crate::web_socket::WebSocketCheck;
 
 /// System buffer of an event stream on a listener that does not say.
 const DEFAULT_STREAM_BUFFER_BYTES: usize = 64 << 10;
@@ -42,18 +43,21 @@ pub async fn serve(
     let server = HttpServer {
         router,
         clients: None,
+        web_sockets: None,
         stream_buffer: DEFAULT_STREAM_BUFFER_BYTES,
     };
     server.accept(entrance, tracker, ends, false).await;
 }
 
-/// A server for clients: HTTP/1.1 and HTTP/2, with event streams.
+/// A server for clients: HTTP/1.1 and HTTP/2, with event streams and WebSockets.
 #[derive(Debug)]
 pub struct HttpServer {
     /// The routes.
     pub router: Router,
     /// Places of clients, against which event streams count.
     pub clients: Option<Arc<ConnectionLimiter>>,
+    /// WebSockets at `/ws`, which count there, too.
+    pub web_sockets: Option<WebSocketCheck>,
     /// Bytes of the system's buffer of an event stream, in each direction.
     pub stream_buffer: usize,
 }
@@ -165,6 +169,7 @@ impl ConnectionProtocol for HttpProtocol {
             addr,
             seat: ConnectionSeat::new(permit, self.server.clients.clone()),
             pace: RequestDeadline::default(),
+            web_sockets: self.server.web_sockets.clone(),
         };
         let served = if is_http2 {
             Box::pin(requests.serve_http2(stream, self.tasks.clone(), &self.ends)).await

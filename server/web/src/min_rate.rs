@@ -110,6 +110,11 @@ impl<S> PacedStream<S> {
     pub(super) const fn get_ref(&self) -> &S {
         &self.stream
     }
+
+    /// Returns the stream below, without a minimum pace.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {

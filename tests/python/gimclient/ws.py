@@ -24,12 +24,10 @@ class ProtocolError(Exception):
 
 class WsLink:
     def __init__(self, address, path="/ws", origin=None, protocol=None):
-        """`origin` and `protocol` are sent as a browser sends them; gim's clients send none. With a
-        protocol the messages are texts.
-        """
+        """`origin` and `protocol` are sent as a browser sends them; gim's clients send none."""
         self.stream = Stream(address)
         self.pongs = []
-        self.kind = _TEXT if protocol else _BINARY
+        self.kind = _TEXT if protocol == "gimlet.json.v1" else _BINARY
         try:
             self._handshake("%s:%d" % address, path, origin, protocol)
         except BaseException:

@@ -6,7 +6,7 @@ import json
 from gimclient.cases import case
 from gimclient.fixture import assert_equal
 from gimclient.link import Closed
-from gimclient.ws import WsLink
+from gimclient.ws import NotUpgraded, WsLink
 
 PROTOCOL = "gimlet.json.v1"
 
@@ -14,8 +14,8 @@ PROTOCOL = "gimlet.json.v1"
 class JsonSession:
     """A connection whose packets are JSON texts. Packets that come before an answer are kept."""
 
-    def __init__(self, server, device=None):
-        self.link = WsLink(server.ws_address, protocol=PROTOCOL)
+    def __init__(self, server, device=None, address=None):
+        self.link = WsLink(address or server.ws_address, protocol=PROTOCOL)
         self.waiting, self.last_id = [], 0
         if device is not None:
             token = "%d.%d.%s" % (device.user_id, device.device_id, device.token)
@@ -209,3 +209,24 @@ def three_texts_that_are_not_packets_close(fixture):
         except Closed:
             return
         raise AssertionError("the connection is open")
+
+
+@case
+def the_http_port_has_the_same_web_socket(fixture):
+    alice, bob = fixture.users(2)
+    with JsonSession(fixture.server, bob, fixture.server.http_address) as session:
+        session.sync()
+        alice.send(bob, "over the HTTP port")
+        assert_equal(session.entry(), (1, "over the HTTP port"))
+        fixture.server.stop()
+        close = session.next("close")
+        assert_equal((close["code"], close["come_back"]), (4000, "now"))
+    fixture.server.start()
+    link = WsLink(fixture.server.http_address, protocol="gimlet.v1")
+    link.close()
+    for path, origin in (("/ws", "https://evil.example.com"), ("/wss", None)):
+        try:
+            WsLink(fixture.server.http_address, path, origin)
+        except NotUpgraded:
+            continue
+        raise AssertionError("%s was upgraded for %s" % (path, origin))
