@@ -82,6 +82,58 @@ numeric_id!(
     ConnId, "c"
 );
 
+/// An API key of a backend: the beginning of the key's hash. It names the key without telling
+/// anything of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ApiKeyId(u64);
+
+impl ApiKeyId {
+    /// Makes the id from its number; `None` if the number is not in 1 … 2^63−1.
+    #[must_use]
+    pub const fn new(raw: u64) -> Option<Self> {
+        if raw == 0 || raw > MAX_ID {
+            None
+        } else {
+            Some(Self(raw))
+        }
+    }
+
+    /// Returns the id of the key with this hash: its first 63 bits.
+    #[must_use]
+    pub fn of_hash(hash: &[u8; 32]) -> Self {
+        let (first, _) = hash.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+        Self((u64::from_be_bytes(*first) >> 1).max(1))
+    }
+
+    /// Reads the text that [`Display`](fmt::Display) writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() != 16 || !text.bytes().all(is_digit) {
+            return None;
+        }
+        u64::from_str_radix(text, 16).ok().and_then(Self::new)
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ApiKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for ApiKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// A message: a `UUIDv7`, ordered by time, made by the node that accepts the send.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId([u8; 16]);

@@ -36,7 +36,8 @@
 //! - [`push_registry`]: addresses of devices at push services, as clients register them.
 //! - [`hook_delivery`]: delivers stored events to the hooks' endpoints.
 //! - [`before_send`]: the hook that is asked before a message is accepted.
-//! - [`auth`]: the checks of callers' tokens and secrets, and the limits of wrong ones.
+//! - [`auth`]: the checks of callers' tokens, API keys and secrets, and the limits of wrong ones;
+//!   [`scope`] lists the rights of API keys.
 //! - [`gateway`] and [`hub`]: the connect role: live connections, each with a cursor.
 //! - [`logic`], [`peer`], [`business`]: the seams between roles, between nodes, and to the business
 //!   backend.
@@ -80,6 +81,7 @@ pub mod business;
 pub mod coalesce;
 pub mod delivery;
 pub mod dependency;
+mod digest;
 pub mod directory;
 pub mod envelope;
 pub mod error;
@@ -107,6 +109,7 @@ pub mod push_registry;
 pub mod rate;
 pub mod room_batch;
 mod roster;
+pub mod scope;
 pub mod send_future;
 pub mod seq;
 pub mod service;

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicU64;
 
 use gimlet_core::dependency::DependencyHealth;
 use gimlet_core::store::{
-    AccountStore, DeviceRoute, DeviceStore, FriendStore, GroupStore, InboxStore, OutboxStore,
-    PushTokenStore, RoomStore, SeqStore, StoreSet,
+    AccountStore, ApiKeyStore, DeviceRoute, DeviceStore, FriendStore, GroupStore, InboxStore,
+    OutboxStore, PushTokenStore, RoomStore, SeqStore, StoreSet,
 };
 use gimlet_core::time::TimeSource;
 
@@ -51,6 +51,12 @@ impl MysqlStores {
     #[must_use]
     pub fn account(&self) -> Arc<dyn AccountStore> {
         Arc::clone(&self.accounts) as _
+    }
+
+    /// Returns the store of API keys.
+    #[must_use]
+    pub fn api_key(&self) -> Arc<dyn ApiKeyStore> {
+        Arc::new(self.db.clone())
     }
 
     /// Returns the store of friends.
@@ -208,6 +214,7 @@ pub async fn open(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenedS
         route: Arc::clone(&live.route),
         device: lasting.device(),
         account: lasting.account(),
+        api_key: lasting.api_key(),
         friend: lasting.friend(),
         outbox: lasting.outbox(),
         push_token: lasting.push_token(),

@@ -135,6 +135,12 @@ const SCHEMA_CHECKS: &[SchemaCheck] = &[
               WHEN 2 THEN 'fcm:' WHEN 3 THEN 'webpush:' ELSE '' END, token), 256))",
     },
     SchemaCheck {
+        rule: VerifyRule::Readable,
+        sql: "SELECT CONCAT('API key ', LOWER(HEX(key_id))), 'its id is not that of its hash' \
+              FROM api_key WHERE key_id <> \
+              GREATEST(CAST(CONV(HEX(SUBSTRING(hash, 1, 8)), 16, 10) AS UNSIGNED) DIV 2, 1)",
+    },
+    SchemaCheck {
         rule: VerifyRule::Counters,
         sql: "SELECT 'counter of users', CONCAT('it stands at ', c.value, ', and ', a.n, ' is taken') \
               FROM counter c, (SELECT COALESCE(MAX(user_id), 0) n FROM account) a \
@@ -179,6 +185,7 @@ const COUNTED_TABLES: &[(&str, &str)] = &[
     ("events", "SELECT COUNT(*) FROM event_outbox"),
     ("dead letters", "SELECT COUNT(*) FROM event_dead_letter"),
     ("push addresses", "SELECT COUNT(*) FROM push_token"),
+    ("api keys", "SELECT COUNT(*) FROM api_key"),
 ];
 
 /// Checks a schema. Calls `step` with the number of the check that begins and the total number of

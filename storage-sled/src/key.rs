@@ -30,6 +30,7 @@
 //! | `b` | user | `Ban` | all |
 //! | `d` | hook (1 byte with its length, text), position | `DeadEvent` | all |
 //! | `e` | hook (1 byte with its length, text), position | `Event` | all, up to the last durable position |
+//! | `k` | API key | `ApiKey` | all |
 //! | `l` | hook (text) | `EventLease` | writer |
 //! | `p` | user, device | `PushToken`: a device's address at a push service | all |
 //! | `q` | fingerprint of such an address (32 bytes) | `PushOwner` | writer |
@@ -39,7 +40,7 @@
 //! durable.
 
 use gimlet_core::events::HookName;
-use gimlet_core::id::{DeviceId, GroupId, UserId};
+use gimlet_core::id::{ApiKeyId, DeviceId, GroupId, UserId};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::OutboxPosition;
 
@@ -90,7 +91,7 @@ pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
 }
 
 /// Every prefix of the table above, ascending. Any other prefix was not written by gimlet.
-pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVWXZbdelpq";
+pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVWXZbdeklpq";
 
 /// Key of the only `Meta` record.
 pub(crate) const META: &[u8] = b"V";
@@ -144,6 +145,14 @@ pub(crate) fn tokens(device: DeviceId) -> OneNumberKey {
 pub(crate) fn ban(user: UserId) -> OneNumberKey {
     one(b'b', user.get())
 }
+
+/// Key of an API key.
+pub(crate) fn api_key(id: ApiKeyId) -> OneNumberKey {
+    one(b'k', id.get())
+}
+
+/// Prefix of all API keys.
+pub(crate) const API_KEYS: &[u8] = b"k";
 
 /// Key of a device.
 pub(crate) fn device(device: DeviceId) -> OneNumberKey {
@@ -352,7 +361,7 @@ pub(crate) fn visible_to_readers(key: &[u8], removed: bool) -> bool {
             .get(1..)
             .is_some_and(|of| visible_to_readers(of, removed)),
         Some(b'E' | b'B') => removed,
-        Some(prefix) => b"ADFGHMNPSTUVdp".contains(prefix),
+        Some(prefix) => b"ADFGHMNPSTUVdkp".contains(prefix),
         None => false,
     }
 }

@@ -46,6 +46,7 @@
 //! This crate depends on `gimlet-core`'s seams and its own records, and on no socket or service.
 
 mod account;
+mod api_key;
 mod append;
 mod backup;
 mod capture;

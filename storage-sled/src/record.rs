@@ -1,7 +1,7 @@
 //! Conversion between core's types and the stored records. Apart from `verify`, ids are made from
 //! stored integers only here. Messages are converted by `gimlet-record`.
 
-use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
+use gimlet_core::id::{ApiKeyId, DeviceId, GroupId, MessageId, UserId};
 use gimlet_core::time::UnixTimestamp;
 
 use crate::error::EngineError;
@@ -39,6 +39,11 @@ pub(crate) fn key_group(row: &[u8]) -> Result<GroupId, EngineError> {
 /// Returns the device that a key ends with.
 pub(crate) fn key_device(row: &[u8]) -> Result<DeviceId, EngineError> {
     device(last(row)?)
+}
+
+/// Returns the API key that a key ends with.
+pub(crate) fn key_api_key(row: &[u8]) -> Result<ApiKeyId, EngineError> {
+    ApiKeyId::new(last(row)?).ok_or(EngineError::Corrupt("an API key's id is zero or too large"))
 }
 
 /// Returns the number that a key ends with.

@@ -89,6 +89,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
             self.accounts()?;
             self.events()?;
             self.push_tokens()?;
+            self.api_keys()?;
             self.rest()
         })();
         match done {

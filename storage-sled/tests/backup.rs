@@ -18,10 +18,11 @@ use gimlet_core::id::{DeviceId, GroupId, UserId};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{
-    AckMark, AppendOutcome, AppendRequest, DeviceInfo, IdScope, IdempotencyKey, MemberRole,
-    NewAccount, NewGroup, OutboxRow, PushAddress, PushRegistration, StoreSet,
+    AckMark, ApiKeyCreateOutcome, AppendOutcome, AppendRequest, DeviceInfo, IdScope,
+    IdempotencyKey, MemberRole, NewAccount, NewGroup, OutboxRow, PushAddress, PushRegistration,
+    StoreSet,
 };
-use gimlet_core::testkit::helpers::{self, user};
+use gimlet_core::testkit::helpers::{self, API_KEY_BOUNDS, api_key, user};
 use gimlet_core::time::{SystemClock, UnixTimestamp};
 use gimlet_core::verify::{VerifyReport, VerifyRule};
 use gimlet_storage_sled::{
@@ -525,6 +526,9 @@ const DAMAGES: &[PlantedDamage] = &[
         // Field 1 is the format; field 2, the epoch, is missing.
         db.insert(b"V".as_slice(), vec![0, 8, 2]).unwrap();
     }),
+    ("an API key without its hash", VerifyRule::Readable, |db| {
+        db.insert(key(b'k', &[7]), vec![0]).unwrap();
+    }),
     ("a row of an unknown kind", VerifyRule::Readable, |db| {
         db.insert(b"!what".as_slice(), vec![0]).unwrap();
     }),
@@ -574,8 +578,10 @@ async fn a_check_ends_if_a_counter_is_far_ahead() {
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
-/// Stores groups, friends, accounts and a push address.
+/// Stores groups, friends, accounts, API keys and a push address.
 async fn fill_people(s: &StoreSet) {
+    let created = s.api_key.create(&api_key(5), API_KEY_BOUNDS).await;
+    assert_eq!(created.unwrap(), ApiKeyCreateOutcome::Created);
     for n in 1..=3 {
         let reserved = s.seq.reserve(IdScope::User, 1).await.unwrap();
         let new = NewAccount {

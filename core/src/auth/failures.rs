@@ -39,11 +39,12 @@ const MAX_COUNTED_KEYS: usize = 10_000;
 /// Accepted tokens remembered per generation; two generations are kept, eight bytes per token.
 const TOKENS_PER_GENERATION: usize = 32 * 1024;
 
-/// One attempt to sign in, or to call with a token.
+/// One attempt to sign in, or to call with a token or an API key.
 #[derive(Clone, Copy, Debug)]
 pub struct SignInAttempt {
     address: Option<IpAddr>,
-    user: UserId,
+    /// `None` for an API key, which belongs to no user: such attempts share their counts.
+    user: Option<UserId>,
     token: u64,
 }
 
@@ -60,9 +61,9 @@ pub struct SignInFailures {
 #[derive(Debug, Default)]
 struct FailureState {
     addresses: FailureCounts<IpAddr>,
-    users: FailureCounts<(Option<IpAddr>, UserId)>,
+    users: FailureCounts<(Option<IpAddr>, Option<UserId>)>,
     /// Time of the last check allowed for a user without a client address.
-    trickle: HashMap<UserId, Instant>,
+    trickle: HashMap<Option<UserId>, Instant>,
     right: AcceptedTokens,
 }
 
@@ -92,9 +93,19 @@ impl SignInFailures {
     ) -> SignInAttempt {
         SignInAttempt {
             address,
-            user,
+            user: Some(user),
             // A hash is enough: a collision only makes a wrong token be checked, not accepted.
             token: self.hasher.hash_one((user, device, token)),
+        }
+    }
+
+    /// Describes an attempt with an API key, whose hash is given.
+    #[must_use]
+    pub fn key_attempt(&self, address: Option<IpAddr>, hash: &[u8; 32]) -> SignInAttempt {
+        SignInAttempt {
+            address,
+            user: None,
+            token: self.hasher.hash_one(hash),
         }
     }
 
@@ -176,7 +187,7 @@ impl SignInFailures {
 impl FailureState {
     /// Allows one check per [`PROXIED_CHECK_INTERVAL`] for a user; otherwise returns the time to
     /// wait.
-    fn trickle(&mut self, user: UserId) -> Duration {
+    fn trickle(&mut self, user: Option<UserId>) -> Duration {
         if self.trickle.len() >= MAX_COUNTED_KEYS {
             self.trickle
                 .retain(|_, at| at.elapsed() < PROXIED_CHECK_INTERVAL);

@@ -1,14 +1,16 @@
-//! Authentication: the checks of a caller's token or secret, and the limits of wrong ones.
+//! Authentication: the checks of a caller's token, API key or secret, and the limits of wrong ones.
 //!
 //! Serves every door: sockets, gRPC, uploads and HTTP use the same counts, so a guesser who is
 //! refused at one of them is refused at all. Nothing here knows how a door carries credentials.
 
 mod address;
+mod api_keys;
 mod failures;
 mod secret;
 mod tokens;
 
 pub use address::client_address;
+pub use api_keys::{ApiKeyRefusal, ApiKeyService, CreatedApiKey, NewApiKey};
 pub use failures::{SignInAttempt, SignInFailures};
 pub use secret::SharedSecret;
 pub use tokens::{PresentedToken, TokenChecker};

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 
 use crate::business::{BusinessBackend, CodeVerifier, SignIn, SignedIn, UserInfo};
+use crate::digest;
 use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
 use crate::message::UserProfile;
@@ -199,10 +199,10 @@ impl BuiltinBusiness {
         let token = if self.config.fixed_token {
             FIXED_TOKEN.to_owned()
         } else {
-            hex(&rand::random::<[u8; 32]>())
+            digest::random_hex()
         };
         let record = TokenRecord {
-            hash: hash(&token),
+            hash: digest::sha256(&token),
             expires_at: self.clock.now().after(self.config.token_ttl),
         };
         (token, record)
@@ -318,7 +318,7 @@ impl BusinessBackend for BuiltinBusiness {
             self.refuse_banned(user).await?;
         }
         let left = record.and_then(|record| {
-            let same: bool = record.hash.ct_eq(&hash(token)).into();
+            let same: bool = record.hash.ct_eq(&digest::sha256(token)).into();
             let left = record.expires_at.0.checked_sub(self.clock.now().0)?;
             let left = u64::try_from(left).ok().filter(|left| *left > 0)?;
             same.then(|| Duration::from_millis(left))
@@ -365,20 +365,6 @@ pub(crate) fn check_phone(phone: &str) -> Result<(), RequestRefusal> {
     Err(RequestRefusal::bad(
         "phone_number must be 3 to 20 characters: digits, optionally after a leading +",
     ))
-}
-
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
-    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    nibbles
-        .filter_map(|nibble| DIGITS.get(usize::from(nibble)))
-        .collect()
 }
 
 fn info(account: UserAccount) -> UserInfo {

@@ -8,6 +8,7 @@
 //! routes live in its process.
 
 mod account;
+mod api_key;
 mod append;
 mod device;
 mod entries;
@@ -82,6 +83,7 @@ impl MemoryConfig {
             device: Arc::new(device::MemoryDevices::default()),
             account: Arc::new(account::MemoryAccounts::default()),
             push_token: Arc::new(push_token::MemoryPushTokens::default()),
+            api_key: Arc::new(api_key::MemoryApiKeys::default()),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! promise.
 
 mod account;
+mod api_key;
 mod device;
 mod friend;
 mod group;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 pub use account::{
     AccountChange, AccountStore, NewAccount, NicknameMatch, TokenRecord, UserAccount, UserBan,
 };
+pub use api_key::{ApiKey, ApiKeyBounds, ApiKeyCreateOutcome, ApiKeyStore};
 pub use device::{AckMark, Device, DeviceInfo, DeviceStore};
 pub use friend::{Friend, FriendAcceptOutcome, FriendRequestOutcome, FriendStore};
 pub use group::{
@@ -123,6 +125,8 @@ pub struct StoreSet {
     pub device: Arc<dyn DeviceStore>,
     /// Users and tokens of the built-in business service.
     pub account: Arc<dyn AccountStore>,
+    /// API keys of backends.
+    pub api_key: Arc<dyn ApiKeyStore>,
     /// Friends; the same engine as `inbox`.
     pub friend: Arc<dyn FriendStore>,
     /// Events of hooks; the same engine as `inbox`.

@@ -140,6 +140,14 @@ contract! {
         registrations_at_once_leave_one_owner,
         registrations_at_once_keep_the_limit,
     }
+    Nothing api_key {
+        a_created_key_is_found_as_it_was,
+        one_of_many_creations_of_an_id_wins,
+        keys_are_paged_by_id,
+        the_number_of_keys_is_bounded_and_old_ones_make_room,
+        the_earlier_revocation_counts,
+        a_use_is_recorded_and_never_goes_back,
+    }
     Nothing friend {
         a_request_comes_with_its_pushes,
         a_request_is_made_once,
@@ -215,6 +223,9 @@ contract! {
         friends_and_accounts_stay,
         events_stay,
         push_addresses_stay,
+    }
+    Reopen api_key {
+        keys_stay,
     }
     Hold flush {
         readers_stop_at_the_durable_head,

@@ -16,15 +16,16 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use crate::events::EventHooks;
-use crate::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
+use crate::id::{ApiKeyId, DeviceId, GroupId, MessageId, RoomId, UserId};
 use crate::message::{
     InboxEntry, Message, MessageContent, MessageReceiver, MessageSender, UnknownFields,
 };
 use crate::page::PageLimit;
+use crate::scope::ApiScope;
 use crate::seq::Seq;
 use crate::store::{
-    AppendOutcome, AppendRequest, GroupChange, Head, IdempotencyKey, JobStepOutcome, MemberRole,
-    NewGroup, Roster, StoreSet,
+    ApiKey, ApiKeyBounds, AppendOutcome, AppendRequest, GroupChange, Head, IdempotencyKey,
+    JobStepOutcome, MemberRole, NewGroup, Roster, StoreSet,
 };
 use crate::time::UnixTimestamp;
 
@@ -57,6 +58,32 @@ pub fn group(n: u64) -> GroupId {
 /// Returns the room with this number.
 pub fn room(n: u64) -> RoomId {
     RoomId::new(n).unwrap()
+}
+
+/// Bounds of API keys that no test reaches by accident.
+pub const API_KEY_BOUNDS: ApiKeyBounds = ApiKeyBounds {
+    most: 1_000,
+    forget_before: UnixTimestamp(0),
+};
+
+/// Returns the API key with this id.
+pub fn api_key(number: u64) -> ApiKey {
+    let mut hash = [0xa5; 32];
+    hash[..8].copy_from_slice(&(number << 1).to_be_bytes());
+    let id = ApiKeyId::of_hash(&hash);
+    assert_eq!(id.get(), number);
+    ApiKey {
+        id,
+        hash,
+        name: format!("Schlüssel {number}"),
+        scopes: [ApiScope::UsersWrite, ApiScope::StatsRead]
+            .into_iter()
+            .collect(),
+        created_at: NOW,
+        expires_at: None,
+        revoked_at: None,
+        used_at: None,
+    }
 }
 
 /// Builds a message with this content from user 1's device 1.

@@ -12,6 +12,7 @@
 )]
 
 mod account;
+mod api_key;
 mod case;
 mod contract;
 mod device;

@@ -1,11 +1,12 @@
-//! Durable data in MySQL: inboxes, keys, jobs, groups, friends, devices, accounts, events,
-//! push addresses.
+//! Durable data in MySQL: inboxes, keys, jobs, groups, friends, devices, accounts, API keys,
+//! events, push addresses.
 //!
 //! Each trait has its own file. Each change is one transaction (`MysqlEngine::change`), except for
 //! changes of one statement that may be repeated (`MysqlEngine::once`). `append` appends a batch,
 //! with its decisions separated into `decide`.
 
 mod account;
+mod api_key;
 mod append;
 mod chunks;
 mod connect;

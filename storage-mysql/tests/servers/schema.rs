@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
-use gimlet_core::id::{DeviceId, GroupId};
+use gimlet_core::id::{DeviceId, GroupId, MAX_ID};
 use gimlet_core::store::{
-    AckMark, MemberRole, NewAccount, NewGroup, PushAddress, PushRegistration, StoreSet,
+    AckMark, ApiKeyCreateOutcome, MemberRole, NewAccount, NewGroup, PushAddress, PushRegistration,
+    StoreSet,
 };
+use gimlet_core::testkit::helpers::{API_KEY_BOUNDS, api_key};
 use gimlet_core::time::UnixTimestamp;
 use gimlet_core::verify::VerifyRule;
 use gimlet_kit::backend::BackendAddresses;
@@ -199,6 +201,10 @@ async fn fill(s: &StoreSet) {
         at,
     };
     s.group.create(&new, &[]).await.unwrap();
+    for key in [api_key(5), api_key(MAX_ID)] {
+        let created = s.api_key.create(&key, API_KEY_BOUNDS).await;
+        assert_eq!(created.unwrap(), ApiKeyCreateOutcome::Created);
+    }
     s.friend
         .request(user(1), user(2), "hi", &[], &[], at)
         .await
@@ -293,6 +299,10 @@ pub(super) async fn a_check_finds_each_planted_damage(servers: BackendAddresses)
         (
             VerifyRule::PushTokens,
             "UPDATE push_token SET token = 'another'",
+        ),
+        (
+            VerifyRule::Readable,
+            "INSERT INTO api_key VALUES (7, REPEAT('x', 32), 'x', 'admin', 1, 0, 0, 0)",
         ),
         (VerifyRule::Epoch, "DELETE FROM meta WHERE name = 'epoch'"),
     ];

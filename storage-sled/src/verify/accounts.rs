@@ -1,9 +1,9 @@
-//! Checks devices, groups, friends and accounts.
+//! Checks devices, groups, friends, accounts and API keys.
 
-use gimlet_core::id::UserId;
+use gimlet_core::id::{ApiKeyId, UserId};
 use gimlet_core::seq::Seq;
 use gimlet_core::verify::VerifyRule;
-use gimlet_proto::store::{Account, Ban, Device, Friend, Group, Member, Number, Token};
+use gimlet_proto::store::{Account, ApiKey, Ban, Device, Friend, Group, Member, Number, Token};
 
 use super::{CheckResult, StorageCheck, inbox, pair, shown};
 use crate::error::EngineError;
@@ -60,6 +60,25 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
             if ack.value > head.get() {
                 let what = format!("it has acked {}, and the head is {}", ack.value, head.get());
                 it.report.find(VerifyRule::Acks, place(), what);
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn api_keys(&mut self) -> CheckResult {
+        self.each(key::API_KEYS, "api keys", |it, name, value| {
+            let number = key::last_number(name).unwrap_or(0);
+            let place = || format!("API key {number:016x}");
+            let Some(row) = it.decode::<ApiKey>(name, value, place) else {
+                return Ok(());
+            };
+            let hash: Option<[u8; 32]> = row.hash.as_ref().try_into().ok();
+            if hash.map(|hash| ApiKeyId::of_hash(&hash).get()) != Some(number) {
+                it.report.find(
+                    VerifyRule::Readable,
+                    place(),
+                    "its id is not that of its hash",
+                );
             }
             Ok(())
         })
