@@ -55,6 +55,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("gimlet-listen", &["gimlet-core"]),
+    ("gimlet-outbound", &["gimlet-listen"]),
     (
         "gimlet-transport",
         &[

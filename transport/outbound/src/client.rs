@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use gimlet_listen::pem::{self, PemError};
 use gimlet_listen::tls::provider;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use reqwest::Client;
+use reqwest::{Client, ClientBuilder};
 use tokio::time::timeout;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
@@ -86,19 +86,23 @@ impl OutboundClient {
     ) -> Result<Self, PemError> {
         let rules = AddressRules::new(&policy.allowed);
         let tls = tls(policy)?;
-        let client = |is_encrypted, lookup| {
+        let client = |is_encrypted| {
             let resolver = CheckedResolver {
-                lookup,
+                lookup: Arc::clone(&lookup),
                 rules: rules.clone(),
                 is_encrypted,
             };
-            build(policy, tls.clone(), resolver)
+            builder(policy, tls.clone())
+                .https_only(is_encrypted)
+                .dns_resolver(Arc::new(resolver))
+                .build()
+                .expect("the TLS configuration is given, and nothing else can fail")
         };
         let shared = SharedClient {
             permits: HostPermits::new(policy.exchanges_per_host, policy.exchanges),
             connect_timeout: policy.connect_timeout,
-            encrypted: client(true, Arc::clone(&lookup)),
-            plain: client(false, lookup),
+            encrypted: client(true),
+            plain: client(false),
             rules,
         };
         Ok(Self {
@@ -232,10 +236,8 @@ impl OutboundClient {
     }
 }
 
-fn build(policy: &OutboundPolicy, tls: ClientConfig, resolver: CheckedResolver) -> Client {
-    let client = Client::builder()
-        .https_only(resolver.is_encrypted)
-        .dns_resolver(Arc::new(resolver))
+fn builder(policy: &OutboundPolicy, tls: ClientConfig) -> ClientBuilder {
+    Client::builder()
         .use_preconfigured_tls(tls)
         .user_agent(USER_AGENT)
         .redirect(reqwest::redirect::Policy::none())
@@ -246,8 +248,6 @@ fn build(policy: &OutboundPolicy, tls: ClientConfig, resolver: CheckedResolver) 
         .pool_max_idle_per_host(policy.exchanges_per_host)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
-        .build();
-    client.expect("the TLS configuration is given, and nothing else can fail")
 }
 
 /// Returns TLS that trusts the public CAs and those of the policy.
