@@ -1,6 +1,10 @@
 //! Exchanges over sockets with targets that redirect, hang, never end, change their address or show
 //! a wrong certificate.
-#![expect(clippy::unwrap_used, reason = "a failed test should panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed test should panic"
+)]
 
 mod target;
 
@@ -53,8 +57,7 @@ async fn a_request_names_gimlet_and_carries_headers_and_body() {
     let target = FakeTarget::start(answer("200 OK", "x-kind: test\r\n", "hello")).await;
     let mut headers = HeaderMap::new();
     headers.insert("webhook-id", HeaderValue::from_static("7"));
-    let (client, url) = (client(), target.url("127.0.0.1"));
-    let posted = client.post_json(&url, headers, Bytes::from_static(b"{}"));
+    let posted = client().post_json(&target.url("127.0.0.1"), headers, Bytes::from_static(b"{}"));
     let posted = posted.await.unwrap();
     assert_eq!(posted.status, 200);
     assert_eq!(posted.headers["x-kind"], "test");
@@ -69,8 +72,8 @@ async fn a_request_names_gimlet_and_carries_headers_and_body() {
         assert!(request.contains(line), "{line:?} is not in {request}");
     }
     assert!(request.ends_with("\r\n\r\n{}"), "{request}");
-    let got = client.get(&url, HeaderMap::new()).await.unwrap();
-    assert_eq!(got.body, "hello");
+    let got = client().get(&target.url("127.0.0.1"), HeaderMap::new());
+    assert_eq!(got.await.unwrap().body, "hello");
     assert_eq!(target.tasks(), 1);
 }
 
@@ -185,23 +188,17 @@ async fn a_slow_host_has_a_largest_number_of_exchanges_and_slows_no_other() {
         ..policy()
     };
     let client = OutboundClient::new(&two).unwrap();
-    let exchange = |client: &OutboundClient| {
-        let (client, url) = (client.clone(), slow.url("127.0.0.1"));
-        async move { post(&client, &url).await.unwrap_err().class() }
-    };
-    let mut holding = JoinSet::new();
-    holding.spawn(exchange(&client));
-    holding.spawn(exchange(&client));
-    slow.reaches(2).await;
-    let mut waiting = JoinSet::new();
+    let hanging = client.with_timeout(Duration::from_millis(300));
+    let mut tasks = JoinSet::new();
     for _ in 0..20 {
-        waiting.spawn(exchange(&client.with_timeout(Duration::from_millis(50))));
+        let (client, url) = (hanging.clone(), slow.url("127.0.0.1"));
+        tasks.spawn(async move { post(&client, &url).await.unwrap_err().class() });
     }
     for _ in 0..5 {
         let answered = post(&client, &fast.url("127.0.0.1")).await;
         assert_eq!(answered.unwrap().0, 200);
     }
-    while let Some(class) = waiting.join_next().await {
+    while let Some(class) = tasks.join_next().await {
         assert_eq!(class.unwrap(), "timeout");
     }
     assert_eq!(slow.connections(), 2);
@@ -240,17 +237,14 @@ impl TlsTarget {
         let port = listener.local_addr().unwrap().port();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            let mut served = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
-                served.spawn(async move {
-                    if let Ok(stream) = acceptor.accept(socket).await {
-                        let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                            .serve_connection(TokioIo::new(stream), service_fn(version));
-                        // Ends with the client's connection.
-                        let _ = served.await;
-                    }
-                });
+                let Ok(stream) = acceptor.accept(socket).await else {
+                    continue;
+                };
+                let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service_fn(version));
+                // Ends with the client's connection.
+                let _ = served.await;
             }
         });
         Self {

@@ -4,18 +4,18 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use gimlet_outbound::{NameLookup, OutboundUrl};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Behaviour of a target on each connection.
 #[derive(Clone, Debug)]
-pub(crate) enum TargetBehavior {
+pub enum TargetBehavior {
     /// Reads a request, answers with these bytes and closes.
     Answers(String),
     /// Reads a request and never answers.
@@ -28,26 +28,26 @@ pub(crate) enum TargetBehavior {
 
 /// A target. It ends with its value.
 #[derive(Debug)]
-pub(crate) struct FakeTarget {
+pub struct FakeTarget {
     port: u16,
-    connections: watch::Receiver<usize>,
+    connections: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<String>>>,
     tasks: JoinSet<()>,
 }
 
 impl FakeTarget {
     /// Starts a target.
-    pub(crate) async fn start(behavior: TargetBehavior) -> Self {
+    pub async fn start(behavior: TargetBehavior) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (counted, connections) = watch::channel(0);
+        let connections = Arc::<AtomicUsize>::default();
         let requests = Arc::<Mutex<Vec<String>>>::default();
         let mut tasks = JoinSet::new();
-        let noted = Arc::clone(&requests);
+        let (counted, noted) = (Arc::clone(&connections), Arc::clone(&requests));
         tasks.spawn(async move {
             let mut served = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                counted.send_modify(|connections| *connections += 1);
+                counted.fetch_add(1, Ordering::SeqCst);
                 served.spawn(serve(socket, behavior.clone(), Arc::clone(&noted)));
             }
         });
@@ -60,29 +60,22 @@ impl FakeTarget {
     }
 
     /// Returns the target's address with this host.
-    pub(crate) fn url(&self, host: &str) -> OutboundUrl {
+    pub fn url(&self, host: &str) -> OutboundUrl {
         format!("http://{host}:{}/hook", self.port).parse().unwrap()
     }
 
     /// Returns the number of connections so far.
-    pub(crate) fn connections(&self) -> usize {
-        *self.connections.borrow()
-    }
-
-    /// Waits for this number of connections.
-    pub(crate) async fn reaches(&self, connections: usize) {
-        let mut counted = self.connections.clone();
-        let reached = counted.wait_for(|counted| *counted >= connections).await;
-        reached.unwrap();
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// Returns the heads of the requests so far.
-    pub(crate) fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
     /// Returns the number of its tasks: one, until it is dropped.
-    pub(crate) fn tasks(&self) -> usize {
+    pub fn tasks(&self) -> usize {
         self.tasks.len()
     }
 }
@@ -132,11 +125,11 @@ async fn read_request(socket: &mut TcpStream) -> String {
 
 /// A lookup that gives one scripted answer after the other.
 #[derive(Debug)]
-pub(crate) struct ScriptedLookup(Mutex<VecDeque<Vec<IpAddr>>>);
+pub struct ScriptedLookup(Mutex<VecDeque<Vec<IpAddr>>>);
 
 impl ScriptedLookup {
     /// Gives these answers; further lookups find no address.
-    pub(crate) fn new(answers: &[&[&str]]) -> Arc<Self> {
+    pub fn new(answers: &[&[&str]]) -> Arc<Self> {
         let parse = |answer: &&[&str]| answer.iter().map(|ip| ip.parse().unwrap()).collect();
         Arc::new(Self(Mutex::new(answers.iter().map(parse).collect())))
     }
