@@ -188,17 +188,23 @@ async fn a_slow_host_has_a_largest_number_of_exchanges_and_slows_no_other() {
         ..policy()
     };
     let client = OutboundClient::new(&two).unwrap();
-    let hanging = client.with_timeout(Duration::from_millis(300));
-    let mut tasks = JoinSet::new();
+    let exchange = |client: &OutboundClient| {
+        let (client, url) = (client.clone(), slow.url("127.0.0.1"));
+        async move { post(&client, &url).await.unwrap_err().class() }
+    };
+    let mut holding = JoinSet::new();
+    holding.spawn(exchange(&client));
+    holding.spawn(exchange(&client));
+    slow.reaches(2).await;
+    let mut waiting = JoinSet::new();
     for _ in 0..20 {
-        let (client, url) = (hanging.clone(), slow.url("127.0.0.1"));
-        tasks.spawn(async move { post(&client, &url).await.unwrap_err().class() });
+        waiting.spawn(exchange(&client.with_timeout(Duration::from_millis(50))));
     }
     for _ in 0..5 {
         let answered = post(&client, &fast.url("127.0.0.1")).await;
         assert_eq!(answered.unwrap().0, 200);
     }
-    while let Some(class) = tasks.join_next().await {
+    while let Some(class) = waiting.join_next().await {
         assert_eq!(class.unwrap(), "timeout");
     }
     assert_eq!(slow.connections(), 2);

@@ -4,13 +4,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use gimlet_outbound::{NameLookup, OutboundUrl};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Behaviour of a target on each connection.
@@ -30,7 +30,7 @@ pub enum TargetBehavior {
 #[derive(Debug)]
 pub struct FakeTarget {
     port: u16,
-    connections: Arc<AtomicUsize>,
+    connections: watch::Receiver<usize>,
     requests: Arc<Mutex<Vec<String>>>,
     tasks: JoinSet<()>,
 }
@@ -40,14 +40,14 @@ impl FakeTarget {
     pub async fn start(behavior: TargetBehavior) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let connections = Arc::<AtomicUsize>::default();
+        let (counted, connections) = watch::channel(0);
         let requests = Arc::<Mutex<Vec<String>>>::default();
         let mut tasks = JoinSet::new();
-        let (counted, noted) = (Arc::clone(&connections), Arc::clone(&requests));
+        let noted = Arc::clone(&requests);
         tasks.spawn(async move {
             let mut served = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                counted.fetch_add(1, Ordering::SeqCst);
+                counted.send_modify(|connections| *connections += 1);
                 served.spawn(serve(socket, behavior.clone(), Arc::clone(&noted)));
             }
         });
@@ -66,7 +66,14 @@ impl FakeTarget {
 
     /// Returns the number of connections so far.
     pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
+        *self.connections.borrow()
+    }
+
+    /// Waits for this number of connections.
+    pub async fn reaches(&self, connections: usize) {
+        let mut counted = self.connections.clone();
+        let reached = counted.wait_for(|counted| *counted >= connections).await;
+        reached.unwrap();
     }
 
     /// Returns the heads of the requests so far.
