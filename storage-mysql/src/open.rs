@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use gimlet_core::dependency::DependencyHealth;
 use gimlet_core::store::{
     AccountStore, ApiKeyStore, DeviceRoute, DeviceStore, FriendStore, GroupStore, InboxStore,
-    OutboxStore, PushTokenStore, RoomStore, SeqStore, StoreSet,
+    JwtUserStore, OutboxStore, PushTokenStore, RoomStore, SeqStore, StoreSet,
 };
 use gimlet_core::time::TimeSource;
 
@@ -56,6 +56,12 @@ impl MysqlStores {
     /// Returns the store of API keys.
     #[must_use]
     pub fn api_key(&self) -> Arc<dyn ApiKeyStore> {
+        Arc::new(self.db.clone())
+    }
+
+    /// Returns the store of users that JWTs name.
+    #[must_use]
+    pub fn jwt_user(&self) -> Arc<dyn JwtUserStore> {
         Arc::new(self.db.clone())
     }
 
@@ -215,6 +221,7 @@ pub async fn open(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenedS
         device: lasting.device(),
         account: lasting.account(),
         api_key: lasting.api_key(),
+        jwt_user: lasting.jwt_user(),
         friend: lasting.friend(),
         outbox: lasting.outbox(),
         push_token: lasting.push_token(),

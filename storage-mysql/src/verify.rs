@@ -141,6 +141,11 @@ const SCHEMA_CHECKS: &[SchemaCheck] = &[
               GREATEST(CAST(CONV(HEX(SUBSTRING(hash, 1, 8)), 16, 10) AS UNSIGNED) DIV 2, 1)",
     },
     SchemaCheck {
+        rule: VerifyRule::Readable,
+        sql: "SELECT CONCAT('JWT user ', user_id), 'its list of revoked tokens has another length' \
+              FROM jwt_user WHERE LENGTH(revoked) % 40 <> 0",
+    },
+    SchemaCheck {
         rule: VerifyRule::Counters,
         sql: "SELECT 'counter of users', CONCAT('it stands at ', c.value, ', and ', a.n, ' is taken') \
               FROM counter c, (SELECT COALESCE(MAX(user_id), 0) n FROM account) a \
@@ -186,6 +191,7 @@ const COUNTED_TABLES: &[(&str, &str)] = &[
     ("dead letters", "SELECT COUNT(*) FROM event_dead_letter"),
     ("push addresses", "SELECT COUNT(*) FROM push_token"),
     ("api keys", "SELECT COUNT(*) FROM api_key"),
+    ("users of JWTs", "SELECT COUNT(*) FROM jwt_user"),
 ];
 
 /// Checks a schema. Calls `step` with the number of the check that begins and the total number of

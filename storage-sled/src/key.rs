@@ -31,6 +31,7 @@
 //! | `d` | hook (1 byte with its length, text), position | `DeadEvent` | all |
 //! | `e` | hook (1 byte with its length, text), position | `Event` | all, up to the last durable position |
 //! | `k` | API key | `ApiKey` | all |
+//! | `j` | user | `JwtUser` | all |
 //! | `l` | hook (text) | `EventLease` | writer |
 //! | `p` | user, device | `PushToken`: a device's address at a push service | all |
 //! | `q` | fingerprint of such an address (32 bytes) | `PushOwner` | writer |
@@ -91,7 +92,7 @@ pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
 }
 
 /// Every prefix of the table above, ascending. Any other prefix was not written by gimlet.
-pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVWXZbdeklpq";
+pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVWXZbdejklpq";
 
 /// Key of the only `Meta` record.
 pub(crate) const META: &[u8] = b"V";
@@ -153,6 +154,14 @@ pub(crate) fn api_key(id: ApiKeyId) -> OneNumberKey {
 
 /// Prefix of all API keys.
 pub(crate) const API_KEYS: &[u8] = b"k";
+
+/// Key of a user that JWTs name.
+pub(crate) fn jwt_user(user: UserId) -> OneNumberKey {
+    one(b'j', user.get())
+}
+
+/// Prefix of all users that JWTs name.
+pub(crate) const JWT_USERS: &[u8] = b"j";
 
 /// Key of a device.
 pub(crate) fn device(device: DeviceId) -> OneNumberKey {
@@ -361,7 +370,7 @@ pub(crate) fn visible_to_readers(key: &[u8], removed: bool) -> bool {
             .get(1..)
             .is_some_and(|of| visible_to_readers(of, removed)),
         Some(b'E' | b'B') => removed,
-        Some(prefix) => b"ADFGHMNPSTUVdkp".contains(prefix),
+        Some(prefix) => b"ADFGHMNPSTUVdjkp".contains(prefix),
         None => false,
     }
 }
@@ -370,7 +379,7 @@ pub(crate) fn visible_to_readers(key: &[u8], removed: bool) -> bool {
 /// shorter ones.
 pub(crate) fn may_shrink(key: &[u8]) -> bool {
     key.first()
-        .is_some_and(|prefix| b"ADFGMQp".contains(prefix))
+        .is_some_and(|prefix| b"ADFGMQjp".contains(prefix))
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ mod health;
 mod history;
 mod inbox;
 mod job;
+mod jwt_user;
 mod key;
 mod log;
 mod open;

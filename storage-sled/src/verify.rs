@@ -90,6 +90,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
             self.events()?;
             self.push_tokens()?;
             self.api_keys()?;
+            self.jwt_users()?;
             self.rest()
         })();
         match done {

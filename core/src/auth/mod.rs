@@ -6,11 +6,15 @@
 mod address;
 mod api_keys;
 mod failures;
+mod jwt;
 mod secret;
 mod tokens;
 
 pub use address::client_address;
 pub use api_keys::{ApiKeyRefusal, ApiKeyService, CreatedApiKey, NewApiKey};
 pub use failures::{SignInAttempt, SignInFailures};
+pub use jwt::{
+    CheckedJwt, ClaimedUser, JwtAuthority, JwtBusiness, JwtClaims, JwtPolicy, JwtVerifier, is_jwt,
+};
 pub use secret::SharedSecret;
 pub use tokens::{PresentedToken, TokenChecker};

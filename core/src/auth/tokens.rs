@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::auth::{SignInFailures, client_address};
+use crate::auth::{CheckedJwt, JwtAuthority, SignInFailures, client_address};
 use crate::business::BusinessBackend;
 use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
@@ -57,13 +57,61 @@ impl fmt::Debug for PresentedToken {
 pub struct TokenChecker {
     business: Arc<dyn BusinessBackend>,
     failures: Arc<SignInFailures>,
+    jwts: Option<JwtAuthority>,
 }
 
 impl TokenChecker {
     /// Checks tokens with this business role, and counts wrong ones in `failures`.
     #[must_use]
     pub fn new(business: Arc<dyn BusinessBackend>, failures: Arc<SignInFailures>) -> Self {
-        Self { business, failures }
+        Self {
+            business,
+            failures,
+            jwts: None,
+        }
+    }
+
+    /// Also accepts JWTs that come without the ids of a user and a device.
+    #[must_use]
+    pub fn with_jwts(self, jwts: Option<JwtAuthority>) -> Self {
+        Self { jwts, ..self }
+    }
+
+    /// Returns the authority over JWTs.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::Unsupported`] if this server accepts none.
+    pub fn jwts(&self) -> Result<&JwtAuthority, RequestRefusal> {
+        self.jwts.as_ref().ok_or(RequestRefusal::Unsupported(
+            "this server accepts no JWTs; configure their keys in the section [auth]",
+        ))
+    }
+
+    /// Accepts a JWT and returns its user, or refuses it. `from` is the client's address, if the door
+    /// knows it.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub async fn check_jwt(
+        &self,
+        from: Option<SocketAddr>,
+        token: &str,
+    ) -> Result<CheckedJwt, RequestRefusal> {
+        let jwts = self
+            .jwts
+            .as_ref()
+            .ok_or(RequestRefusal::Unauthorized("this server accepts no JWTs"))?;
+        let claimed = jwts.claimed(token).ok_or(RequestRefusal::Unauthorized(
+            "the JWT is malformed, or its sub is not the id of a user",
+        ))?;
+        let address = from.and_then(|from| client_address(from.ip()));
+        let device = claimed.device.unwrap_or(DeviceId::MIN);
+        let attempt = self.failures.attempt(address, claimed.user, device, token);
+        let checked = async {
+            let answer = timeout(CHECK_TIMEOUT, jwts.check(token)).await;
+            answer.unwrap_or(Err(RequestRefusal::Unavailable))
+        };
+        self.failures.guard(&attempt, checked, is_wrong).await
     }
 
     /// Accepts the token, or refuses it. `from` is the client's address, if the door knows it.
@@ -84,10 +132,13 @@ impl TokenChecker {
             let answer = timeout(CHECK_TIMEOUT, self.business.auth(user, device, token)).await;
             answer.unwrap_or(Err(RequestRefusal::Unavailable))
         };
-        let is_wrong =
-            |refusal: &RequestRefusal| matches!(refusal, RequestRefusal::Unauthorized(_));
         self.failures.guard(&attempt, checked, is_wrong).await
     }
+}
+
+/// Returns whether the refusal means a wrong token.
+const fn is_wrong(refusal: &RequestRefusal) -> bool {
+    matches!(refusal, RequestRefusal::Unauthorized(_))
 }
 
 #[cfg(test)]

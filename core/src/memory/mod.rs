@@ -19,6 +19,7 @@ mod group_row;
 mod helpers;
 mod inbox;
 mod job;
+mod jwt_user;
 mod key;
 mod outbox;
 mod outbox_queue;
@@ -84,6 +85,7 @@ impl MemoryConfig {
             account: Arc::new(account::MemoryAccounts::default()),
             push_token: Arc::new(push_token::MemoryPushTokens::default()),
             api_key: Arc::new(api_key::MemoryApiKeys::default()),
+            jwt_user: Arc::new(jwt_user::MemoryJwtUsers::default()),
         }
     }
 }

@@ -12,6 +12,7 @@ mod device;
 mod friend;
 mod group;
 mod inbox;
+mod jwt_user;
 mod outbox;
 mod push_token;
 mod room;
@@ -33,6 +34,10 @@ pub use group::{
 pub use inbox::{
     AppendOutcome, AppendRequest, IdempotencyKey, InboxSlice, InboxStore, JobLease, JobStepOutcome,
     RosterVersion,
+};
+pub use jwt_user::{
+    JwtProfile, JwtProfileChange, JwtRevocation, JwtUser, JwtUserStore, MAX_REVOKED_JWTS,
+    RevokedJwt,
 };
 pub use outbox::{
     DeadLetter, FailedDelivery, HOOK_LEASE, HookBacklog, HookClaimOutcome, HookLease, LeaseMark,
@@ -127,6 +132,8 @@ pub struct StoreSet {
     pub account: Arc<dyn AccountStore>,
     /// API keys of backends.
     pub api_key: Arc<dyn ApiKeyStore>,
+    /// Users that JWTs of the backend name.
+    pub jwt_user: Arc<dyn JwtUserStore>,
     /// Friends; the same engine as `inbox`.
     pub friend: Arc<dyn FriendStore>,
     /// Events of hooks; the same engine as `inbox`.

@@ -148,6 +148,15 @@ contract! {
         the_earlier_revocation_counts,
         a_use_is_recorded_and_never_goes_back,
     }
+    Nothing jwt_user {
+        a_profile_begins_with_the_first_token,
+        jwt_users_come_in_the_order_asked,
+        a_revocation_is_of_one_user_and_makes_none,
+        the_latest_time_of_a_revocation_counts,
+        expired_revocations_are_removed,
+        revoked_tokens_of_a_user_are_bounded,
+        concurrent_revocations_are_all_kept,
+    }
     Nothing friend {
         a_request_comes_with_its_pushes,
         a_request_is_made_once,
@@ -223,6 +232,7 @@ contract! {
         friends_and_accounts_stay,
         events_stay,
         push_addresses_stay,
+        jwt_users_stay,
     }
     Reopen api_key {
         keys_stay,

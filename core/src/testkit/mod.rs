@@ -24,6 +24,7 @@ mod group;
 pub mod helpers;
 mod inbox;
 mod job;
+mod jwt_user;
 mod key;
 mod model;
 mod outbox;

@@ -10,8 +10,9 @@ use crate::id::Generation;
 use crate::seq::Seq;
 use crate::store::{
     AccountChange, AppendOutcome, DeviceInfo, FailedDelivery, FriendAcceptOutcome,
-    FriendRequestOutcome, GroupChange, Head, IdScope, JobStepOutcome, LeasedOutcome, NewAccount,
-    NicknameMatch, PushAddress, PushRegistration, TokenRecord, UserBan,
+    FriendRequestOutcome, GroupChange, Head, IdScope, JobStepOutcome, JwtProfileChange,
+    JwtRevocation, LeasedOutcome, NewAccount, NicknameMatch, PushAddress, PushRegistration,
+    RevokedJwt, TokenRecord, UserBan,
 };
 
 /// Laws 1 and 3: answered sends are still there, and the numbers continue.
@@ -315,4 +316,30 @@ pub(super) async fn push_addresses_stay(mut it: StoreFixture) {
     // The owner of an address is still known.
     s.put(user(2), &registered(7, "kept"), 9).await.unwrap();
     assert_eq!(s.of(&[user(1)]).await.unwrap(), []);
+}
+
+pub(super) async fn jwt_users_stay(mut it: StoreFixture) {
+    let named = JwtProfileChange {
+        nickname: Some("Zoë".into()),
+        avatar_url: None,
+    };
+    let revoked = RevokedJwt {
+        id: [7; 32],
+        expires_at: LATER,
+    };
+    let s = &it.stores.jwt_user;
+    s.set_profile(user(1), &named, NOW).await.unwrap();
+    for revocation in [
+        JwtRevocation::Token(revoked),
+        JwtRevocation::IssuedBefore(NOW),
+    ] {
+        s.revoke(user(1), revocation, NOW).await.unwrap();
+    }
+    it.reopen().await;
+
+    let found = it.stores.jwt_user.get(&[user(1)]).await.unwrap();
+    let profile = found[0].profile.as_ref().unwrap();
+    assert_eq!(profile.nickname, "Zoë");
+    assert_eq!(found[0].revoked, [revoked]);
+    assert_eq!(found[0].issued_before, Some(NOW));
 }

@@ -1,5 +1,5 @@
 //! Durable data in MySQL: inboxes, keys, jobs, groups, friends, devices, accounts, API keys,
-//! events, push addresses.
+//! events, push addresses, users of JWTs.
 //!
 //! Each trait has its own file. Each change is one transaction (`MysqlEngine::change`), except for
 //! changes of one statement that may be repeated (`MysqlEngine::once`). `append` appends a batch,
@@ -21,6 +21,7 @@ mod group;
 mod history;
 mod inbox;
 mod job;
+mod jwt_user;
 mod lock;
 mod open;
 mod outbox;

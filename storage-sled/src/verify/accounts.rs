@@ -1,9 +1,11 @@
-//! Checks devices, groups, friends, accounts and API keys.
+//! Checks devices, groups, friends, accounts, API keys and users of JWTs.
 
 use gimlet_core::id::{ApiKeyId, UserId};
 use gimlet_core::seq::Seq;
 use gimlet_core::verify::VerifyRule;
-use gimlet_proto::store::{Account, ApiKey, Ban, Device, Friend, Group, Member, Number, Token};
+use gimlet_proto::store::{
+    Account, ApiKey, Ban, Device, Friend, Group, JwtUser, Member, Number, Token,
+};
 
 use super::{CheckResult, StorageCheck, inbox, pair, shown};
 use crate::error::EngineError;
@@ -79,6 +81,20 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
                     place(),
                     "its id is not that of its hash",
                 );
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn jwt_users(&mut self) -> CheckResult {
+        self.each(key::JWT_USERS, "users of JWTs", |it, name, value| {
+            let place = || format!("JWT user {}", key::last_number(name).unwrap_or(0));
+            let Some(user) = it.decode::<JwtUser>(name, value, place) else {
+                return Ok(());
+            };
+            if user.revoked.iter().any(|token| token.id.len() != 32) {
+                let what = "the hash of a revoked token's id is not 32 bytes";
+                it.report.find(VerifyRule::Readable, place(), what);
             }
             Ok(())
         })

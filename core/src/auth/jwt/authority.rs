@@ -1,0 +1,200 @@
+//! The decision about a token: its signature, its claims, its revocation, and the user's profile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use super::claims::{ClaimedUser, JwtClaims, JwtPolicy, JwtVerifier};
+use crate::business::UserInfo;
+use crate::error::RequestRefusal;
+use crate::id::{DeviceId, UserId};
+use crate::message::UserProfile;
+use crate::store::{
+    JwtProfileChange, JwtRevocation, JwtUser, JwtUserStore, RevokedJwt, StoreError,
+};
+use crate::text_limits::{self, NAME_MAX_BYTES, URL_MAX_BYTES};
+use crate::time::{TimeSource, UnixTimestamp};
+
+/// Longest id of a token, in bytes.
+const ID_MAX_BYTES: usize = 255;
+
+/// An accepted token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckedJwt {
+    /// The user.
+    pub user: UserId,
+    /// The only device that may use it, if it names one.
+    pub device: Option<DeviceId>,
+    /// Remaining validity.
+    pub left: Duration,
+}
+
+/// Decides about tokens. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct JwtAuthority {
+    verifier: Arc<dyn JwtVerifier>,
+    users: Arc<dyn JwtUserStore>,
+    clock: Arc<dyn TimeSource>,
+    policy: Arc<JwtPolicy>,
+}
+
+impl JwtAuthority {
+    /// Creates the authority over this store of users.
+    #[must_use]
+    pub fn new(
+        verifier: Arc<dyn JwtVerifier>,
+        users: Arc<dyn JwtUserStore>,
+        clock: Arc<dyn TimeSource>,
+        policy: JwtPolicy,
+    ) -> Self {
+        Self {
+            verifier,
+            users,
+            clock,
+            policy: Arc::new(policy),
+        }
+    }
+
+    /// Accepts the token, or refuses it. The profile that it claims becomes the user's.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::Unauthorized`] for a token that is wrong, expired or revoked; other
+    /// refusals if it could not be checked.
+    pub async fn check(&self, token: &str) -> Result<CheckedJwt, RequestRefusal> {
+        let claims = self.verifier.verify(token).await?;
+        let now = self.clock.now();
+        let left = self.policy.judge(&claims, now)?;
+        text_limits::text_if("the claim name", claims.nickname.as_deref(), NAME_MAX_BYTES)?;
+        let avatar = claims.avatar_url.as_deref();
+        text_limits::text_if("the claim avatar", avatar, URL_MAX_BYTES)?;
+        let stored = self.users.get(&[claims.user]).await?.pop();
+        if stored.as_ref().is_some_and(|it| is_revoked(it, &claims)) {
+            return Err(RequestRefusal::Unauthorized("the JWT was revoked"));
+        }
+        self.keep_profile(stored.as_ref(), &claims, now).await?;
+        Ok(CheckedJwt {
+            user: claims.user,
+            device: claims.device,
+            left,
+        })
+    }
+
+    /// Returns the user that a token names before it is checked; `None` if it is malformed.
+    #[must_use]
+    pub fn claimed(&self, token: &str) -> Option<ClaimedUser> {
+        self.verifier.claimed(token)
+    }
+
+    /// Revokes the user's token with this id (`jti`).
+    ///
+    /// # Errors
+    /// [`RequestRefusal::BadRequest`] for an id that no token can have.
+    pub async fn revoke_id(&self, user: UserId, id: &str) -> Result<(), RequestRefusal> {
+        if id.is_empty() {
+            return Err(RequestRefusal::bad(
+                "jti is empty; set it to the claim jti of the token to revoke, or leave it out to \
+                 revoke all tokens of the user",
+            ));
+        }
+        text_limits::text("jti", id, ID_MAX_BYTES)?;
+        let now = self.clock.now();
+        // No accepted token expires later.
+        let longest = self.policy.max_lifetime.saturating_add(self.policy.leeway);
+        let token = RevokedJwt {
+            id: id_hash(id),
+            expires_at: now.after(longest).after(self.policy.leeway),
+        };
+        let revocation = JwtRevocation::Token(token);
+        Ok(self.users.revoke(user, revocation, now).await?)
+    }
+
+    /// Revokes all tokens of the user that were issued until now, and those that do not tell when
+    /// they were issued (`iat`).
+    pub async fn revoke_all(&self, user: UserId) -> Result<(), RequestRefusal> {
+        let now = self.clock.now();
+        let revocation = JwtRevocation::IssuedBefore(now);
+        Ok(self.users.revoke(user, revocation, now).await?)
+    }
+
+    /// Revokes a token that its holder gives back; one without an id stays valid until it expires.
+    pub async fn sign_out(&self, token: &str) -> Result<(), RequestRefusal> {
+        let claims = self.verifier.verify(token).await?;
+        match &claims.id {
+            Some(id) => self.revoke_id(claims.user, id).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Returns those of these users that a token has named, or all of them if the policy treats
+    /// every id as a user.
+    pub(super) async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, StoreError> {
+        let stored = self.users.get(users).await?;
+        let mut found: Vec<_> = stored.into_iter().filter_map(info).collect();
+        if self.policy.every_user {
+            let named: Vec<_> = found.iter().map(|it| it.user).collect();
+            let others = users.iter().filter(|user| !named.contains(user));
+            found.extend(others.map(|user| unnamed(*user)));
+        }
+        Ok(found)
+    }
+
+    async fn keep_profile(
+        &self,
+        stored: Option<&JwtUser>,
+        claims: &JwtClaims,
+        now: UnixTimestamp,
+    ) -> Result<(), StoreError> {
+        let profile = stored.and_then(|it| it.profile.as_ref());
+        let is_kept = profile.is_some_and(|it| {
+            let same =
+                |claim: &Option<String>, kept: &str| claim.as_deref().unwrap_or(kept) == kept;
+            same(&claims.nickname, &it.nickname) && same(&claims.avatar_url, &it.avatar_url)
+        });
+        if is_kept {
+            return Ok(());
+        }
+        let change = JwtProfileChange {
+            nickname: claims.nickname.clone(),
+            avatar_url: claims.avatar_url.clone(),
+        };
+        self.users.set_profile(claims.user, &change, now).await
+    }
+}
+
+fn is_revoked(stored: &JwtUser, claims: &JwtClaims) -> bool {
+    let by_time = stored
+        .issued_before
+        .is_some_and(|before| claims.issued_at.is_none_or(|at| at <= before));
+    let hash = claims.id.as_deref().map(id_hash);
+    by_time || hash.is_some_and(|hash| stored.revoked.iter().any(|it| it.id == hash))
+}
+
+fn id_hash(id: &str) -> [u8; 32] {
+    Sha256::digest(id.as_bytes()).into()
+}
+
+fn info(stored: JwtUser) -> Option<UserInfo> {
+    let profile = stored.profile?;
+    Some(UserInfo {
+        user: stored.user,
+        profile: UserProfile {
+            nickname: profile.nickname,
+            avatar_url: profile.avatar_url,
+            extra: String::new(),
+        },
+        sex: 0,
+        created_at: profile.created_at,
+        updated_at: profile.updated_at,
+    })
+}
+
+fn unnamed(user: UserId) -> UserInfo {
+    UserInfo {
+        user,
+        profile: UserProfile::default(),
+        sex: 0,
+        created_at: UnixTimestamp(0),
+        updated_at: UnixTimestamp(0),
+    }
+}
