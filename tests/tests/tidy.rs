@@ -54,6 +54,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "gimlet-transport",
         ],
     ),
+    ("gimlet-identity", &["gimlet-core", "gimlet-outbound"]),
     ("gimlet-listen", &["gimlet-core"]),
     ("gimlet-outbound", &["gimlet-listen"]),
     (

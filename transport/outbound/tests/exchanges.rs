@@ -1,10 +1,6 @@
 //! Exchanges over sockets with targets that redirect, hang, never end, change their address or show
 //! a wrong certificate.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failed test should panic"
-)]
+#![expect(clippy::unwrap_used, reason = "a failed test should panic")]
 
 mod target;
 
