@@ -11,6 +11,7 @@ use gimlet_core::service::LogicService;
 use gimlet_core::store::StoreSet;
 use gimlet_core::time::{SystemClock, TimeSource};
 use gimlet_grpc::{GrpcHealth, GrpcServices};
+use gimlet_identity::outbound::OutboundClient;
 use gimlet_listen::StopTokens;
 use gimlet_listen::origins::AllowedOrigins;
 use gimlet_transport::{SessionServer, SessionSettings};
@@ -25,6 +26,7 @@ use crate::call_counter::CallMetrics;
 use crate::certificates::CertificateFiles;
 use crate::config::{self, Config, ListenerName, NodeRole, StorageKind};
 use crate::dependencies::NodeDependencies;
+use crate::identity::IdentityParts;
 use crate::listener_limits::ListenerLimits;
 use crate::listeners::{BoundListeners, ListenAddrs};
 use crate::roles::RunningRoles;
@@ -120,7 +122,17 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         .map(|stores| PushRegistry::new(stores, Arc::clone(&clock), PushServices::default()));
     let internal = addrs.internal.map(|addr| addr.to_string());
     let tls = certificates.nodes();
-    let roles = RunningRoles::start(&config, &storage, builtin, internal, tls, clock)?;
+    let outbound = OutboundClient::new(&config.outbound_policy())?;
+    let identity = IdentityParts::new(&config, &outbound, storage.stores.as_ref(), &clock)?;
+    let roles = RunningRoles::start(
+        &config,
+        &storage,
+        builtin,
+        internal,
+        tls,
+        clock,
+        identity.clone(),
+    )?;
     let (ends, metrics) = (StopTokens::default(), ServerMetrics::new());
     let sessions = roles.gateway().cloned().map(|gateway| {
         let settings = session_settings(&config);
@@ -133,7 +145,8 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
     );
     let tokens = roles
         .business()
-        .map(|business| TokenChecker::new(business, Arc::clone(&failures)));
+        .map(|business| TokenChecker::new(business, Arc::clone(&failures)))
+        .map(|tokens| tokens.with_jwts(identity.jwts().cloned()));
     // The file service belongs to the business role, which knows the users.
     let uploads = roles.builtin().and(tokens.clone());
     let accounts = accounts(&config, &roles, &failures)

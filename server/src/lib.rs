@@ -29,6 +29,7 @@ mod control;
 mod dependencies;
 mod entrances;
 mod hook_metrics;
+mod identity;
 mod lifecycle;
 mod listener_limits;
 mod listeners;

@@ -52,7 +52,7 @@ pub(crate) struct ListenerLimits {
 impl ListenerLimits {
     /// Divides the descriptors of this process among the listeners.
     pub(crate) fn new(limits: &LimitsConfig) -> Self {
-        let open = rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(0, |(soft, _)| soft);
+        let open = gimlet_web::descriptors::limit().unwrap_or(0);
         let open = match usize::try_from(open) {
             Ok(0) => ASSUMED_DESCRIPTORS,
             open => open.unwrap_or(usize::MAX),

@@ -139,7 +139,7 @@ impl SignalStreams {
 
 /// Raises the soft limit of descriptors to the hard one: each connection is one.
 pub(crate) fn raise_descriptors() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
+    match gimlet_web::descriptors::raise() {
         Ok(limit) => tracing::debug!(limit, "descriptor limit raised"),
         Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
     }

@@ -96,6 +96,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "gimlet-cluster",
             "gimlet-core",
             "gimlet-grpc",
+            "gimlet-identity",
             "gimlet-listen",
             "gimlet-storage-mysql",
             "gimlet-storage-sled",

@@ -12,7 +12,7 @@ use super::load::env_name;
 use super::log_level;
 use super::problem::{ConfigError, ConfigNotice, ConfigProblem};
 use super::sections::{LISTS, all_settings};
-use super::values::{CodeVerifier, NodeRole, StorageKind};
+use super::values::{BusinessKind, CodeVerifier, NodeRole, StorageKind};
 use crate::secret::SecretString;
 
 impl Config {
@@ -28,6 +28,7 @@ impl Config {
         self.check_proxies(&mut problems);
         self.check_bounds(&mut problems);
         self.check_verifier(&mut problems);
+        self.check_auth(&mut problems);
         self.check_origins(&mut problems);
         self.check_webhooks(&mut problems);
         #[cfg(feature = "cli")]
@@ -78,7 +79,11 @@ impl Config {
         let cluster = &self.cluster;
         let lacks = [
             (clustered && connect && !logic, "logic", &cluster.logic),
-            (logic && !business, "business", &cluster.business),
+            (
+                logic && !business && self.business.kind == BusinessKind::Grpc,
+                "business",
+                &cluster.business,
+            ),
         ];
         for (needed, role, addresses) in lacks {
             if needed && addresses.is_empty() {
@@ -255,7 +260,10 @@ impl Config {
     }
 
     fn check_verifier(&self, problems: &mut Vec<String>) {
-        if self.roles.has(NodeRole::Business) && self.business.code_verifier == CodeVerifier::Unset
+        // Users with JWTs need no code.
+        if self.roles.has(NodeRole::Business)
+            && self.business.code_verifier == CodeVerifier::Unset
+            && !self.has_jwt_keys()
         {
             problems.push(format!(
                 "business.code_verifier is not set, and any configuration must name a checker \
@@ -318,6 +326,7 @@ impl Config {
             )),
             CodeVerifier::Unset | CodeVerifier::Http(_) => {}
         }
+        notices.extend(self.jwt_notice());
         if self.service_links {
             notices.push(ConfigNotice(
                 "variables of a Kubernetes service or Docker link named gimlet are not \

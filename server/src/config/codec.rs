@@ -8,8 +8,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use gimlet_listen::forwarded::ForwardedHeader;
 
 use super::values::{
-    CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole, NodeRoles, RoomPush,
-    StorageDurability, StorageKind, SyncFromZero,
+    BusinessKind, CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole,
+    NodeRoles, RoomPush, StorageDurability, StorageKind, SyncFromZero,
 };
 use crate::secret::SecretString;
 
@@ -217,6 +217,20 @@ pub(super) mod secret {
     #[expect(clippy::ref_option, reason = "every codec shows a reference")]
     pub(in crate::config) fn show(value: &Option<SecretString>) -> String {
         value.as_ref().map_or("", |_| "***").to_owned()
+    }
+}
+
+/// Secrets, separated by commas and shown as `***` each.
+pub(super) mod secrets {
+    use super::SecretString;
+
+    #[expect(clippy::unnecessary_wraps, reason = "every codec can fail")]
+    pub(in crate::config) fn parse(text: &str) -> Result<Vec<SecretString>, String> {
+        Ok(super::items(text).map(SecretString::new).collect())
+    }
+
+    pub(in crate::config) fn show(value: &[SecretString]) -> String {
+        vec!["***"; value.len()].join(",")
     }
 }
 
@@ -490,6 +504,7 @@ macro_rules! names {
 names! {
     NodeRole { "connect" => Connect, "logic" => Logic, "business" => Business }
     StorageKind { "memory" => Memory, "sled" => Sled, "mysql" => Mysql }
+    BusinessKind { "grpc" => Grpc, "http" => Http }
     StorageDurability { "power" => Power, "process" => Process }
     DirectPolicy { "anyone" => Anyone, "friends" => Friends }
     GroupAdd { "anyone" => Anyone, "friends" => Friends }

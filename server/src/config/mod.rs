@@ -4,6 +4,7 @@
 //! an error that names the nearest known one, and everything is checked before anything opens. This
 //! module knows no store, socket or service.
 
+mod auth;
 mod check;
 mod codec;
 mod documents;
@@ -27,12 +28,14 @@ pub use documents::{TABLES_START, page_tables, template};
 pub(crate) use load::env_name;
 pub use problem::{ConfigError, ConfigNotice, ConfigProblem};
 pub use sections::{
-    BusinessConfig, ClusterConfig, CompatConfig, Config, HttpConfig, LimitsConfig, ListenConfig,
-    LogConfig, PolicyConfig, ProxyConfig, StopConfig, StorageConfig, TlsConfig,
+    AuthConfig, BusinessConfig, ClusterConfig, CompatConfig, Config, HttpConfig, LimitsConfig,
+    ListenConfig, LogConfig, OutboundConfig, PolicyConfig, ProxyConfig, StopConfig, StorageConfig,
+    TlsConfig,
 };
 pub use values::{
-    CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole, NodeRoles, RoomPush,
-    StorageDurability, StorageKind, SyncFromZero, WebhookEvent, WebhookFailure, WebhookReceiver,
+    BusinessKind, CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole,
+    NodeRoles, RoomPush, StorageDurability, StorageKind, SyncFromZero, WebhookEvent,
+    WebhookFailure, WebhookReceiver,
 };
 pub use webhook_settings::WebhookConfig;
 

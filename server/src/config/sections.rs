@@ -15,8 +15,8 @@ use super::codec;
 use super::repeated::{ItemList, RepeatedSection};
 use super::setting::{ConfigKey, SettingGroup, settings, settings_of_core};
 use super::values::{
-    CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole, NodeRoles, RoomPush,
-    StorageDurability, StorageKind, SyncFromZero,
+    BusinessKind, CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole,
+    NodeRoles, RoomPush, StorageDurability, StorageKind, SyncFromZero,
 };
 use super::webhook_settings::WebhookConfig;
 use crate::secret::SecretString;
@@ -44,8 +44,12 @@ settings! {
             proxies: ProxyConfig = ProxyConfig::default();
             /// Certificate of the listeners, and who encrypts without one.
             tls: TlsConfig = TlsConfig::default();
-            /// The built-in business service.
+            /// The business service.
             business: BusinessConfig = BusinessConfig::default();
+            /// Tokens that the backend issues itself.
+            auth: AuthConfig = AuthConfig::default();
+            /// Calls of this server to others.
+            outbound: OutboundConfig = OutboundConfig::default();
             /// Upload and download of files.
             http: HttpConfig = HttpConfig::default();
             /// Switches for gim's old clients.
@@ -245,8 +249,19 @@ settings! {
 settings! {
     /// `[business]`.
     ///
-    /// For the built-in business service only, except `end_expired`.
+    /// The first three name a business server of your own over HTTP (`docs/business.md#over-http`);
+    /// the others are for the built-in business service, except `end_expired`.
     pub struct BusinessConfig [business] "business." {
+        /// The business service of a process without the role business: `grpc` (the servers of
+        /// `cluster.business`) or `http` (the server of `business.url`).
+        kind: BusinessKind as choice = BusinessKind::Grpc;
+        /// Address of the business server, with `http`: gimlet posts its questions there. In a private
+        /// network it must be allowed by `outbound.allow`.
+        url: Option<String> as url = None;
+        /// Secrets that sign the questions, separated by commas: `whsec_` and the base64 of 24 to 64
+        /// random bytes. Each question has a signature of each secret, so that a secret can be
+        /// replaced.
+        secrets: Vec<SecretString> as secrets = Vec::new();
         /// Checker of verification codes: `fixed:CODE` (one code for everybody), `dev` (000000 is
         /// right for everybody, and every listener must be on loopback; see
         /// `docs/configuration.md#a-development-run`), or an `http://` address that receives `POST
@@ -256,6 +271,50 @@ settings! {
         code_verifier: CodeVerifier as verifier = CodeVerifier::Unset;
         /// Lifetime of a token.
         token_ttl: Duration as duration = Duration::from_hours(90 * 24), LimitBound::not_zero();
+    }
+}
+
+settings! {
+    /// `[auth]`.
+    ///
+    /// JWTs that your backend issues (`docs/jwt.md`). With at least one key, every door accepts them
+    /// besides the tokens of the business service.
+    pub struct AuthConfig [auth] "auth." {
+        /// The audience (`aud`) that a token must name. Required with keys.
+        jwt_audience: Option<String> as maybe = None;
+        /// Secrets for HS256, separated by commas; each has at least 32 characters.
+        jwt_secrets: Vec<SecretString> as secrets = Vec::new();
+        /// PEM files of public keys, separated by commas: RSA (for RS256), P-256 (for ES256) or Ed25519
+        /// (for EdDSA). The kind of a key tells its algorithm.
+        jwt_public_keys: Vec<String> as list = Vec::new();
+        /// File with a key set in JSON (JWKS), which may also have secrets.
+        jwt_keys_file: Option<String> as maybe = None;
+        /// Address of a key set in JSON (JWKS). It is loaded when a token needs it, and again after ten
+        /// minutes or for an unknown key, at most once in 30 s. In a private network it must be allowed
+        /// by `outbound.allow`.
+        jwt_keys_url: Option<String> as url = None;
+        /// Allowed difference between the clocks of this server and of the issuer; a token is accepted
+        /// for that long after its `exp`.
+        jwt_leeway: Duration as duration = Duration::from_secs(30);
+        /// Longest time until the `exp` of a token; one that expires later is refused.
+        jwt_max_lifetime: Duration as duration = Duration::from_hours(30 * 24), LimitBound::not_zero();
+        /// Treats every id as that of a user, so that users can be written to before they sign in for the
+        /// first time; otherwise a user exists once a token has named it.
+        jwt_every_user: bool as switch = false;
+    }
+}
+
+settings! {
+    /// `[outbound]`.
+    ///
+    /// Calls of this server to others over HTTP: key sets, the business server, webhooks and push
+    /// services. Redirects are not followed and proxies of the environment are not used.
+    pub struct OutboundConfig [outbound] "outbound." {
+        /// Networks that these calls may reach although they are not public, for example
+        /// `127.0.0.1,10.0.0.0/8`. Only there `http://` is allowed; everything else needs `https://`.
+        allow: Vec<TrustedNetwork> as networks = Vec::new();
+        /// PEM file of CAs that are trusted besides the public ones.
+        ca: Option<String> as maybe = None;
     }
 }
 
@@ -498,6 +557,8 @@ pub(super) const GROUPS: &[SettingGroup<Config>] = &[
     TlsConfig::GROUP,
     BusinessConfig::GROUP,
     SIGN_IN_SETTINGS,
+    AuthConfig::GROUP,
+    OutboundConfig::GROUP,
     HttpConfig::GROUP,
     CompatConfig::GROUP,
     PolicyConfig::GROUP,

@@ -61,6 +61,15 @@ pub enum StorageDurability {
     Process,
 }
 
+/// The business service of a process without the role business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BusinessKind {
+    /// Servers over gRPC: `cluster.business`.
+    Grpc,
+    /// A server over HTTP: `business.url`.
+    Http,
+}
+
 /// The checker of verification codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeVerifier {

@@ -30,6 +30,7 @@ use gimlet_web::api::{ApiNodes, HttpApi};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, NodeRole, StorageKind};
+use crate::identity::IdentityParts;
 use crate::secret::SecretString;
 use crate::start_error::StartError;
 use crate::storage::OpenedStorage;
@@ -46,6 +47,8 @@ const DISCOVERY_TIME: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub(crate) struct RunningRoles {
     topology: RoleTopology,
+    /// JWTs, which come in front of the business role.
+    identity: IdentityParts,
     id: NodeId,
     cluster_id: ClusterId,
     peer: Option<RemotePeer>,
@@ -74,6 +77,7 @@ impl RunningRoles {
         internal: Option<String>,
         tls: Option<NodeTls>,
         clock: Arc<dyn TimeSource>,
+        identity: IdentityParts,
     ) -> Result<Self, StartError> {
         let cluster = RoleTasks::default();
         let secret = config.cluster.secret.as_ref().map(SecretString::reveal);
@@ -112,6 +116,7 @@ impl RunningRoles {
             id,
             peer,
             credentials,
+            identity,
             core: RoleTasks::default(),
             cluster,
         };
@@ -122,6 +127,7 @@ impl RunningRoles {
             topology,
             delivery: None,
             hooks: RoleTasks::default(),
+            identity: starter.identity,
             id: starter.id,
             cluster_id: storage.cluster.clone(),
             peer: remote_peer,
@@ -202,15 +208,15 @@ impl RunningRoles {
     /// Returns the business role that checks clients' tokens, here or in other processes. A connect
     /// role alone has none: its logic role asks.
     pub(crate) fn business(&self) -> Option<Arc<dyn BusinessBackend>> {
-        match &self.topology {
+        let backend = match &self.topology {
             RoleTopology::Node { business, .. } | RoleTopology::Logic { business, .. } => {
-                Some(business.backend())
+                business.backend()
             }
             RoleTopology::Connect { .. } | RoleTopology::Business(_) => {
-                let builtin = self.builtin()?.clone();
-                Some(Arc::new(builtin))
+                Arc::new(self.builtin()?.clone())
             }
-        }
+        };
+        Some(self.identity.in_front_of(backend))
     }
 
     /// Returns the fan-out by which the business role closes connections.
@@ -296,6 +302,7 @@ impl RunningRoles {
             RoleTopology::Node { business, .. } | RoleTopology::Logic { business, .. } => {
                 match business {
                     BusinessPlace::Elsewhere(remote) => Some(remote.failures()),
+                    BusinessPlace::OverHttp(remote) => Some(remote.failures()),
                     BusinessPlace::Here(_) => None,
                 }
             }
@@ -378,7 +385,8 @@ mod tests {
             cluster: ClusterId::default(),
             servers: NodeDependencies::default(),
         };
-        RunningRoles::start(&config, &storage, builtin, None, None, clock)
+        let identity = IdentityParts::default();
+        RunningRoles::start(&config, &storage, builtin, None, None, clock, identity)
     }
 
     #[tokio::test]

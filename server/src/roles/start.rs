@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gimlet_cluster::{AddressError, NodeCredentials, RemoteBusiness, RemoteLogic};
 use gimlet_core::before_send::BeforeSendPolicy;
-use gimlet_core::business::BuiltinBusiness;
+use gimlet_core::business::{BuiltinBusiness, BusinessBackend};
 use gimlet_core::events::EventSubscriptions;
 use gimlet_core::fanout::{LocalSink, MessageFanout, NoConnections};
 use gimlet_core::gateway::{self, ConnectGateway};
@@ -20,6 +20,7 @@ use gimlet_transport::WirePushCodec;
 
 use super::topology::{BusinessPlace, LocalBusiness, RoleTasks, RoleTopology};
 use crate::config::{Config, DirectPolicy, GroupAdd, NodeRole, RoomPush, SyncFromZero};
+use crate::identity::IdentityParts;
 use crate::start_error::StartError;
 use crate::storage::OpenedStorage;
 
@@ -35,6 +36,7 @@ pub(super) struct RoleStarter<'a> {
     pub(super) id: NodeId,
     pub(super) peer: Arc<dyn PeerNodes>,
     pub(super) credentials: NodeCredentials,
+    pub(super) identity: IdentityParts,
     pub(super) core: RoleTasks,
     pub(super) cluster: RoleTasks,
 }
@@ -103,12 +105,20 @@ impl RoleStarter<'_> {
         if let Some(builtin) = builtin {
             return Ok(BusinessPlace::Here(builtin));
         }
+        if let Some(http) = self.identity.http_business() {
+            return Ok(BusinessPlace::OverHttp(Arc::clone(http)));
+        }
         let remote = RemoteBusiness::new(&self.config.cluster.business, &self.credentials);
         Ok(BusinessPlace::Elsewhere(Arc::new(remote.map_err(address)?)))
     }
 
+    /// Returns the business role as the logic role asks it.
+    fn backend(&self, business: &BusinessPlace) -> Arc<dyn BusinessBackend> {
+        self.identity.in_front_of(business.backend())
+    }
+
     fn node(&self, business: &BusinessPlace) -> Result<RunningNode, StartError> {
-        let mut node = NodeBuilder::new(self.stores("logic")?, business.backend());
+        let mut node = NodeBuilder::new(self.stores("logic")?, self.backend(business));
         node.limits = self.config.limits.node.clone();
         node.clock = Arc::clone(&self.clock);
         node.peer = Arc::clone(&self.peer);
@@ -126,7 +136,7 @@ impl RoleStarter<'_> {
             stores: self.stores("logic")?,
             limits: self.config.limits.node.clone(),
             clock: Arc::clone(&self.clock),
-            business: business.backend(),
+            business: self.backend(business),
             peer: Arc::clone(&self.peer),
             sink: Arc::new(NoConnections),
             node: self.id.clone(),

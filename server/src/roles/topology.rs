@@ -8,6 +8,7 @@ use gimlet_core::fanout::MessageFanout;
 use gimlet_core::gateway::ConnectGateway;
 use gimlet_core::node::RunningNode;
 use gimlet_core::service::LogicService;
+use gimlet_identity::HttpBusiness;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +42,8 @@ pub(super) enum BusinessPlace {
     Here(BuiltinBusiness),
     /// The business servers of other processes.
     Elsewhere(Arc<RemoteBusiness>),
+    /// A business server over HTTP.
+    OverHttp(Arc<HttpBusiness>),
 }
 
 impl BusinessPlace {
@@ -48,13 +51,14 @@ impl BusinessPlace {
         match self {
             Self::Here(builtin) => Arc::new(builtin.clone()),
             Self::Elsewhere(remote) => Arc::clone(remote) as _,
+            Self::OverHttp(remote) => Arc::clone(remote) as _,
         }
     }
 
     pub(super) const fn builtin(&self) -> Option<&BuiltinBusiness> {
         match self {
             Self::Here(builtin) => Some(builtin),
-            Self::Elsewhere(_) => None,
+            Self::Elsewhere(_) | Self::OverHttp(_) => None,
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod api;
 pub mod chat_page;
 mod connection;
 mod cors;
+pub mod descriptors;
 pub mod disk_space;
 mod event_stream;
 pub mod files;

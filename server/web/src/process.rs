@@ -31,7 +31,7 @@ pub fn usage() -> Option<ProcessUsage> {
         cpu_seconds: ticks(&stat)? / TICKS_PER_SECOND,
         threads: field(&status, "Threads:")?,
         descriptors: descriptors()?,
-        descriptors_max: rlimit::getrlimit(rlimit::Resource::NOFILE).ok()?.0,
+        descriptors_max: crate::descriptors::limit()?,
     })
 }
 
