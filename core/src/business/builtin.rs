@@ -3,6 +3,7 @@
 //! Serves `BusinessExt` and, as a [`BusinessBackend`], every sign-in. It uses the account, device
 //! and id stores, and no wire. Tokens are random, stored as hashes, expire, and can be revoked.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use crate::id::{DeviceId, UserId};
 use crate::message::UserProfile;
 use crate::rate::RateLimiter;
 use crate::store::{
-    AccountChange, AccountStore, DeviceStore, IdScope, NewAccount, NicknameMatch, SeqStore,
-    StoreSet, TokenRecord, UserAccount, UserBan,
+    AccountChange, AccountStore, DeviceStore, IdScope, JwtUserStore, NewAccount, NicknameMatch,
+    SeqStore, StoreSet, TokenRecord, UserAccount, UserBan,
 };
 use crate::text_limits::{self, NAME_MAX_BYTES, TEXT_MAX_BYTES, URL_MAX_BYTES};
 use crate::time::TimeSource;
@@ -33,6 +34,10 @@ const CODE_MAX_BYTES: usize = 64;
 const MIN_PREFIX_LETTERS: usize = 3;
 /// Searches of one user per second, and their burst; beyond them a search is refused with 8.
 const SEARCH_RATE_AND_BURST: (u32, u32) = (5, 20);
+/// Ids in a row that may be taken while a new user is created.
+const MAX_TAKEN_IDS: usize = 64;
+/// Largest number of ids that are passed at a time: the store reserves no more.
+const MAX_ID_BLOCK: u64 = 1_000;
 /// The token of gim's test clients.
 const FIXED_TOKEN: &str = "0";
 
@@ -66,6 +71,8 @@ impl Default for BuiltinConfig {
 #[derive(Clone, Debug)]
 pub struct BuiltinBusiness {
     accounts: Arc<dyn AccountStore>,
+    /// Users that only JWTs name.
+    named: Arc<dyn JwtUserStore>,
     devices: Arc<dyn DeviceStore>,
     seq: Arc<dyn SeqStore>,
     clock: Arc<dyn TimeSource>,
@@ -87,6 +94,7 @@ impl BuiltinBusiness {
         let attempts = Arc::new(RateLimiter::per_minute(config.failed_sign_ins));
         Self {
             accounts: Arc::clone(&stores.account),
+            named: Arc::clone(&stores.jwt_user),
             devices: Arc::clone(&stores.device),
             seq: Arc::clone(&stores.seq),
             clock,
@@ -186,12 +194,37 @@ impl BuiltinBusiness {
         if let Some(account) = self.accounts.by_phone(&phone).await? {
             return Ok((account.user, false));
         }
-        let number = self.seq.reserve(IdScope::User, 1).await?;
-        let user = UserId::new(number).ok_or(RequestRefusal::Internal)?;
+        let user = self.new_user().await?;
         let at = self.clock.now();
         let new = NewAccount { user, phone, at };
         let (account, is_new) = self.accounts.find_or_create(&new).await?;
         Ok((account.user, is_new))
+    }
+
+    /// Reserves the id of a new user. An id that a JWT has named belongs to somebody already.
+    async fn new_user(&self) -> Result<UserId, RequestRefusal> {
+        // The block doubles with each id that is taken, so that a backend's long range of ids is
+        // passed in few steps.
+        let mut block = 1;
+        for _ in 0..MAX_TAKEN_IDS {
+            let first = self.seq.reserve(IdScope::User, block).await?;
+            let user = UserId::new(first + (block - 1)).ok_or(RequestRefusal::Internal)?;
+            if self.named.get(&[user]).await?.is_empty() {
+                return Ok(user);
+            }
+            block = (block * 2).min(MAX_ID_BLOCK);
+        }
+        // The next attempt goes on behind these ids.
+        Err(RequestRefusal::Unavailable)
+    }
+
+    /// Returns those of these users that have no account and that a JWT has named.
+    async fn named(&self, users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let named = self.named.get(users).await?;
+        Ok(named.into_iter().filter_map(UserInfo::of_jwt).collect())
     }
 
     /// Makes a token, and the record by which it is recognised.
@@ -215,12 +248,11 @@ impl BuiltinBusiness {
 
     /// Returns the user.
     pub async fn get(&self, user: UserId) -> Result<UserInfo, RequestRefusal> {
-        let found = self.accounts.get(&[user]).await?;
-        let account = found
+        let found = self.users(&[user]).await?;
+        found
             .into_iter()
             .next()
-            .ok_or(RequestRefusal::NoSuchUser(user))?;
-        Ok(info(account))
+            .ok_or(RequestRefusal::NoSuchUser(user))
     }
 
     /// Changes the user's profile; `None` leaves a field unchanged. The caller must then remove the
@@ -232,10 +264,15 @@ impl BuiltinBusiness {
             .update(user, &change, self.clock.now())
             .await?
         {
-            Ok(())
-        } else {
-            Err(RequestRefusal::NoSuchUser(user))
+            return Ok(());
         }
+        if self.named(&[user]).await?.is_empty() {
+            return Err(RequestRefusal::NoSuchUser(user));
+        }
+        Err(RequestRefusal::Unsupported(
+            "the profile of this user comes from the claims name and avatar of its JWTs; change it \
+             there",
+        ))
     }
 
     /// Runs [`search`](Self::search) for a user, within the user's rate limit.
@@ -329,7 +366,14 @@ impl BusinessBackend for BuiltinBusiness {
 
     async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
         let accounts = self.accounts.get(users).await?;
-        Ok(accounts.into_iter().map(info).collect())
+        let mut found: Vec<_> = accounts.into_iter().map(info).collect();
+        if found.len() < users.len() {
+            let known: HashSet<_> = found.iter().map(|it| it.user).collect();
+            let missing = users.iter().filter(|user| !known.contains(user));
+            let missing: Vec<_> = missing.copied().collect();
+            found.extend(self.named(&missing).await?);
+        }
+        Ok(found)
     }
 }
 

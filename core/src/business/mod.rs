@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
 use crate::message::UserProfile;
+use crate::store::JwtUser;
 use crate::time::UnixTimestamp;
 
 mod builtin;
@@ -40,6 +41,24 @@ pub struct UserInfo {
     pub created_at: UnixTimestamp,
     /// Time of the last change.
     pub updated_at: UnixTimestamp,
+}
+
+impl UserInfo {
+    /// Returns the user of a record of JWTs; `None` if no accepted token has named it.
+    pub(crate) fn of_jwt(stored: JwtUser) -> Option<Self> {
+        let profile = stored.profile?;
+        Some(Self {
+            user: stored.user,
+            profile: UserProfile {
+                nickname: profile.nickname,
+                avatar_url: profile.avatar_url,
+                extra: String::new(),
+            },
+            sex: 0,
+            created_at: profile.created_at,
+            updated_at: profile.updated_at,
+        })
+    }
 }
 
 /// Requests to a business backend.

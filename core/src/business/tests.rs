@@ -7,7 +7,7 @@ use super::{BuiltinBusiness, BuiltinConfig, BusinessBackend, FixedCode, SignIn, 
 use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
 use crate::memory;
-use crate::store::{AccountChange, DeviceInfo, StoreSet};
+use crate::store::{AccountChange, DeviceInfo, JwtProfileChange, StoreSet};
 use crate::time::{ManualClock, UnixTimestamp};
 
 struct BusinessFixture {
@@ -288,6 +288,40 @@ async fn a_user_searches_only_so_often() {
     let refused = town.builtin.search_for(alice, "nobody").await;
     assert_eq!(refused.unwrap_err().code(), 8);
     assert!(town.builtin.search_for(bob, "nobody").await.is_ok());
+}
+
+/// Two people must never share an inbox.
+#[tokio::test]
+async fn a_new_account_gets_no_id_that_a_jwt_has_named() {
+    let town = town(BuiltinConfig::default()).await;
+    let named = JwtProfileChange {
+        nickname: Some("ann".into()),
+        avatar_url: None,
+    };
+    for id in [1, 3] {
+        let user = UserId::new(id).unwrap();
+        let set = town
+            .stores
+            .jwt_user
+            .set_profile(user, &named, UnixTimestamp(1));
+        set.await.unwrap();
+    }
+    let made = enter(&town, "13800000001", 1).await.unwrap().user;
+    assert!(![1, 3].contains(&made.get()), "{made}");
+    let ann = UserId::new(1).unwrap();
+    let found = town.builtin.users(&[ann, made]).await.unwrap();
+    assert_eq!(found.len(), 2);
+    let info = town.builtin.get(ann).await.unwrap();
+    assert_eq!(info.profile.nickname, "ann");
+    let change = AccountChange::default();
+    let refused = town.builtin.update(ann, change.clone()).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("claims name and avatar"),
+        "{refused}"
+    );
+    let nobody = UserId::new(99).unwrap();
+    let refused = town.builtin.update(nobody, change).await.unwrap_err();
+    assert_eq!(refused.code(), 10_016);
 }
 
 #[test]

@@ -130,7 +130,7 @@ impl JwtAuthority {
     /// every id as a user.
     pub(super) async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, StoreError> {
         let stored = self.users.get(users).await?;
-        let mut found: Vec<_> = stored.into_iter().filter_map(info).collect();
+        let mut found: Vec<_> = stored.into_iter().filter_map(UserInfo::of_jwt).collect();
         if self.policy.every_user {
             let named: Vec<_> = found.iter().map(|it| it.user).collect();
             let others = users.iter().filter(|user| !named.contains(user));
@@ -172,21 +172,6 @@ fn is_revoked(stored: &JwtUser, claims: &JwtClaims) -> bool {
 
 fn id_hash(id: &str) -> [u8; 32] {
     Sha256::digest(id.as_bytes()).into()
-}
-
-fn info(stored: JwtUser) -> Option<UserInfo> {
-    let profile = stored.profile?;
-    Some(UserInfo {
-        user: stored.user,
-        profile: UserProfile {
-            nickname: profile.nickname,
-            avatar_url: profile.avatar_url,
-            extra: String::new(),
-        },
-        sex: 0,
-        created_at: profile.created_at,
-        updated_at: profile.updated_at,
-    })
 }
 
 fn unnamed(user: UserId) -> UserInfo {
