@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -46,7 +46,7 @@ pub struct HttpBusinessConfig {
 pub struct HttpBusiness {
     client: OutboundClient,
     config: HttpBusinessConfig,
-    clock: std::sync::Arc<dyn TimeSource>,
+    clock: Arc<dyn TimeSource>,
     failures: AtomicU64,
     state: Mutex<CallFailures>,
 }
@@ -79,7 +79,7 @@ impl HttpBusiness {
     pub fn new(
         client: &OutboundClient,
         config: HttpBusinessConfig,
-        clock: std::sync::Arc<dyn TimeSource>,
+        clock: Arc<dyn TimeSource>,
     ) -> Self {
         let client = client.with_timeout(CALL_TIMEOUT);
         Self {
@@ -110,10 +110,10 @@ impl HttpBusiness {
     /// Asks, and turns a failed call into a refusal.
     async fn ask<T>(
         &self,
-        question: Value,
+        question: &Value,
         read: impl FnOnce(&OutboundResponse) -> Result<T, HttpCallError> + Send,
     ) -> Result<T, RequestRefusal> {
-        let answer = self.post(&question).await;
+        let answer = self.post(question).await;
         match answer.and_then(|answer| read(&answer)) {
             Ok(answer) => {
                 self.note_answer();
@@ -170,10 +170,12 @@ impl BusinessBackend for HttpBusiness {
             "device_id": device.get().to_string(),
             "token": token,
         });
-        let accepted = self.ask(question, read_auth).await?;
-        accepted.ok_or(RequestRefusal::Unauthorized(
-            "the business server refused the token",
-        ))
+        match self.ask(&question, read_auth).await? {
+            TokenAnswer::Accepted { left } => Ok(left),
+            TokenAnswer::Refused => Err(RequestRefusal::Unauthorized(
+                "the business server refused the token",
+            )),
+        }
     }
 
     async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
@@ -183,7 +185,7 @@ impl BusinessBackend for HttpBusiness {
         let asked: HashSet<_> = users.iter().copied().collect();
         let ids: Vec<_> = asked.iter().map(|user| user.get().to_string()).collect();
         let question = json!({ "question": "get_users", "user_ids": ids });
-        self.ask(question, |answer| read_users(answer, &asked))
+        self.ask(&question, |answer| read_users(answer, &asked))
             .await
     }
 }
@@ -196,14 +198,22 @@ fn object(answer: &OutboundResponse) -> Result<JsonFields, HttpCallError> {
     read.map_err(|_| HttpCallError::Malformed("an object in JSON"))
 }
 
-/// Reads the answer to `auth`: `None` for a refused token, otherwise its remaining validity, if it
-/// has one.
-fn read_auth(answer: &OutboundResponse) -> Result<Option<Option<Duration>>, HttpCallError> {
+/// Answer to `auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TokenAnswer {
+    /// The token is right, and remains valid for this time if it expires.
+    Accepted { left: Option<Duration> },
+    /// The token is wrong.
+    Refused,
+}
+
+/// Reads the answer to `auth`.
+fn read_auth(answer: &OutboundResponse) -> Result<TokenAnswer, HttpCallError> {
     if matches!(
         answer.status,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
     ) {
-        return Ok(None);
+        return Ok(TokenAnswer::Refused);
     }
     let fields = object(answer)?;
     let accepted = fields.get("accepted").and_then(Value::as_bool);
@@ -220,7 +230,11 @@ fn read_auth(answer: &OutboundResponse) -> Result<Option<Option<Duration>>, Http
             ))
         }
     };
-    Ok(accepted.then_some(left))
+    Ok(if accepted {
+        TokenAnswer::Accepted { left }
+    } else {
+        TokenAnswer::Refused
+    })
 }
 
 /// Reads the answer to `get_users`, if it is consistent.

@@ -163,7 +163,7 @@ fn unreadable(error: &std::io::Error) -> String {
 
 fn target(setting: &str, url: &str) -> Result<OutboundUrl, String> {
     let shown = without_password(url);
-    url.parse()
+    url.parse::<OutboundUrl>()
         .map_err(|error| format!("{setting} = \"{shown}\": {error}"))
 }
 

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use gimlet_listen::pem::{self, PemError};
 use gimlet_listen::tls::provider;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use reqwest::{Client, ClientBuilder};
+use reqwest::Client;
 use tokio::time::timeout;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
@@ -86,23 +86,19 @@ impl OutboundClient {
     ) -> Result<Self, PemError> {
         let rules = AddressRules::new(&policy.allowed);
         let tls = tls(policy)?;
-        let client = |is_encrypted| {
+        let client = |is_encrypted, lookup| {
             let resolver = CheckedResolver {
-                lookup: Arc::clone(&lookup),
+                lookup,
                 rules: rules.clone(),
                 is_encrypted,
             };
-            builder(policy, tls.clone())
-                .https_only(is_encrypted)
-                .dns_resolver(Arc::new(resolver))
-                .build()
-                .expect("the TLS configuration is given, and nothing else can fail")
+            build(policy, tls.clone(), resolver)
         };
         let shared = SharedClient {
             permits: HostPermits::new(policy.exchanges_per_host, policy.exchanges),
             connect_timeout: policy.connect_timeout,
-            encrypted: client(true),
-            plain: client(false),
+            encrypted: client(true, Arc::clone(&lookup)),
+            plain: client(false, lookup),
             rules,
         };
         Ok(Self {
@@ -236,8 +232,10 @@ impl OutboundClient {
     }
 }
 
-fn builder(policy: &OutboundPolicy, tls: ClientConfig) -> ClientBuilder {
-    Client::builder()
+fn build(policy: &OutboundPolicy, tls: ClientConfig, resolver: CheckedResolver) -> Client {
+    let client = Client::builder()
+        .https_only(resolver.is_encrypted)
+        .dns_resolver(Arc::new(resolver))
         .use_preconfigured_tls(tls)
         .user_agent(USER_AGENT)
         .redirect(reqwest::redirect::Policy::none())
@@ -248,6 +246,8 @@ fn builder(policy: &OutboundPolicy, tls: ClientConfig) -> ClientBuilder {
         .pool_max_idle_per_host(policy.exchanges_per_host)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
+        .build();
+    client.expect("the TLS configuration is given, and nothing else can fail")
 }
 
 /// Returns TLS that trusts the public CAs and those of the policy.

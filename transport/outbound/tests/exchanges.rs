@@ -53,7 +53,8 @@ async fn a_request_names_gimlet_and_carries_headers_and_body() {
     let target = FakeTarget::start(answer("200 OK", "x-kind: test\r\n", "hello")).await;
     let mut headers = HeaderMap::new();
     headers.insert("webhook-id", HeaderValue::from_static("7"));
-    let posted = client().post_json(&target.url("127.0.0.1"), headers, Bytes::from_static(b"{}"));
+    let (client, url) = (client(), target.url("127.0.0.1"));
+    let posted = client.post_json(&url, headers, Bytes::from_static(b"{}"));
     let posted = posted.await.unwrap();
     assert_eq!(posted.status, 200);
     assert_eq!(posted.headers["x-kind"], "test");
@@ -68,8 +69,8 @@ async fn a_request_names_gimlet_and_carries_headers_and_body() {
         assert!(request.contains(line), "{line:?} is not in {request}");
     }
     assert!(request.ends_with("\r\n\r\n{}"), "{request}");
-    let got = client().get(&target.url("127.0.0.1"), HeaderMap::new());
-    assert_eq!(got.await.unwrap().body, "hello");
+    let got = client.get(&url, HeaderMap::new()).await.unwrap();
+    assert_eq!(got.body, "hello");
     assert_eq!(target.tasks(), 1);
 }
 
@@ -239,14 +240,17 @@ impl TlsTarget {
         let port = listener.local_addr().unwrap().port();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
+            let mut served = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                let Ok(stream) = acceptor.accept(socket).await else {
-                    continue;
-                };
-                let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                    .serve_connection(TokioIo::new(stream), service_fn(version));
-                // Ends with the client's connection.
-                let _ = served.await;
+                let acceptor = acceptor.clone();
+                served.spawn(async move {
+                    if let Ok(stream) = acceptor.accept(socket).await {
+                        let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                            .serve_connection(TokioIo::new(stream), service_fn(version));
+                        // Ends with the client's connection.
+                        let _ = served.await;
+                    }
+                });
             }
         });
         Self {

@@ -168,7 +168,7 @@ mod tests {
             ..claims(60)
         };
         assert!(refusal(&none).contains("aud must be"));
-        let soon = |secs| Some(UnixTimestamp(NOW.0 + secs * 1_000));
+        let soon = |secs: i64| Some(UnixTimestamp(NOW.0 + secs * 1_000));
         let early = |secs| JwtClaims {
             not_before: soon(secs),
             ..claims(600)

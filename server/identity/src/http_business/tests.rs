@@ -14,15 +14,13 @@ fn answer(status: u16, body: &str) -> OutboundResponse {
 #[test]
 fn a_token_is_accepted_or_refused_and_everything_else_is_a_failure() {
     let read = |status, body| read_auth(&answer(status, body)).map_err(|it| it.to_string());
-    assert_eq!(read(200, r#"{"accepted":true}"#), Ok(Some(None)));
-    let limited = Some(Some(Duration::from_secs(60)));
-    assert_eq!(
-        read(200, r#"{"accepted":true,"expires_in":60}"#),
-        Ok(limited)
-    );
-    assert_eq!(read(200, r#"{"accepted":false}"#), Ok(None));
-    assert_eq!(read(401, ""), Ok(None));
-    assert_eq!(read(403, "<html>"), Ok(None));
+    let accepted = |left| Ok(TokenAnswer::Accepted { left });
+    assert_eq!(read(200, r#"{"accepted":true}"#), accepted(None));
+    let limited = accepted(Some(Duration::from_secs(60)));
+    assert_eq!(read(200, r#"{"accepted":true,"expires_in":60}"#), limited);
+    assert_eq!(read(200, r#"{"accepted":false}"#), Ok(TokenAnswer::Refused));
+    assert_eq!(read(401, ""), Ok(TokenAnswer::Refused));
+    assert_eq!(read(403, "<html>"), Ok(TokenAnswer::Refused));
     for (status, body, why) in [
         (200, "", "JSON"),
         (200, "<html>", "JSON"),

@@ -117,11 +117,9 @@ impl VerificationKey {
         if let Ok(key) = ParsedPublicKey::new(&ED25519, der) {
             return Ok(Self::public(None, JwtAlgorithm::EdDsa, key));
         }
-        let bits = PublicEncryptingKey::from_der(der).map(|key| key.key_size_bits());
+        let bits = PublicEncryptingKey::from_der(der).map_or(0, |key| key.key_size_bits());
         match ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der) {
-            Ok(key) if bits.is_ok_and(|bits| bits >= RSA_MIN_BITS) => {
-                Ok(Self::public(None, JwtAlgorithm::Rs256, key))
-            }
+            Ok(key) if bits >= RSA_MIN_BITS => Ok(Self::public(None, JwtAlgorithm::Rs256, key)),
             _ => Err(JwtKeyError::Unsupported),
         }
     }

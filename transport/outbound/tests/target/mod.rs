@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 /// Behaviour of a target on each connection.
 #[derive(Clone, Debug)]
-pub enum TargetBehavior {
+pub(crate) enum TargetBehavior {
     /// Reads a request, answers with these bytes and closes.
     Answers(String),
     /// Reads a request and never answers.
@@ -28,7 +28,7 @@ pub enum TargetBehavior {
 
 /// A target. It ends with its value.
 #[derive(Debug)]
-pub struct FakeTarget {
+pub(crate) struct FakeTarget {
     port: u16,
     connections: watch::Receiver<usize>,
     requests: Arc<Mutex<Vec<String>>>,
@@ -37,7 +37,7 @@ pub struct FakeTarget {
 
 impl FakeTarget {
     /// Starts a target.
-    pub async fn start(behavior: TargetBehavior) -> Self {
+    pub(crate) async fn start(behavior: TargetBehavior) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (counted, connections) = watch::channel(0);
@@ -60,29 +60,29 @@ impl FakeTarget {
     }
 
     /// Returns the target's address with this host.
-    pub fn url(&self, host: &str) -> OutboundUrl {
+    pub(crate) fn url(&self, host: &str) -> OutboundUrl {
         format!("http://{host}:{}/hook", self.port).parse().unwrap()
     }
 
     /// Returns the number of connections so far.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         *self.connections.borrow()
     }
 
     /// Waits for this number of connections.
-    pub async fn reaches(&self, connections: usize) {
+    pub(crate) async fn reaches(&self, connections: usize) {
         let mut counted = self.connections.clone();
         let reached = counted.wait_for(|counted| *counted >= connections).await;
         reached.unwrap();
     }
 
     /// Returns the heads of the requests so far.
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
     /// Returns the number of its tasks: one, until it is dropped.
-    pub fn tasks(&self) -> usize {
+    pub(crate) fn tasks(&self) -> usize {
         self.tasks.len()
     }
 }
@@ -132,11 +132,11 @@ async fn read_request(socket: &mut TcpStream) -> String {
 
 /// A lookup that gives one scripted answer after the other.
 #[derive(Debug)]
-pub struct ScriptedLookup(Mutex<VecDeque<Vec<IpAddr>>>);
+pub(crate) struct ScriptedLookup(Mutex<VecDeque<Vec<IpAddr>>>);
 
 impl ScriptedLookup {
     /// Gives these answers; further lookups find no address.
-    pub fn new(answers: &[&[&str]]) -> Arc<Self> {
+    pub(crate) fn new(answers: &[&[&str]]) -> Arc<Self> {
         let parse = |answer: &&[&str]| answer.iter().map(|ip| ip.parse().unwrap()).collect();
         Arc::new(Self(Mutex::new(answers.iter().map(parse).collect())))
     }
