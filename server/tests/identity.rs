@@ -49,6 +49,8 @@ fn jwt_config() -> Config {
     config.auth.jwt_secrets = vec![SecretString::new(SECRET)];
     config.auth.jwt_public_keys = keys.to_vec();
     config.auth.jwt_max_lifetime = SAMPLE_LIFETIME;
+    // Many wrong tokens come from one address here.
+    config.limits.node.failed_sign_ins = 1_000;
     config
 }
 

@@ -87,12 +87,13 @@ fn lines() -> BTreeMap<(String, String), LogLine> {
         "server/cluster",
         "server/files",
         "server/grpc",
+        "server/identity",
         "server/web",
         "server/webhooks",
         "storage-sled",
         "storage-mysql",
     ];
-    let wires = ["client", "listen", "session", "tcp", "ws"];
+    let wires = ["client", "listen", "outbound", "session", "tcp", "ws"];
     let crates = crates.iter().map(|it| root().join(it));
     let wires = wires.iter().map(|it| root().join("transport").join(it));
     for folder in crates.chain(wires) {
