@@ -83,23 +83,25 @@ async fn serve(mut socket: TcpStream, answer: Option<String>) {
     }
 }
 
-fn ok(body: &str) -> Option<String> {
+fn ok(body: &str) -> String {
     let length = body.len();
-    Some(format!(
-        "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-    ))
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
 }
 
 /// A set with the first `count` keys of the sample.
 fn set(count: usize) -> String {
     let mut set: serde_json::Value = serde_json::from_str(KEYS).unwrap();
-    set["keys"].as_array_mut().unwrap().truncate(count);
+    set.get_mut("keys")
+        .unwrap()
+        .as_array_mut()
+        .unwrap()
+        .truncate(count);
     set.to_string()
 }
 
 #[tokio::test]
 async fn keys_are_loaded_once_and_serve_every_token() {
-    let server = KeyServer::start(ok(KEYS)).await;
+    let server = KeyServer::start(Some(ok(KEYS))).await;
     for token in [RS256, ES256, RS256] {
         assert_eq!(server.code(token).await, 0);
     }
@@ -111,9 +113,9 @@ async fn keys_are_loaded_once_and_serve_every_token() {
 
 #[tokio::test]
 async fn unknown_keys_cause_one_load_in_an_interval() {
-    let server = KeyServer::start(ok(&set(1))).await;
+    let server = KeyServer::start(Some(ok(&set(1)))).await;
     assert_eq!(server.code(RS256).await, 0);
-    server.answers(ok(KEYS));
+    server.answers(Some(ok(KEYS)));
     for _ in 0..20 {
         assert_eq!(server.code(ES256).await, 10_000);
     }
@@ -130,11 +132,11 @@ async fn an_address_that_gives_no_keys_makes_tokens_unavailable_and_is_asked_rar
             "{{\"keys\":[],\"x\":\"{}\"}}",
             "x".repeat(70 * 1024)
         )),
-        Some(redirect.to_owned()),
-        Some("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned()),
-        Some(String::new()),
+        redirect.to_owned(),
+        "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        String::new(),
     ] {
-        let server = KeyServer::start(answer.clone()).await;
+        let server = KeyServer::start(Some(answer.clone())).await;
         for _ in 0..5 {
             assert_eq!(server.code(RS256).await, 14, "{answer:?}");
         }
