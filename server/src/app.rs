@@ -11,7 +11,6 @@ use gimlet_core::service::LogicService;
 use gimlet_core::store::StoreSet;
 use gimlet_core::time::{SystemClock, TimeSource};
 use gimlet_grpc::{GrpcHealth, GrpcServices};
-use gimlet_identity::outbound::OutboundClient;
 use gimlet_listen::StopTokens;
 use gimlet_listen::origins::AllowedOrigins;
 use gimlet_transport::{SessionServer, SessionSettings};
@@ -122,8 +121,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         .map(|stores| PushRegistry::new(stores, Arc::clone(&clock), PushServices::default()));
     let internal = addrs.internal.map(|addr| addr.to_string());
     let tls = certificates.nodes();
-    let outbound = OutboundClient::new(&config.outbound_policy())?;
-    let identity = IdentityParts::new(&config, &outbound, storage.stores.as_ref(), &clock)?;
+    let identity = IdentityParts::new(&config, storage.stores.as_ref(), &clock)?;
     let roles = RunningRoles::start(
         &config,
         &storage,
@@ -143,10 +141,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         || Arc::new(SignInFailures::new(config.limits.node.failed_sign_ins)),
         |sessions| Arc::clone(sessions.failures()),
     );
-    let tokens = roles
-        .business()
-        .map(|business| TokenChecker::new(business, Arc::clone(&failures)))
-        .map(|tokens| tokens.with_jwts(identity.jwts().cloned()));
+    let tokens = token_checker(&roles, &failures, &identity);
     // The file service belongs to the business role, which knows the users.
     let uploads = roles.builtin().and(tokens.clone());
     let accounts = accounts(&config, &roles, &failures)
@@ -208,6 +203,16 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         ends,
         config,
     })
+}
+
+/// Makes the check of tokens, if this process has a role that knows them.
+fn token_checker(
+    roles: &RunningRoles,
+    failures: &Arc<SignInFailures>,
+    identity: &IdentityParts,
+) -> Option<TokenChecker> {
+    let tokens = TokenChecker::new(roles.business()?, Arc::clone(failures));
+    Some(tokens.with_jwts(identity.jwts().cloned()))
 }
 
 /// Creates the configured verifier of codes.

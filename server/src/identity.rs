@@ -27,11 +27,11 @@ impl IdentityParts {
     /// A setting cannot be used.
     pub(crate) fn new(
         config: &Config,
-        outbound: &OutboundClient,
         stores: Option<&StoreSet>,
         clock: &Arc<dyn TimeSource>,
     ) -> Result<Self, StartError> {
-        let verifier = config.jwt_verifier(outbound).map_err(StartError::Role)?;
+        let outbound = OutboundClient::new(&config.outbound_policy())?;
+        let verifier = config.jwt_verifier(&outbound).map_err(StartError::Role)?;
         let jwts = verifier.zip(stores).map(|(verifier, stores)| {
             let auth = &config.auth;
             let policy = JwtPolicy {
@@ -47,7 +47,7 @@ impl IdentityParts {
         let http = config.http_business().map_err(StartError::Role)?;
         let http_business = http.map(|(url, signer)| {
             let config = HttpBusinessConfig { url, signer };
-            Arc::new(HttpBusiness::new(outbound, config, Arc::clone(clock)))
+            Arc::new(HttpBusiness::new(&outbound, config, Arc::clone(clock)))
         });
         Ok(Self {
             jwts,
