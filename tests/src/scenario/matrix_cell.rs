@@ -43,7 +43,8 @@ impl MatrixCell {
             ScenarioStore::Cluster => StorageKind::Mysql,
         };
         change(&mut config);
-        let world = ScenarioFixture::start(self.store, self.wire, config).await;
+        // Boxed: the future holds the configuration, and every scenario would hold it in turn.
+        let world = Box::pin(ScenarioFixture::start(self.store, self.wire, config)).await;
         if let Ok(mut kept) = self.fixture.lock() {
             *kept = Some(world.clone());
         }
