@@ -223,7 +223,7 @@ mod tests {
             "{text}"
         );
         let text = refusal(with_jwts(), |c| {
-            c.outbound.ca = Some("/nonexistent.pem".into())
+            c.outbound.ca = Some("/nonexistent.pem".into());
         });
         assert!(text.contains("outbound.ca"), "{text}");
         let folder = tempfile::tempdir().unwrap();
@@ -263,7 +263,7 @@ mod tests {
             ),
             (
                 refusal(over_http(), |c| {
-                    c.business.secrets.push(SecretString::new("x"))
+                    c.business.secrets.push(SecretString::new("x"));
                 }),
                 "whsec_",
             ),
