@@ -41,8 +41,7 @@ impl IdentityParts {
                 max_lifetime: auth.jwt_max_lifetime,
                 every_user: auth.jwt_every_user,
             };
-            let users = Arc::clone(&stores.jwt_user);
-            JwtAuthority::new(Arc::new(verifier), users, Arc::clone(clock), policy)
+            JwtAuthority::new(Arc::new(verifier), stores, Arc::clone(clock), policy)
         });
         let http = config.http_business().map_err(StartError::Role)?;
         let http_business = http.map(|(url, signer)| {

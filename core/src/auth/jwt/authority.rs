@@ -11,7 +11,8 @@ use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
 use crate::message::UserProfile;
 use crate::store::{
-    JwtProfileChange, JwtRevocation, JwtUser, JwtUserStore, RevokedJwt, StoreError,
+    AccountStore, JwtProfileChange, JwtRevocation, JwtUser, JwtUserStore, RevokedJwt, StoreError,
+    StoreSet,
 };
 use crate::text_limits::{self, NAME_MAX_BYTES, URL_MAX_BYTES};
 use crate::time::{TimeSource, UnixTimestamp};
@@ -35,22 +36,25 @@ pub struct CheckedJwt {
 pub struct JwtAuthority {
     verifier: Arc<dyn JwtVerifier>,
     users: Arc<dyn JwtUserStore>,
+    /// Bans are kept beside the accounts, for users without an account as well.
+    bans: Arc<dyn AccountStore>,
     clock: Arc<dyn TimeSource>,
     policy: Arc<JwtPolicy>,
 }
 
 impl JwtAuthority {
-    /// Creates the authority over this store of users.
+    /// Creates the authority over the users and bans of these stores.
     #[must_use]
     pub fn new(
         verifier: Arc<dyn JwtVerifier>,
-        users: Arc<dyn JwtUserStore>,
+        stores: &StoreSet,
         clock: Arc<dyn TimeSource>,
         policy: JwtPolicy,
     ) -> Self {
         Self {
             verifier,
-            users,
+            users: Arc::clone(&stores.jwt_user),
+            bans: Arc::clone(&stores.account),
             clock,
             policy: Arc::new(policy),
         }
@@ -71,6 +75,9 @@ impl JwtAuthority {
         let stored = self.users.get(&[claims.user]).await?.pop();
         if stored.as_ref().is_some_and(|it| is_revoked(it, &claims)) {
             return Err(RequestRefusal::Unauthorized("the JWT was revoked"));
+        }
+        if self.bans.ban_of(claims.user).await?.is_some() {
+            return Err(RequestRefusal::Unauthorized("the user is banned"));
         }
         self.keep_profile(stored.as_ref(), &claims, now).await?;
         Ok(CheckedJwt {

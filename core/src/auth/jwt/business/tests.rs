@@ -3,7 +3,7 @@
 use super::*;
 use crate::auth::jwt::claims::{ClaimedUser, JwtClaims, JwtPolicy, JwtVerifier};
 use crate::memory;
-use crate::store::StoreSet;
+use crate::store::{StoreSet, UserBan};
 use crate::time::{ManualClock, UnixTimestamp};
 
 const NOW_SECS: i64 = 1_000_000;
@@ -94,7 +94,7 @@ fn fixture(every_user: bool) -> JwtFixture {
     };
     let authority = JwtAuthority::new(
         Arc::new(PlainVerifier),
-        Arc::clone(&stores.jwt_user),
+        &stores,
         Arc::clone(&clock) as _,
         policy,
     );
@@ -171,6 +171,21 @@ async fn a_revoked_jwt_is_refused() {
     assert!(it.signs_in(next).await.is_ok(), "issued after it");
     let empty = it.authority.revoke_id(user(5), "").await.unwrap_err();
     assert!(empty.to_string().contains("jti"), "{empty}");
+}
+
+#[tokio::test]
+async fn a_banned_user_has_no_valid_jwt() {
+    let it = fixture(false);
+    let token = "e.5,,1000060,,,.ok";
+    let ban = UserBan {
+        reason: "spam".into(),
+        at: UnixTimestamp(1),
+    };
+    it.stores.account.ban(user(5), &ban).await.unwrap();
+    let refusal = it.signs_in(token).await.unwrap_err();
+    assert!(refusal.contains("banned"), "{refusal}");
+    it.stores.account.lift_ban(user(5)).await.unwrap();
+    assert!(it.signs_in(token).await.is_ok());
 }
 
 #[tokio::test]
