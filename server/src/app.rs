@@ -154,13 +154,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         accounts: accounts.clone(),
         push: pushes,
         hooks: roles.hook_delivery().cloned(),
-        api_keys: ApiKeys::new(
-            config
-                .http
-                .api_keys
-                .iter()
-                .map(config::SecretString::reveal),
-        ),
+        api_keys: api_keys(&config),
         nodes: Some(roles.api_nodes()),
         stop: ends.stop.clone(),
     };
@@ -203,6 +197,12 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         ends,
         config,
     })
+}
+
+/// Returns the keys of backends.
+fn api_keys(config: &Config) -> ApiKeys {
+    let keys = config.http.api_keys.iter();
+    ApiKeys::new(keys.map(config::SecretString::reveal))
 }
 
 /// Makes the check of tokens, if this process has a role that knows them.

@@ -220,20 +220,6 @@ pub(super) mod secret {
     }
 }
 
-/// Secrets, separated by commas and shown as `***` each.
-pub(super) mod secrets {
-    use super::SecretString;
-
-    #[expect(clippy::unnecessary_wraps, reason = "every codec can fail")]
-    pub(in crate::config) fn parse(text: &str) -> Result<Vec<SecretString>, String> {
-        Ok(super::items(text).map(SecretString::new).collect())
-    }
-
-    pub(in crate::config) fn show(value: &[SecretString]) -> String {
-        vec!["***"; value.len()].join(",")
-    }
-}
-
 /// Keys of backends, shown as `***` each.
 pub(super) mod api_keys {
     use gimlet_web::api::ApiKeys;
