@@ -16,7 +16,7 @@ fn a_token_is_accepted_or_refused_and_everything_else_is_a_failure() {
     let read = |status, body| read_auth(&answer(status, body)).map_err(|it| it.to_string());
     let accepted = |left| Ok(TokenAnswer::Accepted { left });
     assert_eq!(read(200, r#"{"accepted":true}"#), accepted(None));
-    let limited = accepted(Some(Duration::from_secs(60)));
+    let limited = accepted(Some(Duration::from_mins(1)));
     assert_eq!(read(200, r#"{"accepted":true,"expires_in":60}"#), limited);
     assert_eq!(read(200, r#"{"accepted":false}"#), Ok(TokenAnswer::Refused));
     assert_eq!(read(401, ""), Ok(TokenAnswer::Refused));
