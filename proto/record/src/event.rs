@@ -213,7 +213,8 @@ fn read_differences(differences: &[i64]) -> Result<Arc<[UserId]>, DecodeError> {
     let mut last = 0_i64;
     let read = |difference: &i64| {
         last = last.wrapping_add(*difference);
-        UserId::from_wire(last).ok_or(DecodeError::OutOfRange("recipients"))
+        let user = u64::try_from(last).ok().and_then(UserId::new);
+        user.ok_or(DecodeError::OutOfRange("recipients"))
     };
     differences.iter().map(read).collect()
 }

@@ -13,11 +13,11 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 
-/// What the page may load and do: its own files and this server only, and no inline script or style.
-/// `blob:` is for pictures that are shown before they are uploaded.
+/// Content security policy of the page: its own files and this server only, and no inline script or
+/// style. `blob:` is for pictures that are shown before they are uploaded.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-                      img-src 'self' blob: data:; connect-src 'self'; worker-src 'self'; base-uri 'none'; \
-                      form-action 'none'; frame-ancestors 'none'";
+                      img-src 'self' blob: data:; connect-src 'self'; worker-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A file of the page.
 #[derive(Clone, Copy, Debug)]
