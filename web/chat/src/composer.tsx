@@ -53,7 +53,6 @@ export function Composer({ conversation }: { conversation: ConversationId }) {
             url: stored.url,
             ...(stored.width ? { width: stored.width } : {}),
             ...(stored.height ? { height: stored.height } : {}),
-            ...(stored.thumbnailUrl ? { thumbnail_url: stored.thumbnailUrl } : {}),
           }
         : { type: "file", url: stored.url, name: stored.name, size: String(stored.size) };
       await client.send(conversation, content);

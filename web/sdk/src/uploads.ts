@@ -1,5 +1,4 @@
 import type { HttpApi } from "./api/http.ts";
-import { problemOf } from "./api/http.ts";
 import { GimletError, UnreachableError } from "./errors.ts";
 
 /** An uploaded file. */
@@ -14,8 +13,6 @@ export interface Upload {
   width?: number | undefined;
   /** Height of a picture in pixels. */
   height?: number | undefined;
-  /** Address of a small form of a picture. */
-  thumbnailUrl?: string | undefined;
 }
 
 /** Options of an upload. */
@@ -28,51 +25,60 @@ export interface UploadOptions {
   signal?: AbortSignal;
 }
 
-/** Answer of the server to an upload. */
+/** Answer of the file service (`POST /upload`). */
 interface UploadAnswer {
-  url: string;
-  width?: number;
-  height?: number;
-  thumbnail_url?: string;
+  code: number;
+  message?: string;
+  data?: { url: string };
 }
 
 /** Uploads a file. A browser reports its progress; elsewhere it goes from 0 to 1. */
 export async function upload(api: HttpApi, file: Blob, options: UploadOptions): Promise<Upload> {
   const name = options.name ?? (file as { name?: string }).name ?? "file";
-  const url = api.url("/v1/files", { name });
+  const form = new FormData();
+  form.append("file", file, name);
+  const size = await pictureSize(file);
   const response = await (typeof XMLHttpRequest === "undefined"
-    ? byFetch(api, file, options, name)
-    : byRequest(api, url, file, options));
-  if (!response.ok) throw new GimletError(await problemOf(response));
-  const answer = (await response.json()) as UploadAnswer;
-  return {
-    // An address without a host is one of this server.
-    url: absolute(api, answer.url),
-    name,
-    size: file.size,
-    width: answer.width || undefined,
-    height: answer.height || undefined,
-    thumbnailUrl: answer.thumbnail_url ? absolute(api, answer.thumbnail_url) : undefined,
-  };
+    ? byFetch(api, form, options)
+    : byRequest(api, form, options));
+  const answer = (await response.json().catch(() => undefined)) as UploadAnswer | undefined;
+  if (!response.ok || !answer?.data) {
+    const detail = answer?.message ?? `the upload was answered ${response.status}`;
+    const { status } = response;
+    throw new GimletError({ type: "about:blank", title: "refused", status, code: 0, detail });
+  }
+  // The file service may name itself by another address than the page's.
+  const url = `${api.server}${new URL(answer.data.url, api.server).pathname}`;
+  return { url, name, size: file.size, width: size?.width, height: size?.height };
 }
 
-function absolute(api: HttpApi, url: string): string {
-  return /^https?:/.test(url) ? url : `${api.server}${url}`;
+/** Reads the size of a picture, where the runtime can. */
+async function pictureSize(file: Blob): Promise<{ width: number; height: number } | undefined> {
+  if (!file.type.startsWith("image/") || typeof createImageBitmap === "undefined") return undefined;
+  try {
+    const picture = await createImageBitmap(file);
+    const { width, height } = picture;
+    picture.close();
+    return { width, height };
+  } catch {
+    // Not a picture that this runtime reads; the server decides by the content.
+    return undefined;
+  }
 }
 
-async function byFetch(
-  api: HttpApi,
-  file: Blob,
-  options: UploadOptions,
-  name: string,
-): Promise<Response> {
+/** The file service reads the parts of a bearer `USER.DEVICE.TOKEN` from three headers. */
+function credentials(api: HttpApi): Record<string, string> {
+  const [user, device, ...token] = (api.token ?? "").split(".");
+  if (!user || !device) return {};
+  return { "user-id": user, "device-id": device, token: token.join(".") };
+}
+
+async function byFetch(api: HttpApi, form: FormData, options: UploadOptions): Promise<Response> {
   options.onProgress?.(0);
-  const headers: Record<string, string> = { "Content-Type": "application/octet-stream" };
-  if (api.token !== undefined) headers["Authorization"] = `Bearer ${api.token}`;
-  const init: RequestInit = { method: "POST", headers, body: file };
+  const init: RequestInit = { method: "POST", headers: credentials(api), body: form };
   if (options.signal) init.signal = options.signal;
   try {
-    const response = await fetch(api.url("/v1/files", { name }), init);
+    const response = await fetch(api.url("/upload"), init);
     options.onProgress?.(1);
     return response;
   } catch (error) {
@@ -81,17 +87,13 @@ async function byFetch(
 }
 
 /** `fetch` cannot report the progress of a request's body. */
-function byRequest(
-  api: HttpApi,
-  url: string,
-  file: Blob,
-  options: UploadOptions,
-): Promise<Response> {
+function byRequest(api: HttpApi, form: FormData, options: UploadOptions): Promise<Response> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", url);
-    request.setRequestHeader("Content-Type", "application/octet-stream");
-    if (api.token !== undefined) request.setRequestHeader("Authorization", `Bearer ${api.token}`);
+    request.open("POST", api.url("/upload"));
+    for (const [name, value] of Object.entries(credentials(api))) {
+      request.setRequestHeader(name, value);
+    }
     request.upload.onprogress = (event) => {
       if (event.lengthComputable) options.onProgress?.(event.loaded / event.total);
     };
@@ -99,6 +101,6 @@ function byRequest(
     request.onerror = () => reject(new UnreachableError("the upload was cut"));
     request.onabort = () => reject(new DOMException("the upload was ended", "AbortError"));
     options.signal?.addEventListener("abort", () => request.abort());
-    request.send(file);
+    request.send(form);
   });
 }

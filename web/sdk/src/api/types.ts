@@ -114,6 +114,38 @@ export interface CustomContent {
   type: "custom";
 }
 
+/** The number of dead letters that were moved or removed. */
+export interface DeadLetterCount {
+  /** The number. */
+  count: string;
+}
+
+/** An event that was given up. */
+export interface DeadLetterInfo {
+  /** The number of attempts. */
+  attempts: number;
+  /** Reason of the last failure. */
+  error: string;
+  /** Name of the event. */
+  event?: string;
+  /** The event's id; absent if its record cannot be read. */
+  event_id?: string;
+  /** Time at which it was given up (RFC 3339, UTC). */
+  given_up_at: string;
+  /** Its position, which names it. */
+  position: string;
+  /** Time of the event (RFC 3339, UTC). */
+  time?: string;
+}
+
+/** Dead letters, ascending by position. */
+export interface DeadLetterList {
+  /** The dead letters. */
+  dead_letters: DeadLetterInfo[];
+  /** True if the list goes on after the last of them. */
+  more: boolean;
+}
+
 /** A registered device. */
 export interface DeviceDetails {
   /** The manufacturer. */
@@ -573,4 +605,44 @@ export interface VoiceContent {
 export interface WebPushKey {
   /** The `applicationServerKey` of `PushManager.subscribe`, in base64url. */
   public_key: string;
+}
+
+/** The state of a webhook. */
+export interface WebhookInfo {
+  /** The number of dead letters. */
+  dead_letters: string;
+  /** Events that this node has delivered since its start. */
+  delivered: string;
+  /** Names of the events that it gets. */
+  events: string[];
+  /** Attempts of this node that failed. */
+  failed: string;
+  /** Reason of the last failure on this node. */
+  last_error?: string;
+  /** Time of the last failure on this node (RFC 3339, UTC). */
+  last_error_at?: string;
+  /** The name. */
+  name: string;
+  /** Time of the oldest of them (RFC 3339, UTC). */
+  oldest_waiting?: string;
+  /** The address; absent if the configuration does not name the webhook any more. */
+  url?: string;
+  /** The number of events that wait. */
+  waiting: string;
+}
+
+/** The webhooks. */
+export interface WebhookList {
+  /** The webhooks, in the order of their names. */
+  webhooks: WebhookInfo[];
+}
+
+/** Result of a test. */
+export interface WebhookTest {
+  /** True if the program accepted the test. */
+  delivered: boolean;
+  /** The reason that it did not. */
+  error?: string;
+  /** Milliseconds until the answer. */
+  took_ms: number;
 }
