@@ -17,12 +17,17 @@ SUFFIXES = {".md", ".yaml", ".tpl", ".txt", ".service", ".example", ".sh", ""}
 
 
 def server_keys():
-    """Returns {(section or "", key): default as text} from the configuration template."""
-    found, section = {}, ""
+    """Returns {(section or "", key): default as text} from the configuration template.
+
+    A section that may occur several times is commented out as a whole; its name ends with __0.
+    """
+    found, section, mark = {}, "", ""
     for line in (ROOT / "server/gimlet.toml").read_text(encoding="utf-8").splitlines():
         if header := re.fullmatch(r"\[(\w+)\]", line):
-            section = header[1]
-        elif entry := re.fullmatch(r"(\w+) = (.*)", line):
+            section, mark = header[1], ""
+        elif header := re.fullmatch(r"#\[\[(\w+)\]\]", line):
+            section, mark = header[1] + "__0", "#"
+        elif entry := re.fullmatch(mark + r"(\w+) = (.*)", line):
             found[section, entry[1]] = entry[2].strip('"')
     return found
 
@@ -31,7 +36,9 @@ def page_keys():
     """Returns {(section or "", key): (variable, default)} from the tables of the page."""
     found, section = {}, ""
     for line in (ROOT / "docs/configuration.md").read_text(encoding="utf-8").splitlines():
-        if header := re.match(r"## \[?(\w+)\]?", line):
+        if header := re.match(r"## \[\[(\w+)\]\]", line):
+            section = header[1] + "__0"
+        elif header := re.match(r"## \[?(\w+)\]?", line):
             section = "" if header[1] == "General" else header[1]
         elif row := re.match(r"\| `(\w+)` \| `(\w+)` \| (.*?) \|", line):
             found[section, row[1]] = row[2], row[3]

@@ -264,7 +264,7 @@ impl PageServer {
         let mut command = Command::new(program);
         command
             .args(args)
-            .env("GIMLET_SECRET", SIGNING)
+            .env("SIGNING_SECRET", SIGNING)
             .env("PORT", "0");
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
