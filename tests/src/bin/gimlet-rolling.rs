@@ -22,7 +22,8 @@ struct RollingArgs {
     /// Program of the version that the cluster starts with.
     #[arg(long)]
     from: PathBuf,
-    /// Also go back to that version, node by node.
+    /// Also go back to that version, node by node; it refuses a database that a newer version
+    /// migrated.
     #[arg(long)]
     back: bool,
     /// Number of answers awaited before each restart.
@@ -64,8 +65,8 @@ async fn run(args: RollingArgs) -> Result<bool, Box<dyn Error + Send + Sync>> {
         worst = worst.max(back);
     }
     load.flows(args.between).await;
-    let way = if args.back { "and back" } else { "only" };
-    let fault = format!("rolling upgrade of all five nodes, {way}");
+    let way = if args.back { ", and back" } else { "" };
+    let fault = format!("rolling upgrade of all five nodes{way}");
     let row = load.row(&cluster, &fault, worst, "").await;
     let is_clean = row.verdict.findings.is_empty();
     println!("{}", table(&[row]));
