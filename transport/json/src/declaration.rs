@@ -110,7 +110,7 @@ pub trait JsonType: Sized {
     fn write(&self) -> Option<Value>;
 }
 
-/// A JSON object with named fields; made by [`object!`].
+/// A JSON object with named fields; made by `object!`.
 pub trait JsonObject: Sized {
     /// Describes the fields.
     fn fields(definitions: &mut SchemaDefinitions) -> Vec<FieldDescription>;
