@@ -56,6 +56,13 @@ class ClientProgram:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
+    def wait_for_all(self, *parts):
+        """Waits until each of `parts` was in a line, in any order."""
+        missing = set(parts)
+        while missing:
+            line = self.wait_for("")
+            missing = {part for part in missing if part not in line}
+
     def wait_for(self, part):
         """Waits for a line that contains `part`, and returns it."""
         end = time.monotonic() + LINE_SECONDS
@@ -267,8 +274,8 @@ def the_examples_of_websocket_json_talk(fixture):
         return path
 
     script = fixture.start("JavaScript", ["node", "--experimental-websocket", example("js", "example.mjs")])
-    script.wait_for("hi from JavaScript")
-    script.wait_for("stored as #")
+    # The answer and the message of one's own are two packets, in either order.
+    script.wait_for_all("hi from JavaScript", "stored as #")
     python = fixture.start("Python", [sys.executable, "-u", example("python", "example.py")])
     python.wait_for("stored as #")
     assert python.process.wait(LINE_SECONDS) == 0, python.printed
