@@ -236,12 +236,10 @@ fn is_local(authority: &str) -> bool {
 
 fn not_used(provider: PushProvider) -> RequestRefusal {
     RequestRefusal::Unsupported(match provider {
-        PushProvider::Apns => "this server does not use APNs; its operator must set push.apns.key",
-        PushProvider::Fcm => {
-            "this server does not use FCM; its operator must set push.fcm.service_account"
-        }
+        PushProvider::Apns => "this server does not send by APNs yet; receive while connected",
+        PushProvider::Fcm => "this server does not send by FCM yet; receive while connected",
         PushProvider::WebPush => {
-            "this server does not use Web Push; its operator must set push.webpush.key"
+            "this server does not send by Web Push yet; receive while connected"
         }
     })
 }

@@ -70,16 +70,16 @@ impl std::fmt::Debug for CreatedApiKey {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiKeyRefusal {
     /// There is no such key.
-    #[error("the API key is unknown; create one with `gimlet key create`")]
+    #[error("the API key is unknown; create another one")]
     Unknown,
     /// The key has expired.
-    #[error("the API key has expired; create another one with `gimlet key create`")]
+    #[error("the API key has expired; create another one")]
     Expired,
     /// The key was revoked.
     #[error("the API key was revoked; use the one that replaced it")]
     Revoked,
-    /// There is no key with this id.
-    #[error("there is no API key {0}; `gimlet key list` shows the keys")]
+    /// The id names no key.
+    #[error("API key {0} does not exist; list the keys")]
     NoSuchKey(ApiKeyId),
     /// The call itself was refused.
     #[error(transparent)]

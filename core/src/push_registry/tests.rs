@@ -89,18 +89,18 @@ async fn a_registration_is_stored_with_its_defaults() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_used_is_refused_with_its_setting() {
+async fn a_service_that_is_not_used_is_refused_by_its_name() {
     let (pushes, _) = registry(PushServices::default()).await;
     let webpush = webpush("https://push.example.net/a");
-    for (address, setting) in [
-        (apns("00ff", ""), "push.apns.key"),
-        (fcm("token"), "push.fcm.service_account"),
-        (webpush, "push.webpush.key"),
+    for (address, service) in [
+        (apns("00ff", ""), "send by APNs yet"),
+        (fcm("token"), "send by FCM yet"),
+        (webpush, "send by Web Push yet"),
     ] {
         let refused = pushes.register(user(1), device(1), request(address)).await;
         let refused = refused.unwrap_err();
         assert_eq!(refused.code(), 12);
-        assert!(refused.to_string().contains(setting), "{refused}");
+        assert!(refused.to_string().contains(service), "{refused}");
     }
     assert_eq!(pushes.webpush_key().unwrap_err().code(), 12);
     let (pushes, _) = registry(services()).await;
