@@ -1,0 +1,53 @@
+// The configuration of VitePress. The site loads nothing from other servers: fonts, search and icons are part
+// of it.
+
+import { join } from "node:path";
+import { NAVIGATION } from "../pages.mjs";
+import { HTML, PAGES, TARGET } from "../stage.mjs";
+
+const address = (page) => "/" + page.replace(/(^|\/)index\.md$/, "$1").replace(/\.md$/, "");
+
+/** Anchors as GitHub makes them, because links between pages are written for it. */
+const anchor = (heading) =>
+  heading.trim().toLowerCase().replace(/[^\p{L}\p{N}\p{M} _-]/gu, "").replaceAll(" ", "-");
+
+export default {
+  title: "gimlet",
+  description: "An instant-messaging server that runs next to your own backend",
+  lang: "en",
+  base: process.env.SITE_BASE ?? "/",
+  srcDir: PAGES,
+  outDir: HTML,
+  cacheDir: join(TARGET, "cache"),
+  // check.mjs follows these: they are files, not pages.
+  ignoreDeadLinks: [/^\/files\//],
+  cleanUrls: false,
+  metaChunk: true,
+  head: [["link", { rel: "icon", href: "data:," }]],
+  markdown: {
+    // Pages are Markdown only: a "<" in a sentence is a "<".
+    html: false,
+    anchor: { slugify: anchor },
+    toc: { slugify: anchor },
+    headers: { slugify: anchor },
+    lineNumbers: false,
+    languageAlias: { "rust,ignore": "rust" },
+  },
+  themeConfig: {
+    search: { provider: "local" },
+    outline: { level: [2, 3] },
+    externalLinkIcon: true,
+    nav: [
+      { text: "Start", link: address("readme.md") },
+      { text: "Tutorials", link: address("tutorials/web-page.md") },
+      { text: "Reference", link: address("http.md") },
+      { text: "Operations", link: address("operations.md") },
+    ],
+    sidebar: NAVIGATION.map(({ text, items }) => ({
+      text,
+      collapsed: false,
+      items: items.map(([title, page]) => ({ text: title, link: address(page) })),
+    })),
+    footer: { message: "Licensed under MIT or Apache-2.0, at your option." },
+  },
+};

@@ -1,0 +1,82 @@
+// Opens every page of the built site in a headless browser, as wide as a phone: no page is wider than its
+// window, loads anything from another server, or reports an error; and the search finds a page.
+//
+//   node browser.mjs [--screenshots FOLDER]
+
+import assert from "node:assert/strict";
+import { createReadStream, existsSync, readdirSync, statSync } from "node:fs";
+import { createServer } from "node:http";
+import { extname, join, relative } from "node:path";
+import { chromium } from "playwright-core";
+import { HTML } from "./stage.mjs";
+
+const PHONE = { width: 390, height: 844 };
+const DESKTOP = { width: 1280, height: 900 };
+/** Pages that a person looks at: --screenshots writes them at both widths, light and dark. */
+const SEEN = ["index.html", "concepts/cursor.html", "tutorials/backend.html", "operations.html", "http.html", "readme.zh-CN.html"];
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json" };
+
+const [flag, folder] = process.argv.slice(2);
+const screenshots = flag === "--screenshots" ? folder : undefined;
+
+const server = createServer((request, response) => {
+  const file = join(HTML, decodeURIComponent(new URL(request.url, "http://127.0.0.1").pathname).replace(/\/$/, "/index.html"));
+  if (!file.startsWith(HTML) || !existsSync(file) || !statSync(file).isFile()) return response.writeHead(404).end();
+  response.writeHead(200, { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream" });
+  createReadStream(file).pipe(response);
+});
+await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
+const origin = `http://127.0.0.1:${server.address().port}`;
+const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium-headless-shell";
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+const mistakes = [];
+
+function watched(page) {
+  page.on("pageerror", (error) => mistakes.push(`${page.url()}: ${error.message}`));
+  page.on("console", (line) => line.type() === "error" && mistakes.push(`${page.url()}: ${line.text()}`));
+  page.on("request", (request) => {
+    const isOwn = request.url().startsWith(origin) || /^(data|blob):/.test(request.url());
+    if (!isOwn) mistakes.push(`${page.url()} loads ${request.url()}`);
+  });
+  return page;
+}
+
+const pages = readdirSync(HTML, { recursive: true }).map(String)
+  .filter((name) => name.endsWith(".html") && !name.startsWith("files/") && name !== "404.html");
+const phone = watched(await browser.newPage({ viewport: PHONE }));
+for (const name of pages) {
+  await phone.goto(`${origin}/${name}`);
+  const wide = await phone.evaluate(() => {
+    const limit = document.documentElement.clientWidth;
+    if (document.documentElement.scrollWidth <= limit) return undefined;
+    const wider = [...document.querySelectorAll(".vp-doc *")].filter((it) => it.getBoundingClientRect().right > limit + 1);
+    return wider.slice(0, 2).map((it) => `${it.tagName} ${it.textContent.slice(0, 60)}`).join("; ");
+  });
+  if (wide !== undefined) mistakes.push(`${name} is wider than a phone: ${wide}`);
+}
+
+const desktop = watched(await browser.newPage({ viewport: DESKTOP }));
+await desktop.goto(`${origin}/index.html`);
+await desktop.locator(".VPNavBarSearch button").first().click();
+await desktop.getByPlaceholder("Search").fill("write-diffusion");
+await desktop.locator(".result").first().waitFor();
+const found = await desktop.locator(".result").first().textContent();
+assert.match(found, /diffusion/i);
+await desktop.keyboard.press("Escape");
+
+if (screenshots) {
+  for (const [name, page] of [["phone", phone], ["desktop", desktop]]) {
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      for (const address of SEEN) {
+        await page.goto(`${origin}/${address}`);
+        await page.screenshot({ path: join(screenshots, `${address.replaceAll("/", "-")}-${name}-${colorScheme}.png`), fullPage: name === "phone" && address === "concepts/cursor.html" });
+      }
+    }
+  }
+}
+await browser.close();
+server.close();
+for (const mistake of mistakes) console.error(mistake);
+console.log(`${relative(process.cwd(), HTML)} in a browser: ${pages.length} pages, ${mistakes.length} mistakes`);
+process.exit(mistakes.length ? 1 : 0);
