@@ -2,12 +2,14 @@
 """Compares the documentation and deploy/ with the configuration and metrics of the server.
 
 Checks that docs/configuration.md lists exactly the keys of server/gimlet.toml, with their environment
-variables and defaults; that docs/operations.md lists every metric; and that every GIMLET_ variable named
-in a page or in deploy/ exists. Changes no file.
+variables and defaults; that docs/operations.md lists every metric, docs/errors.md every code and
+docs/grpc.md every method; that README.zh-CN.md has the commands of README.md; and that every GIMLET_
+variable named in a page or in deploy/ exists. Changes no file.
 """
 
 import re
 import sys
+from http import HTTPStatus
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,8 +88,75 @@ def wrong_metrics():
             yield "%s reads the metric %s, which gimlet does not have" % (path.relative_to(ROOT), name)
 
 
+def page_rows(page, pattern):
+    return set(re.findall(pattern, (ROOT / page).read_text(encoding="utf-8"), re.M))
+
+
+def differences(page, what, shown, right):
+    """Yields the rows of a page that the sources do not have, and those that the page lacks."""
+    for row in sorted(right - shown):
+        yield "%s has no row for the %s %s" % (page, what, " ".join(row))
+    for row in sorted(shown - right):
+        yield "%s has a row for the %s %s, which the sources do not have" % (page, what, " ".join(row))
+
+
+def wrong_codes():
+    """Yields the differences between docs/errors.md and the codes of the sources."""
+    error = (ROOT / "core/src/error.rs").read_text(encoding="utf-8")
+    body = error.split("const fn code(&self)")[1].split("\n    }\n")[0]
+    codes = {name: code for names, code in re.findall(r"(Self::[^=]+) => (\d+)", body)
+             for name in re.findall(r"Self::(\w+)", names)}
+    problem = (ROOT / "transport/http/src/problem.rs").read_text(encoding="utf-8")
+    kinds = re.findall(r'RequestRefusal::(\w+)[^=]*=>\s*\(\s*StatusCode::(\w+),\s*"([a-z-]+)",?\s*\)', problem)
+    right = {(codes[name], str(HTTPStatus[status].value), kind) for name, status, kind in kinds}
+    assert len(right) > 15, "the search for refusals is broken: %r" % right
+    shown = page_rows("docs/errors.md", r"^\| (\d+) \| (\d{3}) \| `([a-z-]+)` \|")
+    yield from differences("docs/errors.md", "refusal", shown, right)
+    proto = (ROOT / "proto/proto/pb/connect.ext.proto").read_text(encoding="utf-8")
+    right = {(code, name) for name, code in re.findall(r"CLOSE_CODE_(\w+) = (4\d{3});", proto)}
+    shown = page_rows("docs/errors.md", r"^\| (4\d{3}) \| `(\w+)` \|")
+    yield from differences("docs/errors.md", "close code", shown, right)
+
+
+def wrong_methods():
+    """Yields the differences between docs/grpc.md and the .proto files. Older names of services are left out."""
+    right = set()
+    for path in sorted((ROOT / "proto/proto/pb").glob("*.proto")):
+        text = path.read_text(encoding="utf-8")
+        for name, body in re.findall(r"^service (\w+) \{(.*?)^\}", text, re.M | re.S):
+            if not name.startswith("User"):
+                right |= {(name, method) for method in re.findall(r"^  rpc (\w+)", body, re.M)}
+    shown = set()
+    for table in (ROOT / "docs/grpc.md").read_text(encoding="utf-8").split("\n\n"):
+        if header := re.match(r"\| `(\w+)` \| \|\n", table):
+            shown |= {(header[1], method) for method in re.findall(r"^\| `(\w+)` \| \w", table, re.M)}
+    yield from differences("docs/grpc.md", "method", shown, right)
+
+
+def commands_of(page):
+    """Returns the blocks of code of a page without comments, and its figures and commands in backticks."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\S*\n(.*?)^```", text, re.M | re.S)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    inline = {it for it in re.findall(r"`([^`]+)`", prose)}
+    figures = set(re.findall(r"\d{1,3}(?:,\d{3})+", prose))
+    return [re.sub(r"\s+//.*", "", block) for block in blocks], inline, figures
+
+
+def wrong_translation():
+    """Yields what the Chinese README has otherwise than the English one."""
+    english, chinese = commands_of("README.md"), commands_of("README.zh-CN.md")
+    if english[0] != chinese[0]:
+        yield "the commands of README.zh-CN.md are not those of README.md: copy the blocks of code that changed"
+    for one, what in ((1, "code"), (2, "figure")):
+        for text in sorted(english[one] - chinese[one]):
+            yield "README.zh-CN.md lacks the %s %s of README.md" % (what, text)
+        for text in sorted(chinese[one] - english[one]):
+            yield "README.zh-CN.md has the %s %s, which README.md does not have" % (what, text)
+
+
 def texts():
-    yield ROOT / "README.md"
+    yield from (ROOT / "README.md", ROOT / "README.zh-CN.md")
     for folder in ("docs", "deploy", "tests/python"):
         yield from (path for path in sorted((ROOT / folder).rglob("*"))
                     if path.is_file() and path.suffix in SUFFIXES)
@@ -103,7 +172,8 @@ def unknown_variables(known):
 def main():
     server = server_keys()
     known = {variable(section, key) for section, key in server}
-    wrong = [*wrong_rows(server, page_keys()), *wrong_metrics(), *unknown_variables(known)]
+    wrong = [*wrong_rows(server, page_keys()), *wrong_metrics(), *wrong_codes(), *wrong_methods(), *wrong_translation(),
+             *unknown_variables(known)]
     for line in wrong:
         print(line)
     print("%d keys, %d mistakes" % (len(server), len(wrong)))
