@@ -135,7 +135,7 @@ impl OutboundClient {
         url: &OutboundUrl,
         headers: HeaderMap,
     ) -> Result<OutboundResponse, OutboundError> {
-        self.exchange(Method::GET, url, headers, Bytes::new()).await
+        self.request(Method::GET, url, headers, Bytes::new()).await
     }
 
     /// Posts JSON.
@@ -163,10 +163,14 @@ impl OutboundClient {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<OutboundResponse, OutboundError> {
-        self.exchange(Method::POST, url, headers, body).await
+        self.request(Method::POST, url, headers, body).await
     }
 
-    async fn exchange(
+    /// Makes a request with any method.
+    ///
+    /// # Errors
+    /// There is no answer, or it is too large.
+    pub async fn request(
         &self,
         method: Method,
         url: &OutboundUrl,
