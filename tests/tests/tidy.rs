@@ -74,6 +74,10 @@ const EDGES: &[(&str, &[&str])] = &[
         "gimlet-transport-ws",
         &["gimlet-listen", "gimlet-transport"],
     ),
+    (
+        "gimlet-cli",
+        &["gimlet-chat", "gimlet-listen", "gimlet-outbound"],
+    ),
     ("gimlet-client", &["gimlet-proto"]),
     ("gimlet-json", &["gimlet-core", "gimlet-proto"]),
     (
@@ -92,7 +96,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "gimlet-server",
         &[
-            "gimlet-chat",
+            "gimlet-cli",
             "gimlet-cluster",
             "gimlet-core",
             "gimlet-grpc",

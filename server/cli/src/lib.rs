@@ -1,0 +1,19 @@
+//! Commands for operators: `gimlet user`, `token`, `webhook` and `send`, and completions of the
+//! shell.
+//!
+//! A command is a call of the HTTP API of a running server, so it needs an API key and is refused
+//! with the server's own words. `args` has the command line, `target` decides which server is
+//! called and with which key, `client` calls it, and one module for each group of commands makes the
+//! calls and the tables for people. With `--json` the answer of the API is printed instead.
+//!
+//! The crate opens no listener and reads no configuration: the binary passes on the parts that the
+//! commands need.
+
+mod error;
+mod output;
+mod table;
+
+pub use error::{CommandError, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, ServerRefusal};
+#[cfg(feature = "chat")]
+pub use gimlet_chat as chat;
+pub use output::CommandOutput;
