@@ -11,9 +11,13 @@
 
 mod error;
 mod output;
+mod server_args;
 mod table;
+mod target;
 
 pub use error::{CommandError, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, ServerRefusal};
 #[cfg(feature = "chat")]
 pub use gimlet_chat as chat;
 pub use output::CommandOutput;
+pub use server_args::ServerArgs;
+pub use target::{ClientEnvironment, ConfiguredServer};
