@@ -9,6 +9,7 @@
 //! The crate opens no listener and reads no configuration: the binary passes on the parts that the
 //! commands need.
 
+mod client;
 mod error;
 mod output;
 mod server_args;
