@@ -9,6 +9,7 @@
 //! The crate opens no listener and reads no configuration: the binary passes on the parts that the
 //! commands need.
 
+mod args;
 mod client;
 mod error;
 mod output;
@@ -16,6 +17,7 @@ mod server_args;
 mod table;
 mod target;
 
+pub use args::ClientCommand;
 pub use error::{CommandError, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, ServerRefusal};
 #[cfg(feature = "chat")]
 pub use gimlet_chat as chat;
