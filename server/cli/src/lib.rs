@@ -12,6 +12,7 @@
 mod args;
 mod client;
 mod error;
+mod import;
 mod output;
 mod server_args;
 mod table;
