@@ -17,6 +17,8 @@ mod output;
 mod server_args;
 mod table;
 mod target;
+mod tokens;
+mod users;
 
 pub use args::ClientCommand;
 pub use error::{CommandError, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, ServerRefusal};
