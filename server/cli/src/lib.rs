@@ -19,6 +19,7 @@ mod table;
 mod target;
 mod tokens;
 mod users;
+mod webhooks;
 
 pub use args::ClientCommand;
 pub use error::{CommandError, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, ServerRefusal};
