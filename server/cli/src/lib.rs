@@ -11,9 +11,12 @@
 
 mod args;
 mod client;
+mod completion;
 mod error;
 mod import;
 mod output;
+mod run;
+mod send;
 mod server_args;
 mod table;
 mod target;
@@ -22,9 +25,11 @@ mod users;
 mod webhooks;
 
 pub use args::ClientCommand;
+pub use completion::{CompletionArgs, completion};
 pub use error::{CommandError, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, ServerRefusal};
 #[cfg(feature = "chat")]
 pub use gimlet_chat as chat;
 pub use output::CommandOutput;
+pub use run::{ClientContext, run};
 pub use server_args::ServerArgs;
 pub use target::{ClientEnvironment, ConfiguredServer};
