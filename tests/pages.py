@@ -13,8 +13,8 @@ from http import HTTPStatus
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# Names that are not settings of gimlet: test variables, and prefixes written with the placeholder "…".
-FOREIGN = re.compile(r"GIMLET_TEST_\w*|GIMLET_|GIMLET_[A-Z]+__")
+# Names that are not settings of gimlet: test variables, those of the commands for operators, and prefixes written with the placeholder "…".
+FOREIGN = re.compile(r"GIMLET_TEST_\w*|GIMLET_URL|GIMLET_API_KEY|GIMLET_|GIMLET_[A-Z]+__")
 SUFFIXES = {".md", ".yaml", ".tpl", ".txt", ".service", ".example", ".sh", ""}
 
 

@@ -4,11 +4,18 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use gimlet_cli::{ClientCommand, ClientContext, ClientEnvironment, CompletionArgs, EXIT_USAGE};
 use gimlet_server::Config;
 use gimlet_server::config::{ConfigError, template};
 
+use crate::client_config::configured_server;
 use crate::tool_output::ToolCommand;
+
+/// Exit code of a wrong configuration or command line of the server and its tools (`EX_USAGE`).
+const EXIT_SERVER_USAGE: u8 = 64;
+/// Name of the command that prints completions.
+const COMPLETION: &str = "completion";
 
 /// An instant-messaging server. Without a command it runs a single server with an embedded database
 /// under ./data, reachable from this machine only. `gimlet chat` connects to it.
@@ -57,7 +64,13 @@ enum CliCommand {
     Verify(VerifyArgs),
     /// Chats in the terminal through a running server.
     #[cfg(feature = "chat")]
-    Chat(gimlet_chat::Args),
+    Chat(gimlet_cli::chat::Args),
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Prints a script with which a shell completes the commands.
+    ///
+    /// bash: eval "$(gimlet completion bash)"
+    Completion(CompletionArgs),
     /// Checks the configuration and prints the effective values, secrets masked.
     CheckConfig(ConfigFileArgs),
     /// Commands about the configuration.
@@ -130,7 +143,9 @@ pub(crate) enum ParsedCommand {
     Tool(Box<Config>, ToolCommand, bool),
     /// Chat.
     #[cfg(feature = "chat")]
-    Chat(Box<gimlet_chat::Args>),
+    Chat(Box<gimlet_cli::chat::Args>),
+    /// Call a server.
+    Client(Box<ClientCommand>, Box<ClientContext>),
     /// Print this text.
     Print(String),
 }
@@ -140,20 +155,24 @@ pub(crate) enum ParsedCommand {
 pub(crate) struct CliMessage {
     /// The text.
     pub(crate) text: String,
-    /// `true` if the user asked for it.
-    pub(crate) help: bool,
+    /// Exit code; 0 if the user asked for the text.
+    pub(crate) code: u8,
 }
 
 fn refuse(error: &ConfigError) -> CliMessage {
     CliMessage {
         text: error.to_string(),
-        help: false,
+        code: EXIT_SERVER_USAGE,
     }
 }
 
-/// Returns the environment of this process.
+/// Returns the environment of this process, without the variables that are not configuration.
 pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
-    readable(std::env::vars_os())
+    readable(std::env::vars_os()).filter(is_setting)
+}
+
+fn is_setting((name, _): &(String, String)) -> bool {
+    !ClientEnvironment::NAMES.contains(&name.as_str())
 }
 
 fn readable(
@@ -163,16 +182,45 @@ fn readable(
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
+/// Returns the exit code of a command line that is wrong: commands that call a server have their
+/// own.
+fn usage_code(args: &[OsString]) -> u8 {
+    let mut args = args
+        .iter()
+        .skip(1)
+        .map(|arg| arg.to_str().unwrap_or_default());
+    let mut command = args.next();
+    while let Some(option) = command.filter(|arg| arg.starts_with('-')) {
+        if option == "--config" {
+            args.next();
+        }
+        command = args.next();
+    }
+    let is_client = |name| ClientCommand::has_name(name) || name == COMPLETION;
+    if command.is_some_and(is_client) {
+        EXIT_USAGE
+    } else {
+        EXIT_SERVER_USAGE
+    }
+}
+
 /// Parses arguments and environment. A variable that is not UTF-8 cannot be one of gimlet's keys.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<ParsedCommand, CliMessage> {
-    let cli = CommandLine::try_parse_from(args).map_err(|error| CliMessage {
+    let args: Vec<_> = args.into_iter().collect();
+    let cli = CommandLine::try_parse_from(&args).map_err(|error| CliMessage {
         text: error.render().to_string(),
-        help: !error.use_stderr(),
+        code: if error.use_stderr() {
+            usage_code(&args)
+        } else {
+            0
+        },
     })?;
     let env: Vec<_> = readable(env).collect();
+    let client = ClientEnvironment::read(env.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    let env: Vec<_> = env.into_iter().filter(is_setting).collect();
     let before = cli.file.config;
     let load = |file: ConfigFileArgs| {
         let file = file.config.or(before.clone());
@@ -208,6 +256,22 @@ pub(crate) fn parse(
         }
         #[cfg(feature = "chat")]
         Some(CliCommand::Chat(args)) => Ok(ParsedCommand::Chat(Box::new(args))),
+        Some(CliCommand::Client(command)) => {
+            let file = command.server().config().map(ToOwned::to_owned).or(before);
+            // Called are servers on other machines too, where nothing of this configuration matters.
+            let config = Config::read(file.as_deref(), env.iter().cloned());
+            let context = ClientContext {
+                environment: client,
+                configured: config
+                    .map(|config| configured_server(&config))
+                    .map_err(|error| error.to_string()),
+            };
+            Ok(ParsedCommand::Client(Box::new(command), Box::new(context)))
+        }
+        Some(CliCommand::Completion(args)) => Ok(ParsedCommand::Print(gimlet_cli::completion(
+            args,
+            &mut CommandLine::command(),
+        ))),
         Some(CliCommand::CheckConfig(file)) => {
             let (config, notices, _) = load(file)?;
             let mut text = String::new();
@@ -263,8 +327,61 @@ mod tests {
     #[test]
     fn mistakes_are_reported_and_help_is_not_a_mistake() {
         let shown = run(&["serve"], &[("GIMLET_LISTEN__TPC", "x")]).unwrap_err();
-        assert!(shown.text.contains("did you mean GIMLET_LISTEN__TCP?") && !shown.help);
-        assert!(!run(&["serv"], &[]).unwrap_err().help);
-        assert!(run(&["--help"], &[]).unwrap_err().help);
+        assert!(shown.text.contains("did you mean GIMLET_LISTEN__TCP?") && shown.code == 64);
+        assert_eq!(run(&["--help"], &[]).unwrap_err().code, 0);
+        for args in [
+            &["serv"][..],
+            &["--config", "user", "serv"],
+            &["verify", "user", "x"],
+        ] {
+            assert_eq!(run(args, &[]).unwrap_err().code, 64, "{args:?}");
+        }
+        for args in [
+            &["user", "show"][..],
+            &["--config", "x", "user", "show", "0"],
+            &["--config=x", "send", "--from", "1", "hi"],
+            &["completion", "cmd"],
+        ] {
+            assert_eq!(run(args, &[]).unwrap_err().code, 2, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn the_variables_of_the_commands_are_not_configuration() {
+        let client = [("GIMLET_URL", "http://a"), ("GIMLET_API_KEY", "key")];
+        let Ok(ParsedCommand::Serve(config, _)) = run(&[], &client) else {
+            panic!("it serves");
+        };
+        // Without any configuration, this is a development run.
+        assert!(config.is_development());
+    }
+
+    #[test]
+    fn a_command_reads_the_configuration_that_it_is_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("gimlet.toml");
+        std::fs::write(&file, "[listen]\nhttp = \"0.0.0.0:81\"\n").unwrap();
+        let file = file.to_str().unwrap();
+        for args in [
+            ["--config", file, "user", "show", "1"],
+            ["user", "--config", file, "show", "1"],
+            ["user", "show", "1", "--config", file],
+        ] {
+            let Ok(ParsedCommand::Client(_, context)) = run(&args, &[]) else {
+                panic!("{args:?} is a command");
+            };
+            let server = context.configured.unwrap();
+            assert_eq!(server.url.unwrap(), "http://127.0.0.1:81", "{args:?}");
+        }
+        let broken = run(&["user", "show", "1"], &[("GIMLET_LISTEN__TPC", "x")]);
+        let Ok(ParsedCommand::Client(_, context)) = broken else {
+            panic!("it is a command");
+        };
+        assert!(
+            context
+                .configured
+                .unwrap_err()
+                .contains("GIMLET_LISTEN__TPC")
+        );
     }
 }

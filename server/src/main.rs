@@ -3,6 +3,7 @@
 
 mod banner;
 mod cli;
+mod client_config;
 mod logging;
 mod reload;
 mod signals;
@@ -14,13 +15,14 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use cli::{CliMessage, ParsedCommand};
+use gimlet_cli::{ClientCommand, ClientContext};
 use gimlet_server::config::LogFormat;
 use gimlet_server::{CertificateFiles, Config, ListenAddrs, StartError, build};
 use reload::ConfigReloader;
 
 use crate::banner::{StartBanner, fail};
 
-/// The exit code of a wrong configuration or command line (`EX_USAGE`).
+/// The exit code of a wrong configuration (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
 
 #[cfg(feature = "jemalloc")]
@@ -37,13 +39,14 @@ fn main() -> ExitCode {
         Ok(ParsedCommand::Tool(config, tool, json)) => tool_output::run(&config, tool, json),
         #[cfg(feature = "chat")]
         Ok(ParsedCommand::Chat(args)) => chat(*args),
-        Ok(ParsedCommand::Print(text)) | Err(CliMessage { text, help: true }) => {
+        Ok(ParsedCommand::Client(command, context)) => client(*command, &context),
+        Ok(ParsedCommand::Print(text)) | Err(CliMessage { text, code: 0 }) => {
             banner::say(&text);
             ExitCode::SUCCESS
         }
-        Err(CliMessage { text, help: false }) => {
+        Err(CliMessage { text, code }) => {
             logging::start_early();
-            fail(EXIT_USAGE, &text)
+            fail(code, &text)
         }
     }
 }
@@ -110,15 +113,38 @@ fn log_start(banner: &StartBanner, addrs: &ListenAddrs) {
 }
 
 #[cfg(feature = "chat")]
-fn chat(args: gimlet_chat::Args) -> ExitCode {
+fn chat(args: gimlet_cli::chat::Args) -> ExitCode {
     // One thread is enough for the speed of a person.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) if runtime.block_on(gimlet_chat::run(args)) => ExitCode::SUCCESS,
+        Ok(runtime) if runtime.block_on(gimlet_cli::chat::run(args)) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => fail(1, &format!("cannot start: {error}")),
+    }
+}
+
+fn client(command: ClientCommand, context: &ClientContext) -> ExitCode {
+    let json = command.server().json();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format!("cannot start: {error}")),
+    };
+    match runtime.block_on(gimlet_cli::run(command, context)) {
+        Ok(output) => {
+            banner::say(&output.text(json));
+            ExitCode::from(output.code())
+        }
+        Err(error) => {
+            if json {
+                banner::say(&error.json().to_string());
+            }
+            fail(error.exit_code(), &error.to_string())
+        }
     }
 }
 
