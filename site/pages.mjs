@@ -43,6 +43,7 @@ export const NAVIGATION = [
     ["gRPC", "grpc.md"],
     ["Web chat and JavaScript SDK", "web.md"],
     ["Errors and close codes", "errors.md"],
+    ["Command line", "command-line.md"],
     ["Configuration", "configuration.md"],
     ["Metrics", "metrics.md"],
     ["Log lines", "log.md"],

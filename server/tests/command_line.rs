@@ -1,0 +1,318 @@
+//! The commands for operators, against a running server.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed test should panic, its helpers too"
+)]
+
+mod gimlet_process;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use gimlet_kit::http_target::{HttpTarget, TargetAnswer};
+use gimlet_process::GimletProcess;
+use serde_json::{Value, json};
+
+const KEY: &str = "key-0123456789abcdef0123456789abcdef";
+const GIMLET: &str = env!("CARGO_BIN_EXE_gimlet");
+
+/// Result of a command.
+#[derive(Debug)]
+struct CommandResult {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl CommandResult {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap()
+    }
+}
+
+/// Runs a command with this environment and input.
+fn run_with(env: &[(&str, &str)], args: &[&str], input: &str) -> CommandResult {
+    let mut command = Command::new(GIMLET);
+    command.env_clear().envs(env.iter().copied()).args(args);
+    command.stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that does not read its input closes it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    CommandResult {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A server whose commands present its key.
+struct OperatedServer {
+    url: String,
+    _server: GimletProcess,
+}
+
+impl OperatedServer {
+    fn start(env: &[(&str, &str)]) -> Self {
+        let mut all = vec![("GIMLET_HTTP__API_KEYS", KEY)];
+        all.extend_from_slice(env);
+        let (server, _) = GimletProcess::start(&all);
+        Self {
+            url: format!("http://{}", server.addr("http")),
+            _server: server,
+        }
+    }
+
+    fn run(&self, args: &[&str]) -> CommandResult {
+        let env = [("GIMLET_URL", self.url.as_str()), ("GIMLET_API_KEY", KEY)];
+        run_with(&env, args, "")
+    }
+
+    /// Returns the JSON of a command that must succeed.
+    fn done(&self, args: &[&str]) -> Value {
+        let result = self.run(&[args, &["--json"]].concat());
+        assert_eq!(result.code, 0, "{args:?}: {result:?}");
+        result.json()
+    }
+}
+
+fn environment_of_hook(url: &str) -> Vec<(&str, &str)> {
+    vec![
+        ("GIMLET_WEBHOOKS__0__NAME", "crm"),
+        ("GIMLET_WEBHOOKS__0__URL", url),
+        ("GIMLET_WEBHOOKS__0__EVENTS", "message.created"),
+        (
+            "GIMLET_WEBHOOKS__0__SECRETS",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        ),
+        ("GIMLET_WEBHOOKS__0__ALLOW_PRIVATE", "true"),
+    ]
+}
+
+#[test]
+fn a_refusal_has_the_words_of_the_server_and_exit_code_1() {
+    let server = OperatedServer::start(&[]);
+    let refused = server.run(&["user", "show", "77", "--json"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let json = refused.json();
+    assert_eq!(json["status"], 404, "{json}");
+    let detail = json["error"].as_str().unwrap();
+    assert_eq!(refused.err, format!("gimlet: {detail}\n"));
+
+    let short = server.run(&["user", "create", "1", "--json"]);
+    assert_eq!((short.code, &short.json()["status"]), (1, &json!(400)));
+    let env = [
+        ("GIMLET_URL", server.url.as_str()),
+        ("GIMLET_API_KEY", "wrong"),
+    ];
+    let stranger = run_with(&env, &["user", "show", "1", "--json"], "");
+    assert_eq!(
+        (stranger.code, &stranger.json()["status"]),
+        (1, &json!(401))
+    );
+    assert!(!format!("{stranger:?}").contains("wrong\""), "{stranger:?}");
+}
+
+#[test]
+fn a_wrong_command_line_has_exit_code_2_and_calls_nothing() {
+    let url = [("GIMLET_URL", "http://127.0.0.1:9")];
+    let no_key = run_with(&url, &["user", "show", "1"], "");
+    assert_eq!(no_key.code, 2, "{no_key:?}");
+    assert!(
+        no_key
+            .err
+            .contains("no API key is given: set GIMLET_API_KEY")
+    );
+    for args in [
+        &["user", "show", "0"][..],
+        &["user", "show", "x"],
+        &["send", "--from", "1", "hi"],
+        &["send", "--from", "1", "--business", "--to", "2", "hi"],
+        &["send", "--to", "2", "hi"],
+        &["send", "--system", "--room", "5", "hi"],
+        &["webhook", "drop", "crm"],
+        &["webhook", "drop", "crm", "--all", "--position", "4"],
+    ] {
+        let wrong = run_with(&url, args, "");
+        assert_eq!(wrong.code, 2, "{args:?}: {wrong:?}");
+    }
+    let env = [("GIMLET_URL", "http://1.1.1.1"), ("GIMLET_API_KEY", KEY)];
+    let open = run_with(&env, &["user", "show", "1"], "");
+    assert_eq!(open.code, 2, "{open:?}");
+    assert!(
+        open.err.contains("http:// would show the API key"),
+        "{open:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_answer_has_exit_code_3() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // Nothing accepts at this port any more.
+    drop(listener);
+    let env = [("GIMLET_URL", url.as_str()), ("GIMLET_API_KEY", KEY)];
+    let args = [
+        "send",
+        "--business",
+        "--to",
+        "1",
+        "hi",
+        "--id",
+        "a-1",
+        "--json",
+    ];
+    let unreachable = run_with(&env, &args, "");
+    assert_eq!(unreachable.code, 3, "{unreachable:?}");
+    let error = unreachable.json()["error"].as_str().unwrap().to_owned();
+    assert!(
+        error.contains("start the server, or give the address"),
+        "{error}"
+    );
+    assert!(
+        error.ends_with("repeat the command with --id a-1"),
+        "{error}"
+    );
+
+    let page = HttpTarget::start().await;
+    page.answer(TargetAnswer::Status(200, "<html>".into()));
+    let url = page.url();
+    let env = [("GIMLET_URL", url.as_str()), ("GIMLET_API_KEY", KEY)];
+    let other = run_with(&env, &["webhook", "list"], "");
+    assert_eq!(other.code, 3, "{other:?}");
+    assert!(
+        other.err.contains("not as gimlet's HTTP API does"),
+        "{other:?}"
+    );
+    page.answer(TargetAnswer::Close);
+    assert_eq!(run_with(&env, &["webhook", "list"], "").code, 3);
+}
+
+#[test]
+fn a_send_repeated_under_its_id_sends_nothing_twice() {
+    let server = OperatedServer::start(&[]);
+    for phone in ["13800000001", "13800000002"] {
+        server.done(&["user", "create", phone]);
+    }
+    let args = [
+        "send",
+        "--from",
+        "1",
+        "--to",
+        "2",
+        "hi, 王小明",
+        "--id",
+        "once",
+    ];
+    let (first, second) = (server.done(&args), server.done(&args));
+    assert_eq!(first["repeated"], false);
+    assert_eq!(second["repeated"], true);
+    assert_eq!(first["message_id"], second["message_id"]);
+    let system = server.done(&["send", "--system", "--to", "2", "later"]);
+    assert_eq!(system["seq"], "2", "one copy of the first, and this one");
+    let room = server.run(&["send", "--from", "1", "--room", "5", "hi"]);
+    assert_eq!(
+        (room.code, room.out.as_str()),
+        (0, "sent to room 5 with seq 1\n")
+    );
+    let banned = server.done(&["user", "ban", "2", "--reason", "spam"]);
+    assert_eq!(banned, json!({}));
+    let shown = server.done(&["user", "show", "2"]);
+    assert_eq!(shown["ban"]["reason"], "spam");
+}
+
+#[test]
+fn an_import_is_complete_up_to_the_line_that_is_wrong_and_can_be_repeated() {
+    let server = OperatedServer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users.csv");
+    let rows = |wrong: &str| {
+        let mut text = "phone_number,nickname\n".to_owned();
+        for n in 0..1_200 {
+            let phone = if n == 1_100 { wrong } else { "138" };
+            let _ = writeln!(text, "{phone}{n:05},user {n}");
+        }
+        text
+    };
+    std::fs::write(&file, rows("x")).unwrap();
+    let path = file.to_str().unwrap();
+    let wrong = server.run(&["user", "import", path]);
+    assert_eq!(wrong.code, 1, "{wrong:?}");
+    let told =
+        format!("{path}, after 1000 imported users (the import may be repeated): line 1102: ");
+    assert!(wrong.err.contains(&told), "{wrong:?}");
+    std::fs::write(&file, rows("138")).unwrap();
+    let imported = server.done(&["user", "import", path]);
+    assert_eq!(imported, json!({"users": 1_200, "new": 200}));
+}
+
+#[test]
+fn bash_takes_the_completions_and_completes_a_command() {
+    let complete = |words: &str, current: &str| {
+        let script = format!(
+            "set -eu\neval \"$(\"$GIMLET\" completion bash)\"\n\
+             COMP_WORDS=({words})\nCOMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+             _gimlet gimlet '{current}' ''\necho \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = Command::new("bash");
+        let output = bash
+            .args(["-c", &script])
+            .env("GIMLET", GIMLET)
+            .output()
+            .unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{script}\n{err}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(complete("gimlet us", "us"), "user");
+    assert_eq!(complete("gimlet user dis", "dis"), "disconnect");
+    assert_eq!(complete("gimlet user import --form", "--form"), "--format");
+    for shell in ["zsh", "fish"] {
+        let script = run_with(&[], &["completion", shell], "").out;
+        assert!(script.contains("disconnect"), "{shell}: {script}");
+    }
+}
+
+/// Returns the commands of the page in the order in which they stand there.
+fn commands_of(page: &str) -> String {
+    let blocks = page.split("```sh\n").skip(1);
+    blocks.filter_map(|it| it.split("```").next()).collect()
+}
+
+/// Needs `bash` and `jq`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_page_work() {
+    let target = HttpTarget::start().await;
+    let hook = target.url();
+    let server = OperatedServer::start(&environment_of_hook(&hook));
+    let folder = tempfile::tempdir().unwrap();
+    let commands = commands_of(include_str!("../../docs/command-line.md"));
+    let script = format!("set -euo pipefail\n{commands}");
+    let program = Path::new(GIMLET).parent().unwrap().display();
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &script]).current_dir(folder.path());
+    bash.env("PATH", format!("{program}:/usr/local/bin:/usr/bin:/bin"));
+    bash.env("GIMLET_URL", &server.url)
+        .env("GIMLET_API_KEY", KEY);
+    let output = bash.output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}\n{out}\n{err}");
+    for words in [
+        "created user 1\n",
+        "nickname    alice\n",
+        "imported 2 users, 2 of them new\n",
+        "imported 1 users, 1 of them new\n",
+        "banned user 3\n",
+        "revoked the token of user 1 on device ",
+        "sent to room 5 with seq 1\n",
+        "the program of crm accepted the test after ",
+        "0 dead letters of crm: waiting for delivery again\n",
+    ] {
+        assert!(out.contains(words), "{words:?} is not in {out}");
+    }
+}
