@@ -1,4 +1,4 @@
-import type { Content } from "./api/types.ts";
+import type { Content, SentMessage } from "./api/types.ts";
 import { type FetchFunction, HttpApi } from "./api/http.ts";
 import { UserOperations } from "./api/operations.ts";
 import { type BackoffOptions, delay } from "./backoff.ts";
@@ -14,7 +14,9 @@ import type {
   StoredMessage,
 } from "./model.ts";
 import { EventStreamTransport } from "./stream/event_stream.ts";
+import { sendFields } from "./stream/packets.ts";
 import type { RoomRequest, StreamTransport } from "./stream/transport.ts";
+import { type StreamIdentity, WebSocketTransport } from "./stream/web_socket.ts";
 import { IndexedDbStore } from "./store/indexed_db_store.ts";
 import type { LocalStore } from "./store/local_store.ts";
 import { MemoryStore } from "./store/memory_store.ts";
@@ -41,8 +43,11 @@ export interface ClientOptions {
   deviceId: Id;
   /** Place for messages; by default IndexedDB in a browser, and memory elsewhere. */
   store?: LocalStore;
-  /** Ways to follow the inbox, in order of preference. */
-  transports?: (api: HttpApi) => StreamTransport[];
+  /**
+   * Ways to follow the inbox, in order of preference; by default a WebSocket, and server-sent events
+   * where it cannot be had.
+   */
+  transports?: (api: HttpApi, identity: StreamIdentity) => StreamTransport[];
   /** Another `fetch`. */
   fetch?: FetchFunction;
   /** Delays between attempts. */
@@ -244,9 +249,15 @@ export class GimletClient {
   async #connect(): Promise<void> {
     const { signal } = this.#end;
     const sync = new InboxSync(this.#state, this.userId);
-    const transports = this.#options.transports?.(this.#api) ?? [new EventStreamTransport(this.#api)];
+    const transports = (this.#options.transports ?? defaultTransports)(this.#api, this.#options);
     const onSignedOut = (error: GimletError) => this.#connection?.signOut(error.message);
-    this.#outbox ??= new Outbox(this.#api, this.#state, signal, onSignedOut, this.#options.backoff);
+    this.#outbox ??= new Outbox(
+      (message) => this.#connection?.send(message) ?? this.#post(message),
+      this.#state,
+      signal,
+      onSignedOut,
+      this.#options.backoff,
+    );
     this.#connection = new Connection(
       transports,
       this.#state,
@@ -267,6 +278,17 @@ export class GimletClient {
     await acks;
   }
 
+  /** Sends over HTTP: the connection is away, or takes no messages. */
+  async #post(message: OutgoingMessage): Promise<SentMessage> {
+    const sent = await this.#api.call<SentMessage>("POST", "/v1/messages", {
+      headers: { "Idempotency-Key": message.clientId },
+      body: sendFields(message),
+      signal: this.#end.signal,
+    });
+    this.#connection?.expect(sent.seq);
+    return sent;
+  }
+
   /** Tells the server up to where this device has stored its inbox, once a second at most. */
   async #acknowledge(): Promise<void> {
     let told: Id | undefined = this.#state.cursor?.seq;
@@ -275,6 +297,10 @@ export class GimletClient {
       const seq = this.#state.cursor?.seq;
       if (seq === undefined || seq === told || this.#connectionState.kind !== "live") continue;
       try {
+        if (this.#connection.acknowledge(seq)) {
+          told = seq;
+          continue;
+        }
         await this.#api.call("POST", "/v1/inbox/ack", { body: { seq }, signal: this.#end.signal });
         told = seq;
       } catch {
@@ -344,4 +370,10 @@ export class GimletClient {
     this.#lastTime = Math.max(Date.now(), this.#lastTime + 1);
     return this.#lastTime;
   }
+}
+
+/** A WebSocket where there is one; server-sent events go through everything that HTTP goes through. */
+function defaultTransports(api: HttpApi, identity: StreamIdentity): StreamTransport[] {
+  const events = new EventStreamTransport(api);
+  return WebSocketTransport.isSupported() ? [new WebSocketTransport(api, identity), events] : [events];
 }

@@ -17,12 +17,15 @@ export { IndexedDbStore } from "./store/indexed_db_store.ts";
 export type { LocalStore, StoreChange, StoreSnapshot } from "./store/local_store.ts";
 export { MemoryStore } from "./store/memory_store.ts";
 export { EventStreamTransport } from "./stream/event_stream.ts";
+export type { WebSocketConstructor } from "./stream/packet_socket.ts";
 export type {
   RoomRequest,
+  StreamConnection,
   StreamEvent,
   StreamRequest,
   StreamTransport,
 } from "./stream/transport.ts";
+export { type StreamIdentity, WebSocketTransport } from "./stream/web_socket.ts";
 export type { ClientEvents } from "./sync/client_state.ts";
 export { conversationOf } from "./sync/fold.ts";
 export type { Upload, UploadOptions } from "./uploads.ts";

@@ -99,6 +99,6 @@ export type ConnectionState =
   | { kind: "connecting"; attempt: number }
   | { kind: "waiting"; until: number; reason: string }
   | { kind: "syncing"; remaining: number }
-  | { kind: "live" }
+  | { kind: "live"; transport: string }
   | { kind: "replaced"; reason: string }
   | { kind: "signed-out"; reason: string };

@@ -1,7 +1,7 @@
 import type { HttpApi } from "../api/http.ts";
 import { UnreachableError } from "../errors.ts";
 import { EventStreamParser, type ServerSentEvent } from "./sse_parser.ts";
-import type { StreamEvent, StreamRequest, StreamTransport } from "./transport.ts";
+import type { StreamConnection, StreamEvent, StreamRequest, StreamTransport } from "./transport.ts";
 
 /** Silence after which a connection is taken for dead: the server comments every 15 s. */
 const SILENCE_MS = 40_000;
@@ -18,7 +18,11 @@ export class EventStreamTransport implements StreamTransport {
     this.#api = api;
   }
 
-  async *connect(request: StreamRequest, signal: AbortSignal): AsyncIterable<StreamEvent> {
+  connect(request: StreamRequest, signal: AbortSignal): StreamConnection {
+    return this.#events(request, signal);
+  }
+
+  async *#events(request: StreamRequest, signal: AbortSignal): AsyncIterable<StreamEvent> {
     const silence = new SilenceTimer(signal);
     try {
       const response = await this.#api.open("GET", "/v1/inbox/events", {
@@ -34,10 +38,14 @@ export class EventStreamTransport implements StreamTransport {
       const reader = response.body.getReader();
       const decoder = new TextDecoder();
       const parser = new EventStreamParser();
+      // Node 20 may forget the signal of a request whose answer has begun (when memory is collected).
+      const cancel = () => void reader.cancel().catch(() => undefined);
+      silence.signal.addEventListener("abort", cancel);
       try {
         for (;;) {
           silence.restart();
           const { done, value } = await reader.read();
+          if (done && silence.signal.aborted) throw new UnreachableError("the server fell silent");
           if (done) return;
           for (const event of parser.push(decoder.decode(value, { stream: true }))) {
             const read = streamEvent(event);
@@ -45,6 +53,7 @@ export class EventStreamTransport implements StreamTransport {
           }
         }
       } finally {
+        silence.signal.removeEventListener("abort", cancel);
         await reader.cancel().catch(() => undefined);
       }
     } catch (error) {

@@ -1,14 +1,17 @@
-import type { StreamEnd } from "../api/types.ts";
+import type { SentMessage, StreamEnd } from "../api/types.ts";
 import { Backoff, type BackoffOptions, delay } from "../backoff.ts";
-import { GimletError } from "../errors.ts";
+import { GimletError, UnreachableError } from "../errors.ts";
 import { compareIds, type Id } from "../ids.ts";
-import type { ConnectionState } from "../model.ts";
-import type { RoomRequest, StreamTransport } from "../stream/transport.ts";
+import type { ConnectionState, OutgoingMessage } from "../model.ts";
+import type { RoomRequest, StreamConnection, StreamTransport } from "../stream/transport.ts";
 import type { ClientState } from "./client_state.ts";
 import type { InboxSync } from "./inbox_sync.ts";
 
-/** Close code of a connection that a newer one of the same device replaced. */
-const REPLACED = 4300;
+/** Close codes from here on: come back only if somebody asks for it. 4300 is a newer sign-in. */
+const STAY_AWAY = 4300;
+
+/** Time after which a transport that did not start is tried again, in milliseconds. */
+const RETRY_TRANSPORT_MS = 300_000;
 
 /** Keeps one connection open: connects, reads, waits, and connects again. */
 export class Connection {
@@ -21,11 +24,13 @@ export class Connection {
   #room: RoomRequest | undefined;
   #wake = new AbortController();
   #current = new AbortController();
+  #stream: StreamConnection | undefined;
   #attempt = 0;
-  #way = 0;
+  /** The transport that started while those before it did not, for example because of a proxy. */
+  #detour: { way: number; until: number } | undefined;
   #signedOut: ConnectionState | undefined;
 
-  /** `transports` are tried in turn: the next one after a connection that never started. */
+  /** `transports` are tried in this order until one of them starts. */
   constructor(
     transports: StreamTransport[],
     state: ClientState,
@@ -46,21 +51,41 @@ export class Connection {
     });
   }
 
-  /** Ends a wait: the network is back, or somebody looks at the page. */
+  /** Ends a wait, or finds out whether the connection still is one: somebody looks at the page. */
   wake(): void {
     this.#wake.abort();
     this.#wake = new AbortController();
+    this.#stream?.probe?.();
   }
 
-  /** Follows another room, or none. The connection begins again. */
+  /** Sends over the connection; undefined if it is away or takes no messages. */
+  send(message: OutgoingMessage): Promise<SentMessage> | undefined {
+    return this.#stream?.send?.(message);
+  }
+
+  /** Tells the server what is stored; returns false if the connection cannot. */
+  acknowledge(seq: Id): boolean {
+    if (!this.#stream?.acknowledge) return false;
+    this.#stream.acknowledge(seq);
+    return true;
+  }
+
+  /** An entry up to this seq exists, for example of a message that was sent over HTTP. */
+  expect(seq: Id): void {
+    this.#stream?.expect?.(seq);
+  }
+
+  /** Follows another room, or none. A connection that cannot change its room begins again. */
   follow(room: RoomRequest | undefined): void {
     this.#room = room;
-    this.#current.abort();
-    this.wake();
+    if (this.#stream?.follow) this.#stream.follow(room);
+    else this.reconnect();
   }
 
   /** Closes the connection and opens it again at once: the network changed. */
   reconnect(): void {
+    // What another network does not let through, this one may.
+    this.#detour = undefined;
     this.#current.abort();
     this.wake();
   }
@@ -87,24 +112,50 @@ export class Connection {
     }
   }
 
+  /** Opens a connection over the first transport that starts, and reads it to its end. */
   async #once(): Promise<StreamEnd | undefined> {
-    const transport = this.#transports[this.#way % this.#transports.length]!;
+    const { signal } = this.#current;
+    const detour = this.#detour && this.#detour.until > Date.now() ? this.#detour : undefined;
     let hasStarted = false;
+    for (let way = detour?.way ?? 0; ; way += 1) {
+      const onStart = () => {
+        hasStarted = true;
+        if (way === 0) this.#detour = undefined;
+        else if (!detour) this.#detour = { way, until: Date.now() + RETRY_TRANSPORT_MS };
+      };
+      try {
+        return await this.#over(this.#transports[way]!, signal, onStart);
+      } catch (error) {
+        // A server that refuses would refuse on the other ways too.
+        const isUnreachable = error instanceof UnreachableError && !hasStarted && !signal.aborted;
+        if (!isUnreachable || way + 1 >= this.#transports.length) throw error;
+      }
+    }
+  }
+
+  /** Reads one connection to its end. */
+  async #over(
+    transport: StreamTransport,
+    signal: AbortSignal,
+    onStart: () => void,
+  ): Promise<StreamEnd | undefined> {
     let head: Id = "0";
+    const note = (seq: Id) => this.#noteProgress(seq, head, transport.name);
+    const stream = transport.connect({ after: this.#sync.after, room: this.#room }, signal);
     try {
-      const request = { after: this.#sync.after, room: this.#room };
-      for await (const event of transport.connect(request, this.#current.signal)) {
+      for await (const event of stream) {
         switch (event.kind) {
           case "start":
-            hasStarted = true;
+            onStart();
             head = event.start.head;
             // An emptied store begins again from seq 0, without a wait.
             if (!(await this.#sync.begin(event.start))) return { code: 0, reason: "", reconnect: true };
-            this.#noteProgress(this.#sync.after, head);
+            this.#stream = stream;
+            note(this.#sync.after);
             break;
           case "entry":
             await this.#sync.take(event.entry);
-            this.#noteProgress(event.entry.seq, head);
+            note(event.entry.seq);
             break;
           case "live":
             this.#state.events.emit("live", event.live);
@@ -121,19 +172,19 @@ export class Connection {
       await this.#sync.settled();
       return undefined;
     } finally {
-      if (!hasStarted) this.#way += 1;
+      this.#stream = undefined;
     }
   }
 
   #isLive = false;
 
-  #noteProgress(seq: Id, head: Id): void {
+  #noteProgress(seq: Id, head: Id, transport: string): void {
     if (compareIds(seq, head) >= 0) {
       if (!this.#isLive) {
         this.#isLive = true;
         this.#attempt = 0;
         this.#backoff.reset();
-        this.#onState({ kind: "live" });
+        this.#onState({ kind: "live", transport });
       }
       return;
     }
@@ -156,7 +207,7 @@ export class Connection {
       return { kind: "signed-out", reason: end.message };
     }
     if (isStreamEnd(end) && !end.reconnect) {
-      if (end.code === REPLACED) return { kind: "replaced", reason: end.reason };
+      if (end.code >= STAY_AWAY) return { kind: "replaced", reason: end.reason };
       return { kind: "signed-out", reason: end.reason };
     }
     return undefined;

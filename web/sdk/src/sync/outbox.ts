@@ -1,4 +1,3 @@
-import type { HttpApi } from "../api/http.ts";
 import type { SentMessage } from "../api/types.ts";
 import { Backoff, type BackoffOptions, delay } from "../backoff.ts";
 import { GimletError, isTemporary } from "../errors.ts";
@@ -11,12 +10,15 @@ const MAX_CONVERSATIONS = 4;
 /** Ids of own messages that arrived before their answer; more are never in flight. */
 const MAX_ARRIVED = 200;
 
+/** Sends one message; a repeat has the same client id. */
+export type SendFunction = (message: OutgoingMessage) => Promise<SentMessage>;
+
 /**
  * Sends the messages of the store: in each conversation one after the other, so that they keep their
  * order; again with the same client id after a failure, so that each is stored once.
  */
 export class Outbox {
-  readonly #api: HttpApi;
+  readonly #send: SendFunction;
   readonly #state: ClientState;
   readonly #signal: AbortSignal;
   readonly #backoff: BackoffOptions | undefined;
@@ -26,13 +28,13 @@ export class Outbox {
   #wake = new AbortController();
 
   constructor(
-    api: HttpApi,
+    send: SendFunction,
     state: ClientState,
     signal: AbortSignal,
     onSignedOut: (error: GimletError) => void,
     backoff?: BackoffOptions,
   ) {
-    this.#api = api;
+    this.#send = send;
     this.#state = state;
     this.#signal = signal;
     this.#backoff = backoff;
@@ -88,7 +90,7 @@ export class Outbox {
       if (!message || this.#signal.aborted) return;
       await this.#change(message.clientId, { state: "sending" });
       try {
-        const sent = await this.#post(message);
+        const sent = await this.#send(message);
         backoff.reset();
         await this.#answered(message.clientId, sent.message_id);
       } catch (error) {
@@ -107,19 +109,6 @@ export class Outbox {
         await delay(backoff.next(advised), this.#wake.signal);
       }
     }
-  }
-
-  #post(message: OutgoingMessage): Promise<SentMessage> {
-    const [kind, id] = message.conversation.split(":");
-    return this.#api.call<SentMessage>("POST", "/v1/messages", {
-      headers: { "Idempotency-Key": message.clientId },
-      body: {
-        [kind === "group" ? "to_group" : "to_user"]: id,
-        content: message.content,
-        ...(message.mentions.length > 0 ? { mentions: message.mentions } : {}),
-      },
-      signal: this.#signal,
-    });
   }
 
   /** An answered message leaves when its entry is stored, whichever comes first. */
