@@ -12,8 +12,12 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/** Starts Chromium at `CHROMIUM` (or its name in Debian). */
-export function startBrowser() {
+/** Browsers that can be started. */
+export const BROWSERS = ["chromium"];
+
+/** Starts a browser; `CHROMIUM` names another program than Debian's. */
+export function startBrowser(name = "chromium") {
+  if (name !== "chromium") throw new Error(`${name} is not one of ${BROWSERS.join(", ")}`);
   const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium-headless-shell";
   return chromium.launch({ executablePath, args: FLAGS });
 }
