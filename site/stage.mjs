@@ -12,7 +12,7 @@ export const TARGET = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"),
 export const PAGES = join(TARGET, "pages");
 export const HTML = join(TARGET, "html");
 const REPOSITORY = /^repository = "(.*)"$/m.exec(readFileSync(join(ROOT, "Cargo.toml"), "utf8"))[1];
-const IMAGES = [".svg", ".png"];
+const IMAGES = [".jpg", ".png", ".svg", ".webp"];
 
 /** Returns all Markdown files below docs/, relative to it. */
 function pagesOfDocs(folder = "") {

@@ -24,6 +24,8 @@ export default {
   cleanUrls: false,
   metaChunk: true,
   head: [["link", { rel: "icon", href: "data:," }]],
+  // The language of a page chooses the font of its characters, and how a screen reader speaks it.
+  transformHtml: (html, _file, { page }) => page.includes("zh-CN") ? html.replace('lang="en"', 'lang="zh-CN"') : html,
   markdown: {
     // Pages are Markdown only: a "<" in a sentence is a "<".
     html: false,
