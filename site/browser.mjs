@@ -13,7 +13,8 @@ import { HTML } from "./stage.mjs";
 const PHONE = { width: 390, height: 844 };
 const DESKTOP = { width: 1280, height: 900 };
 /** Pages that a person looks at: --screenshots writes them at both widths, light and dark. */
-const SEEN = ["index.html", "concepts/cursor.html", "tutorials/backend.html", "operations.html", "http.html", "readme.zh-CN.html"];
+const SEEN = ["index.html", "concepts/cursor.html", "concepts/diffusion.html", "tutorials/web-page.html", "errors.html", "faq.html",
+  "operations.html", "readme.zh-CN.html"];
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json" };
 
 const [flag, folder] = process.argv.slice(2);
