@@ -3,7 +3,8 @@
 
     tests/image.py --binary target/debug/gimlet
 
-Needs root, for chroot and a mount of /proc, and the Debian package busybox-static. The health check is that of deploy/Dockerfile.
+Needs root, for chroot and a mount of /proc, and the Debian package busybox-static. The health check is that
+of deploy/Dockerfile.
 """
 
 import argparse

@@ -145,11 +145,23 @@ def wrong_alerts():
     """Yields alerts without a row in the page or a case in the tests, and rows without an alert."""
     alerts = set(re.findall(r"- alert: (\w+)", (RULES / "alerts.yml").read_text(encoding="utf-8")))
     page = set(re.findall(r"^\| `(Gimlet\w+)` \|", (ROOT / "docs/operations.md").read_text(encoding="utf-8"), re.M))
-    cases = set(re.findall(r'alertname="(\w+)",instance="bad"', (RULES / "alerts_test.yml").read_text(encoding="utf-8")))
+    tests = (RULES / "alerts_test.yml").read_text(encoding="utf-8")
+    cases = set(re.findall(r'alertname="(\w+)",instance="bad"', tests))
     for name in sorted(alerts ^ page):
         yield "%s is not in %s" % (name, "docs/operations.md" if name in alerts else "alerts.yml")
     for name in sorted(alerts - cases):
         yield "%s has no case in alerts_test.yml" % name
+
+
+def wrong_thresholds():
+    """Yields alerts that name half of a limit and whose threshold is not half of its default."""
+    alerts = (RULES / "alerts.yml").read_text(encoding="utf-8")
+    settings = (ROOT / "server/gimlet.toml").read_text(encoding="utf-8")
+    for metric, setting in (("gimlet_send_queue", "send_queue"), ("gimlet_job_backlog", "node_backlog")):
+        threshold = int(re.search(r"%s > (\d+)" % metric, alerts)[1])
+        default = int(re.search(r"^%s = (\d+)" % setting, settings, re.M)[1])
+        if 2 * threshold != default:
+            yield "the alert about %s is not half of the default of limits.%s, %d" % (metric, setting, default)
 
 
 def wrong_expressions():
@@ -168,7 +180,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
     text = served(str(pathlib.Path(parser.parse_args().binary).resolve()))
-    wrong = [*wrong_names(text), *wrong_recordings(), *wrong_alerts(), *wrong_expressions()]
+    wrong = [*wrong_names(text), *wrong_recordings(), *wrong_alerts(), *wrong_thresholds(),
+             *wrong_expressions()]
     wrong += promtool("check", "metrics", text=text)
     wrong += promtool("check", "config", RULES / "prometheus.yml")
     wrong += promtool("test", "rules", RULES / "alerts_test.yml")
