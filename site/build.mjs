@@ -4,6 +4,7 @@
 //   node build.mjs --check    only the checks, of what was built before
 
 import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
 import { checkSite } from "./check.mjs";
 import { HTML, stage } from "./stage.mjs";
 
@@ -13,7 +14,7 @@ process.env.VITE_EXTRA_EXTENSIONS = "cfg,proto,py";
 if (process.argv[2] !== "--check") {
   stage();
   const { build } = await import("vitepress");
-  await build(import.meta.dirname);
+  await build(fileURLToPath(new URL(".", import.meta.url)));
 }
 const { pages, links, mistakes } = checkSite(HTML);
 for (const mistake of mistakes) console.error(mistake);
