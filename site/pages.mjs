@@ -17,6 +17,9 @@ export const SECTIONS = {
   "metrics.md": { page: "docs/operations.md", heading: "Metrics" },
 };
 
+/** The page that sdk.mjs makes of the SDK's source. */
+export const SDK = "sdk.md";
+
 export const NAVIGATION = [
   { text: "Start", items: [
     ["What gimlet is", "index.md"],
@@ -42,6 +45,7 @@ export const NAVIGATION = [
     ["JSON over WebSocket", "websocket-json.md"],
     ["gRPC", "grpc.md"],
     ["Web chat and JavaScript SDK", "web.md"],
+    ["JavaScript SDK: reference", "sdk.md"],
     ["Errors and close codes", "errors.md"],
     ["Command line", "command-line.md"],
     ["Configuration", "configuration.md"],

@@ -5,7 +5,8 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, extname, join, posix, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { NAVIGATION, OUTSIDE, SECTIONS } from "./pages.mjs";
+import { NAVIGATION, OUTSIDE, SDK, SECTIONS } from "./pages.mjs";
+import { sdkReference } from "./sdk.mjs";
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
 export const TARGET = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "site");
@@ -93,7 +94,7 @@ export function stage() {
   symlinkSync(join(ROOT, "site/node_modules"), modules);
   const all = sources();
   const addresses = new Map(Object.entries(all).map(([address, path]) => [path, address]));
-  checkNavigation([...Object.keys(all), ...Object.keys(SECTIONS)]);
+  checkNavigation([...Object.keys(all), ...Object.keys(SECTIONS), SDK]);
   const write = (address, source, text) => {
     const target = join(PAGES, address);
     mkdirSync(dirname(target), { recursive: true });
@@ -106,7 +107,8 @@ export function stage() {
       link.startsWith("#") ? posix.basename(page) + link : link);
     write(address, page, text);
   }
-  return Object.keys(all).length + Object.keys(SECTIONS).length;
+  write(SDK, "docs/sdk.md", sdkReference(ROOT));
+  return Object.keys(all).length + Object.keys(SECTIONS).length + 1;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
