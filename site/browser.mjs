@@ -12,6 +12,7 @@ import { HTML } from "./stage.mjs";
 
 const PHONE = { width: 390, height: 844 };
 const DESKTOP = { width: 1280, height: 900 };
+const TABS = 4;
 /** Pages that a person looks at: --screenshots writes them at both widths, light and dark. */
 const SEEN = ["index.html", "concepts/cursor.html", "concepts/diffusion.html", "tutorials/web-page.html", "errors.html", "faq.html",
   "operations.html", "readme.zh-CN.html"];
@@ -44,17 +45,25 @@ function watched(page) {
 
 const pages = readdirSync(HTML, { recursive: true }).map(String)
   .filter((name) => name.endsWith(".html") && !name.startsWith("files/") && name !== "404.html");
-const phone = watched(await browser.newPage({ viewport: PHONE }));
-for (const name of pages) {
+/** Opens a page as wide as a phone, and notes what is wider. */
+async function openOnPhone(phone, name) {
   await phone.goto(`${origin}/${name}`);
   const wide = await phone.evaluate(() => {
     const limit = document.documentElement.clientWidth;
     if (document.documentElement.scrollWidth <= limit) return undefined;
-    const wider = [...document.querySelectorAll(".vp-doc *")].filter((it) => it.getBoundingClientRect().right > limit + 1);
+    const wider = [...document.querySelectorAll(".vp-doc *")].filter((it) => it.getBoundingClientRect().right > limit);
     return wider.slice(0, 2).map((it) => `${it.tagName} ${it.textContent.slice(0, 60)}`).join("; ");
   });
   if (wide !== undefined) mistakes.push(`${name} is wider than a phone: ${wide}`);
 }
+
+const waiting = [...pages];
+const phones = await Promise.all(Array.from({ length: TABS }, () => browser.newPage({ viewport: PHONE })));
+await Promise.all(phones.map(async (phone) => {
+  watched(phone);
+  while (waiting.length) await openOnPhone(phone, waiting.pop());
+}));
+const [phone] = phones;
 
 const desktop = watched(await browser.newPage({ viewport: DESKTOP }));
 await desktop.goto(`${origin}/index.html`);
