@@ -3,7 +3,7 @@
 #
 # An image of a distribution would be three times the size of gimlet. gimlet needs the C library, root
 # certificates for calls to others, a folder for data and one for its control socket. BusyBox is there for the
-# health check and for a shell in a running container. tests/image.py starts gimlet in such a folder.
+# health check, the pause before a pod stops, and a shell in a running container. tests/image.py starts gimlet in such a folder.
 set -eu
 binary=$1 root=$2
 
@@ -15,7 +15,7 @@ ldd "$binary" | grep -o '/[^ )]*' | while read -r library; do
     cp -L "$library" "$root$library"
 done
 install -m 0755 /bin/busybox "$root/bin/busybox"
-for program in cat ls ps sh wget; do
+for program in cat ls ps sh sleep wget; do
     ln -sf busybox "$root/bin/$program"
 done
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"

@@ -102,11 +102,22 @@ def gimlet_runs_in_the_image(image):
         server.wait()
 
 
+def the_programs_of_the_chart_are_in_the_image(image):
+    """A hook of a pod whose program is missing fails, and the pod is stopped without its pause."""
+    templates = (ROOT / "deploy/helm/gimlet/templates/_helpers.tpl").read_text(encoding="utf-8")
+    called = set(re.findall(r'command: \["([^"]+)"', templates))
+    assert called, "the search for commands in the chart is broken"
+    for program in sorted(called):
+        found = image.run("sh", "-c", "command -v " + program)
+        assert found.returncode == 0, "the chart calls %s, which the image lacks: see deploy/image.sh" % program
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
     image = Image(pathlib.Path(parser.parse_args().binary).resolve())
     try:
+        the_programs_of_the_chart_are_in_the_image(image)
         gimlet_runs_in_the_image(image)
         size = image.bytes_beside_the_binary()
         assert size <= MOST_BYTES, "%d bytes beside the binary; %d are allowed" % (size, MOST_BYTES)
