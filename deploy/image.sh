@@ -3,7 +3,8 @@
 #
 # An image of a distribution would be three times the size of gimlet. gimlet needs the C library, root
 # certificates for calls to others, a folder for data and one for its control socket. BusyBox is there for the
-# health check, the pause before a pod stops, and a shell in a running container. tests/image.py starts gimlet in such a folder.
+# health check, the pause before a pod stops, and a shell in a running container. tests/image.py starts gimlet
+# in such a folder.
 set -eu
 binary=$1 root=$2
 
