@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -164,6 +165,25 @@ def wrong_thresholds():
             yield "the alert about %s is not half of the default of limits.%s, %d" % (metric, setting, default)
 
 
+def wrong_targets():
+    """Yields mistakes in kubernetes.yml, and what it selects pods by and the chart does not have."""
+    chart = (ROOT / "deploy/helm/gimlet/templates/_helpers.tpl").read_text(encoding="utf-8")
+    for needed in ("app.kubernetes.io/name: gimlet", "app.kubernetes.io/component:", "{name: ops, containerPort:"):
+        if needed not in chart:
+            yield "kubernetes.yml selects pods by %s, which the chart does not have" % needed
+    # Debian's promtool is built without Kubernetes, so it gets a fixed target in the place of the pods.
+    text = (RULES / "kubernetes.yml").read_text(encoding="utf-8")
+    discovery, fixed = "kubernetes_sd_configs:\n      - role: pod\n", "static_configs:\n      - targets: [a]\n"
+    if discovery not in text:
+        yield "kubernetes.yml does not discover pods"
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("recording.yml", "alerts.yml"):
+            shutil.copy(RULES / name, folder)
+        path = pathlib.Path(folder) / "kubernetes.yml"
+        path.write_text(text.replace(discovery, fixed), encoding="utf-8")
+        yield from promtool("check", "config", path)
+
+
 def wrong_expressions():
     """Lets promtool parse the expressions of the dashboard, as recording rules."""
     found = list(expressions())
@@ -184,6 +204,7 @@ def main():
              *wrong_expressions()]
     wrong += promtool("check", "metrics", text=text)
     wrong += promtool("check", "config", RULES / "prometheus.yml")
+    wrong += wrong_targets()
     wrong += promtool("test", "rules", RULES / "alerts_test.yml")
     done = subprocess.run([sys.executable, ROOT / "deploy/grafana/dashboard.py", "--check"], check=False,
                           capture_output=True, text=True)
