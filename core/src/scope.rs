@@ -147,6 +147,13 @@ impl ApiScopes {
         names.join(" ")
     }
 
+    /// Returns the names, separated by commas, for errors and the log.
+    #[must_use]
+    pub fn list(self) -> String {
+        let names: Vec<_> = self.iter().map(ApiScope::name).collect();
+        names.join(", ")
+    }
+
     /// Reads the stored form. A name that this release does not know allows nothing.
     #[must_use]
     pub fn of_text(text: &str) -> Self {

@@ -15,6 +15,8 @@ use subtle::ConstantTimeEq as _;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::api_key_refusal::ApiKeyRefusal;
+use crate::auth::backend_identity::BackendIdentity;
 use crate::auth::{SignInFailures, client_address};
 use crate::digest;
 use crate::error::RequestRefusal;
@@ -39,6 +41,10 @@ const MAX_CACHED_KEYS: u64 = 10_000;
 const USE_WRITE_INTERVAL: Duration = Duration::from_mins(1);
 /// Attempts to find a key whose id is free.
 const CREATE_ATTEMPTS: u32 = 3;
+/// Longest lifetime of a key that expires: ten years.
+const MAX_KEY_LIFETIME: Duration = Duration::from_hours(3_650 * 24);
+/// Longest time for which a replaced key stays valid.
+const MAX_OVERLAP: Duration = Duration::from_hours(90 * 24);
 
 /// A key to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,26 +70,6 @@ impl std::fmt::Debug for CreatedApiKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "CreatedApiKey({})", self.key.id)
     }
-}
-
-/// Reasons a key is not accepted, or not changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ApiKeyRefusal {
-    /// There is no such key.
-    #[error("the API key is unknown; create another one")]
-    Unknown,
-    /// The key has expired.
-    #[error("the API key has expired; create another one")]
-    Expired,
-    /// The key was revoked.
-    #[error("the API key was revoked; use the one that replaced it")]
-    Revoked,
-    /// The id names no key.
-    #[error("API key {0} does not exist; list the keys")]
-    NoSuchKey(ApiKeyId),
-    /// The call itself was refused.
-    #[error(transparent)]
-    Refused(#[from] RequestRefusal),
 }
 
 /// A key as it was read; `None` if there is none with this id.
@@ -138,22 +124,25 @@ impl ApiKeyService {
         bearer.starts_with(KEY_PREFIX)
     }
 
-    /// Creates a key.
+    /// Creates a key, with no more rights than its maker has.
     ///
     /// # Errors
-    /// A name that is empty or too long, no scope, or too many keys.
-    pub async fn create(&self, new: NewApiKey) -> Result<CreatedApiKey, RequestRefusal> {
-        if new.name.trim().is_empty() || new.name.chars().any(char::is_control) {
-            return Err(RequestRefusal::bad(
-                "name must have at least one letter and no control characters",
-            ));
-        }
-        text("name", &new.name, NAME_MAX_BYTES)?;
-        if new.scopes.is_empty() {
-            let names = ApiScope::names();
-            let detail = format!("scopes is empty; name at least one of {names}");
-            return Err(RequestRefusal::bad(detail));
-        }
+    /// A name that is empty or too long, no scope, a scope that the maker lacks, a lifetime out of
+    /// range, or too many keys.
+    pub async fn create(
+        &self,
+        by: BackendIdentity,
+        new: NewApiKey,
+    ) -> Result<CreatedApiKey, ApiKeyRefusal> {
+        check_new(&new)?;
+        by.may_grant(new.scopes)?;
+        let created = self.store_new(new).await?;
+        let ApiKey { id, scopes, .. } = created.key;
+        tracing::info!(key = %id, scopes = scopes.text(), %by, "API key created");
+        Ok(created)
+    }
+
+    async fn store_new(&self, new: NewApiKey) -> Result<CreatedApiKey, RequestRefusal> {
         let now = self.clock.now();
         let bounds = ApiKeyBounds {
             most: MAX_KEYS,
@@ -173,10 +162,7 @@ impl ApiKeyService {
                 used_at: None,
             };
             match self.store.create(&key, bounds).await? {
-                ApiKeyCreateOutcome::Created => {
-                    tracing::info!(key = %key.id, scopes = key.scopes.text(), "API key created");
-                    return Ok(CreatedApiKey { key, secret });
-                }
+                ApiKeyCreateOutcome::Created => return Ok(CreatedApiKey { key, secret }),
                 ApiKeyCreateOutcome::Taken => {}
                 ApiKeyCreateOutcome::Full => {
                     return Err(RequestRefusal::Exhausted(format!(
@@ -198,31 +184,58 @@ impl ApiKeyService {
         Ok(self.store.list(after, limit).await?)
     }
 
+    /// Returns a key, also one that has ended.
+    ///
+    /// # Errors
+    /// There is no such key.
+    pub async fn get(&self, id: ApiKeyId) -> Result<ApiKey, ApiKeyRefusal> {
+        let key = self.store.get(id).await.map_err(RequestRefusal::from)?;
+        key.ok_or(ApiKeyRefusal::NoSuchKey(id))
+    }
+
+    /// Returns whether a key has neither expired nor been revoked.
+    #[must_use]
+    pub fn is_valid(&self, key: &ApiKey) -> bool {
+        let now = self.clock.now();
+        key.ends_at().is_none_or(|at| at > now)
+    }
+
     /// Revokes a key: at once on this node, and within ten seconds on all nodes.
     ///
     /// # Errors
     /// There is no such key.
-    pub async fn revoke(&self, id: ApiKeyId) -> Result<(), ApiKeyRefusal> {
-        self.end(id, self.clock.now()).await
+    pub async fn revoke(&self, by: BackendIdentity, id: ApiKeyId) -> Result<(), ApiKeyRefusal> {
+        self.end(id, self.clock.now()).await?;
+        tracing::info!(key = %id, %by, "API key revoked");
+        Ok(())
     }
 
     /// Creates a key with the name, the scopes and the lifetime of another one, which stays valid
     /// for `overlap`, so that a backend can change from one to the other without a gap.
     ///
     /// # Errors
-    /// There is no such key, or it has ended.
+    /// There is no such key, it has ended, it has a scope that the maker lacks, or the overlap is
+    /// too long.
     pub async fn rotate(
         &self,
+        by: BackendIdentity,
         id: ApiKeyId,
         overlap: Duration,
     ) -> Result<CreatedApiKey, ApiKeyRefusal> {
-        let old = self.store.get(id).await.map_err(RequestRefusal::from)?;
-        let old = old.ok_or(ApiKeyRefusal::NoSuchKey(id))?;
-        let now = self.clock.now();
-        if old.ends_at().is_some_and(|at| at <= now) {
+        if overlap > MAX_OVERLAP {
+            let detail = format!(
+                "the overlap is {} s; it must be at most {} s",
+                overlap.as_secs(),
+                MAX_OVERLAP.as_secs()
+            );
+            return Err(RequestRefusal::bad(detail).into());
+        }
+        let old = self.get(id).await?;
+        if !self.is_valid(&old) {
             let detail = format!("API key {id} has ended; create a new one instead");
             return Err(RequestRefusal::bad(detail).into());
         }
+        by.may_grant(old.scopes)?;
         let lifetime = old.expires_at.map(|at| {
             let ms = at.0.saturating_sub(old.created_at.0);
             Duration::from_millis(u64::try_from(ms).unwrap_or(0))
@@ -232,8 +245,10 @@ impl ApiKeyService {
             scopes: old.scopes,
             lifetime,
         };
-        let created = self.create(new).await?;
-        self.end(id, now.after(overlap)).await?;
+        let created = self.store_new(new).await?;
+        self.end(id, self.clock.now().after(overlap)).await?;
+        let replaced_by = created.key.id;
+        tracing::info!(key = %id, %replaced_by, overlap_s = overlap.as_secs(), %by, "API key rotated");
         Ok(created)
     }
 
@@ -244,11 +259,10 @@ impl ApiKeyService {
         if !found.map_err(RequestRefusal::from)? {
             return Err(ApiKeyRefusal::NoSuchKey(id));
         }
-        tracing::info!(key = %id, "API key revoked");
         Ok(())
     }
 
-    /// Checks a presented key, and returns its scopes. `from` is the client's address, if the door
+    /// Checks a presented key, and returns the backend with its rights. `from` is the client's address, if the door
     /// knows it.
     ///
     /// # Errors
@@ -258,7 +272,7 @@ impl ApiKeyService {
         &self,
         from: Option<SocketAddr>,
         presented: &str,
-    ) -> Result<ApiScopes, ApiKeyRefusal> {
+    ) -> Result<BackendIdentity, ApiKeyRefusal> {
         let hash = digest::sha256(presented);
         let key = match self.fresh(ApiKeyId::of_hash(&hash)).await {
             Some(cached) => cached.key,
@@ -275,7 +289,10 @@ impl ApiKeyService {
             return Err(ApiKeyRefusal::Expired);
         }
         locked(&self.uses).insert(key.id, now);
-        Ok(key.scopes)
+        Ok(BackendIdentity::CreatedKey {
+            id: key.id,
+            scopes: key.scopes,
+        })
     }
 
     /// Returns the cached key, unless it is too old.
@@ -338,6 +355,33 @@ impl ApiKeyService {
                 kept.entry(id).or_insert(at);
             }
         }
+    }
+}
+
+/// Checks the parts of a key to create.
+fn check_new(new: &NewApiKey) -> Result<(), RequestRefusal> {
+    if new.name.trim().is_empty() || new.name.chars().any(char::is_control) {
+        return Err(RequestRefusal::bad(
+            "name must have at least one letter and no control characters",
+        ));
+    }
+    text("name", &new.name, NAME_MAX_BYTES)?;
+    if new.scopes.is_empty() {
+        let names = ApiScope::names();
+        let detail = format!("scopes is empty; name at least one of {names}");
+        return Err(RequestRefusal::bad(detail));
+    }
+    match new.lifetime {
+        Some(lifetime) if lifetime.is_zero() || lifetime > MAX_KEY_LIFETIME => {
+            let detail = format!(
+                "the lifetime is {} s; it must be from 1 s to {} s, or left out for a key that does \
+                 not expire",
+                lifetime.as_secs(),
+                MAX_KEY_LIFETIME.as_secs()
+            );
+            Err(RequestRefusal::bad(detail))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,14 +4,18 @@
 //! refused at one of them is refused at all. Nothing here knows how a door carries credentials.
 
 mod address;
+mod api_key_refusal;
 mod api_keys;
+mod backend_identity;
 mod failures;
 mod jwt;
 mod secret;
 mod tokens;
 
 pub use address::client_address;
-pub use api_keys::{ApiKeyRefusal, ApiKeyService, CreatedApiKey, NewApiKey};
+pub use api_key_refusal::ApiKeyRefusal;
+pub use api_keys::{ApiKeyService, CreatedApiKey, NewApiKey};
+pub use backend_identity::BackendIdentity;
 pub use failures::{SignInAttempt, SignInFailures};
 pub use jwt::{
     CheckedJwt, ClaimedUser, JwtAuthority, JwtBusiness, JwtClaims, JwtPolicy, JwtVerifier, is_jwt,

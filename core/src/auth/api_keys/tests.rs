@@ -92,15 +92,18 @@ impl KeyFixture {
     }
 
     async fn create(&self, lifetime: Option<Duration>) -> CreatedApiKey {
-        let created = self.nodes[0].create(NewApiKey {
-            name: "billing".into(),
-            scopes: [ApiScope::UsersRead].into_iter().collect(),
-            lifetime,
-        });
+        let created = self.nodes[0].create(
+            BackendIdentity::Operator,
+            NewApiKey {
+                name: "billing".into(),
+                scopes: [ApiScope::UsersRead].into_iter().collect(),
+                lifetime,
+            },
+        );
         created.await.unwrap()
     }
 
-    async fn check(&self, node: usize, secret: &str) -> Result<ApiScopes, ApiKeyRefusal> {
+    async fn check(&self, node: usize, secret: &str) -> Result<BackendIdentity, ApiKeyRefusal> {
         self.nodes[node].check(None, secret).await
     }
 
@@ -124,7 +127,7 @@ async fn a_key_is_shown_once_and_kept_as_its_hash() {
     assert_eq!(kept.items, std::slice::from_ref(&created.key));
     let shown = format!("{created:?} {kept:?} {:?}", it.nodes[0]);
     assert!(!shown.contains(&created.secret));
-    let scopes = it.check(0, &created.secret).await.unwrap();
+    let scopes = it.check(0, &created.secret).await.unwrap().scopes();
     assert!(scopes.allow(ApiScope::UsersRead) && !scopes.allow(ApiScope::UsersWrite));
     let other = it.create(None).await;
     assert_ne!(created.secret, other.secret);
@@ -148,11 +151,11 @@ async fn a_wrong_key_is_unknown_and_one_that_ended_is_refused_by_its_reason() {
     let refused = it.check(0, &short.secret).await.unwrap_err();
     assert_eq!(refused, ApiKeyRefusal::Expired);
     it.check(0, &created.secret).await.unwrap();
-    it.nodes[0].revoke(created.key.id).await.unwrap();
+    it.nodes[0].revoke(BackendIdentity::Operator, created.key.id).await.unwrap();
     let refused = it.check(0, &created.secret).await.unwrap_err();
     assert_eq!(refused, ApiKeyRefusal::Revoked);
     let unknown = ApiKeyId::new(7).unwrap();
-    let refused = it.nodes[0].revoke(unknown).await.unwrap_err();
+    let refused = it.nodes[0].revoke(BackendIdentity::Operator, unknown).await.unwrap_err();
     assert!(
         refused.to_string().contains("0000000000000007"),
         "{refused}"
@@ -168,7 +171,7 @@ async fn a_revocation_reaches_another_node_within_ten_seconds() {
     }
     assert_eq!(it.reads(), 1, "checks share a read");
     it.advance(Duration::from_secs(5)).await;
-    it.nodes[0].revoke(created.key.id).await.unwrap();
+    it.nodes[0].revoke(BackendIdentity::Operator, created.key.id).await.unwrap();
     it.check(0, &created.secret).await.unwrap_err();
     it.check(1, &created.secret).await.unwrap();
     it.advance(Duration::from_secs(5)).await;
@@ -181,7 +184,7 @@ async fn a_replaced_key_stays_valid_for_the_overlap() {
     let it = KeyFixture::new();
     let hour = Duration::from_hours(1);
     let old = it.create(Some(24 * hour)).await;
-    let new = it.nodes[0].rotate(old.key.id, hour).await.unwrap();
+    let new = it.nodes[0].rotate(BackendIdentity::Operator, old.key.id, hour).await.unwrap();
     assert_eq!(
         (&new.key.name, new.key.scopes),
         (&old.key.name, old.key.scopes)
@@ -194,7 +197,7 @@ async fn a_replaced_key_stays_valid_for_the_overlap() {
     let refused = it.check(0, &old.secret).await.unwrap_err();
     assert_eq!(refused, ApiKeyRefusal::Revoked);
     it.check(0, &new.secret).await.unwrap();
-    let refused = it.nodes[0].rotate(old.key.id, hour).await.unwrap_err();
+    let refused = it.nodes[0].rotate(BackendIdentity::Operator, old.key.id, hour).await.unwrap_err();
     assert!(refused.to_string().contains("has ended"), "{refused}");
 }
 
@@ -267,16 +270,60 @@ async fn what_cannot_be_a_key_is_refused_with_what_can() {
         scopes,
         lifetime: None,
     };
+    let lasting = |lifetime| NewApiKey {
+        lifetime: Some(lifetime),
+        ..new("x", ApiScopes::ADMIN)
+    };
     let long = "x".repeat(256);
     for (wrong, words) in [
         (new(" ", ApiScopes::ADMIN), "name must have"),
         (new("a\nb", ApiScopes::ADMIN), "no control characters"),
         (new(&long, ApiScopes::ADMIN), "name is 256 bytes"),
         (new("x", ApiScopes::default()), "at least one of admin, "),
+        (lasting(Duration::ZERO), "the lifetime is 0 s"),
+        (
+            lasting(MAX_KEY_LIFETIME + Duration::from_secs(1)),
+            "from 1 s to 315360000 s",
+        ),
     ] {
-        let refused = it.nodes[0].create(wrong).await.unwrap_err();
+        let refused = it.nodes[0].create(BackendIdentity::Operator, wrong).await.unwrap_err();
         assert!(refused.to_string().contains(words), "{refused}");
     }
     let none = it.nodes[0].list(None, 10).await.unwrap();
     assert!(none.items.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_makes_and_replaces_no_key_with_more_rights_than_it_has() {
+    let it = KeyFixture::new();
+    let node = &it.nodes[0];
+    let by = BackendIdentity::CreatedKey {
+        id: ApiKeyId::new(7).unwrap(),
+        scopes: [ApiScope::UsersWrite].into_iter().collect(),
+    };
+    let new = |scope| NewApiKey {
+        name: "x".into(),
+        scopes: [scope].into_iter().collect(),
+        lifetime: None,
+    };
+    node.create(by, new(ApiScope::UsersRead)).await.unwrap();
+    let admin = node.create(BackendIdentity::Operator, new(ApiScope::Admin));
+    let admin = admin.await.unwrap();
+    let hour = Duration::from_hours(1);
+    for refused in [
+        node.create(by, new(ApiScope::MessagesRead)).await,
+        node.create(by, new(ApiScope::Admin)).await,
+        node.rotate(by, admin.key.id, hour).await,
+    ] {
+        assert!(
+            matches!(refused, Err(ApiKeyRefusal::TooManyRights { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(node.list(None, 10).await.unwrap().items.len(), 2);
+    it.advance(hour).await;
+    it.check(0, &admin.secret).await.unwrap();
+    let long = node.rotate(BackendIdentity::Operator, admin.key.id, hour * 24 * 91);
+    let refused = long.await.unwrap_err().to_string();
+    assert!(refused.contains("at most 7776000 s"), "{refused}");
 }
