@@ -181,7 +181,15 @@ impl ApiKeyService {
         after: Option<ApiKeyId>,
         limit: usize,
     ) -> Result<ListPage<ApiKey>, RequestRefusal> {
-        Ok(self.store.list(after, limit).await?)
+        let mut page = self.store.list(after, limit).await?;
+        page.items.iter_mut().for_each(|key| self.add_use(key));
+        Ok(page)
+    }
+
+    /// Adds a use on this node that is not written yet.
+    fn add_use(&self, key: &mut ApiKey) {
+        let unwritten = locked(&self.uses).get(&key.id).copied();
+        key.used_at = key.used_at.max(unwritten);
     }
 
     /// Returns a key, also one that has ended.
@@ -190,7 +198,9 @@ impl ApiKeyService {
     /// There is no such key.
     pub async fn get(&self, id: ApiKeyId) -> Result<ApiKey, ApiKeyRefusal> {
         let key = self.store.get(id).await.map_err(RequestRefusal::from)?;
-        key.ok_or(ApiKeyRefusal::NoSuchKey(id))
+        let mut key = key.ok_or(ApiKeyRefusal::NoSuchKey(id))?;
+        self.add_use(&mut key);
+        Ok(key)
     }
 
     /// Returns whether a key has neither expired nor been revoked.

@@ -104,7 +104,10 @@ mod tests {
         for granted in ["admin", "users:read groups:read", "messages:read"] {
             let refused = backend.may_grant(ApiScopes::of_text(granted)).unwrap_err();
             let text = refused.to_string();
-            assert!(text.contains("which the calling key does not have"), "{text}");
+            assert!(
+                text.contains("which the calling key does not have"),
+                "{text}"
+            );
         }
     }
 }

@@ -151,11 +151,17 @@ async fn a_wrong_key_is_unknown_and_one_that_ended_is_refused_by_its_reason() {
     let refused = it.check(0, &short.secret).await.unwrap_err();
     assert_eq!(refused, ApiKeyRefusal::Expired);
     it.check(0, &created.secret).await.unwrap();
-    it.nodes[0].revoke(BackendIdentity::Operator, created.key.id).await.unwrap();
+    it.nodes[0]
+        .revoke(BackendIdentity::Operator, created.key.id)
+        .await
+        .unwrap();
     let refused = it.check(0, &created.secret).await.unwrap_err();
     assert_eq!(refused, ApiKeyRefusal::Revoked);
     let unknown = ApiKeyId::new(7).unwrap();
-    let refused = it.nodes[0].revoke(BackendIdentity::Operator, unknown).await.unwrap_err();
+    let refused = it.nodes[0]
+        .revoke(BackendIdentity::Operator, unknown)
+        .await
+        .unwrap_err();
     assert!(
         refused.to_string().contains("0000000000000007"),
         "{refused}"
@@ -171,7 +177,10 @@ async fn a_revocation_reaches_another_node_within_ten_seconds() {
     }
     assert_eq!(it.reads(), 1, "checks share a read");
     it.advance(Duration::from_secs(5)).await;
-    it.nodes[0].revoke(BackendIdentity::Operator, created.key.id).await.unwrap();
+    it.nodes[0]
+        .revoke(BackendIdentity::Operator, created.key.id)
+        .await
+        .unwrap();
     it.check(0, &created.secret).await.unwrap_err();
     it.check(1, &created.secret).await.unwrap();
     it.advance(Duration::from_secs(5)).await;
@@ -184,7 +193,10 @@ async fn a_replaced_key_stays_valid_for_the_overlap() {
     let it = KeyFixture::new();
     let hour = Duration::from_hours(1);
     let old = it.create(Some(24 * hour)).await;
-    let new = it.nodes[0].rotate(BackendIdentity::Operator, old.key.id, hour).await.unwrap();
+    let new = it.nodes[0]
+        .rotate(BackendIdentity::Operator, old.key.id, hour)
+        .await
+        .unwrap();
     assert_eq!(
         (&new.key.name, new.key.scopes),
         (&old.key.name, old.key.scopes)
@@ -197,7 +209,10 @@ async fn a_replaced_key_stays_valid_for_the_overlap() {
     let refused = it.check(0, &old.secret).await.unwrap_err();
     assert_eq!(refused, ApiKeyRefusal::Revoked);
     it.check(0, &new.secret).await.unwrap();
-    let refused = it.nodes[0].rotate(BackendIdentity::Operator, old.key.id, hour).await.unwrap_err();
+    let refused = it.nodes[0]
+        .rotate(BackendIdentity::Operator, old.key.id, hour)
+        .await
+        .unwrap_err();
     assert!(refused.to_string().contains("has ended"), "{refused}");
 }
 
@@ -213,6 +228,11 @@ async fn uses_are_written_once_a_minute_and_at_the_stop() {
         }
         it.advance(Duration::from_secs(30)).await;
         it.check(0, &created.secret).await.unwrap();
+        // The node that was used shows it before it is written, others afterwards.
+        let shown = it.nodes[0].get(created.key.id).await.unwrap();
+        assert_eq!(shown.used_at, Some(it.clock.now()));
+        let elsewhere = it.nodes[1].get(created.key.id).await.unwrap();
+        assert_eq!(elsewhere.used_at, None);
         tokio::time::sleep(Duration::from_secs(31)).await;
         // The second write fails; its uses are written by the last one.
         it.store.touches_fail.store(true, Ordering::Relaxed);
@@ -286,7 +306,10 @@ async fn what_cannot_be_a_key_is_refused_with_what_can() {
             "from 1 s to 315360000 s",
         ),
     ] {
-        let refused = it.nodes[0].create(BackendIdentity::Operator, wrong).await.unwrap_err();
+        let refused = it.nodes[0]
+            .create(BackendIdentity::Operator, wrong)
+            .await
+            .unwrap_err();
         assert!(refused.to_string().contains(words), "{refused}");
     }
     let none = it.nodes[0].list(None, 10).await.unwrap();
