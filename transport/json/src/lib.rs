@@ -4,6 +4,7 @@
 //! the declaration. Messages and their contents are declared here, so that they look the same on every
 //! wire.
 
+mod api_keys;
 mod content;
 mod declaration;
 mod message;
