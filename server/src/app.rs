@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gimlet_core::accounts::AccountService;
-use gimlet_core::auth::{SignInFailures, TokenChecker};
+use gimlet_core::auth::{ApiKeyService, SignInFailures, TokenChecker};
 use gimlet_core::business::{BuiltinBusiness, BuiltinConfig, CodeVerifier, FixedCode};
 use gimlet_core::node::RunningNode;
 use gimlet_core::push_registry::{PushRegistry, PushServices};
@@ -128,7 +128,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         builtin,
         internal,
         tls,
-        clock,
+        Arc::clone(&clock),
         identity.clone(),
     )?;
     let (ends, metrics) = (StopTokens::default(), ServerMetrics::new());
@@ -155,6 +155,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         push: pushes,
         hooks: roles.hook_delivery().cloned(),
         api_keys: api_keys(&config),
+        keys: created_keys(&storage, clock, &failures),
         nodes: Some(roles.api_nodes()),
         stop: ends.stop.clone(),
     };
@@ -203,6 +204,16 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
 fn api_keys(config: &Config) -> ApiKeys {
     let keys = config.http.api_keys.iter();
     ApiKeys::new(keys.map(config::SecretString::reveal))
+}
+
+/// Makes the service of keys that are created at run time, if this process has their store.
+fn created_keys(
+    storage: &storage::OpenedStorage,
+    clock: Arc<dyn TimeSource>,
+    failures: &Arc<SignInFailures>,
+) -> Option<ApiKeyService> {
+    let store = Arc::clone(&storage.stores.as_ref()?.api_key);
+    Some(ApiKeyService::new(store, clock, Arc::clone(failures)))
 }
 
 /// Makes the check of tokens, if this process has a role that knows them.

@@ -92,6 +92,9 @@ impl BuiltServer {
         // wait for each other.
         self.start_ops(&ops_tasks, &ops_ends);
         self.start_grpc(&running);
+        if let Some(keys) = self.http_api.api.keys.clone() {
+            running.tasks.spawn(keys.follow(running.ends.stop.clone()));
+        }
         #[cfg(all(unix, feature = "sled"))]
         if let Some(control) = self.control.take() {
             let (tasks, ends) = (running.tasks.clone(), running.ends.clone());

@@ -3,6 +3,7 @@
 use gimlet_core::account_import::AccountImport;
 use gimlet_core::gateway::ConnectGateway;
 use gimlet_core::id::{DeviceId, UserId};
+use gimlet_core::scope::ApiScope;
 use gimlet_core::store::{AccountChange, Route};
 use http::Method;
 
@@ -260,7 +261,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/users/import",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::UsersWrite),
             "importUsers",
             "Creates users that are not there yet, and sets their profiles. A request that failed halfway \
              may be repeated.",
@@ -270,7 +271,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::PUT,
             "/users/{user_id}/ban",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::UsersWrite),
             "banUser",
             "Bans a user: its tokens are not valid any more, and its connections are closed.",
             ban,
@@ -279,7 +280,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/users/{user_id}/ban",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::UsersRead),
             "getBan",
             "Returns whether a user is banned.",
             get_ban,
@@ -288,7 +289,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::DELETE,
             "/users/{user_id}/ban",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::UsersWrite),
             "liftBan",
             "Lifts the ban of a user: its tokens are valid again.",
             lift_ban,
@@ -297,7 +298,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/users/{user_id}/connections",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::DevicesRead),
             "listConnections",
             "Returns the connections of a user, on all nodes.",
             connections,
@@ -305,7 +306,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/devices/{device_id}",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::DevicesRead),
             "getDevice",
             "Returns a device, and its connection.",
             get_device,
@@ -313,7 +314,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/statistics",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::StatsRead),
             "getStatistics",
             "Returns counts of the node that answers; /metrics of listen.ops has more.",
             statistics,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use gimlet_core::accounts::AccountService;
-use gimlet_core::auth::{SignInFailures, TokenChecker};
+use gimlet_core::auth::{ApiKeyService, SignInFailures, TokenChecker};
 use gimlet_core::gateway::ConnectGateway;
 use gimlet_core::hook_delivery::HookDelivery;
 use gimlet_core::push_registry::PushRegistry;
@@ -91,8 +91,10 @@ pub struct HttpApi {
     pub push: Option<PushRegistry>,
     /// The webhooks.
     pub hooks: Option<HookDelivery>,
-    /// The keys of backends.
+    /// The keys of the configuration, which have every scope.
     pub api_keys: ApiKeys,
+    /// The keys that are created at run time, of a process with a storage.
+    pub keys: Option<ApiKeyService>,
     /// Nodes with the roles that this process lacks.
     pub nodes: Option<Arc<dyn ApiNodes>>,
     /// Cancelled when the server stops: event streams are not opened any more.

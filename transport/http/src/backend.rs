@@ -2,6 +2,7 @@
 
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_core::message::MessageSender;
+use gimlet_core::scope::ApiScope;
 use http::Method;
 
 use crate::call::ApiCall;
@@ -143,7 +144,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/users",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::UsersWrite),
             "createUser",
             "Creates a user, unless there is one with this phone number.",
             create,
@@ -152,7 +153,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/users/{user_id}",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::UsersRead),
             "getUser",
             "Returns a user.",
             get,
@@ -162,7 +163,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/users/{user_id}/tokens",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::TokensWrite),
             "issueToken",
             "Makes a token of a user on a device; an earlier one on this device ends.",
             issue,
@@ -172,7 +173,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::DELETE,
             "/users/{user_id}/tokens/{device_id}",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::TokensWrite),
             "revokeToken",
             "Revokes the token of a user on a device, and closes its connection.",
             revoke,
@@ -181,7 +182,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/users/{user_id}/disconnect",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::DevicesWrite),
             "disconnectUser",
             "Closes the connections of a user. The tokens stay valid.",
             disconnect,
@@ -189,7 +190,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/broadcasts",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::BroadcastsSend),
             "broadcast",
             "Sends a message to every signed-in connection of every node; nothing is stored.",
             broadcast,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use gimlet_core::accounts::AccountService;
-use gimlet_core::auth::{PresentedToken, TokenChecker};
+use gimlet_core::auth::{ApiKeyService, BackendIdentity, PresentedToken, TokenChecker};
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::gateway::ConnectGateway;
 use gimlet_core::hook_delivery::HookDelivery;
@@ -46,7 +46,12 @@ pub(crate) enum ApiCaller {
     /// A user on a device.
     User(PresentedToken),
     /// A backend, for a user or for itself.
-    Backend(Option<UserId>),
+    Backend {
+        /// The backend.
+        identity: BackendIdentity,
+        /// The user that it acts for.
+        user: Option<UserId>,
+    },
 }
 
 /// One call.
@@ -65,8 +70,10 @@ impl ApiCall {
     pub(crate) fn user(&self) -> Result<UserId, ApiProblem> {
         match &self.caller {
             ApiCaller::User(token) => Ok(token.user),
-            ApiCaller::Backend(Some(user)) => Ok(*user),
-            ApiCaller::Backend(None) => Err(ApiProblem::field(
+            ApiCaller::Backend {
+                user: Some(user), ..
+            } => Ok(*user),
+            ApiCaller::Backend { user: None, .. } => Err(ApiProblem::field(
                 "Gimlet-User",
                 "the header Gimlet-User is missing; set it to the id of the user that the backend \
                  acts for",
@@ -79,7 +86,16 @@ impl ApiCall {
     pub(crate) fn token(&self) -> Result<&PresentedToken, ApiProblem> {
         match &self.caller {
             ApiCaller::User(token) => Ok(token),
-            ApiCaller::Backend(_) => Err(device_only()),
+            ApiCaller::Backend { .. } => Err(device_only()),
+            ApiCaller::Stranger => Err(unauthorized()),
+        }
+    }
+
+    /// Returns the backend that calls, for an operation of backends.
+    pub(crate) fn backend(&self) -> Result<BackendIdentity, ApiProblem> {
+        match &self.caller {
+            ApiCaller::Backend { identity, .. } => Ok(*identity),
+            ApiCaller::User(_) => Err(backend_only()),
             ApiCaller::Stranger => Err(unauthorized()),
         }
     }
@@ -87,8 +103,10 @@ impl ApiCall {
     /// Returns the sender of a message: the user, or the backend itself.
     pub(crate) fn sender(&self) -> Result<MessageSender, ApiProblem> {
         match &self.caller {
-            ApiCaller::Backend(None) => Ok(MessageSender::Business),
-            ApiCaller::Backend(Some(user)) => Ok(MessageSender::User {
+            ApiCaller::Backend { user: None, .. } => Ok(MessageSender::Business),
+            ApiCaller::Backend {
+                user: Some(user), ..
+            } => Ok(MessageSender::User {
                 user: *user,
                 device: None,
             }),
@@ -137,6 +155,14 @@ impl ApiCall {
         )
     }
 
+    pub(crate) fn keys(&self) -> Result<&ApiKeyService, ApiProblem> {
+        present(
+            self.shared.api.keys.as_ref(),
+            "this node has neither the logic nor the business role; send the request to a node that \
+             has one of them",
+        )
+    }
+
     pub(crate) fn pushes(&self) -> Result<&PushRegistry, ApiProblem> {
         present(
             self.shared.api.push.as_ref(),
@@ -177,4 +203,8 @@ pub(crate) fn device_only() -> ApiProblem {
          POST /v1/users/{user_id}/tokens makes",
     )
     .into()
+}
+
+pub(crate) fn backend_only() -> ApiProblem {
+    RequestRefusal::Forbidden("this operation is for backends; call it with an API key").into()
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use gimlet_core::auth::PresentedToken;
+use gimlet_core::auth::{ApiKeyService, PresentedToken};
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
 use http::{HeaderMap, header};
@@ -29,7 +29,7 @@ pub(crate) fn bearer_of(user: UserId, device: DeviceId, token: &str) -> String {
     format!("{}.{}.{token}", user.get(), device.get())
 }
 
-/// The API keys of backends, as hashes.
+/// The API keys of the configuration, as hashes.
 #[derive(Clone, Default)]
 pub struct ApiKeys(Vec<[u8; 32]>);
 
@@ -73,7 +73,25 @@ fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-/// Credentials that a request carries; a user's token is not checked yet.
+/// An API key that a request carries.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum PresentedKey {
+    /// One of the configuration, which is right.
+    Configured,
+    /// A text of the form of a key that was created at run time; it is not checked yet.
+    Created(String),
+}
+
+impl fmt::Debug for PresentedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Configured => "Configured",
+            Self::Created(_) => "Created(…)",
+        })
+    }
+}
+
+/// Credentials that a request carries; a token and a created key are not checked yet.
 #[derive(Clone, Debug)]
 pub(crate) enum RequestCredentials {
     /// None.
@@ -81,10 +99,11 @@ pub(crate) enum RequestCredentials {
     /// A user's token.
     User(PresentedToken),
     /// An API key, with the user that the backend acts for.
-    Backend(Option<UserId>),
+    Backend(PresentedKey, Option<UserId>),
 }
 
-/// Reads the credentials of a request. A key is compared here; a token is checked by the caller.
+/// Reads the credentials of a request. A key of the configuration is compared here; other keys and
+/// tokens are checked by the caller.
 pub(crate) fn credentials(
     headers: &HeaderMap,
     query_token: Option<&str>,
@@ -97,8 +116,13 @@ pub(crate) fn credentials(
             None => return Ok(RequestCredentials::Absent),
         },
     };
-    if keys.accept(bearer) {
-        return acting_for(headers).map(RequestCredentials::Backend);
+    let key = if keys.accept(bearer) {
+        Some(PresentedKey::Configured)
+    } else {
+        ApiKeyService::is_key(bearer).then(|| PresentedKey::Created(bearer.to_owned()))
+    };
+    if let Some(key) = key {
+        return Ok(RequestCredentials::Backend(key, acting_for(headers)?));
     }
     let token = parse_bearer(bearer).ok_or(RequestRefusal::Unauthorized(
         "the bearer is neither a user's token, USER.DEVICE.TOKEN, nor an API key",
@@ -175,13 +199,22 @@ mod tests {
     fn a_key_is_a_backend_and_anything_else_is_refused() {
         let key = format!("Bearer {KEY}");
         let acting = |user| match read(Some(&key), user) {
-            Ok(RequestCredentials::Backend(user)) => user,
+            Ok(RequestCredentials::Backend(PresentedKey::Configured, user)) => user,
             other => panic!("{other:?}"),
         };
         assert_eq!(acting(None), None);
         assert_eq!(acting(Some("5")), UserId::new(5));
         let wrong_user = read(Some(&key), Some("x")).unwrap_err();
         assert_eq!(wrong_user.code(), 10_001);
+        let created = read(Some("Bearer gk_1"), Some("5")).unwrap();
+        assert!(matches!(
+            &created,
+            RequestCredentials::Backend(PresentedKey::Created(key), Some(_)) if key == "gk_1"
+        ));
+        assert!(
+            !format!("{created:?}").contains("gk_1"),
+            "keys are not printed"
+        );
         // A user cannot act for another one.
         let user = read(Some("bearer 1.2.t"), Some("3")).unwrap();
         assert!(matches!(user, RequestCredentials::User(token) if token.user.get() == 1));

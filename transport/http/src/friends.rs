@@ -2,6 +2,7 @@
 
 use gimlet_core::business::UserInfo;
 use gimlet_core::id::UserId;
+use gimlet_core::scope::ApiScope;
 use gimlet_core::store::Friend;
 use http::Method;
 
@@ -160,7 +161,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/friends",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::FriendsRead),
             "listFriends",
             "Returns the user's friends.",
             list,
@@ -168,7 +169,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/friends",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::FriendsWrite),
             "requestFriend",
             "Asks a user to be a friend; the user gets a message.",
             request,
@@ -176,7 +177,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/friends/{user_id}/accept",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::FriendsWrite),
             "acceptFriend",
             "Accepts the request of a user: both become friends of each other.",
             accept,
@@ -184,7 +185,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::PATCH,
             "/friends/{user_id}",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::FriendsWrite),
             "changeFriend",
             "Changes the data that the user keeps for a friend.",
             change,

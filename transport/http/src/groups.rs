@@ -2,6 +2,7 @@
 
 use gimlet_core::business::UserInfo;
 use gimlet_core::id::{GroupId, UserId};
+use gimlet_core::scope::ApiScope;
 use gimlet_core::service::GroupDraft;
 use gimlet_core::store::{Group, GroupEdit, Member, MemberEdit, MemberRole};
 use http::Method;
@@ -367,7 +368,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/groups",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::GroupsWrite),
             "createGroup",
             "Creates a group.",
             create,
@@ -375,7 +376,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/groups",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::GroupsRead),
             "listGroups",
             "Returns the groups that the user is a member of.",
             list,
@@ -383,7 +384,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/groups/{group_id}",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::GroupsRead),
             "getGroup",
             "Returns a group, to its members.",
             get,
@@ -392,7 +393,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::PATCH,
             "/groups/{group_id}",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::GroupsWrite),
             "changeGroup",
             "Changes a group; its members get a message.",
             change,
@@ -400,7 +401,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/groups/{group_id}/members",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::GroupsRead),
             "listMembers",
             "Returns the members of a group, to its members.",
             members,
@@ -408,7 +409,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/groups/{group_id}/members",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::GroupsWrite),
             "addMembers",
             "Adds users to a group; its members get a message.",
             add,
@@ -416,7 +417,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::PATCH,
             "/groups/{group_id}/members/{user_id}",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::GroupsWrite),
             "changeMember",
             "Changes a member of a group.",
             change_member,
@@ -424,7 +425,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::DELETE,
             "/groups/{group_id}/members/{user_id}",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::GroupsWrite),
             "removeMember",
             "Removes a member from a group; the members and the removed one get a message.",
             remove,
@@ -432,7 +433,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/groups/{group_id}/members/remove",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::GroupsWrite),
             "removeMembers",
             "Removes members from a group, one after the other. A request that was refused halfway may \
              be repeated.",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gimlet_core::logic::LogicRole as _;
+use gimlet_core::scope::ApiScope;
 use gimlet_core::seq::Seq;
 use http::Method;
 use tokio::time::Instant;
@@ -100,7 +101,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/inbox",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::MessagesRead),
             "readInbox",
             "Returns a page of the user's inbox. With `wait` it is answered when there is an entry.",
             read,

@@ -6,6 +6,7 @@
 //!
 //! [`router`] makes the routes from one list of operations; [`openapi()`] describes that list.
 
+mod access;
 mod admin;
 mod api;
 mod backend;

@@ -2,6 +2,7 @@
 
 use gimlet_core::id::{GroupId, UserId};
 use gimlet_core::message::{MessageDraft, MessageReceiver, MessageSender};
+use gimlet_core::scope::ApiScope;
 use gimlet_core::seq::Seq;
 use gimlet_core::time::UnixTimestamp;
 use http::Method;
@@ -132,7 +133,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/messages",
-            OperationAccess::UserOrBackend,
+            OperationAccess::UserOrBackend(ApiScope::MessagesSend),
             "sendMessage",
             "Sends a message to a user or to a group. It is answered once the message is durable.",
             send,

@@ -1,9 +1,10 @@
 //! The OpenAPI 3.1 document, made from the operations.
 
+use gimlet_core::scope::ApiScope;
 use serde_json::{Map, Value, json};
 
 use crate::json::{FieldDescription, SchemaDefinitions, object_schema};
-use crate::operation::{ApiOperation, OperationAccess, TOKEN_PARAMETER};
+use crate::operation::{ApiOperation, TOKEN_PARAMETER};
 use crate::problem;
 
 /// Returns the document of these operations.
@@ -47,12 +48,24 @@ pub(crate) fn document(operations: &[ApiOperation]) -> Value {
                 "apiKey": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A key of http.api_keys, for backends. The header Gimlet-User \
-                        names the user that the backend acts for.",
+                    "description": key_description(),
                 },
             },
         },
     })
+}
+
+/// Returns the description of API keys, with all scopes.
+fn key_description() -> String {
+    let scopes = ApiScope::ALL.iter();
+    let scopes: Vec<_> = scopes
+        .map(|scope| format!("- `{scope}`: {}", scope.about()))
+        .collect();
+    format!(
+        "A key for backends: one of http.api_keys, which has every scope, or one that createKey made. \
+         The header Gimlet-User names the user that the backend acts for. The scopes:\n\n{}",
+        scopes.join("\n")
+    )
 }
 
 fn describe(operation: &ApiOperation, definitions: &mut SchemaDefinitions) -> Value {
@@ -69,10 +82,7 @@ fn describe(operation: &ApiOperation, definitions: &mut SchemaDefinitions) -> Va
             "schema": {"type": "string"},
         }));
     }
-    if matches!(
-        operation.access,
-        OperationAccess::User | OperationAccess::UserOrBackend
-    ) {
+    if operation.access.acts_for_users() {
         parameters.push(json!({
             "in": "header",
             "name": "gimlet-user",
@@ -84,6 +94,10 @@ fn describe(operation: &ApiOperation, definitions: &mut SchemaDefinitions) -> Va
     described.insert("operationId".into(), operation.id.into());
     described.insert("tags".into(), json!([operation.topic]));
     described.insert("summary".into(), operation.about.into());
+    if let Some(scope) = operation.access.scope() {
+        let text = format!("An API key needs the scope `{scope}`.");
+        described.insert("description".into(), text.into());
+    }
     described.insert("security".into(), security(operation));
     described.insert("responses".into(), responses(operation, definitions));
     if operation.has_body() {
@@ -116,23 +130,14 @@ fn parameter(place: &str, field: &FieldDescription) -> Value {
 
 fn security(operation: &ApiOperation) -> Value {
     let mut schemes = Vec::new();
-    if matches!(
-        operation.access,
-        OperationAccess::User
-            | OperationAccess::Device
-            | OperationAccess::Connection
-            | OperationAccess::UserOrBackend
-    ) {
+    if operation.access.takes_token() {
         schemes.push(json!({"userToken": []}));
     }
     if operation.takes_query_token {
         schemes.push(json!({"queryToken": []}));
     }
-    if matches!(
-        operation.access,
-        OperationAccess::User | OperationAccess::Backend | OperationAccess::UserOrBackend
-    ) {
-        schemes.push(json!({"apiKey": []}));
+    if let Some(scope) = operation.access.scope() {
+        schemes.push(json!({"apiKey": [scope.name()]}));
     }
     schemes.into()
 }

@@ -21,9 +21,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
 
+pub(crate) use crate::access::OperationAccess;
 use crate::api::{ClientAddr, RestartTimeLimit, StreamAdmission};
-use crate::call::{ApiCall, ApiCaller, ApiState, device_only, unauthorized};
-use crate::credentials::{RequestCredentials, credentials};
+use crate::call::{ApiCall, ApiCaller, ApiState, unauthorized};
 use crate::device;
 use crate::etag;
 use crate::forward::{self, ForwardedRequest};
@@ -46,23 +46,6 @@ const WAIT_PARAMETER: &str = "wait";
 pub(crate) const MAX_WAIT_SECONDS: u32 = 30;
 /// Field of a request that names a device.
 const DEVICE_FIELD: &str = "device_id";
-
-/// Callers that an operation is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OperationAccess {
-    /// Everybody.
-    Open,
-    /// A user, or a backend for a user.
-    User,
-    /// A user by the token of its device.
-    Device,
-    /// A user by the token of its device, which the operation itself checks: a connection's sign-in.
-    Connection,
-    /// A user, or a backend for a user or for itself.
-    UserOrBackend,
-    /// A backend.
-    Backend,
-}
 
 /// An answer of an operation.
 pub(crate) trait OperationAnswer {
@@ -304,7 +287,7 @@ impl ApiOperation {
         }
         let token = query_token.as_ref().map(|(_, token)| token.as_str());
         // Before the body is read: a stranger's body costs nothing.
-        call.caller = self.admit(&call, token).await?;
+        call.caller = self.access.admit(&call, token).await?;
         let mut fields = if self.has_body() {
             parse_body(&call.headers, &read_body(&call.headers, body).await?)?
         } else {
@@ -363,45 +346,6 @@ impl ApiOperation {
             wait: Duration::from_secs(wait.unwrap_or(0).min(MAX_WAIT_SECONDS).into()),
             space: Some(space),
         })
-    }
-
-    /// Checks the credentials, and that the operation is for such a caller.
-    async fn admit(
-        &self,
-        call: &ApiCall,
-        query_token: Option<&str>,
-    ) -> Result<ApiCaller, ApiProblem> {
-        if self.access == OperationAccess::Open {
-            return Ok(ApiCaller::Stranger);
-        }
-        let keys = &call.shared.api.api_keys;
-        match credentials(&call.headers, query_token, keys)? {
-            RequestCredentials::Absent => Err(unauthorized()),
-            RequestCredentials::Backend(_)
-                if matches!(
-                    self.access,
-                    OperationAccess::Device | OperationAccess::Connection
-                ) =>
-            {
-                Err(device_only())
-            }
-            RequestCredentials::Backend(user) => Ok(ApiCaller::Backend(user)),
-            RequestCredentials::User(_) if self.access == OperationAccess::Backend => {
-                Err(RequestRefusal::Forbidden(
-                    "this operation is for backends; call it with an API key of http.api_keys",
-                )
-                .into())
-            }
-            RequestCredentials::User(it) if self.access == OperationAccess::Connection => {
-                Ok(ApiCaller::User(it))
-            }
-            RequestCredentials::User(it) => {
-                let tokens = call.tokens()?;
-                let checked = tokens.check(call.client, it.user, it.device, &it.token);
-                checked.await?;
-                Ok(ApiCaller::User(it))
-            }
-        }
     }
 }
 

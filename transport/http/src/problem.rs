@@ -5,6 +5,7 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use gimlet_core::auth::ApiKeyRefusal;
 use gimlet_core::error::RequestRefusal;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
@@ -15,7 +16,10 @@ use crate::api::StreamLimit;
 const BAD_REQUEST_CODE: i32 = 10_001;
 /// gimlet's code of a request that this node does not support.
 const UNSUPPORTED_CODE: i32 = 12;
-
+/// gimlet's code of missing or wrong credentials.
+const UNAUTHORIZED_CODE: i32 = 10_000;
+/// gimlet's code of a request that a rule forbids.
+const FORBIDDEN_CODE: i32 = 7;
 /// gimlet's code of a limit that is reached.
 const EXHAUSTED_CODE: i32 = 8;
 /// Time after which a refused event stream may find a place.
@@ -120,6 +124,28 @@ impl From<RequestRefusal> for ApiProblem {
             detail: refusal.to_string(),
             field: None,
             retry_after_ms: refusal.retry_after_ms(),
+        }
+    }
+}
+
+impl From<ApiKeyRefusal> for ApiProblem {
+    fn from(refusal: ApiKeyRefusal) -> Self {
+        let (status, code, name) = match refusal {
+            ApiKeyRefusal::Refused(refusal) => return refusal.into(),
+            ApiKeyRefusal::Unknown | ApiKeyRefusal::Expired | ApiKeyRefusal::Revoked => {
+                (StatusCode::UNAUTHORIZED, UNAUTHORIZED_CODE, "unauthorized")
+            }
+            ApiKeyRefusal::MissingScope { .. } => {
+                (StatusCode::FORBIDDEN, FORBIDDEN_CODE, "missing-scope")
+            }
+            ApiKeyRefusal::TooManyRights { .. } => {
+                (StatusCode::FORBIDDEN, FORBIDDEN_CODE, "too-many-rights")
+            }
+            ApiKeyRefusal::NoSuchKey(_) => (StatusCode::NOT_FOUND, UNSUPPORTED_CODE, "no-such-key"),
+        };
+        Self {
+            code,
+            ..Self::of(status, name, refusal.to_string())
         }
     }
 }

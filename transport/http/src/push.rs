@@ -6,6 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_core::push_registry::PushRequest;
+use gimlet_core::scope::ApiScope;
 use gimlet_core::store::PushAddress;
 use http::Method;
 
@@ -200,7 +201,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::PUT,
             "/devices/{device_id}/push",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::DevicesWrite),
             "registerPush",
             "Registers where the device is notified while it is not connected; an earlier address \
              is replaced.",
@@ -209,7 +210,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::DELETE,
             "/devices/{device_id}/push",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::DevicesWrite),
             "removePush",
             "Ends the notifications of the device. A sign-out does the same.",
             remove,

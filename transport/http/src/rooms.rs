@@ -1,6 +1,7 @@
 //! Messages to rooms. An event stream follows one (`events`).
 
 use gimlet_core::id::{RoomId, UserId};
+use gimlet_core::scope::ApiScope;
 use gimlet_core::seq::Seq;
 use gimlet_core::service::RoomDraft;
 use http::Method;
@@ -55,7 +56,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
     vec![ApiOperation::new(
         Method::POST,
         "/rooms/{room_id}/messages",
-        OperationAccess::UserOrBackend,
+        OperationAccess::UserOrBackend(ApiScope::RoomsWrite),
         "publishToRoom",
         "Sends a message to the current subscribers of a room.",
         publish,

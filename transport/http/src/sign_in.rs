@@ -3,6 +3,7 @@
 use gimlet_core::accounts::AccountSignIn;
 use gimlet_core::business::UserInfo;
 use gimlet_core::id::{DeviceId, UserId};
+use gimlet_core::scope::ApiScope;
 use gimlet_core::store::{AccountChange, DeviceInfo};
 use http::Method;
 
@@ -248,7 +249,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/me",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::UsersRead),
             "getMe",
             "Returns the user's own profile.",
             me,
@@ -258,7 +259,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::PATCH,
             "/me",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::UsersWrite),
             "changeMe",
             "Changes the user's own profile.",
             change_me,
@@ -267,7 +268,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/users",
-            OperationAccess::User,
+            OperationAccess::User(ApiScope::UsersRead),
             "searchUsers",
             "Finds users by phone number or name.",
             search,

@@ -4,6 +4,7 @@ use gimlet_core::error::RequestRefusal;
 use gimlet_core::events::HookName;
 use gimlet_core::hook_delivery::{HookDelivery, HookStatus};
 use gimlet_core::id::MessageId;
+use gimlet_core::scope::ApiScope;
 use gimlet_core::store::{DeadLetter, OutboxPosition, StoreError};
 use http::{Method, StatusCode};
 
@@ -272,7 +273,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/webhooks",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::WebhooksRead),
             "listWebhooks",
             "Lists the webhooks with their state.",
             list,
@@ -280,7 +281,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/webhooks/{name}/test",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::WebhooksWrite),
             "testWebhook",
             "Sends a test event to the program of a webhook, and returns its answer.",
             test,
@@ -288,7 +289,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::GET,
             "/webhooks/{name}/dead-letters",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::WebhooksRead),
             "listDeadLetters",
             "Lists the events of a webhook that were given up.",
             dead_letters,
@@ -296,7 +297,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/webhooks/{name}/dead-letters/replay",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::WebhooksWrite),
             "replayDeadLetters",
             "Delivers dead letters again, after the events that wait.",
             replay,
@@ -304,7 +305,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/webhooks/{name}/dead-letters/drop",
-            OperationAccess::Backend,
+            OperationAccess::Backend(ApiScope::WebhooksWrite),
             "dropDeadLetters",
             "Removes dead letters.",
             drop_letters,

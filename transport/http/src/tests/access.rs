@@ -4,55 +4,112 @@ use std::collections::BTreeMap;
 
 use super::forward::NodeOfCluster;
 use super::*;
-use crate::operation::OperationAccess;
+use crate::operation::{ApiOperation, OperationAccess};
 
 /// The right access of each operation, apart from the code on purpose: a change has to be made twice.
 const ACCESS: &[(&str, OperationAccess)] = &[
-    ("acceptFriend", OperationAccess::User),
+    (
+        "acceptFriend",
+        OperationAccess::User(ApiScope::FriendsWrite),
+    ),
     ("ackInbox", OperationAccess::Device),
-    ("addMembers", OperationAccess::User),
-    ("banUser", OperationAccess::Backend),
-    ("broadcast", OperationAccess::Backend),
-    ("changeFriend", OperationAccess::User),
-    ("changeGroup", OperationAccess::User),
-    ("changeMe", OperationAccess::User),
-    ("changeMember", OperationAccess::User),
-    ("createGroup", OperationAccess::User),
-    ("createUser", OperationAccess::Backend),
-    ("disconnectUser", OperationAccess::Backend),
-    ("dropDeadLetters", OperationAccess::Backend),
+    ("addMembers", OperationAccess::User(ApiScope::GroupsWrite)),
+    ("banUser", OperationAccess::Backend(ApiScope::UsersWrite)),
+    (
+        "broadcast",
+        OperationAccess::Backend(ApiScope::BroadcastsSend),
+    ),
+    (
+        "changeFriend",
+        OperationAccess::User(ApiScope::FriendsWrite),
+    ),
+    ("changeGroup", OperationAccess::User(ApiScope::GroupsWrite)),
+    ("changeMe", OperationAccess::User(ApiScope::UsersWrite)),
+    ("changeMember", OperationAccess::User(ApiScope::GroupsWrite)),
+    ("createGroup", OperationAccess::User(ApiScope::GroupsWrite)),
+    ("createUser", OperationAccess::Backend(ApiScope::UsersWrite)),
+    (
+        "disconnectUser",
+        OperationAccess::Backend(ApiScope::DevicesWrite),
+    ),
+    (
+        "dropDeadLetters",
+        OperationAccess::Backend(ApiScope::WebhooksWrite),
+    ),
     ("followInbox", OperationAccess::Connection),
-    ("getBan", OperationAccess::Backend),
-    ("getDevice", OperationAccess::Backend),
-    ("getGroup", OperationAccess::User),
-    ("getMe", OperationAccess::User),
-    ("getStatistics", OperationAccess::Backend),
-    ("getUser", OperationAccess::Backend),
+    ("getBan", OperationAccess::Backend(ApiScope::UsersRead)),
+    ("getDevice", OperationAccess::Backend(ApiScope::DevicesRead)),
+    ("getGroup", OperationAccess::User(ApiScope::GroupsRead)),
+    ("getMe", OperationAccess::User(ApiScope::UsersRead)),
+    (
+        "getStatistics",
+        OperationAccess::Backend(ApiScope::StatsRead),
+    ),
+    ("getUser", OperationAccess::Backend(ApiScope::UsersRead)),
     ("getWebPushKey", OperationAccess::Open),
-    ("importUsers", OperationAccess::Backend),
-    ("issueToken", OperationAccess::Backend),
-    ("liftBan", OperationAccess::Backend),
-    ("listConnections", OperationAccess::Backend),
-    ("listDeadLetters", OperationAccess::Backend),
-    ("listFriends", OperationAccess::User),
-    ("listGroups", OperationAccess::User),
-    ("listMembers", OperationAccess::User),
-    ("listWebhooks", OperationAccess::Backend),
-    ("publishToRoom", OperationAccess::UserOrBackend),
-    ("readInbox", OperationAccess::User),
+    (
+        "importUsers",
+        OperationAccess::Backend(ApiScope::UsersWrite),
+    ),
+    (
+        "issueToken",
+        OperationAccess::Backend(ApiScope::TokensWrite),
+    ),
+    ("liftBan", OperationAccess::Backend(ApiScope::UsersWrite)),
+    (
+        "listConnections",
+        OperationAccess::Backend(ApiScope::DevicesRead),
+    ),
+    (
+        "listDeadLetters",
+        OperationAccess::Backend(ApiScope::WebhooksRead),
+    ),
+    ("listFriends", OperationAccess::User(ApiScope::FriendsRead)),
+    ("listGroups", OperationAccess::User(ApiScope::GroupsRead)),
+    ("listMembers", OperationAccess::User(ApiScope::GroupsRead)),
+    (
+        "listWebhooks",
+        OperationAccess::Backend(ApiScope::WebhooksRead),
+    ),
+    (
+        "publishToRoom",
+        OperationAccess::UserOrBackend(ApiScope::RoomsWrite),
+    ),
+    ("readInbox", OperationAccess::User(ApiScope::MessagesRead)),
     ("registerDevice", OperationAccess::Open),
-    ("registerPush", OperationAccess::User),
-    ("removeMember", OperationAccess::User),
-    ("removeMembers", OperationAccess::User),
-    ("removePush", OperationAccess::User),
-    ("replayDeadLetters", OperationAccess::Backend),
-    ("requestFriend", OperationAccess::User),
-    ("revokeToken", OperationAccess::Backend),
-    ("searchUsers", OperationAccess::User),
-    ("sendMessage", OperationAccess::UserOrBackend),
+    (
+        "registerPush",
+        OperationAccess::User(ApiScope::DevicesWrite),
+    ),
+    ("removeMember", OperationAccess::User(ApiScope::GroupsWrite)),
+    (
+        "removeMembers",
+        OperationAccess::User(ApiScope::GroupsWrite),
+    ),
+    ("removePush", OperationAccess::User(ApiScope::DevicesWrite)),
+    (
+        "replayDeadLetters",
+        OperationAccess::Backend(ApiScope::WebhooksWrite),
+    ),
+    (
+        "requestFriend",
+        OperationAccess::User(ApiScope::FriendsWrite),
+    ),
+    (
+        "revokeToken",
+        OperationAccess::Backend(ApiScope::TokensWrite),
+    ),
+    ("searchUsers", OperationAccess::User(ApiScope::UsersRead)),
+    (
+        "sendMessage",
+        OperationAccess::UserOrBackend(ApiScope::MessagesSend),
+    ),
     ("signIn", OperationAccess::Open),
     ("signOut", OperationAccess::Device),
-    ("testWebhook", OperationAccess::Backend),
+    (
+        "testWebhook",
+        OperationAccess::Backend(ApiScope::WebhooksWrite),
+    ),
 ];
 
 /// A kind of caller.
@@ -66,9 +123,14 @@ enum CallerKind {
     User,
     Backend,
     BackendForUser,
+    UnknownKey,
+    ExpiredKey,
+    RevokedKey,
+    KeyWithoutScope,
+    KeyWithScope,
 }
 
-const KINDS: [CallerKind; 8] = [
+const KINDS: [CallerKind; 13] = [
     CallerKind::Nobody,
     CallerKind::WrongToken,
     CallerKind::AnotherUsersToken,
@@ -77,6 +139,11 @@ const KINDS: [CallerKind; 8] = [
     CallerKind::User,
     CallerKind::Backend,
     CallerKind::BackendForUser,
+    CallerKind::UnknownKey,
+    CallerKind::ExpiredKey,
+    CallerKind::RevokedKey,
+    CallerKind::KeyWithoutScope,
+    CallerKind::KeyWithScope,
 ];
 
 /// Returns whether the caller gets past the credentials.
@@ -86,9 +153,13 @@ fn may(access: OperationAccess, kind: CallerKind) -> bool {
         | CallerKind::WrongToken
         | CallerKind::AnotherUsersToken
         | CallerKind::RevokedToken
-        | CallerKind::NearlyAKey => access == OperationAccess::Open,
-        CallerKind::User => access != OperationAccess::Backend,
-        CallerKind::Backend | CallerKind::BackendForUser => {
+        | CallerKind::NearlyAKey
+        | CallerKind::UnknownKey
+        | CallerKind::ExpiredKey
+        | CallerKind::RevokedKey
+        | CallerKind::KeyWithoutScope => access == OperationAccess::Open,
+        CallerKind::User => !matches!(access, OperationAccess::Backend(_)),
+        CallerKind::Backend | CallerKind::BackendForUser | CallerKind::KeyWithScope => {
             ![OperationAccess::Device, OperationAccess::Connection].contains(&access)
         }
     }
@@ -108,6 +179,45 @@ async fn every_operation_is_for_its_callers_at_a_node_without_the_role_too() {
     }
 }
 
+/// Returns all scopes but `admin` and those that allow what needs `scope`.
+fn all_but(scope: ApiScope) -> ApiScopes {
+    let others = ApiScope::ALL.iter().copied().filter(|it| {
+        let alone: ApiScopes = [*it].into_iter().collect();
+        !alone.allow(scope)
+    });
+    others.collect()
+}
+
+/// The keys of one operation.
+struct OperationKeys {
+    unknown: String,
+    expired: String,
+    revoked: String,
+    without: String,
+    with: String,
+}
+
+impl OperationKeys {
+    async fn of(api: &TestApi, scope: ApiScope) -> Self {
+        let only = [scope].into_iter().collect();
+        let hour = Duration::from_hours(1);
+        let expired = api.key(only, Some(hour)).await.secret;
+        api.clock.advance(hour);
+        let revoked = api.key(only, None).await;
+        let gone = api.keys.revoke(BackendIdentity::Operator, revoked.key.id);
+        gone.await.unwrap();
+        let with = api.key(only, None).await.secret;
+        Self {
+            // Keys have hexadecimal digits only.
+            unknown: format!("{}x", &with[..with.len() - 1]),
+            expired,
+            revoked: revoked.secret,
+            without: api.key(all_but(scope), None).await.secret,
+            with,
+        }
+    }
+}
+
 /// `has_streams` is false for a node without the connect role, which opens no stream for anybody.
 async fn check_access(api: &TestApi, has_streams: bool) {
     let (alice, bob) = (api.sign_in("100").await, api.sign_in("200").await);
@@ -123,6 +233,8 @@ async fn check_access(api: &TestApi, has_streams: bool) {
         if access == OperationAccess::Connection && !has_streams {
             continue;
         }
+        let scope = access.scope().unwrap_or(ApiScope::Admin);
+        let keys = OperationKeys::of(api, scope).await;
         for kind in KINDS {
             // A fresh one each time: a sign-out ends it.
             let user = api.sign_in("100").await;
@@ -137,6 +249,11 @@ async fn check_access(api: &TestApi, has_streams: bool) {
                 CallerKind::NearlyAKey => &nearly,
                 CallerKind::User => &user.token,
                 CallerKind::Backend | CallerKind::BackendForUser => KEY,
+                CallerKind::UnknownKey => &keys.unknown,
+                CallerKind::ExpiredKey => &keys.expired,
+                CallerKind::RevokedKey => &keys.revoked,
+                CallerKind::KeyWithoutScope => &keys.without,
+                CallerKind::KeyWithScope => &keys.with,
             };
             let acting = [("Gimlet-User", user.id.as_str())];
             let headers = if kind == CallerKind::BackendForUser {
@@ -153,14 +270,22 @@ async fn check_access(api: &TestApi, has_streams: bool) {
             let method = operation.method.clone();
             let response = api.respond(method, &path, bearer, headers, None).await;
             let status = response.status();
+            // An answer without an end is not a refusal.
+            let code = if status.is_success() {
+                Value::Null
+            } else {
+                TestAnswer::of(response).await.json
+            };
             let allowed = ![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status)
-                || is_refused_by_the_group(response).await;
+                || is_refused_by_the_group(status, &code);
+            check_key_refusal(operation, kind, status, &code);
             assert_eq!(
                 allowed,
                 may(access, kind),
                 "{operation:?} {kind:?}: {status}"
             );
-            if kind == CallerKind::Backend && access == OperationAccess::User {
+            let needs_user = matches!(access, OperationAccess::User(_));
+            if [CallerKind::Backend, CallerKind::KeyWithScope].contains(&kind) && needs_user {
                 assert_eq!(
                     status,
                     StatusCode::BAD_REQUEST,
@@ -172,9 +297,34 @@ async fn check_access(api: &TestApi, has_streams: bool) {
 }
 
 /// Returns whether the service refused: the caller passed, and is no member of the group.
-async fn is_refused_by_the_group(response: Response) -> bool {
-    if response.status() != StatusCode::FORBIDDEN {
-        return false;
-    }
-    TestAnswer::of(response).await.json["code"] == 10_011
+fn is_refused_by_the_group(status: StatusCode, problem: &Value) -> bool {
+    status == StatusCode::FORBIDDEN && problem["code"] == 10_011
+}
+
+/// Checks the status and the words with which a key is refused.
+fn check_key_refusal(
+    operation: &ApiOperation,
+    kind: CallerKind,
+    status: StatusCode,
+    problem: &Value,
+) {
+    let Some(scope) = operation.access.scope() else {
+        return;
+    };
+    let (wanted, words) = match kind {
+        CallerKind::UnknownKey => (401, "the API key is unknown".to_owned()),
+        CallerKind::ExpiredKey => (401, "the API key has expired".to_owned()),
+        CallerKind::RevokedKey => (401, "the API key was revoked".to_owned()),
+        CallerKind::KeyWithoutScope => {
+            let has = all_but(scope).list();
+            (
+                403,
+                format!("does not have the scope {scope}, it has {has}: use"),
+            )
+        }
+        _ => return,
+    };
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert_eq!(status.as_u16(), wanted, "{operation:?} {kind:?}");
+    assert!(detail.contains(&words), "{operation:?} {kind:?}: {detail}");
 }

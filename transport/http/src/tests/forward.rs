@@ -1,7 +1,6 @@
 //! Nodes without the role for a request: the answer is that of a node with all roles.
 
 use std::sync::Mutex;
-use std::time::Duration;
 
 use super::*;
 use crate::{ApiNodes, ApiRequest, ApiRole, ForwardError, ForwardFuture, ForwardedApi};
@@ -67,7 +66,8 @@ impl OtherNodes {
 impl TestApi {
     /// Starts a cluster in memory and returns this node of it.
     pub(super) fn of_cluster(which: NodeOfCluster) -> Self {
-        let (whole, node) = parts();
+        let (whole, node, clock) = parts();
+        let keys = whole.keys.clone().unwrap();
         let with = |nodes: OtherNodes| Some(Arc::new(nodes) as Arc<dyn ApiNodes>);
         // A cycle of nodes would never be dropped, so each node knows copies of the others.
         let business = |logic| HttpApi {
@@ -95,6 +95,7 @@ impl TestApi {
                 service: None,
                 accounts: None,
                 tokens: None,
+                keys: None,
                 nodes: with(OtherNodes {
                     business: Some(crate::forwarded(business(None))),
                     logic: Some(crate::forwarded(logic)),
@@ -103,30 +104,24 @@ impl TestApi {
                 ..whole
             },
         };
-        Self {
-            stop: api.stop.clone(),
-            router: crate::router(api),
-            node,
-        }
+        Self::of(api, node, clock, keys)
     }
 }
 
 /// Starts a node that has no role, beside these nodes.
 fn bare(nodes: &Arc<OtherNodes>) -> TestApi {
-    let (whole, node) = parts();
+    let (whole, node, clock) = parts();
+    let keys = whole.keys.clone().unwrap();
     let api = HttpApi {
         service: None,
         gateway: None,
         accounts: None,
         tokens: None,
+        keys: None,
         nodes: Some(Arc::clone(nodes) as _),
         ..whole
     };
-    TestApi {
-        stop: api.stop.clone(),
-        router: crate::router(api),
-        node,
-    }
+    TestApi::of(api, node, clock, keys)
 }
 
 /// Story of a client in its first minutes.
@@ -263,7 +258,7 @@ async fn a_failed_call_says_whether_it_may_be_repeated() {
 /// Addresses that are configured in a circle end after two steps.
 #[tokio::test(start_paused = true)]
 async fn a_request_is_not_passed_on_forever() {
-    let (whole, _node) = parts();
+    let (whole, _node, _) = parts();
     let none = HttpApi {
         service: None,
         gateway: None,
@@ -301,7 +296,7 @@ async fn a_request_is_not_passed_on_forever() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unreadable_request_of_a_node_is_refused() {
-    let (api, _node) = parts();
+    let (api, _node, _) = parts();
     let api = crate::forwarded(api);
     for (method, path) in [("", "/me"), ("GET", " "), ("G T", "/me")] {
         let request = ApiRequest {

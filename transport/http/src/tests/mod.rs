@@ -9,19 +9,23 @@ mod push;
 mod stream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use gimlet_core::accounts::AccountService;
-use gimlet_core::auth::{SignInFailures, TokenChecker};
+use gimlet_core::auth::{
+    ApiKeyService, BackendIdentity, CreatedApiKey, NewApiKey, SignInFailures, TokenChecker,
+};
 use gimlet_core::business::{BuiltinBusiness, BuiltinConfig, FixedCode};
 use gimlet_core::id::UserId;
 use gimlet_core::memory;
 use gimlet_core::node::{NodeBuilder, RunningNode};
 use gimlet_core::push_registry::{PushRegistry, PushServices};
-use gimlet_core::time::SystemClock;
+use gimlet_core::scope::{ApiScope, ApiScopes};
+use gimlet_core::time::{ManualClock, SystemClock, TimeSource as _};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -42,11 +46,21 @@ struct TestApi {
     router: Router,
     node: RunningNode,
     stop: CancellationToken,
+    keys: ApiKeyService,
+    /// The clock of the keys.
+    clock: Arc<ManualClock>,
 }
 
-/// Makes a node in memory, and the API of all its roles.
-fn parts() -> (HttpApi, RunningNode) {
+/// Makes a node in memory, the API of all its roles, and the clock of its keys.
+fn parts() -> (HttpApi, RunningNode, Arc<ManualClock>) {
     let stores = memory::stores();
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let failures = Arc::new(SignInFailures::new(100));
+    let keys = ApiKeyService::new(
+        Arc::clone(&stores.api_key),
+        Arc::clone(&clock) as _,
+        Arc::clone(&failures),
+    );
     let builtin = BuiltinBusiness::new(
         &stores,
         Arc::new(SystemClock),
@@ -62,7 +76,6 @@ fn parts() -> (HttpApi, RunningNode) {
     let pushes = PushRegistry::new(&stores, Arc::new(SystemClock), services);
     let node = NodeBuilder::new(stores, Arc::new(builtin.clone())).start();
     let service = node.service().clone();
-    let failures = Arc::new(SignInFailures::new(100));
     let accounts = AccountService::new(builtin.clone(), 100, Arc::clone(&failures))
         .with_directory(Some(service.directory().clone()))
         .with_fanout(Some(service.fanout().clone()))
@@ -76,10 +89,11 @@ fn parts() -> (HttpApi, RunningNode) {
         push: Some(pushes),
         hooks: None,
         api_keys: ApiKeys::new([KEY]),
+        keys: Some(keys),
         nodes: None,
         stop: CancellationToken::new(),
     };
-    (api, node)
+    (api, node, clock)
 }
 
 /// An answer: its status, and its content.
@@ -91,12 +105,30 @@ struct TestAnswer {
 
 impl TestApi {
     fn start() -> Self {
-        let (api, node) = parts();
+        let (api, node, clock) = parts();
+        let keys = api.keys.clone().unwrap();
+        Self::of(api, node, clock, keys)
+    }
+
+    fn of(api: HttpApi, node: RunningNode, clock: Arc<ManualClock>, keys: ApiKeyService) -> Self {
         Self {
             stop: api.stop.clone(),
             router: crate::router(api),
             node,
+            keys,
+            clock,
         }
+    }
+
+    /// Creates a key with these scopes, and returns it.
+    async fn key(&self, scopes: ApiScopes, lifetime: Option<Duration>) -> CreatedApiKey {
+        let new = NewApiKey {
+            name: "billing".into(),
+            scopes,
+            lifetime,
+        };
+        let created = self.keys.create(BackendIdentity::Operator, new).await;
+        created.unwrap()
     }
 
     async fn raw(&self, request: Request<Body>) -> Response {
