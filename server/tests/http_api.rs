@@ -332,6 +332,8 @@ fn the_commands_of_the_documentation_work() {
         "\"text\":\"hi, bob\"",
         "\"members\":[",
         "\"user_id\":\"3\"",
+        "does not have the scope users:write, it has messages:send, users:read",
+        "\"last_used_at\":",
     ] {
         assert!(out.contains(words), "{words} is not in {out}");
     }

@@ -344,9 +344,10 @@ settings! {
         /// served.
         chat: bool as switch = false;
         /// Keys of backends that call the HTTP API (`docs/http.md`), separated by commas; each has at
-        /// least 32 characters out of letters, digits and `-._~+/=`. A program with a key acts for
-        /// any user, so make it of random digits (`openssl rand -hex 32`). To replace a key, set the
-        /// old and the new one until every backend has the new one.
+        /// least 32 characters out of letters, digits and `-._~+/=`. A program with such a key may do
+        /// everything, so make it of random digits (`openssl rand -hex 32`), and use it to create keys
+        /// with fewer rights (`docs/http.md`). To replace a key, set the old and the new one until every
+        /// backend has the new one.
         api_keys: Vec<SecretString> as api_keys = Vec::new();
     }
 }

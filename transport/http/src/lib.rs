@@ -23,6 +23,7 @@ mod friends;
 mod groups;
 mod inbox;
 mod json;
+mod keys;
 mod lists;
 mod message;
 mod nodes;
@@ -57,6 +58,7 @@ fn operations() -> Vec<ApiOperation> {
         ("Users", sign_in::operations()),
         ("Backends", backend::operations()),
         ("Operation", admin::operations()),
+        ("Keys", keys::operations()),
         ("Friends", friends::operations()),
         ("Groups", groups::operations()),
         ("Messages", message::operations()),

@@ -26,6 +26,7 @@ const ACCESS: &[(&str, OperationAccess)] = &[
     ("changeGroup", OperationAccess::User(ApiScope::GroupsWrite)),
     ("changeMe", OperationAccess::User(ApiScope::UsersWrite)),
     ("changeMember", OperationAccess::User(ApiScope::GroupsWrite)),
+    ("createKey", OperationAccess::Backend(ApiScope::Admin)),
     ("createGroup", OperationAccess::User(ApiScope::GroupsWrite)),
     ("createUser", OperationAccess::Backend(ApiScope::UsersWrite)),
     (
@@ -40,6 +41,7 @@ const ACCESS: &[(&str, OperationAccess)] = &[
     ("getBan", OperationAccess::Backend(ApiScope::UsersRead)),
     ("getDevice", OperationAccess::Backend(ApiScope::DevicesRead)),
     ("getGroup", OperationAccess::User(ApiScope::GroupsRead)),
+    ("getKey", OperationAccess::Backend(ApiScope::Admin)),
     ("getMe", OperationAccess::User(ApiScope::UsersRead)),
     (
         "getStatistics",
@@ -66,6 +68,7 @@ const ACCESS: &[(&str, OperationAccess)] = &[
     ),
     ("listFriends", OperationAccess::User(ApiScope::FriendsRead)),
     ("listGroups", OperationAccess::User(ApiScope::GroupsRead)),
+    ("listKeys", OperationAccess::Backend(ApiScope::Admin)),
     ("listMembers", OperationAccess::User(ApiScope::GroupsRead)),
     (
         "listWebhooks",
@@ -95,10 +98,12 @@ const ACCESS: &[(&str, OperationAccess)] = &[
         "requestFriend",
         OperationAccess::User(ApiScope::FriendsWrite),
     ),
+    ("revokeKey", OperationAccess::Backend(ApiScope::Admin)),
     (
         "revokeToken",
         OperationAccess::Backend(ApiScope::TokensWrite),
     ),
+    ("rotateKey", OperationAccess::Backend(ApiScope::Admin)),
     ("searchUsers", OperationAccess::User(ApiScope::UsersRead)),
     (
         "sendMessage",
@@ -266,6 +271,7 @@ async fn check_access(api: &TestApi, has_streams: bool) {
                 .replace("{device_id}", &user.device)
                 .replace("{group_id}", "1")
                 .replace("{room_id}", "1")
+                .replace("{key_id}", "0000000000000001")
                 .replace("{name}", "crm");
             let method = operation.method.clone();
             let response = api.respond(method, &path, bearer, headers, None).await;

@@ -5,6 +5,7 @@ mod admin;
 mod bad_input;
 mod chat;
 mod forward;
+mod keys;
 mod push;
 mod stream;
 

@@ -99,6 +99,22 @@ export interface CreatedGroup {
   group_id: string;
 }
 
+/** A created key. */
+export interface CreatedKey {
+  /** The time of creation (RFC 3339, UTC). */
+  created_at: string;
+  /** The time at which the key expires, if it does (RFC 3339, UTC). */
+  expires_at?: string;
+  /** The key itself, for the header `Authorization: Bearer`. It is shown only here. */
+  key: string;
+  /** The id, by which the key is listed and revoked. */
+  key_id: string;
+  /** The name. */
+  name: string;
+  /** The rights. */
+  scopes: ("admin" | "messages:read" | "messages:send" | "broadcasts:send" | "users:read" | "users:write" | "tokens:write" | "devices:read" | "devices:write" | "friends:read" | "friends:write" | "groups:read" | "groups:write" | "rooms:read" | "rooms:write" | "files:read" | "files:write" | "webhooks:read" | "webhooks:write" | "stats:read")[];
+}
+
 /** A created user. */
 export interface CreatedUser {
   /** False if there was a user with this phone number. */
@@ -366,6 +382,34 @@ export interface IssuedToken {
   device_id: string;
   /** The token, for the header `Authorization: Bearer`. */
   token: string;
+}
+
+/** A key; the key itself is not shown. */
+export interface KeyInfo {
+  /** The time of creation (RFC 3339, UTC). */
+  created_at: string;
+  /** The time at which the key expires, if it does (RFC 3339, UTC). */
+  expires_at?: string;
+  /** True if the key has neither expired nor been revoked. */
+  is_valid: boolean;
+  /** The id. */
+  key_id: string;
+  /** The time of the last use, a minute late at most (RFC 3339, UTC). */
+  last_used_at?: string;
+  /** The name. */
+  name: string;
+  /** The time from which on the key is revoked; in the future for a key that is being replaced (RFC 3339, UTC). */
+  revoked_at?: string;
+  /** The rights. */
+  scopes: ("admin" | "messages:read" | "messages:send" | "broadcasts:send" | "users:read" | "users:write" | "tokens:write" | "devices:read" | "devices:write" | "friends:read" | "friends:write" | "groups:read" | "groups:write" | "rooms:read" | "rooms:write" | "files:read" | "files:write" | "webhooks:read" | "webhooks:write" | "stats:read")[];
+}
+
+/** Keys, ascending by id. */
+export interface KeyList {
+  /** The keys. */
+  keys: KeyInfo[];
+  /** True if the list goes on after the last of them. */
+  more: boolean;
 }
 
 /** A message outside the inbox: a broadcast, or one that was not to be stored. */
