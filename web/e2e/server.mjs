@@ -7,16 +7,18 @@ import { join } from "node:path";
 
 const PORTS = ["TCP", "WS", "HTTP", "GRPC", "INTERNAL", "OPS"];
 
-/** Returns a free port of the loopback interface. */
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.on("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
-  });
+/** Returns free ports of the loopback interface; all are taken at once, so that no two are the same. */
+async function freePorts(count) {
+  const probes = Array.from({ length: count }, () => createServer());
+  await Promise.all(
+    probes.map((probe) => new Promise((resolve, reject) => {
+      probe.on("error", reject);
+      probe.listen(0, "127.0.0.1", resolve);
+    })),
+  );
+  const ports = probes.map((probe) => probe.address().port);
+  await Promise.all(probes.map((probe) => new Promise((resolve) => probe.close(resolve))));
+  return ports;
 }
 
 /** A server process with a data folder of its own. */
@@ -37,8 +39,9 @@ export class TestServer {
       GIMLET_BUSINESS__CODE_VERIFIER: "dev",
       ...more,
     };
-    for (const name of PORTS) {
-      const port = await freePort();
+    const ports = await freePorts(PORTS.length);
+    for (const [at, name] of PORTS.entries()) {
+      const port = ports[at];
       server.#environment[`GIMLET_LISTEN__${name}`] = `127.0.0.1:${port}`;
       if (name === "HTTP") server.address = `http://127.0.0.1:${port}`;
     }
