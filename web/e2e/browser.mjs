@@ -1,5 +1,5 @@
 // Starts a browser and pages of the web chat, for the tests beside this file.
-import { chromium } from "playwright-core";
+import { chromium, firefox } from "playwright-core";
 
 /** Flags without which Chromium calls its maker's hosts. */
 const FLAGS = [
@@ -12,14 +12,45 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/** Browsers that can be started. */
-export const BROWSERS = ["chromium"];
+/** Preferences without which Firefox calls its maker's hosts, and asks before a first run. */
+const PREFERENCES = {
+  "app.normandy.enabled": false,
+  "app.update.disabledForTesting": true,
+  "browser.safebrowsing.malware.enabled": false,
+  "browser.safebrowsing.phishing.enabled": false,
+  "browser.search.update": false,
+  "datareporting.policy.dataSubmissionEnabled": false,
+  "extensions.getAddons.cache.enabled": false,
+  "network.captive-portal-service.enabled": false,
+  "network.connectivity-service.enabled": false,
+  "toolkit.telemetry.enabled": false,
+};
 
-/** Starts a browser; `CHROMIUM` names another program than Debian's. */
+/** Browsers that can be started. */
+export const BROWSERS = ["chromium", "firefox"];
+
+/** Starts a browser; `CHROMIUM` and `FIREFOX` name other programs than Debian's. */
 export function startBrowser(name = "chromium") {
-  if (name !== "chromium") throw new Error(`${name} is not one of ${BROWSERS.join(", ")}`);
-  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium-headless-shell";
-  return chromium.launch({ executablePath, args: FLAGS });
+  switch (name) {
+    case "chromium": {
+      const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium-headless-shell";
+      return chromium.launch({ executablePath, args: FLAGS });
+    }
+    case "firefox": {
+      const executablePath = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
+      // This channel is an unchanged Firefox, which is driven by WebDriver BiDi.
+      return firefox.launch({ channel: "moz-firefox", executablePath, firefoxUserPrefs: PREFERENCES });
+    }
+    default:
+      throw new Error(`"${name}" is not one of ${BROWSERS.join(", ")}`);
+  }
+}
+
+/** Opens a separate profile. Firefox emulates no preferences of a user, and says so if asked to. */
+export function newContext(browser, options = {}) {
+  const isFirefox = browser.browserType().name() === "firefox";
+  const plain = { colorScheme: null, reducedMotion: null, forcedColors: null, contrast: null };
+  return browser.newContext({ ...options, ...(isFirefox ? plain : {}) });
 }
 
 /** Opens a page whose errors of any kind are collected in `page.problems`. */

@@ -1,9 +1,10 @@
-// Two people use the web chat in Chromium as people do, while the server is killed before their
-// eyes: chat.mjs BINARY. Nothing is lost, doubled or out of order, and the console stays empty.
+// Two people use the web chat as people do, while the server is killed before their eyes:
+// chat.mjs BINARY [chromium] [firefox]. Nothing is lost, doubled or out of order, and the console stays
+// empty.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { openPage, sees, signIn, startBrowser, texts, write } from "./browser.mjs";
+import { BROWSERS, newContext, openPage, sees, signIn, startBrowser, texts, write } from "./browser.mjs";
 import { TestServer } from "./server.mjs";
 
 const PICTURE = Buffer.from(
@@ -25,11 +26,10 @@ async function isAccessible(page, where) {
 const link = (page, name) => page.getByRole("link", { name, exact: true }).click();
 const section = (page, name) => page.locator("nav").getByRole("link", { name }).click();
 
-const server = await TestServer.start(process.argv[2]);
-const browser = await startBrowser();
-try {
-  const desktop = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-  const phone = await browser.newContext({ viewport: { width: 390, height: 844 } });
+/** The whole story, in one browser. */
+async function talk(browser, server) {
+  const desktop = await newContext(browser, { viewport: { width: 1280, height: 800 } });
+  const phone = await newContext(browser, { viewport: { width: 390, height: 844 } });
   const alice = await openPage(desktop, `${server.address}/`);
   const bob = await openPage(phone, `${server.address}/`);
   await isAccessible(alice, "the sign-in");
@@ -139,8 +139,17 @@ try {
   for (const [name, page] of [["Alice", alice], ["Bob", bob], ["the second tab", second]]) {
     assert.deepEqual(page.problems, [], `problems of the page of ${name}`);
   }
-  console.log("two people chatted in two browsers: nothing lost, doubled or out of order");
-} finally {
-  await browser.close();
-  await server.end();
+}
+
+const [binary, ...wanted] = process.argv.slice(2);
+for (const name of wanted.length > 0 ? wanted : BROWSERS) {
+  const server = await TestServer.start(binary);
+  const browser = await startBrowser(name);
+  try {
+    await talk(browser, server);
+    console.log(`two people chatted in ${name}: nothing lost, doubled or out of order`);
+  } finally {
+    await browser.close();
+    await server.end();
+  }
 }

@@ -3,7 +3,7 @@
 // needs --experimental-websocket.
 import { readFileSync } from "node:fs";
 import * as sdk from "../sdk/dist/index.js";
-import { BROWSERS, startBrowser } from "./browser.mjs";
+import { BROWSERS, newContext, startBrowser } from "./browser.mjs";
 import { TestServer } from "./server.mjs";
 import { tell } from "./stories.mjs";
 
@@ -37,7 +37,8 @@ function inNode(server, fields) {
  * The modules come from here, in the name of the server.
  */
 async function inBrowser(browser, server, fields) {
-  const page = await browser.newPage({ serviceWorkers: "block" });
+  const context = await newContext(browser, { serviceWorkers: "block" });
+  const page = await context.newPage();
   if (process.env.VERBOSE) page.on("console", (line) => console.log(line.text()));
   const files = {
     "/stories.mjs": readFileSync(new URL("stories.mjs", import.meta.url), "utf8"),
@@ -66,7 +67,7 @@ async function inBrowser(browser, server, fields) {
       restart: () => globalThis.restartServer(),
     });
   }, fields);
-  await page.close();
+  await context.close();
   return told;
 }
 
