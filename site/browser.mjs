@@ -1,11 +1,13 @@
 // Opens every page of the built site in a headless browser, as wide as a phone: no page is wider than its
-// window, loads anything from another server, or reports an error; and the search finds a page.
+// window, loads anything from another server, or reports an error; the search finds a page; and axe finds no
+// barrier in a page of each kind, light and dark.
 //
 //   node browser.mjs [--screenshots FOLDER]
 
 import assert from "node:assert/strict";
-import { createReadStream, existsSync, readdirSync, statSync } from "node:fs";
+import { createReadStream, existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { createServer } from "node:http";
+import { createRequire } from "node:module";
 import { extname, join, relative } from "node:path";
 import { chromium } from "playwright-core";
 import { HTML } from "./stage.mjs";
@@ -15,7 +17,7 @@ const DESKTOP = { width: 1280, height: 900 };
 const TABS = 4;
 /** Pages that a person looks at: --screenshots writes them at both widths, light and dark. */
 const SEEN = ["index.html", "concepts/cursor.html", "concepts/diffusion.html", "tutorials/web-page.html", "errors.html", "faq.html",
-  "operations.html", "readme.zh-CN.html"];
+  "operations.html", "sdk.html", "readme.zh-CN.html"];
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json" };
 
 const [flag, folder] = process.argv.slice(2);
@@ -73,6 +75,19 @@ await desktop.locator(".result").first().waitFor();
 const found = await desktop.locator(".result").first().textContent();
 assert.match(found, /diffusion/i);
 await desktop.keyboard.press("Escape");
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+for (const colorScheme of ["light", "dark"]) {
+  await desktop.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+  for (const address of SEEN) {
+    await desktop.goto(`${origin}/${address}`);
+    await desktop.evaluate(axe);
+    const { violations } = await desktop.evaluate(() => axe.run(document, { runOnly: ["wcag2a", "wcag2aa"] }));
+    for (const { id, nodes } of violations) {
+      mistakes.push(`${address}, ${colorScheme}: ${id}, ${nodes.length} times: ${nodes[0].html.slice(0, 120)}`);
+    }
+  }
+}
 
 if (screenshots) {
   for (const [name, page] of [["phone", phone], ["desktop", desktop]]) {

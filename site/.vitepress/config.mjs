@@ -32,7 +32,8 @@ export default {
     anchor: { slugify: anchor },
     toc: { slugify: anchor },
     headers: { slugify: anchor },
-    lineNumbers: false,
+    // The plain themes have comments that are too pale to read.
+    theme: { light: "github-light-high-contrast", dark: "github-dark-default" },
     languageAlias: { "rust,ignore": "rust" },
   },
   themeConfig: {
@@ -47,7 +48,6 @@ export default {
     ],
     sidebar: NAVIGATION.map(({ text, items }) => ({
       text,
-      collapsed: false,
       items: items.map(([title, page]) => ({ text: title, link: address(page) })),
     })),
     footer: { message: "Licensed under MIT or Apache-2.0, at your option." },
