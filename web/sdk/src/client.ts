@@ -171,7 +171,7 @@ export class GimletClient {
   retry(clientId: string): Promise<void> {
     return this.#state.commit(() => {
       const message = this.#state.outgoingOf(clientId);
-      return message && { outgoing: [{ ...message, state: "waiting", reason: undefined }] };
+      return message && { outgoing: [{ ...message, state: "waiting", reason: undefined, code: undefined }] };
     });
   }
 

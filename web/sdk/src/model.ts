@@ -81,6 +81,8 @@ export interface OutgoingMessage {
   state: OutgoingState;
   /** The reason, if it failed. */
   reason?: string | undefined;
+  /** gimlet's code of the refusal, if it failed. */
+  code?: number | undefined;
   /** Id of the message once the server answered; its entry has not arrived yet then. */
   messageId?: Id | undefined;
 }
@@ -97,7 +99,7 @@ export interface Conversation extends ConversationRow {
 export type ConnectionState =
   | { kind: "offline" }
   | { kind: "connecting"; attempt: number }
-  | { kind: "waiting"; until: number; reason: string }
+  | { kind: "waiting"; attempt: number; until: number; reason: string }
   | { kind: "syncing"; remaining: number }
   | { kind: "live"; transport: string }
   | { kind: "replaced"; reason: string }

@@ -225,7 +225,8 @@ export class Connection {
       reason = end.message;
     }
     const ms = this.#backoff.next(advised);
-    this.#onState({ kind: "waiting", until: Date.now() + ms, reason });
+    // The attempt that follows.
+    this.#onState({ kind: "waiting", attempt: this.#attempt + 1, until: Date.now() + ms, reason });
     await delay(ms, this.#wake.signal);
   }
 }

@@ -101,7 +101,9 @@ export class Outbox {
           return;
         }
         if (!isTemporary(error)) {
-          await this.#change(message.clientId, { state: "failed", reason: String((error as Error).message) });
+          const code = error instanceof GimletError ? error.code : undefined;
+          const { message: reason } = error as Error;
+          await this.#change(message.clientId, { state: "failed", reason, code });
           continue;
         }
         await this.#change(message.clientId, { state: "waiting" });
