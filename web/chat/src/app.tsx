@@ -4,7 +4,7 @@ import { ChatPage } from "./chat_page.tsx";
 import { LANGUAGE_EVENT } from "./preferences.ts";
 import { clientOf, forgetSession, loadSession, type Session } from "./session.ts";
 import { SignInPage } from "./sign_in_page.tsx";
-import { language, text } from "./texts.ts";
+import { language, reasonOf, text } from "./texts.ts";
 
 /** The whole page: the sign-in, or the chat of the signed-in user. */
 export function App() {
@@ -30,8 +30,8 @@ export function App() {
     });
     opened.start().then(
       () => setClient(opened),
-      (error: Error) => {
-        setNotice(text("somethingWrong", { reason: error.message }));
+      (error: unknown) => {
+        setNotice(text("somethingWrong", { reason: reasonOf(error) }));
         setSession(undefined);
       },
     );

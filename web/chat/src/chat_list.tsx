@@ -51,7 +51,8 @@ function ChatRow(props: { conversation: Conversation; isChosen: boolean }) {
   const [kind, target = ""] = id.split(":");
   const title = titleOf(names, id);
   const profile = kind === "group" ? names.group(target) : names.user(target);
-  const isPending = client.outgoing(id).length > 0;
+  const outgoing = client.outgoing(id);
+  const hasFailed = outgoing.some((it) => it.state === "failed");
   const summary = summaryOf(last.content, names, client.userId);
   const hasSender = kind === "group" && !isNotice(last.content);
   return (
@@ -69,7 +70,13 @@ function ChatRow(props: { conversation: Conversation; isChosen: boolean }) {
           </span>
           <span class="row-line">
             <span class="quiet cut">
-              {isPending && <Icon name="clock" />}
+              {hasFailed && (
+                <span title={text("notSent")}>
+                  <Icon name="warn" />
+                  <span class="hidden">{text("notSent")}</span>
+                </span>
+              )}
+              {!hasFailed && outgoing.length > 0 && <Icon name="clock" />}
               {hasSender && `${senderName(names, last, client.userId)}: `}
               {summary}
             </span>

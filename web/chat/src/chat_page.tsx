@@ -44,9 +44,9 @@ export function ChatPage(props: { client: GimletClient; onSignOut: () => Promise
   return (
     <Chat.Provider value={chat}>
       <div class={chosen ? "page has-chosen" : "page"}>
+        <ConnectionBar />
         <Navigation section={section} unread={unread} />
         <section class="side" aria-label={text(sectionTitle(section))}>
-          <ConnectionBar />
           {section === "chats" && <ChatList chosen={chosen} />}
           {section === "contacts" && <ContactsPage />}
           {section === "rooms" && <RoomsPage chosen={chosen} />}

@@ -1,8 +1,8 @@
-import { type Content, type ConversationId, GimletError, type MemberInfo } from "@gimlet/client";
+import type { Content, ConversationId, MemberInfo } from "@gimlet/client";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useChat } from "./context.ts";
 import { Icon } from "./parts.tsx";
-import { text } from "./texts.ts";
+import { reasonOf, text } from "./texts.ts";
 
 /** Longest text of a message that the field takes, in characters. */
 const MAX_TEXT_LEN = 10_000;
@@ -29,9 +29,9 @@ export function Composer({ conversation }: { conversation: ConversationId }) {
     if (message === "") return;
     setDraft("");
     const mentions = mentionsIn(message, members);
-    client.send(conversation, message, { mentions }).catch((error: Error) => {
+    client.send(conversation, message, { mentions }).catch((error: unknown) => {
       setDraft(message);
-      tell(text("somethingWrong", { reason: error.message }));
+      tell(text("somethingWrong", { reason: reasonOf(error) }));
     });
   };
 
@@ -57,8 +57,7 @@ export function Composer({ conversation }: { conversation: ConversationId }) {
         : { type: "file", url: stored.url, name: stored.name, size: String(stored.size) };
       await client.send(conversation, content);
     } catch (error) {
-      const reason = error instanceof GimletError ? error.message : (error as Error).message;
-      tell(text("somethingWrong", { reason }));
+      tell(text("somethingWrong", { reason: reasonOf(error) }));
     } finally {
       setProgress(undefined);
     }

@@ -25,9 +25,9 @@ export function ConnectionBar() {
         </div>
       );
     case "connecting":
-      if (state.attempt < 2) return <div class="connection" role="status" />;
-    // The second attempt is news: falls through to the text of a server that is away.
     case "waiting":
+      // One attempt is no news: most lost connections are back after it.
+      if (state.attempt < 2) return <div class="connection" role="status" />;
       return (
         <div class="connection is-shown is-problem" role="status">
           {text("waitingForServer")}

@@ -2,7 +2,7 @@ import type { AccountInfo, FriendInfo } from "@gimlet/client";
 import { useEffect, useState } from "preact/hooks";
 import { useChat, useClientEvents } from "./context.ts";
 import { Avatar } from "./parts.tsx";
-import { text } from "./texts.ts";
+import { reasonOf, text } from "./texts.ts";
 
 /** Friends, requests, and the search for people. */
 export function ContactsPage() {
@@ -27,7 +27,7 @@ export function ContactsPage() {
       await client.acceptFriend(userId);
       load();
     } catch (error) {
-      tell(text("somethingWrong", { reason: (error as Error).message }));
+      tell(text("somethingWrong", { reason: reasonOf(error) }));
     }
   };
   return (
@@ -42,7 +42,7 @@ export function ContactsPage() {
             <h2 class="heading">{text("friendRequests")}</h2>
             <ul class="list">
               {requests.map((request) => (
-                <li class="row">
+                <li class="row has-actions">
                   <Avatar
                     id={`user:${request.userId}`}
                     name={request.nickname || request.userId}
@@ -52,14 +52,16 @@ export function ContactsPage() {
                     <strong class="cut">
                       {request.nickname || text("unknownUser", { id: request.userId })}
                     </strong>
-                    <span class="quiet cut">{request.description}</span>
+                    <span class="quiet" dir="auto">{request.description}</span>
                   </span>
-                  <button class="primary" onClick={() => accept(request.userId)}>
-                    {text("accept")}
-                  </button>
-                  <button onClick={() => client.dismissFriend(request.userId)}>
-                    {text("dismiss")}
-                  </button>
+                  <span class="row-actions">
+                    <button class="primary" onClick={() => accept(request.userId)}>
+                      {text("accept")}
+                    </button>
+                    <button onClick={() => client.dismissFriend(request.userId)}>
+                      {text("dismiss")}
+                    </button>
+                  </span>
                 </li>
               ))}
             </ul>
@@ -103,7 +105,7 @@ function PeopleSearch({ friends }: { friends: FriendInfo[] }) {
       for (const it of people) names.noteUser(it.user_id, it.nickname, it.avatar_url);
       setFound(people);
     } catch (error) {
-      tell(text("somethingWrong", { reason: (error as Error).message }));
+      tell(text("somethingWrong", { reason: reasonOf(error) }));
     }
   };
   const request = async (userId: string) => {
@@ -111,7 +113,7 @@ function PeopleSearch({ friends }: { friends: FriendInfo[] }) {
       await client.users.requestFriend(userId);
       setRequested([...requested, userId]);
     } catch (error) {
-      tell(text("somethingWrong", { reason: (error as Error).message }));
+      tell(text("somethingWrong", { reason: reasonOf(error) }));
     }
   };
   const others = found?.filter((it) => it.user_id !== client.userId);
@@ -130,7 +132,7 @@ function PeopleSearch({ friends }: { friends: FriendInfo[] }) {
           {others.map((person) => {
             const isFriend = friends.some((it) => it.user_id === person.user_id);
             return (
-              <li class="row">
+              <li class="row has-actions">
                 <Avatar
                   id={`user:${person.user_id}`}
                   name={person.nickname || person.user_id}
@@ -139,22 +141,24 @@ function PeopleSearch({ friends }: { friends: FriendInfo[] }) {
                 <strong class="row-body cut">
                   {person.nickname || text("unknownUser", { id: person.user_id })}
                 </strong>
-                {!isFriend && (
+                <span class="row-actions">
+                  {!isFriend && (
+                    <button
+                      type="button"
+                      disabled={requested.includes(person.user_id)}
+                      onClick={() => request(person.user_id)}
+                    >
+                      {text(requested.includes(person.user_id) ? "requested" : "addFriend")}
+                    </button>
+                  )}
                   <button
                     type="button"
-                    disabled={requested.includes(person.user_id)}
-                    onClick={() => request(person.user_id)}
+                    class="primary"
+                    onClick={() => go(`chats/${encodeURIComponent(`user:${person.user_id}`)}`)}
                   >
-                    {text(requested.includes(person.user_id) ? "requested" : "addFriend")}
+                    {text("message")}
                   </button>
-                )}
-                <button
-                  type="button"
-                  class="primary"
-                  onClick={() => go(`chats/${encodeURIComponent(`user:${person.user_id}`)}`)}
-                >
-                  {text("message")}
-                </button>
+                </span>
               </li>
             );
           })}

@@ -1,6 +1,6 @@
 import type { Content, ConversationId, Id, MessageInfo } from "@gimlet/client";
 import type { NameBook } from "./names.ts";
-import { language, text } from "./texts.ts";
+import { locale, text, type TextKey } from "./texts.ts";
 
 /** Returns the time of a message in a list: the time today, else the day. */
 export function shortTime(ms: number): string {
@@ -10,12 +10,12 @@ export function shortTime(ms: number): string {
     date.getFullYear() === new Date().getFullYear()
       ? { month: "short", day: "numeric" }
       : { year: "numeric", month: "short", day: "numeric" };
-  return new Intl.DateTimeFormat(language(), options).format(date);
+  return new Intl.DateTimeFormat(locale(), options).format(date);
 }
 
 /** Returns hours and minutes. */
 export function clockTime(ms: number): string {
-  return new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit" }).format(ms);
+  return new Intl.DateTimeFormat(locale(), { hour: "2-digit", minute: "2-digit" }).format(ms);
 }
 
 /** Returns a day as a heading. */
@@ -25,7 +25,7 @@ export function dayName(ms: number): string {
   if (isSameDay(date, today)) return text("today");
   today.setDate(today.getDate() - 1);
   if (isSameDay(date, today)) return text("yesterday");
-  return new Intl.DateTimeFormat(language(), { dateStyle: "full" }).format(date);
+  return new Intl.DateTimeFormat(locale(), { dateStyle: "full" }).format(date);
 }
 
 /** Returns whether two times are on one day here. */
@@ -37,7 +37,7 @@ export function isSameDay(left: Date, right: Date): boolean {
 export function fileSize(bytes: number): string {
   if (bytes < 1024) return `${bytes} B`;
   const [value, unit] = bytes < 1 << 20 ? [bytes / 1024, "KB"] : [bytes / (1 << 20), "MB"];
-  return `${new Intl.NumberFormat(language(), { maximumFractionDigits: 1 }).format(value)} ${unit}`;
+  return `${new Intl.NumberFormat(locale(), { maximumFractionDigits: 1 }).format(value)} ${unit}`;
 }
 
 /** Returns a user's name. */
@@ -84,7 +84,7 @@ export function summaryOf(content: Content, names: NameBook, me: Id): string {
         count: content.user_ids.length,
       });
     case "group_member_removed":
-      return text(content.operator_id === content.user_id ? "noticeLeft" : "noticeRemoved", {
+      return text(removalText(content.operator_id, content.user_id, me), {
         name: operator(content.operator_id, content.operator_name),
       });
     case "friend_accepted":
@@ -92,6 +92,11 @@ export function summaryOf(content: Content, names: NameBook, me: Id): string {
     default:
       return text("custom");
   }
+}
+
+function removalText(operatorId: Id, userId: Id, me: Id): TextKey {
+  if (operatorId === userId) return "noticeLeft";
+  return userId === me ? "noticeRemovedYou" : "noticeRemoved";
 }
 
 /** Returns whether a content is a notice about the conversation and not a message of somebody. */

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { useChat } from "./context.ts";
 import { FriendChoice } from "./new_group_dialog.tsx";
 import { Avatar, Dialog } from "./parts.tsx";
-import { text } from "./texts.ts";
+import { reasonOf, text } from "./texts.ts";
 
 /** A group's name and members, and what may be changed about them. */
 export function GroupDialog({ groupId, onClose }: { groupId: string; onClose: () => void }) {
@@ -18,7 +18,7 @@ export function GroupDialog({ groupId, onClose }: { groupId: string; onClose: ()
     try {
       await work();
     } catch (error) {
-      tell(text("somethingWrong", { reason: (error as Error).message }));
+      tell(text("somethingWrong", { reason: reasonOf(error) }));
     }
   };
   const load = () =>
@@ -74,8 +74,10 @@ export function GroupDialog({ groupId, onClose }: { groupId: string; onClose: ()
           return (
             <li class="row">
               <Avatar id={`user:${member.user_id}`} name={shown} picture={member.avatar_url} />
-              <span class="row-body cut">
-                {shown} {isMe && <span class="quiet">({text("you")})</span>}
+              <span class="row-body">
+                <span class="cut">
+                  {shown} {isMe && <span class="quiet">({text("you")})</span>}
+                </span>
               </span>
               {member.role === "admin" && <span class="tag">{text("admin")}</span>}
               {isAdmin && !isMe && (

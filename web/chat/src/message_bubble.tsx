@@ -2,7 +2,7 @@ import type { Content, MessageInfo, OutgoingMessage } from "@gimlet/client";
 import { useChat } from "./context.ts";
 import { clockTime, fileSize, isNotice, partsOf, senderName, summaryOf } from "./format.ts";
 import { Avatar, Icon } from "./parts.tsx";
-import { text } from "./texts.ts";
+import { reasonOfCode, text } from "./texts.ts";
 
 /** A message of the inbox. */
 export function MessageBubble(props: { message: MessageInfo; hasSender: boolean }) {
@@ -45,7 +45,7 @@ export function PendingBubble({ message }: { message: OutgoingMessage }) {
   const { client } = useChat();
   const hasFailed = message.state === "failed";
   const state = hasFailed
-    ? text("failed", { reason: message.reason ?? "" })
+    ? text("failed", { reason: reasonOfCode(message.code, message.reason ?? "") })
     : text(message.state === "sending" ? "sending" : "waiting");
   return (
     <div class="bubble-row is-own">

@@ -2,7 +2,7 @@ import type { FriendInfo } from "@gimlet/client";
 import { useEffect, useState } from "preact/hooks";
 import { useChat } from "./context.ts";
 import { Dialog } from "./parts.tsx";
-import { text } from "./texts.ts";
+import { reasonOf, text } from "./texts.ts";
 
 /** Creates a group of friends. */
 export function NewGroupDialog({ onClose }: { onClose: () => void }) {
@@ -21,7 +21,7 @@ export function NewGroupDialog({ onClose }: { onClose: () => void }) {
       onClose();
       go(`chats/${encodeURIComponent(`group:${id}`)}`);
     } catch (error) {
-      tell(text("somethingWrong", { reason: (error as Error).message }));
+      tell(text("somethingWrong", { reason: reasonOf(error) }));
     }
   };
   return (

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { useChat } from "./context.ts";
 import { MessageBubble } from "./message_bubble.tsx";
 import { Icon } from "./parts.tsx";
-import { text } from "./texts.ts";
+import { reasonOf, text } from "./texts.ts";
 
 /** Messages of a room that are kept on the page. */
 const MAX_SHOWN = 500;
@@ -12,6 +12,9 @@ const MAX_SHOWN = 500;
 export function RoomsPage({ chosen }: { chosen: string | undefined }) {
   const { go } = useChat();
   const [number, setNumber] = useState(chosen ?? "");
+  useEffect(() => {
+    if (chosen) setNumber(chosen);
+  }, [chosen]);
   const join = (event: Event) => {
     event.preventDefault();
     go(`rooms/${number}`);
@@ -70,7 +73,7 @@ export function RoomPage({ roomId }: { roomId: string }) {
       await client.users.publish(roomId, { type: "text", text: message });
     } catch (error) {
       setDraft(message);
-      tell(text("somethingWrong", { reason: (error as Error).message }));
+      tell(text("somethingWrong", { reason: reasonOf(error) }));
     }
   };
   return (

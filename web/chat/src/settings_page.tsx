@@ -4,7 +4,7 @@ import { useChat } from "./context.ts";
 import { Avatar } from "./parts.tsx";
 import { applyPreferences, loadPreferences, type Preferences, type Theme } from "./preferences.ts";
 import { otherAccount } from "./session.ts";
-import { type Language, LANGUAGES, text } from "./texts.ts";
+import { type Language, LANGUAGES, reasonOf, text } from "./texts.ts";
 
 /** The own profile and the choices of this device. */
 export function SettingsPage({ onSignOut }: { onSignOut: () => Promise<void> }) {
@@ -20,7 +20,7 @@ export function SettingsPage({ onSignOut }: { onSignOut: () => Promise<void> }) 
     change({ notifications: isAllowed });
   };
   const signOut = () =>
-    onSignOut().catch((error: Error) => tell(text("somethingWrong", { reason: error.message })));
+    onSignOut().catch((error: unknown) => tell(text("somethingWrong", { reason: reasonOf(error) })));
   return (
     <>
       <header class="side-header">
@@ -72,7 +72,8 @@ function ProfileForm() {
   const [me, setMe] = useState<AccountInfo>();
   // Undefined until something is typed: what is typed before the profile arrives is kept.
   const [typed, setTyped] = useState<string>();
-  const nickname = typed ?? me?.nickname ?? "";
+  const known = names.user(client.userId);
+  const nickname = typed ?? me?.nickname ?? known?.name ?? "";
   const files = useRef<HTMLInputElement>(null);
   const show = (account: AccountInfo) => {
     setMe(account);
@@ -85,7 +86,7 @@ function ProfileForm() {
     try {
       show(await work());
     } catch (error) {
-      tell(text("somethingWrong", { reason: (error as Error).message }));
+      tell(text("somethingWrong", { reason: reasonOf(error) }));
     }
   };
   const save = (event: Event) => {
@@ -104,8 +105,8 @@ function ProfileForm() {
       <div class="line">
         <Avatar
           id={`user:${client.userId}`}
-          name={me?.nickname || client.userId}
-          picture={me?.avatar_url ?? ""}
+          name={me?.nickname || known?.name || client.userId}
+          picture={me?.avatar_url ?? known?.picture ?? ""}
         />
         <span class="row-body">
           <span class="quiet small">{text("phoneOfAccount", { id: client.userId })}</span>

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { openSession, type Session } from "./session.ts";
-import { text } from "./texts.ts";
+import { reasonOf, text } from "./texts.ts";
 
 /** Sign-in with a phone number and a code. */
 export function SignInPage(props: { notice: string; onSignedIn: (session: Session) => void }) {
@@ -16,7 +16,7 @@ export function SignInPage(props: { notice: string; onSignedIn: (session: Sessio
     try {
       props.onSignedIn(await openSession(phoneNumber.trim(), code.trim()));
     } catch (error) {
-      setProblem((error as Error).message);
+      setProblem(reasonOf(error));
       setBusy(false);
     }
   };

@@ -1,3 +1,5 @@
+import { GimletError, UnreachableError } from "@gimlet/client";
+
 /** Texts of the user interface in English; the other languages have the same keys. */
 const ENGLISH = {
   signInTitle: "Sign in",
@@ -49,6 +51,8 @@ const ENGLISH = {
   sending: "Sending",
   sent: "Sent",
   failed: "Not sent: {reason}",
+  notSent: "A message was not sent.",
+  notMember: "you are not a member of this group any more",
   retry: "Try again",
   discard: "Discard",
   loadingHistory: "Loading earlier messages…",
@@ -71,6 +75,7 @@ const ENGLISH = {
   noticeCreated: "{name} changed the group",
   noticeAdded: "{name} added {count} members",
   noticeRemoved: "{name} removed a member",
+  noticeRemovedYou: "{name} removed you from the group",
   noticeLeft: "{name} left the group",
   noticeFriends: "You are friends now",
   unknownUser: "User {id}",
@@ -101,6 +106,8 @@ const ENGLISH = {
   mentionsYou: "mentions you",
   somethingWrong: "That did not work: {reason}",
   download: "Download",
+  unreachable: "The server cannot be reached.",
+  wrongCode: "The verification code is wrong.",
 };
 
 /** Key of a text. */
@@ -156,6 +163,8 @@ const CHINESE: Record<TextKey, string> = {
   sending: "正在发送",
   sent: "已发送",
   failed: "发送失败：{reason}",
+  notSent: "有一条消息没有发送。",
+  notMember: "你已不是该群的成员",
   retry: "重试",
   discard: "丢弃",
   loadingHistory: "正在加载更早的消息…",
@@ -178,6 +187,7 @@ const CHINESE: Record<TextKey, string> = {
   noticeCreated: "{name} 修改了群资料",
   noticeAdded: "{name} 添加了 {count} 位成员",
   noticeRemoved: "{name} 移除了一位成员",
+  noticeRemovedYou: "{name} 将你移出了群聊",
   noticeLeft: "{name} 退出了群聊",
   noticeFriends: "你们已成为好友",
   unknownUser: "用户 {id}",
@@ -208,6 +218,8 @@ const CHINESE: Record<TextKey, string> = {
   mentionsYou: "提到了你",
   somethingWrong: "没有成功：{reason}",
   download: "下载",
+  unreachable: "无法连接服务器。",
+  wrongCode: "验证码不正确。",
 };
 
 /** Languages of the user interface. */
@@ -225,10 +237,32 @@ export function language(): Language {
   return current;
 }
 
-/** Uses another language; the page says so for screen readers. */
+/** Languages that are written from right to left, should one of them be added. */
+const RIGHT_TO_LEFT: ReadonlySet<string> = new Set(["ar", "fa", "he", "ur"]);
+
+/** Uses another language; the page says so for screen readers, and is mirrored if need be. */
 export function useLanguage(next: Language): void {
   current = next;
   document.documentElement.lang = next;
+  document.documentElement.dir = RIGHT_TO_LEFT.has(next) ? "rtl" : "ltr";
+}
+
+/** Returns the locale for times and numbers: the browser's own one of this language, with its clock. */
+export function locale(): string {
+  return navigator.languages.find((it) => it.split("-")[0] === current) ?? current;
+}
+
+/** Returns the reason of a failure: in the user's language if it is a common one, else the server's words. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof UnreachableError) return text("unreachable");
+  if (error instanceof GimletError) return reasonOfCode(error.code, error.message);
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Returns the reason of a refusal by its code, else the server's words. */
+export function reasonOfCode(code: number | undefined, message: string): string {
+  if (code === 10010) return text("wrongCode");
+  return code === 10011 ? text("notMember") : message;
 }
 
 /** Returns the language that the browser prefers. */
