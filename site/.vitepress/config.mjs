@@ -11,6 +11,16 @@ const address = (page) => "/" + page.replace(/(^|\/)index\.md$/, "$1").replace(/
 const anchor = (heading) =>
   heading.trim().toLowerCase().replace(/[^\p{L}\p{N}\p{M} _-]/gu, "").replaceAll(" ", "-");
 
+/** Splits at spaces and punctuation, and Chinese, which has no spaces, into pairs of characters. Runs in the browser. */
+function tokenize(text) {
+  return text.split(/[\s\p{P}\p{S}]+/u).flatMap((word) => {
+    if (!/\p{Script=Han}/u.test(word)) return word ? [word] : [];
+    const runs = word.match(/\p{Script=Han}+|\P{Script=Han}+/gu);
+    return runs.flatMap((run) =>
+      /\p{Script=Han}/u.test(run) && run.length > 1 ? Array.from(run.slice(1), (_, at) => run.slice(at, at + 2)) : [run]);
+  });
+}
+
 export default {
   title: "gimlet",
   description: "An instant-messaging server that runs next to your own backend",
@@ -37,7 +47,7 @@ export default {
     languageAlias: { "rust,ignore": "rust" },
   },
   themeConfig: {
-    search: { provider: "local" },
+    search: { provider: "local", options: { miniSearch: { options: { tokenize } } } },
     outline: { level: [2, 3] },
     externalLinkIcon: true,
     nav: [
