@@ -51,6 +51,12 @@ impl OutboundUrl {
         self.0.as_str()
     }
 
+    /// Returns scheme, host and port as RFC 6454 writes an origin.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+
     /// Returns the IP address, if the address names one instead of a host.
     pub(crate) fn literal(&self) -> Option<IpAddr> {
         match self.0.host()? {
@@ -97,8 +103,7 @@ impl FromStr for OutboundUrl {
 
 impl fmt::Display for OutboundUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let origin = self.0.origin().ascii_serialization();
-        write!(f, "{origin}{}", self.0.path())
+        write!(f, "{}{}", self.origin(), self.0.path())
     }
 }
 
