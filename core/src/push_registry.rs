@@ -41,6 +41,9 @@ pub struct PushServices {
     pub has_fcm: bool,
     /// The server's public key for Web Push, in base64url; `None` if Web Push is not used.
     pub webpush_key: Option<String>,
+    /// Hosts of browsers' push services; `*.` at the beginning stands for any labels. An entry of
+    /// a client's choice would make the server call any host.
+    pub webpush_hosts: Vec<String>,
     /// Accepts subscriptions at plain or private addresses, for tests and push services of one's
     /// own.
     pub allow_private: bool,
@@ -195,7 +198,9 @@ impl PushServices {
             )))
         };
         text_limits::text("endpoint", endpoint, TOKEN_MAX_BYTES)?;
-        if !endpoint.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // Browsers and libraries read `\\` as `/`, so it would end the host for them and not here.
+        let may_stand = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+        if !endpoint.bytes().all(may_stand) {
             return wrong("has characters that a URL cannot have");
         }
         let rest = match endpoint.strip_prefix("https://") {
@@ -214,8 +219,36 @@ impl PushServices {
         if !self.allow_private && is_local(authority) {
             return wrong("is not at a host name of the internet");
         }
+        let host = host_of(authority);
+        if !is_push_host(&self.webpush_hosts, host) {
+            return Err(RequestRefusal::bad(format!(
+                "endpoint is at {host}, not at a push service that this server knows; its operator \
+                 can add the host to push.webpush.hosts"
+            )));
+        }
         Ok(())
     }
+}
+
+/// Returns the host of a URL's authority.
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+/// Returns whether a host is one of these hosts of push services, or below one that begins with `*.`.
+#[must_use]
+pub fn is_push_host(hosts: &[String], host: &str) -> bool {
+    hosts.iter().any(|entry| {
+        let Some(parent) = entry.strip_prefix('*') else {
+            return entry.eq_ignore_ascii_case(host);
+        };
+        let start = host.len().saturating_sub(parent.len());
+        let end = host.get(start..).unwrap_or_default();
+        start > 0 && end.eq_ignore_ascii_case(parent)
+    })
 }
 
 /// Returns whether a URL's authority is an IP address or a name of this machine. A name that
@@ -224,10 +257,7 @@ fn is_local(authority: &str) -> bool {
     if authority.starts_with('[') {
         return true;
     }
-    let host = authority
-        .rsplit_once(':')
-        .map_or(authority, |(host, _)| host);
-    let host = host.trim_end_matches('.');
+    let host = host_of(authority).trim_end_matches('.');
     let last = host.rsplit('.').next().unwrap_or_default();
     // The last part of an IPv4 address is a number in each of its notations.
     let is_number = last.starts_with(|c: char| c.is_ascii_digit());
@@ -236,10 +266,14 @@ fn is_local(authority: &str) -> bool {
 
 fn not_used(provider: PushProvider) -> RequestRefusal {
     RequestRefusal::Unsupported(match provider {
-        PushProvider::Apns => "this server does not send by APNs yet; receive while connected",
-        PushProvider::Fcm => "this server does not send by FCM yet; receive while connected",
+        PushProvider::Apns => {
+            "this server does not send by APNs; its operator can set push.apns.key"
+        }
+        PushProvider::Fcm => {
+            "this server does not send by FCM; its operator can set push.fcm.service_account"
+        }
         PushProvider::WebPush => {
-            "this server does not send by Web Push yet; receive while connected"
+            "this server does not send by Web Push; its operator can set push.webpush.key"
         }
     })
 }

@@ -20,6 +20,7 @@ fn services() -> PushServices {
         apns_topics: vec!["com.example.chat".into(), "com.example.work".into()],
         has_fcm: true,
         webpush_key: Some("BPublicKey".into()),
+        webpush_hosts: vec!["push.example.net".into(), "*.notify.example.com".into()],
         allow_private: false,
     }
 }
@@ -93,9 +94,9 @@ async fn a_service_that_is_not_used_is_refused_by_its_name() {
     let (pushes, _) = registry(PushServices::default()).await;
     let webpush = webpush("https://push.example.net/a");
     for (address, service) in [
-        (apns("00ff", ""), "send by APNs yet"),
-        (fcm("token"), "send by FCM yet"),
-        (webpush, "send by Web Push yet"),
+        (apns("00ff", ""), "push.apns.key"),
+        (fcm("token"), "push.fcm.service_account"),
+        (webpush, "push.webpush.key"),
     ] {
         let refused = pushes.register(user(1), device(1), request(address)).await;
         let refused = refused.unwrap_err();
@@ -139,6 +140,27 @@ async fn a_wrong_field_is_named() {
             "host name of the internet",
         ),
         (webpush(&long), "2048"),
+        (webpush("https://example.net/a"), "push.webpush.hosts"),
+        (
+            webpush("https://push.example.net.evil.org/a"),
+            "push.webpush.hosts",
+        ),
+        (
+            webpush("https://evil.example.org\\.notify.example.com/a"),
+            "characters",
+        ),
+        (
+            webpush("https://notify.example.com/a"),
+            "push.webpush.hosts",
+        ),
+        (
+            webpush("https://.notify.example.com/a"),
+            "push.webpush.hosts",
+        ),
+        (
+            webpush("https://evilnotify.example.com/a"),
+            "push.webpush.hosts",
+        ),
     ];
     for (address, words) in cases {
         let shown = format!("{address:?} {words}");
@@ -189,6 +211,7 @@ async fn wrong_keys_locales_and_devices_are_refused() {
 async fn a_private_endpoint_can_be_allowed() {
     let allowed = PushServices {
         allow_private: true,
+        webpush_hosts: vec!["127.0.0.1".into(), "[::1]".into()],
         ..services()
     };
     let (pushes, stores) = registry(allowed).await;
@@ -197,8 +220,23 @@ async fn a_private_endpoint_can_be_allowed() {
         pushes.register(user(1), device(1), asked).await.unwrap();
     }
     assert_eq!(stores.push_token.of(&[user(1)]).await.unwrap().len(), 1);
-    let refused = pushes.register(user(1), device(1), request(webpush("ftp://a/b")));
-    assert_eq!(refused.await.unwrap_err().code(), 10_001);
+    for endpoint in ["ftp://127.0.0.1/b", "http://127.0.0.2/b"] {
+        let refused = pushes.register(user(1), device(1), request(webpush(endpoint)));
+        assert_eq!(refused.await.unwrap_err().code(), 10_001, "{endpoint}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_of_a_push_service_is_known_by_its_name_or_by_a_pattern() {
+    let (pushes, _) = registry(services()).await;
+    for endpoint in [
+        "https://push.example.net/a",
+        "https://PUSH.example.net:8443/a",
+        "https://wns2-par02p.notify.example.com/w/?token=a",
+    ] {
+        let asked = request(webpush(endpoint));
+        pushes.register(user(1), device(1), asked).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

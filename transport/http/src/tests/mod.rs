@@ -72,6 +72,7 @@ fn parts() -> (HttpApi, RunningNode, Arc<ManualClock>) {
         apns_topics: vec!["com.example.chat".into()],
         has_fcm: true,
         webpush_key: Some(WEBPUSH_KEY.into()),
+        webpush_hosts: vec!["push.example.net".into()],
         allow_private: false,
     };
     let pushes = PushRegistry::new(&stores, Arc::new(SystemClock), services);
