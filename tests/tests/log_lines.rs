@@ -88,6 +88,7 @@ fn lines() -> BTreeMap<(String, String), LogLine> {
         "server/files",
         "server/grpc",
         "server/identity",
+        "server/push",
         "server/web",
         "server/webhooks",
         "storage-sled",
