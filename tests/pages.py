@@ -25,8 +25,8 @@ def server_keys():
     """
     found, section, mark = {}, "", ""
     for line in (ROOT / "server/gimlet.toml").read_text(encoding="utf-8").splitlines():
-        if header := re.fullmatch(r"\[(\w+)\]", line):
-            section, mark = header[1], ""
+        if header := re.fullmatch(r"\[([\w.]+)\]", line):
+            section, mark = header[1].replace(".", "__"), ""
         elif header := re.fullmatch(r"#\[\[(\w+)\]\]", line):
             section, mark = header[1] + "__0", "#"
         elif entry := re.fullmatch(mark + r"(\w+) = (.*)", line):
@@ -40,8 +40,8 @@ def page_keys():
     for line in (ROOT / "docs/configuration.md").read_text(encoding="utf-8").splitlines():
         if header := re.match(r"## \[\[(\w+)\]\]", line):
             section = header[1] + "__0"
-        elif header := re.match(r"## \[?(\w+)\]?", line):
-            section = "" if header[1] == "General" else header[1]
+        elif header := re.match(r"## \[?([\w.]+)\]?", line):
+            section = "" if header[1] == "General" else header[1].replace(".", "__")
         elif row := re.match(r"\| `(\w+)` \| `(\w+)` \| (.*?) \|", line):
             found[section, row[1]] = row[2], row[3]
     return found

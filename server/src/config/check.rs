@@ -31,6 +31,7 @@ impl Config {
         self.check_auth(&mut problems);
         self.check_origins(&mut problems);
         self.check_webhooks(&mut problems);
+        self.check_push(&mut problems);
         #[cfg(feature = "cli")]
         self.check_log(&mut problems);
         if problems.is_empty() {

@@ -14,6 +14,7 @@ mod log_level;
 mod nearest;
 mod problem;
 mod proxies;
+mod push;
 mod repeated;
 mod sections;
 mod service_link;
@@ -28,9 +29,9 @@ pub use documents::{TABLES_START, page_tables, template};
 pub(crate) use load::env_name;
 pub use problem::{ConfigError, ConfigNotice, ConfigProblem};
 pub use sections::{
-    AuthConfig, BusinessConfig, ClusterConfig, CompatConfig, Config, HttpConfig, LimitsConfig,
-    ListenConfig, LogConfig, OutboundConfig, PolicyConfig, ProxyConfig, StopConfig, StorageConfig,
-    TlsConfig,
+    ApnsConfig, AuthConfig, BusinessConfig, ClusterConfig, CompatConfig, Config, FcmConfig,
+    HttpConfig, LimitsConfig, ListenConfig, LogConfig, OutboundConfig, PolicyConfig, ProxyConfig,
+    PushConfig, StopConfig, StorageConfig, TlsConfig, WebPushConfig,
 };
 pub use values::{
     BusinessKind, CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole,

@@ -1,6 +1,8 @@
 //! The sections of the configuration. Each setting is declared once, at its field: its name, doc,
 //! codec, default and bound. After a change, `cargo run -p gimlet-server --example settings` writes
 //! `gimlet.toml` and `docs/configuration.md`.
+//!
+//! Long because each setting stands here with its doc.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -66,6 +68,8 @@ settings! {
             log: LogConfig = LogConfig::default();
             /// Other nodes.
             cluster: ClusterConfig = ClusterConfig::default();
+            /// Push notifications.
+            push: PushConfig = PushConfig::default();
             /// Programs that get events.
             webhooks: Vec<WebhookConfig> = Vec::new();
             /// `true` if variables of a service named gimlet were in the environment and were
@@ -549,6 +553,92 @@ settings! {
     }
 }
 
+settings! {
+    /// `[push]`.
+    ///
+    /// Push notifications to devices that are not connected (`docs/push.md`). A push service is used
+    /// once its key is set; all nodes must have the same settings.
+    pub struct PushConfig [push] "push." {
+        /// Allows notifications to show the sender's name and the text of a message where the client
+        /// asks for it (`show_content`). Otherwise they only tell that there is a message, whatever
+        /// clients ask for.
+        show_content: bool as switch = false;
+        /// Language of notifications for clients that name none, or one that gimlet has no texts
+        /// in: `en`, `zh` or `zh-Hant`.
+        locale: String as text = "en".into();
+        /// Time for which a push service keeps a notification for a device that it does not reach.
+        ttl: Duration as duration = Duration::from_hours(7 * 24),
+            LimitBound::range(60_000, 28 * 86_400_000);
+        /// Time for which a notification is tried again while a push service fails; then its event
+        /// becomes a dead letter.
+        retry_for: Duration as duration = Duration::from_hours(1), LimitBound::not_zero();
+        with {
+            /// Apple's devices.
+            apns: ApnsConfig = ApnsConfig::default();
+            /// Apps that are registered with Firebase.
+            fcm: FcmConfig = FcmConfig::default();
+            /// Browsers.
+            webpush: WebPushConfig = WebPushConfig::default();
+        }
+    }
+}
+
+settings! {
+    /// `[push.apns]`.
+    ///
+    /// Apple Push Notification service, with a key of your team (`docs/push.md#apns`).
+    pub struct ApnsConfig [push.apns] "push.apns." {
+        /// The key: the `.p8` file that Apple's developer site made. Without it APNs is not used.
+        key: Option<String> as maybe = None;
+        /// Id of the key, as the site shows it. Required with the key.
+        key_id: Option<String> as maybe = None;
+        /// Id of the team. Required with the key.
+        team_id: Option<String> as maybe = None;
+        /// Bundle ids of the apps, separated by commas; the first is used for clients that name
+        /// none. Required with the key.
+        topics: Vec<String> as list = Vec::new();
+        /// Address of the service.
+        url: Option<String> as url = Some("https://api.push.apple.com".into());
+        /// Address of the service for apps that were signed for development.
+        sandbox_url: Option<String> as url = Some("https://api.sandbox.push.apple.com".into());
+    }
+}
+
+settings! {
+    /// `[push.fcm]`.
+    ///
+    /// Firebase Cloud Messaging, HTTP v1, with a service account (`docs/push.md#fcm`).
+    pub struct FcmConfig [push.fcm] "push.fcm." {
+        /// The JSON file of the service account, which also names the project. Without it FCM is not
+        /// used.
+        service_account: Option<String> as maybe = None;
+        /// Address of the service.
+        url: Option<String> as url = Some("https://fcm.googleapis.com".into());
+    }
+}
+
+settings! {
+    /// `[push.webpush]`.
+    ///
+    /// Web Push to browsers, with a key of this server (`docs/push.md#web-push`).
+    pub struct WebPushConfig [push.webpush] "push.webpush." {
+        /// PEM file of the VAPID key; `gimlet push keys` makes one. Subscriptions of browsers are
+        /// bound to it, so keep it. Without it Web Push is not used.
+        key: Option<String> as maybe = None;
+        /// Address at which a push service reaches you: `mailto:ops@example.com`, or an `https://`
+        /// address. Required with the key.
+        contact: Option<String> as maybe = None;
+        /// Hosts of browsers' push services, separated by commas; `*.` at the beginning stands for
+        /// any labels. Subscriptions at other hosts are refused, because a client could name any.
+        hosts: Vec<String> as list = vec![
+            "fcm.googleapis.com".into(),
+            "*.push.services.mozilla.com".into(),
+            "web.push.apple.com".into(),
+            "*.notify.windows.com".into(),
+        ];
+    }
+}
+
 /// All settings, in the order of the file.
 pub(super) const GROUPS: &[SettingGroup<Config>] = &[
     Config::GROUP,
@@ -569,6 +659,10 @@ pub(super) const GROUPS: &[SettingGroup<Config>] = &[
     StopConfig::GROUP,
     LogConfig::GROUP,
     ClusterConfig::GROUP,
+    PushConfig::GROUP,
+    ApnsConfig::GROUP,
+    FcmConfig::GROUP,
+    WebPushConfig::GROUP,
 ];
 
 /// The repeated sections, after all other settings.

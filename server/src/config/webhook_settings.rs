@@ -18,7 +18,7 @@ repeated_settings! {
     /// environment they are numbered from 0.
     pub struct WebhookConfig {
         /// Name of the webhook, under which its events are stored: 1 to 64 lower-case letters, digits,
-        /// `-` and `_`. Required.
+        /// `-` and `_`. Names that begin with `push` are those of gimlet's own hooks. Required.
         name: Option<String> as maybe = None;
         /// Address of the program, which begins with `https://` unless `allow_private` is set.
         /// Required.

@@ -17,8 +17,8 @@ use crate::secret::SecretString;
 /// Most secrets of a webhook: more signatures than that are never needed at a time.
 const MAX_SECRETS: usize = 5;
 
-/// Name of gimlet's own hook, which push services get their events by.
-const PUSH_HOOK_NAME: &str = "push";
+/// Beginning of the names of gimlet's own hooks, which push services get their events by.
+const PUSH_HOOK_PREFIX: &str = "push";
 
 impl NamedChoice for WebhookEvent {
     const NAMES: &'static [(&'static str, Self)] = &[
@@ -164,9 +164,12 @@ impl WebhookItem<'_> {
             return None;
         };
         match HookName::new(name) {
-            Ok(name) if name.as_str() == PUSH_HOOK_NAME => {
-                let text = "is \"push\", the name of gimlet's own hook; choose another one";
-                self.refuse("name", text);
+            Ok(name) if name.as_str().starts_with(PUSH_HOOK_PREFIX) => {
+                let text = format!(
+                    "is \"{name}\", and names that begin with push are those of gimlet's own hooks; \
+                     choose another one"
+                );
+                self.refuse("name", &text);
                 None
             }
             Ok(name) => Some(name),
