@@ -6,7 +6,7 @@ use gimlet_core::accounts::AccountService;
 use gimlet_core::auth::{ApiKeyService, SignInFailures, TokenChecker};
 use gimlet_core::business::{BuiltinBusiness, BuiltinConfig, CodeVerifier, FixedCode};
 use gimlet_core::node::RunningNode;
-use gimlet_core::push_registry::{PushRegistry, PushServices};
+use gimlet_core::push_registry::PushRegistry;
 use gimlet_core::service::LogicService;
 use gimlet_core::store::StoreSet;
 use gimlet_core::time::{SystemClock, TimeSource};
@@ -115,10 +115,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         }
         _ => None,
     };
-    let pushes = storage
-        .stores
-        .as_ref()
-        .map(|stores| PushRegistry::new(stores, Arc::clone(&clock), PushServices::default()));
+    let pushes = pushes(&config, storage.stores.as_ref(), &clock)?;
     let internal = addrs.internal.map(|addr| addr.to_string());
     let tls = certificates.nodes();
     let identity = IdentityParts::new(&config, storage.stores.as_ref(), &clock)?;
@@ -198,6 +195,18 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         ends,
         config,
     })
+}
+
+/// Makes the registry of push addresses, if this process has the stores.
+fn pushes(
+    config: &Config,
+    stores: Option<&StoreSet>,
+    clock: &Arc<dyn TimeSource>,
+) -> Result<Option<PushRegistry>, StartError> {
+    let settings = config.push_settings();
+    let settings = settings.map_err(|problems| StartError::Role(problems.join("; ")))?;
+    let registry = |stores| PushRegistry::new(stores, Arc::clone(clock), settings.services());
+    Ok(stores.map(registry))
 }
 
 /// Returns the keys of backends.

@@ -34,6 +34,7 @@ mod lifecycle;
 mod listener_limits;
 mod listeners;
 mod private_dir;
+mod push_metrics;
 mod roles;
 mod secret;
 mod server;

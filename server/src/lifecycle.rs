@@ -382,6 +382,7 @@ impl BuiltServer {
                 metrics.gauge("gimlet_job_groups", groups as u64);
             }
             crate::hook_metrics::scrape(metrics, &roles);
+            crate::push_metrics::scrape(metrics, &roles);
             let (Some(sessions), Some(gateway)) = (&sessions, roles.gateway()) else {
                 return;
             };

@@ -35,7 +35,7 @@ use crate::secret::SecretString;
 use crate::start_error::StartError;
 use crate::storage::OpenedStorage;
 use api_nodes::{LocalApi, RemoteRoles};
-use hooks::ConfiguredHooks;
+use hooks::{ConfiguredHooks, ProviderCounters};
 use start::RoleStarter;
 use topology::{BusinessPlace, RoleTasks, RoleTopology};
 
@@ -55,6 +55,8 @@ pub(crate) struct RunningRoles {
     api_nodes: Arc<RemoteRoles>,
     /// Deliveries of hooks, if the logic role is in this process.
     delivery: Option<HookDelivery>,
+    /// Counters of the push services, if the logic role is in this process.
+    push: Vec<ProviderCounters>,
     /// Tasks of these deliveries.
     hooks: RoleTasks,
     /// Tasks of core, unless a node runs them.
@@ -103,7 +105,8 @@ impl RunningRoles {
             None => Arc::new(SingleNodePeer),
         };
         let hooks = if config.roles.has(NodeRole::Logic) {
-            ConfiguredHooks::open(config, &clock)?
+            let tokens = storage.stores.as_ref().map(|stores| &stores.push_token);
+            ConfiguredHooks::open(config, tokens, &clock)?
         } else {
             ConfiguredHooks::default()
         };
@@ -126,6 +129,7 @@ impl RunningRoles {
         let mut roles = Self {
             topology,
             delivery: None,
+            push: hooks.push.clone(),
             hooks: RoleTasks::default(),
             identity: starter.identity,
             id: starter.id,
@@ -180,6 +184,11 @@ impl RunningRoles {
     /// Returns the deliveries of hooks, if the logic role is in this process.
     pub(crate) const fn hook_delivery(&self) -> Option<&HookDelivery> {
         self.delivery.as_ref()
+    }
+
+    /// Returns the counters of the push services; none without the logic role.
+    pub(crate) fn push_counters(&self) -> &[ProviderCounters] {
+        &self.push
     }
 
     /// Returns the connect role, if it is in this process.

@@ -275,6 +275,26 @@ const COUNTERS: &[(&str, &str)] = &[
         "Events and dead letters removed because there were too many, by webhook",
     ),
     (
+        "gimlet_push_sent_total",
+        "Notifications that a push service accepted, by provider",
+    ),
+    (
+        "gimlet_push_removed_total",
+        "Push addresses removed because the push service does not know them any more, by provider",
+    ),
+    (
+        "gimlet_push_rejected_total",
+        "Notifications that a push service refused for good, by provider",
+    ),
+    (
+        "gimlet_push_failed_total",
+        "Attempts to notify a device that failed and are repeated, by provider",
+    ),
+    (
+        "gimlet_push_expired_total",
+        "Notifications that were too old when they could be sent, by provider",
+    ),
+    (
         "gimlet_before_send_total",
         "Users' messages by the verdict of message.before_send: allowed, refused, replaced, failed \
          (no verdict), skipped (not asked after repeated failures)",
