@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use gimlet_cli::{ClientCommand, ClientContext, ClientEnvironment, CompletionArgs, EXIT_USAGE};
+use gimlet_push::EcSigningKey;
 use gimlet_server::Config;
 use gimlet_server::config::{ConfigError, template};
 
@@ -73,11 +74,22 @@ enum CliCommand {
     Completion(CompletionArgs),
     /// Checks the configuration and prints the effective values, secrets masked.
     CheckConfig(ConfigFileArgs),
+    /// Commands about push notifications.
+    Push {
+        #[command(subcommand)]
+        command: PushCommand,
+    },
     /// Commands about the configuration.
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum PushCommand {
+    /// Makes a VAPID key for Web Push and prints it: the content of the file of push.webpush.key.
+    Keys,
 }
 
 #[derive(Debug, Subcommand)]
@@ -281,10 +293,28 @@ pub(crate) fn parse(
             text.push_str(&config.masked());
             Ok(ParsedCommand::Print(text))
         }
+        Some(CliCommand::Push {
+            command: PushCommand::Keys,
+        }) => made_key().map(ParsedCommand::Print),
         Some(CliCommand::Config {
             command: ConfigCommand::Default,
         }) => Ok(ParsedCommand::Print(template())),
     }
+}
+
+/// Makes a key for Web Push, as the content of its file: the public key stands before it.
+fn made_key() -> Result<String, CliMessage> {
+    let failed = |text: String| CliMessage { text, code: 1 };
+    let pem = EcSigningKey::generate_pem();
+    let pem =
+        pem.map_err(|_| failed("no key was made: the system has no random numbers".into()))?;
+    let key = EcSigningKey::from_pem(pem.as_bytes());
+    let public = key
+        .map_err(|error| failed(error.to_string()))?
+        .public_text();
+    Ok(format!(
+        "Public key (applicationServerKey): {public}\n{pem}"
+    ))
 }
 
 #[cfg(test)]
@@ -322,6 +352,18 @@ mod tests {
             panic!("it prints");
         };
         assert_eq!(text, template());
+    }
+
+    #[test]
+    fn push_keys_prints_the_content_of_a_key_file() {
+        let Ok(ParsedCommand::Print(text)) = run(&["push", "keys"], &[]) else {
+            panic!("it prints");
+        };
+        let key = EcSigningKey::from_pem(text.as_bytes()).unwrap();
+        assert!(
+            text.contains(&key.public_text()),
+            "the private key stays out of this message"
+        );
     }
 
     #[test]
