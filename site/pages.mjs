@@ -56,6 +56,7 @@ export const NAVIGATION = [
     ["Business server", "business.md"],
     ["JWT", "jwt.md"],
     ["Webhooks", "webhooks.md"],
+    ["Push notifications", "push.md"],
   ] },
   { text: "Operations", items: [
     ["Deploy", "deploy.md"],
