@@ -81,6 +81,19 @@ async fn each_answer_has_its_meaning_and_a_failing_host_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_host_that_breaks_the_connection_is_left_alone() {
+    let target = HttpTarget::start().await;
+    target.answer(TargetAnswer::Close);
+    let sender = sender(&["127.0.0.1"]);
+    let registration = subscription(target.url());
+    for _ in 0..3 {
+        let outcome = sender.send(&registration, &notification()).await;
+        assert!(matches!(outcome, SendOutcome::Delayed(_)), "{outcome:?}");
+    }
+    assert_eq!(target.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn nothing_is_sent_to_a_host_that_is_not_a_push_service() {
     let target = HttpTarget::start().await;
     let sender = sender(&["push.example.net"]);
