@@ -69,9 +69,10 @@ const [phone] = phones;
 const desktop = watched(await browser.newPage({ viewport: DESKTOP }));
 await desktop.goto(`${origin}/index.html`);
 await desktop.locator(".VPNavBarSearch button").first().click();
-for (const [words, expected] of [["write-diffusion", /diffusion/i], ["消息同步", /gimlet/]]) {
+for (const [words, address] of [["write-diffusion", "concepts/diffusion"], ["消息同步", "readme.zh-CN"]]) {
   await desktop.getByPlaceholder("Search").fill(words);
-  await desktop.locator(".result").filter({ hasText: expected }).first().waitFor();
+  const found = desktop.locator(`.result[href*="${address}"]`).first();
+  await found.waitFor().catch(() => mistakes.push(`the search for ${words} does not find ${address}`));
 }
 await desktop.keyboard.press("Escape");
 
