@@ -62,6 +62,10 @@ def served(binary):
         "GIMLET_WEBHOOKS__1__SECRETS": "whsec_" + secret,
         "GIMLET_WEBHOOKS__1__EVENTS": "message.before_send", "GIMLET_WEBHOOKS__1__ALLOW_PRIVATE": "true",
     }
+    key = tempfile.NamedTemporaryFile("w", suffix=".pem")
+    key.write(subprocess.run([binary, "push", "keys"], capture_output=True, text=True, check=True).stdout)
+    key.flush()
+    hooks |= {"GIMLET_PUSH__WEBPUSH__KEY": key.name, "GIMLET_PUSH__WEBPUSH__CONTACT": "mailto:ops@example.com"}
     if HAS_BACKENDS:
         hooks |= {
             "GIMLET_STORAGE__KIND": "mysql", "GIMLET_STORAGE__MYSQL_URL": os.environ["GIMLET_TEST_MYSQL"],
@@ -82,6 +86,7 @@ def served(binary):
         return body.decode()
     finally:
         server.remove()
+        key.close()
 
 
 def described():

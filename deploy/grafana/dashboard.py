@@ -124,6 +124,17 @@ ROWS = [
         ("Verdicts of message.before_send", "ops", 24, [
             (rate("gimlet_before_send_total", by="verdict"), "{{verdict}}")], ""),
     ]),
+    ("Push notifications", [
+        ("Accepted and failed", "ops", 12, [
+            (rate("gimlet_push_sent_total", by="provider"), "accepted {{provider}}"),
+            (rate("gimlet_push_failed_total", by="provider"), "failed {{provider}}")],
+         "Failed attempts are repeated."),
+        ("Given up", "ops", 12, [
+            (rate("gimlet_push_removed_total", by="provider"), "address unknown {{provider}}"),
+            (rate("gimlet_push_rejected_total", by="provider"), "refused {{provider}}"),
+            (rate("gimlet_push_expired_total", by="provider"), "too old {{provider}}")],
+         "Addresses that the service does not know any more are removed."),
+    ]),
     ("Process", [
         ("Memory", "bytes", 6, [(gauge("process_resident_memory_bytes"), "{{instance}}")], ""),
         ("CPU", "none", 6, [(rate("process_cpu_seconds_total"), "{{instance}}")], "Seconds of CPU time a second: 2 are two busy cores."),
