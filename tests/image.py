@@ -27,6 +27,8 @@ from gimclient.server import free_addresses  # noqa: E402
 
 # Upper bound of everything in the image except the binary.
 MOST_BYTES = 12 << 20
+# Upper bound of the whole image with a release build.
+MOST_BYTES_IN_ALL = 60_000_000
 # Exit code of chroot for a program that does not exist.
 PROGRAM_NOT_FOUND = 127
 START_SECONDS, STOP_SECONDS = 30, 15
@@ -38,6 +40,7 @@ def dockerfile():
 
 class Image:
     def __init__(self, binary):
+        self.binary = binary
         self.folder = tempfile.mkdtemp(prefix="gimlet-image-")
         os.chmod(self.folder, 0o755)
         subprocess.run(["sh", ROOT / "deploy/image.sh", binary, self.folder], check=True)
@@ -124,6 +127,9 @@ def main():
         gimlet_runs_in_the_image(image)
         size = image.bytes_beside_the_binary()
         assert size <= MOST_BYTES, "%d bytes beside the binary; %d are allowed" % (size, MOST_BYTES)
+        own = (pathlib.Path(image.folder) / "usr/local/bin/gimlet").stat().st_size
+        if "release" in image.binary.parts:
+            assert size + own <= MOST_BYTES_IN_ALL, "%d bytes; %d are allowed" % (size + own, MOST_BYTES_IN_ALL)
         print("the image: gimlet starts, serves and stops; %.1f MB beside the binary" % (size / 1e6))
     finally:
         image.remove()

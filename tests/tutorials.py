@@ -189,7 +189,7 @@ def wait_until(condition, what):
 
 
 def phone(binary):
-    """Every line arrives once and in order, whoever is killed: a phone in the middle of a send, or the server."""
+    """Every line arrives once and in order, after a kill of a phone in the middle of a send, and of the server."""
     reader = Reader(binary, "phone.md")
     alice, bob = Phone(reader, "13800000021", "13800000022"), Phone(reader, "13800000022", "13800000021")
     try:
