@@ -88,8 +88,9 @@ function checkNavigation(pages) {
 export function stage() {
   rmSync(PAGES, { recursive: true, force: true });
   mkdirSync(PAGES, { recursive: true });
-  // Marks the folder as one that can be made again: backups and this project's own lints leave it out.
-  writeFileSync(join(TARGET, "CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n");
+  // Marks the folder as one that can be made again: backups and this project's own lints leave it out. Cargo
+  // does so only if it makes the folder itself.
+  writeFileSync(join(dirname(TARGET), "CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n");
   // Vite looks for vue in the folders above a page.
   const modules = join(TARGET, "node_modules");
   rmSync(modules, { force: true });
