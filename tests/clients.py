@@ -273,13 +273,30 @@ def the_examples_of_websocket_json_talk(fixture):
         path.write_text(code, encoding="utf-8")
         return path
 
+    ask_for_friendship(fixture.server, "13800000003", "13800000002")
+    ask_for_friendship(fixture.server, "13800000002", "13800000003")
     script = fixture.start("JavaScript", ["node", "--experimental-websocket", example("js", "example.mjs")])
     # The answer and the message of one's own are two packets, in either order.
-    script.wait_for_all("hi from JavaScript", "stored as #")
+    script.wait_for_all("from system: friend_requested", "hi from JavaScript", "stored as #")
     python = fixture.start("Python", [sys.executable, "-u", example("python", "example.py")])
-    python.wait_for("stored as #")
+    python.wait_for_all("from system: friend_requested", "stored as #")
     assert python.process.wait(LINE_SECONDS) == 0, python.printed
     by_hand(fixture.server)
+
+
+def ask_for_friendship(server, phone, friend_phone):
+    """Puts an entry of the system into the friend's inbox."""
+    def call(path, body, token=None):
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = "Bearer " + token
+        url = "http://%s/v1/%s" % (at(server.http_address), path)
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=LINE_SECONDS) as answer:
+            return json.loads(answer.read() or b"{}")
+
+    user, friend = (call("sign-in", {"phone_number": number, "code": "000000"}) for number in (phone, friend_phone))
+    call("friends", {"user_id": friend["user_id"]}, user["token"])
 
 
 def by_hand(server):

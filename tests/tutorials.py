@@ -60,6 +60,8 @@ class Reader:
         self.server.start()
         self.replaced.append(("http://127.0.0.1:8085", "http://%s:%d" % self.server.http_address))
         self.environment = dict(os.environ, **self.server.settings)
+        # The pages keep the key in a file, from which the second terminal reads it.
+        self.save("api-key", self.environment.get("GIMLET_HTTP__API_KEYS", ""))
 
     def here(self, text):
         """Returns a text of the page with the addresses of this run."""

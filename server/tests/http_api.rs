@@ -312,7 +312,10 @@ fn run_page(page: &str, addr: &str, key: &str) -> String {
     script.push_str("read_events 'hi, bob'\nkill $stream 2> /dev/null || true\n");
     let script = script.replace("127.0.0.1:8085", addr);
     let mut bash = Command::new("bash");
-    bash.args(["-c", &script]).env("GIMLET_HTTP__API_KEYS", key);
+    // The pages keep the key in a file.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("api-key"), key).unwrap();
+    bash.args(["-c", &script]).current_dir(&folder);
     let output = bash.output().unwrap();
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     let err = String::from_utf8_lossy(&output.stderr);
@@ -379,15 +382,8 @@ fn the_program_in_go_works() {
 }
 
 #[test]
-fn the_three_lines_of_the_readme_chat() {
+fn the_lines_of_the_readme_chat_on_an_empty_server() {
     let (server, _) = GimletProcess::start(&[]);
-    let addr = server.addr("http");
-    let (alice, bob) = (sign_in(&addr, "13800000001"), sign_in(&addr, "13800000002"));
-    assert_eq!((alice.id.as_str(), bob.id.as_str()), ("1", "2"));
-    let out = run_page(include_str!("../../README.md"), &addr, "");
+    let out = run_page(include_str!("../../README.md"), &server.addr("http"), "");
     assert!(out.contains("\"text\":\"hi, bob\""), "{out}");
-    assert_eq!(
-        ServerEvents::open(&addr, &bob, None).entry().unwrap().1,
-        "hi, bob"
-    );
 }
