@@ -1,15 +1,14 @@
-import type { ConversationId, OutgoingMessage, StoredMessage } from "@gimlet/client";
+import type { ConversationId, OutgoingMessage } from "@gimlet/client";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Composer } from "./composer.tsx";
 import { useChat, useClientEvents } from "./context.ts";
-import { dayName, isSameDay, titleOf } from "./format.ts";
+import { titleOf } from "./format.ts";
 import { GroupDialog } from "./group_dialog.tsx";
-import { MessageBubble, PendingBubble } from "./message_bubble.tsx";
+import { type LoadedHistory, useHistory } from "./history.ts";
+import { PendingBubble } from "./message_bubble.tsx";
+import { MessagePage } from "./message_page.tsx";
 import { Avatar, Icon } from "./parts.tsx";
 import { text } from "./texts.ts";
-
-/** Messages of one page of history. */
-const PAGE_ITEMS = 50;
 
 /** Distance from the end, in pixels, within which new messages scroll the thread. */
 const NEAR_END_PX = 120;
@@ -24,7 +23,7 @@ export function Thread({ conversation }: { conversation: ConversationId }) {
   const title = titleOf(names, conversation);
   const profile = kind === "group" ? names.group(target) : names.user(target);
   // An answered message stays until its entry arrives; then both must not be shown.
-  const ids = new Set(history.messages.map((it) => it.message.id));
+  const ids = new Set(history.pages.flat().map((it) => it.message.id));
   const pending = client
     .outgoing(conversation)
     .filter((it) => !it.messageId || !ids.has(it.messageId));
@@ -50,74 +49,20 @@ export function Thread({ conversation }: { conversation: ConversationId }) {
   );
 }
 
-interface LoadedHistory {
-  messages: StoredMessage[];
-  hasEarlier: boolean;
-  isLoading: boolean;
-  loadEarlier: () => void;
-}
-
-/** Loads the newest page, earlier ones on demand, and what arrives. */
-function useHistory(conversation: ConversationId): LoadedHistory {
-  const { client } = useChat();
-  const [messages, setMessages] = useState<StoredMessage[]>([]);
-  const [hasEarlier, setEarlier] = useState(true);
-  const [isLoading, setLoading] = useState(true);
-
-  useEffect(() => {
-    let isCurrent = true;
-    // What arrives while the page is read is kept, and joined to it by its seq.
-    const off = client.on("messages", (arrived) => {
-      const own = arrived.filter((it) => it.conversation === conversation);
-      if (own.length > 0) setMessages((known) => joined(known, own));
-    });
-    const offReset = client.on("reset", () => setMessages([]));
-    client.history(conversation, undefined, PAGE_ITEMS).then((page) => {
-      if (!isCurrent) return;
-      setMessages((known) => joined(page, known));
-      setEarlier(page.length === PAGE_ITEMS);
-      setLoading(false);
-    });
-    return () => {
-      isCurrent = false;
-      off();
-      offReset();
-    };
-  }, [client, conversation]);
-
-  const loadEarlier = () => {
-    const first = messages[0];
-    if (isLoading || !hasEarlier || !first) return;
-    setLoading(true);
-    client.history(conversation, first.seq, PAGE_ITEMS).then((page) => {
-      setMessages((known) => joined(page, known));
-      setEarlier(page.length === PAGE_ITEMS);
-      setLoading(false);
-    });
-  };
-  return { messages, hasEarlier, isLoading, loadEarlier };
-}
-
-/** Joins two ascending lists that may overlap. */
-function joined(left: StoredMessage[], right: StoredMessage[]): StoredMessage[] {
-  const seqs = new Set(left.map((it) => it.seq));
-  return [...left, ...right.filter((it) => !seqs.has(it.seq))];
-}
-
 function MessageList(props: {
   history: LoadedHistory;
   pending: OutgoingMessage[];
   isGroup: boolean;
 }) {
   const { client } = useChat();
-  const { messages, hasEarlier, isLoading, loadEarlier } = props.history;
+  const { pages, hasEarlier, isLoading, loadEarlier } = props.history;
   const list = useRef<HTMLDivElement>(null);
   const inner = useRef<HTMLDivElement>(null);
   const isNearEnd = useRef(true);
   const heightBefore = useRef(0);
   const [hasNews, setNews] = useState(false);
-  const first = messages[0]?.seq;
-  const last = messages.at(-1);
+  const first = pages[0]?.[0]?.seq;
+  const last = pages.at(-1)?.at(-1);
   const conversation = last?.conversation;
 
   // Earlier messages must not move what is being read: keep the distance to the end.
@@ -185,23 +130,14 @@ function MessageList(props: {
           <p class="quiet small centered-line">
             {text(hasEarlier ? "loadingHistory" : "historyStart")}
           </p>
-          {messages.map((stored, at) => {
-            const before = messages[at - 1];
-            const { sent_at_ms: sentAt, sender } = stored.message;
-            const isNewDay =
-              !before || !isSameDay(new Date(before.message.sent_at_ms), new Date(sentAt));
-            const isSameSender =
-              !isNewDay && before?.message.sender.user_id === sender.user_id && !!sender.user_id;
-            return (
-              <div class="message-line" key={stored.seq}>
-                {isNewDay && <h2 class="day">{dayName(sentAt)}</h2>}
-                <MessageBubble
-                  message={stored.message}
-                  hasSender={props.isGroup && !isSameSender}
-                />
-              </div>
-            );
-          })}
+          {pages.map((messages, at) => (
+            <MessagePage
+              key={messages[0]?.seq}
+              messages={messages}
+              before={pages[at - 1]?.at(-1)}
+              isGroup={props.isGroup}
+            />
+          ))}
           {props.pending.map((message) => (
             <PendingBubble key={message.clientId} message={message} />
           ))}
