@@ -1,5 +1,10 @@
 // Starts a browser and pages of the web chat, for the tests beside this file.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { chromium, firefox } from "playwright-core";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** Flags without which Chromium calls its maker's hosts. */
 const FLAGS = [
@@ -53,6 +58,16 @@ export function newContext(browser, options = {}) {
   return browser.newContext({ ...options, ...(isFirefox ? plain : {}) });
 }
 
+/** Answers with the files as they are built now, in place of those that are embedded in the program. */
+export async function useBuiltFiles(context) {
+  for (const name of ["app.js", "app.css"]) {
+    const body = readFileSync(new URL(`../../server/web/assets/chat/${name}`, import.meta.url));
+    await context.route(`**/${name}`, async (route) =>
+      route.fulfill({ response: await route.fetch(), body }),
+    );
+  }
+}
+
 /** Opens a page whose errors of any kind are collected in `page.problems`. */
 export async function openPage(context, address) {
   const page = await context.newPage();
@@ -70,6 +85,15 @@ export async function openPage(context, address) {
   });
   await page.goto(address);
   return page;
+}
+
+/** Fails for any fault of accessibility that axe finds. */
+export async function isAccessible(page, where) {
+  // The policy of the page forbids inline scripts; this one comes from the debugger.
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  const told = violations.map((it) => `${it.id}: ${it.nodes.map((node) => node.html).join(" ")}`);
+  assert.deepEqual(told, [], `accessibility of ${where}`);
 }
 
 /** Signs a person in and names it. */

@@ -2,26 +2,13 @@
 // chat.mjs BINARY [chromium] [firefox]. Nothing is lost, doubled or out of order, and the console stays
 // empty.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { BROWSERS, newContext, openPage, sees, signIn, startBrowser, texts, write } from "./browser.mjs";
+import { BROWSERS, isAccessible, newContext, openPage, sees, signIn, startBrowser, texts, write } from "./browser.mjs";
 import { TestServer } from "./server.mjs";
 
 const PICTURE = Buffer.from(
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
   "base64",
 );
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-
-/** Looks for serious faults of accessibility. */
-async function isAccessible(page, where) {
-  // The policy of the page forbids inline scripts; this one comes from the debugger.
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => globalThis.axe.run());
-  const serious = violations.filter((it) => ["serious", "critical"].includes(it.impact));
-  const told = serious.map((it) => `${it.id}: ${it.nodes.map((node) => node.html).join(" ")}`);
-  assert.deepEqual(told, [], `accessibility of ${where}`);
-}
 
 const link = (page, name) => page.getByRole("link", { name, exact: true }).click();
 const section = (page, name) => page.locator("nav").getByRole("link", { name }).click();
@@ -104,7 +91,7 @@ async function talk(browser, server) {
   await alice.getByRole("button", { name: "Create" }).click();
   await alice.locator(".thread-header", { hasText: "Hiking" }).waitFor();
   await alice.getByLabel("Write a message").pressSequentially("who comes? @B");
-  await alice.getByRole("button", { name: "@Bob" }).click();
+  await alice.getByRole("option", { name: "@Bob" }).click();
   await alice.getByLabel("Write a message").press("Enter");
   await link(bob, "Back");
   await bob.locator("a.row", { hasText: "Hiking" }).locator(".is-mention").waitFor();

@@ -1,12 +1,12 @@
 // Takes pictures of every page of the web chat: on a desktop and on a phone, light and dark, in English,
 // in Chinese, and mirrored as a right-to-left language would be: screenshots.mjs BINARY FOLDER. A page
-// that is wider than its window fails.
+// that is wider than its window fails, and one in which axe finds a fault.
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { deflateSync } from "node:zlib";
 import * as sdk from "../sdk/dist/index.js";
-import { startBrowser } from "./browser.mjs";
+import { isAccessible, startBrowser, useBuiltFiles } from "./browser.mjs";
 import { TestServer } from "./server.mjs";
 
 const SIZES = { desktop: { width: 1180, height: 760 }, phone: { width: 390, height: 844 } };
@@ -110,6 +110,7 @@ class Album {
           return outside.map((it) => `${it.tagName}.${it.className}`);
         });
         assert.deepEqual(wide, [], `${name} is wider than a ${size}`);
+        await isAccessible(page, `${name} on a ${size}, ${theme}`);
         await page.screenshot({ path: join(this.folder, `${name}-${language}-${size}-${theme}.png`) });
       }
     }
@@ -127,13 +128,7 @@ async function takeAll(browser, binary, folder, language) {
     reducedMotion: "reduce",
     serviceWorkers: "block",
   });
-  // The files as they are built now; those in the program are from its build.
-  for (const name of ["app.js", "app.css"]) {
-    const body = readFileSync(new URL(`../../server/web/assets/chat/${name}`, import.meta.url));
-    await context.route(`${server.address}/${name}`, async (route) =>
-      route.fulfill({ response: await route.fetch(), body }),
-    );
-  }
+  await useBuiltFiles(context);
   const page = await context.newPage();
   const album = new Album(page, folder, language);
   try {

@@ -6,6 +6,18 @@ import { NewGroupDialog } from "./new_group_dialog.tsx";
 import { Avatar, Icon } from "./parts.tsx";
 import { text } from "./texts.ts";
 
+/** Moves the focus along the rows by the arrow keys; from the field above, into them. */
+function onArrow(event: KeyboardEvent): void {
+  const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+  const side = (event.currentTarget as HTMLElement).closest(".side");
+  if (step === 0 || !side) return;
+  const stops = [...side.querySelectorAll<HTMLElement>("input.filter, a.row")];
+  const next = stops[stops.indexOf(document.activeElement as HTMLElement) + step];
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
+}
+
 /** The conversations, the one with the newest message first. */
 export function ChatList({ chosen }: { chosen: string | undefined }) {
   const { client, names } = useChat();
@@ -31,8 +43,9 @@ export function ChatList({ chosen }: { chosen: string | undefined }) {
         aria-label={text("searchChats")}
         value={filter}
         onInput={(event) => setFilter(event.currentTarget.value)}
+        onKeyDown={onArrow}
       />
-      <ul class="list">
+      <ul class="list" onKeyDown={onArrow}>
         {shown.map((conversation) => (
           <ChatRow conversation={conversation} isChosen={conversation.id === chosen} />
         ))}

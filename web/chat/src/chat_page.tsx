@@ -1,5 +1,5 @@
 import type { ConversationId, GimletClient } from "@gimlet/client";
-import { useEffect, useMemo, useReducer, useState } from "preact/hooks";
+import { useEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import { ChatList } from "./chat_list.tsx";
 import { ConnectionBar } from "./connection_bar.tsx";
 import { ContactsPage } from "./contacts_page.tsx";
@@ -21,6 +21,7 @@ export function ChatPage(props: { client: GimletClient; onSignOut: () => Promise
   const { client } = props;
   const route = useRoute();
   const [toast, setToast] = useState("");
+  const toastBox = useRef<HTMLDivElement>(null);
   const [, render] = useReducer((count: number) => count + 1, 0);
   const names = useMemo(() => new NameBook(client, () => render(undefined)), [client]);
   const chat: ChatContext = useMemo(
@@ -34,6 +35,9 @@ export function ChatPage(props: { client: GimletClient; onSignOut: () => Promise
     return off;
   }, [client]);
   useEffect(() => {
+    // A popover is above a dialog, which would hide the words about what failed in it.
+    if (toast) toastBox.current?.showPopover?.();
+    else toastBox.current?.hidePopover?.();
     const timer = setTimeout(() => setToast(""), TOAST_MS);
     return () => clearTimeout(timer);
   }, [toast]);
@@ -46,20 +50,22 @@ export function ChatPage(props: { client: GimletClient; onSignOut: () => Promise
       <div class={chosen ? "page has-chosen" : "page"}>
         <ConnectionBar />
         <Navigation section={section} unread={unread} />
-        <section class="side" aria-label={text(sectionTitle(section))}>
-          {section === "chats" && <ChatList chosen={chosen} />}
-          {section === "contacts" && <ContactsPage />}
-          {section === "rooms" && <RoomsPage chosen={chosen} />}
-          {section === "settings" && <SettingsPage onSignOut={props.onSignOut} />}
-        </section>
-        <main class="main">
-          {section === "chats" && chosen && (
-            <Thread key={chosen} conversation={chosen as ConversationId} />
-          )}
-          {section === "rooms" && chosen && <RoomPage key={chosen} roomId={chosen} />}
-          {!chosen && <p class="centered quiet">{text("emptyThread")}</p>}
+        <main class="columns">
+          <section class="side" aria-label={text(sectionTitle(section))}>
+            {section === "chats" && <ChatList chosen={chosen} />}
+            {section === "contacts" && <ContactsPage />}
+            {section === "rooms" && <RoomsPage chosen={chosen} />}
+            {section === "settings" && <SettingsPage onSignOut={props.onSignOut} />}
+          </section>
+          <div class="main">
+            {section === "chats" && chosen && (
+              <Thread key={chosen} conversation={chosen as ConversationId} />
+            )}
+            {section === "rooms" && chosen && <RoomPage key={chosen} roomId={chosen} />}
+            {!chosen && <p class="centered quiet">{text("emptyThread")}</p>}
+          </div>
         </main>
-        <div class="toast" role="status">{toast}</div>
+        <div class="toast" role="status" popover="manual" ref={toastBox}>{toast}</div>
       </div>
     </Chat.Provider>
   );

@@ -17,6 +17,11 @@ export function Composer({ conversation }: { conversation: ConversationId }) {
   const members = useMembers(conversation);
 
   useEffect(() => {
+    // Whoever opens a conversation wants to write; on a touch screen the keyboard would cover it.
+    if (matchMedia("(pointer: fine)").matches) field.current?.focus();
+  }, []);
+
+  useEffect(() => {
     sessionStorage.setItem(draftKey(conversation), draft);
     const element = field.current!;
     // Grows with its text; the style sheet bounds it.
@@ -36,6 +41,7 @@ export function Composer({ conversation }: { conversation: ConversationId }) {
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
+    if (suggestions.length > 0 && !event.isComposing && chooseByKey(event)) return;
     // While an input method composes a word, Enter belongs to it.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
@@ -67,9 +73,23 @@ export function Composer({ conversation }: { conversation: ConversationId }) {
     for (const file of list ?? []) await sendFile(file);
   };
 
-  const suggestions = suggestionsFor(draft, members);
+  const [isDismissed, setDismissed] = useState(false);
+  const [chosen, setChosen] = useState(0);
+  const suggestions = isDismissed ? [] : suggestionsFor(draft, members);
+  const choice = Math.min(chosen, suggestions.length - 1);
+  /** Chooses a name by the keyboard; returns whether the key was for that. */
+  const chooseByKey = (event: KeyboardEvent): boolean => {
+    const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+    if (step !== 0) setChosen((choice + step + suggestions.length) % suggestions.length);
+    else if (event.key === "Escape") setDismissed(true);
+    else if (event.key === "Enter" || (event.key === "Tab" && !event.shiftKey)) complete(suggestions[choice]!);
+    else return false;
+    event.preventDefault();
+    return true;
+  };
   const complete = (member: MemberInfo) => {
     setDraft(draft.replace(/@[^@\s]*$/, `@${nameOf(member)} `));
+    setChosen(0);
     field.current?.focus();
   };
 
@@ -93,13 +113,20 @@ export function Composer({ conversation }: { conversation: ConversationId }) {
         </p>
       )}
       {suggestions.length > 0 && (
-        <ul class="suggestions">
-          {suggestions.map((member) => (
-            <li>
-              <button type="button" onClick={() => complete(member)}>@{nameOf(member)}</button>
-            </li>
+        <div class="suggestions" role="listbox" id="suggestions" aria-label={text("mention")}>
+          {suggestions.map((member, at) => (
+            <button
+              type="button"
+              role="option"
+              id={`suggestion-${at}`}
+              tabIndex={-1}
+              aria-selected={at === choice}
+              onClick={() => complete(member)}
+            >
+              @{nameOf(member)}
+            </button>
           ))}
-        </ul>
+        </div>
       )}
       <input
         ref={files}
@@ -129,8 +156,14 @@ export function Composer({ conversation }: { conversation: ConversationId }) {
         maxLength={MAX_TEXT_LEN}
         placeholder={text("writeMessage")}
         aria-label={text("writeMessage")}
+        aria-autocomplete="list"
+        aria-controls={suggestions.length > 0 ? "suggestions" : undefined}
+        aria-activedescendant={suggestions.length > 0 ? `suggestion-${choice}` : undefined}
         value={draft}
-        onInput={(event) => setDraft(event.currentTarget.value)}
+        onInput={(event) => {
+          setDraft(event.currentTarget.value);
+          setDismissed(false);
+        }}
         onKeyDown={onKeyDown}
         onPaste={(event) => {
           if (!event.clipboardData?.files.length) return;

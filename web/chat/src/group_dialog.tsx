@@ -47,6 +47,11 @@ export function GroupDialog({ groupId, onClose }: { groupId: string; onClose: ()
       setChosen([]);
       await load();
     });
+  const makeAdmin = (userId: string) =>
+    attempt(async () => {
+      await client.users.setRole(groupId, userId, "admin");
+      await load();
+    });
   const remove = (userId: string) =>
     attempt(async () => {
       await client.users.removeMember(groupId, userId);
@@ -72,7 +77,7 @@ export function GroupDialog({ groupId, onClose }: { groupId: string; onClose: ()
           const shown = member.remarks || member.nickname || text("unknownUser", { id: member.user_id });
           const isMe = member.user_id === client.userId;
           return (
-            <li class="row">
+            <li class="row has-actions">
               <Avatar id={`user:${member.user_id}`} name={shown} picture={member.avatar_url} />
               <span class="row-body">
                 <span class="cut">
@@ -81,7 +86,12 @@ export function GroupDialog({ groupId, onClose }: { groupId: string; onClose: ()
               </span>
               {member.role === "admin" && <span class="tag">{text("admin")}</span>}
               {isAdmin && !isMe && (
-                <button onClick={() => remove(member.user_id)}>{text("remove")}</button>
+                <span class="row-actions">
+                  {member.role !== "admin" && (
+                    <button onClick={() => makeAdmin(member.user_id)}>{text("makeAdmin")}</button>
+                  )}
+                  <button onClick={() => remove(member.user_id)}>{text("remove")}</button>
+                </span>
               )}
             </li>
           );

@@ -119,6 +119,11 @@ export class UserOperations {
     return added.already;
   }
 
+  /** Makes a member an admin, or no longer one. */
+  setRole(groupId: Id, userId: Id, role: "admin" | "member"): Promise<void> {
+    return this.#api.call("PATCH", `/v1/groups/${groupId}/members/${userId}`, { body: { role } });
+  }
+
   /** Removes a member, or leaves the group. */
   removeMember(groupId: Id, userId: Id): Promise<void> {
     return this.#api.call("DELETE", `/v1/groups/${groupId}/members/${userId}`);
