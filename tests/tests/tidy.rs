@@ -30,7 +30,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "gimlet-record",
         ],
     ),
-    ("gimlet-files", &["gimlet-core"]),
+    ("gimlet-files", &["gimlet-core", "gimlet-images"]),
+    ("gimlet-images", &[]),
     (
         "gimlet-web",
         &[
@@ -86,7 +87,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-json", &["gimlet-core", "gimlet-proto"]),
     (
         "gimlet-http",
-        &["gimlet-core", "gimlet-json", "gimlet-proto"],
+        &["gimlet-core", "gimlet-files", "gimlet-json", "gimlet-proto"],
     ),
     ("gimlet-outbound", &["gimlet-listen"]),
     ("gimlet-chat", &["gimlet-client"]),

@@ -103,6 +103,11 @@ pub(crate) fn of_extension(extension: &str) -> Option<FileKind> {
         .copied()
 }
 
+/// Returns the kind of a media type.
+pub(crate) fn of_media_type(media_type: &str) -> Option<FileKind> {
+    KINDS.iter().find(|kind| kind.mime == media_type).copied()
+}
+
 /// Returns the kind of a file by its first bytes and the name that the client gave it; `None` is
 /// not kept.
 pub(crate) fn recognise(head: &[u8], name: &str) -> Option<FileKind> {

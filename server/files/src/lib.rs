@@ -2,13 +2,21 @@
 //!
 //! A [`FileStore`] is the service behind every door that takes or gives files: it decides who may
 //! upload, how much, for how long and which kinds, and hands out what it stored. It knows neither
-//! HTTP nor forms.
+//! HTTP nor forms. A file is received into a hidden file of a local folder, checked there, and given to a
+//! [`FileStorage`], which makes it visible.
 
 mod disk;
 mod file_kind;
+mod pictures;
 mod quota;
 mod refusal;
+mod spool;
+mod storage;
 mod store;
+mod store_parts;
+mod stored_name;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 mod upload;
 mod upload_folder;
 
@@ -16,6 +24,9 @@ pub use disk::free_bytes;
 pub use file_kind::FileKind;
 pub use quota::{UploadBounds, UploadLimitExceeded};
 pub use refusal::FileRefusal;
+pub use spool::CompleteFile;
+pub use storage::{FileReader, FileStorage};
 pub use store::{FileRules, FileStore, StoredFile};
-pub use upload::FileUpload;
+pub use stored_name::StoredName;
+pub use upload::{FileUpload, UploadedFile, UploadedPicture};
 pub use upload_folder::UploadFolder;

@@ -1,15 +1,17 @@
 //! The service of uploaded files: begins uploads and opens stored files.
 
+use std::io;
 use std::sync::Arc;
 
 use gimlet_core::id::UserId;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom, Take};
 use tokio::sync::Semaphore;
 
-use crate::file_kind::{self, FileKind};
+use crate::file_kind::FileKind;
 use crate::quota::{UploadBounds, UploadQuota};
 use crate::refusal::FileRefusal;
+use crate::storage::FileReader;
+use crate::store_parts::StoreParts;
+use crate::stored_name::StoredName;
 use crate::upload::FileUpload;
 use crate::upload_folder::UploadFolder;
 
@@ -25,21 +27,24 @@ pub struct FileRules {
     pub anonymous: bool,
     /// Bounds of the amount that may be uploaded.
     pub bounds: UploadBounds,
+    /// Longest side of a thumbnail in pixels; 0 makes none, and reads no dimensions.
+    pub thumbnail_side: u32,
 }
 
 /// The service of uploaded files. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct FileStore {
-    folder: Arc<UploadFolder>,
+    parts: Arc<StoreParts>,
     rules: FileRules,
     quota: UploadQuota,
     permits: Arc<Semaphore>,
 }
 
-/// A stored file, opened for reading.
+/// A stored file.
 #[derive(Debug)]
 pub struct StoredFile {
-    file: File,
+    parts: Arc<StoreParts>,
+    name: StoredName,
     /// Its length, in bytes.
     pub length: u64,
     /// Its kind, by the name that it was stored under.
@@ -47,16 +52,18 @@ pub struct StoredFile {
 }
 
 impl StoredFile {
-    /// Returns a part of the file: `length` bytes from `first` on.
+    /// Returns a part of the file: `length` bytes from `first` on; `None` if the file was removed
+    /// meanwhile.
     ///
     /// # Errors
     /// [`FileRefusal::Failed`]
-    pub async fn part(mut self, first: u64, length: u64) -> Result<Take<File>, FileRefusal> {
-        if first > 0 {
-            let sought = self.file.seek(SeekFrom::Start(first)).await;
-            sought.map_err(|error| FileRefusal::of_disk(&error))?;
+    pub async fn part(self, first: u64, length: u64) -> Result<Option<FileReader>, FileRefusal> {
+        let part = first..first.saturating_add(length);
+        match self.parts.storage.read(&self.name, part).await {
+            Ok(reader) => Ok(Some(reader)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(FileRefusal::of_disk(&error)),
         }
-        Ok(self.file.take(length))
     }
 }
 
@@ -65,7 +72,7 @@ impl FileStore {
     #[must_use]
     pub fn new(folder: UploadFolder, rules: FileRules) -> Self {
         Self {
-            folder: Arc::new(folder),
+            parts: Arc::new(StoreParts::of_folder(folder, rules.thumbnail_side)),
             rules,
             quota: UploadQuota::new(rules.bounds),
             permits: Arc::new(Semaphore::new(MAX_CONCURRENT_UPLOADS)),
@@ -89,9 +96,9 @@ impl FileStore {
         }
         let permit = Arc::clone(&self.permits).try_acquire_owned();
         let permit = permit.map_err(|_| FileRefusal::Busy)?;
-        let folder = Arc::clone(&self.folder);
+        let parts = Arc::clone(&self.parts);
         let usage = self.quota.begin(user);
-        Ok(FileUpload::new(folder, self.rules.max, usage, permit))
+        Ok(FileUpload::new(parts, self.rules.max, usage, permit))
     }
 
     /// Opens a stored file; `None` if this server did not make the name, or the file is gone.
@@ -99,18 +106,32 @@ impl FileStore {
     /// # Errors
     /// [`FileRefusal::Failed`]
     pub async fn open(&self, name: &str) -> Result<Option<StoredFile>, FileRefusal> {
-        let found = self.folder.read(name).await;
-        let found = found.map_err(|error| FileRefusal::of_disk(&error))?;
-        let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-        let kind = extension.and_then(file_kind::of_extension);
-        let stored = found.zip(kind);
-        Ok(stored.map(|((file, length), kind)| StoredFile { file, length, kind }))
+        let Some(name) = StoredName::parse(name) else {
+            return Ok(None);
+        };
+        let length = self.parts.storage.length(&name).await;
+        let length = length.map_err(|error| FileRefusal::of_disk(&error))?;
+        Ok(length.map(|length| StoredFile {
+            parts: Arc::clone(&self.parts),
+            kind: name.kind(),
+            name,
+            length,
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+    use std::time::SystemTime;
+
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
+    use crate::pictures::PictureInspector;
+    use crate::spool::CompleteFile;
+    use crate::storage::FileStorage;
+    use crate::upload::UploadedFile;
 
     fn store(rules: FileRules) -> FileStore {
         FileStore::new(UploadFolder::temporary(), rules)
@@ -124,6 +145,7 @@ mod tests {
                 min_free: 0,
                 each: 0,
             },
+            thumbnail_side: 64,
         }
     }
 
@@ -133,13 +155,13 @@ mod tests {
         content
     }
 
-    /// Uploads the content in chunks of 100 bytes and returns the name of the stored file.
+    /// Uploads the content in chunks of 100 bytes.
     async fn upload(
         store: &FileStore,
         user: Option<UserId>,
         name: &str,
         content: &[u8],
-    ) -> Result<String, FileRefusal> {
+    ) -> Result<UploadedFile, FileRefusal> {
         let mut upload = store.begin(user)?;
         upload.name(name);
         for chunk in content.chunks(100) {
@@ -153,18 +175,21 @@ mod tests {
         let store = store(rules());
         let user = UserId::new(1);
         for length in [9, 511, 512, 513, 1_000] {
-            let name = upload(&store, user, "avatar.jpg", &png(length))
+            let uploaded = upload(&store, user, "avatar.jpg", &png(length))
                 .await
                 .unwrap();
-            let extension = name.split_once('.').map(|(_, extension)| extension);
-            assert_eq!(extension, Some("png"));
+            let name = uploaded.name.to_string();
+            assert_eq!(uploaded.name.kind().extension, "png");
+            assert_eq!(uploaded.length, length as u64);
+            // The content is not a picture behind its first bytes: it is kept, and has no dimensions.
+            assert_eq!(uploaded.picture, None);
             let stored = store.open(&name).await.unwrap().unwrap();
             assert_eq!(
                 (stored.length, stored.kind.mime),
                 (length as u64, "image/png")
             );
             let mut content = Vec::new();
-            let mut part = stored.part(3, 5).await.unwrap();
+            let mut part = stored.part(3, 5).await.unwrap().unwrap();
             part.read_to_end(&mut content).await.unwrap();
             assert_eq!(content, png(length)[3..8]);
         }
@@ -229,5 +254,101 @@ mod tests {
         upload(&store, user, "a.png", &png(600)).await.unwrap();
         let refusal = upload(&store, user, "a.png", &png(600)).await;
         assert!(matches!(refusal, Err(FileRefusal::Exceeded(_))));
+    }
+
+    /// A picture of these dimensions, with all its pixels different.
+    fn picture(width: u32, height: u32) -> Vec<u8> {
+        let picture = image::RgbImage::from_fn(width, height, |x, y| {
+            let mixed = x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503);
+            let [red, green, blue, _] = mixed.to_le_bytes();
+            image::Rgb([red, green, blue])
+        });
+        let mut content = std::io::Cursor::new(Vec::new());
+        picture
+            .write_to(&mut content, image::ImageFormat::Png)
+            .unwrap();
+        content.into_inner()
+    }
+
+    #[tokio::test]
+    async fn a_picture_has_a_thumbnail_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let rules = FileRules {
+            max: 1 << 20,
+            ..rules()
+        };
+        let store = FileStore::new(UploadFolder::under(dir.path()), rules);
+        let content = picture(300, 100);
+        let uploaded = upload(&store, UserId::new(1), "a.png", &content).await;
+        let uploaded = uploaded.unwrap();
+        let shown = uploaded.picture.unwrap();
+        assert_eq!((shown.width, shown.height), (300, 100));
+        let stored = store.open(shown.thumbnail.as_str()).await.unwrap().unwrap();
+        assert_eq!(stored.kind.mime, "image/jpeg");
+        let (mut bytes, length) = (Vec::new(), stored.length);
+        let mut part = stored.part(0, length).await.unwrap().unwrap();
+        part.read_to_end(&mut bytes).await.unwrap();
+        let thumbnail = image::load_from_memory(&bytes).unwrap();
+        assert_eq!((thumbnail.width(), thumbnail.height()), (64, 21));
+        let files = std::fs::read_dir(dir.path().join("files")).unwrap();
+        assert_eq!(files.count(), 2);
+        // One that is small already is its own thumbnail.
+        let small = upload(&store, UserId::new(1), "a.png", &picture(8, 8)).await;
+        let small = small.unwrap();
+        assert_eq!(small.picture.unwrap().thumbnail, small.name);
+    }
+
+    /// A thumbnail that cannot be stored refuses the upload, and leaves nothing behind.
+    #[tokio::test]
+    async fn a_picture_whose_file_is_not_stored_leaves_no_thumbnail() {
+        let folder = Arc::new(UploadFolder::temporary());
+        let storage = Arc::new(RefusingStorage(Arc::clone(&folder)));
+        let mut store = store(FileRules {
+            max: 1 << 20,
+            ..rules()
+        });
+        store.parts = Arc::new(StoreParts {
+            spool: Arc::clone(&folder),
+            storage,
+            pictures: PictureInspector::new(64),
+        });
+        let refused = upload(&store, UserId::new(1), "a.png", &picture(300, 100)).await;
+        assert!(matches!(refused, Err(FileRefusal::Failed)), "{refused:?}");
+        let left = std::fs::read_dir(folder.path().await.unwrap()).unwrap();
+        assert_eq!(left.count(), 0);
+    }
+
+    /// A storage that takes thumbnails only.
+    #[derive(Debug)]
+    struct RefusingStorage(Arc<UploadFolder>);
+
+    #[async_trait::async_trait]
+    impl FileStorage for RefusingStorage {
+        async fn put(&self, name: &StoredName, file: CompleteFile) -> io::Result<()> {
+            if name.as_str().contains("-thumbnail") {
+                return self.0.put(name, file).await;
+            }
+            Err(io::Error::other("the storage is away"))
+        }
+
+        async fn length(&self, name: &StoredName) -> io::Result<Option<u64>> {
+            self.0.length(name).await
+        }
+
+        async fn read(&self, name: &StoredName, part: Range<u64>) -> io::Result<FileReader> {
+            self.0.read(name, part).await
+        }
+
+        async fn delete(&self, name: &StoredName) -> io::Result<()> {
+            self.0.delete(name).await
+        }
+
+        async fn stored_before(
+            &self,
+            time: SystemTime,
+            limit: usize,
+        ) -> io::Result<Vec<StoredName>> {
+            self.0.stored_before(time, limit).await
+        }
     }
 }

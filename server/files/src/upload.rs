@@ -6,21 +6,46 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gimlet_images::{InspectedPicture, PictureThumbnail};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use crate::file_kind::{self, FileKind, HEAD_BYTES};
 use crate::quota::UploadUsage;
 use crate::refusal::FileRefusal;
-use crate::upload_folder::{UnfinishedFile, UploadFolder};
+use crate::spool::UnfinishedFile;
+use crate::store_parts::StoreParts;
+use crate::stored_name::StoredName;
 
 /// Time limit of a whole upload.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
 
+/// A file that was uploaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadedFile {
+    /// The name that it is stored under.
+    pub name: StoredName,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Set if it is a picture that can be shown.
+    pub picture: Option<UploadedPicture>,
+}
+
+/// A picture that was uploaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadedPicture {
+    /// Width in pixels, as it is shown.
+    pub width: u32,
+    /// Height in pixels, as it is shown.
+    pub height: u32,
+    /// The name of its thumbnail; of the picture itself if that is as small.
+    pub thumbnail: StoredName,
+}
+
 /// An upload in progress; dropped before [`finish`](Self::finish), it leaves nothing behind.
 #[derive(Debug)]
 pub struct FileUpload {
-    folder: Arc<UploadFolder>,
+    store: Arc<StoreParts>,
     /// The folder's path, once it was made.
     path: Option<PathBuf>,
     max: u64,
@@ -37,13 +62,13 @@ pub struct FileUpload {
 
 impl FileUpload {
     pub(crate) fn new(
-        folder: Arc<UploadFolder>,
+        store: Arc<StoreParts>,
         max: u64,
         usage: UploadUsage,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         Self {
-            folder,
+            store,
             path: None,
             max,
             until: Instant::now() + UPLOAD_TIMEOUT,
@@ -95,7 +120,7 @@ impl FileUpload {
         let path = if let Some(path) = &self.path {
             path
         } else {
-            let path = self.folder.path().await.map_err(of_disk)?;
+            let path = self.store.spool.path().await.map_err(of_disk)?;
             &*self.path.insert(path.to_owned())
         };
         self.usage.take(path, length).await?;
@@ -113,26 +138,26 @@ impl FileUpload {
     async fn recognise(&mut self) -> Result<(), FileRefusal> {
         let seen = self.head.get(..HEAD_BYTES).unwrap_or(&self.head);
         let kind = file_kind::recognise(seen, &self.name).ok_or(FileRefusal::Unsupported)?;
-        let mut file = self.folder.begin().await.map_err(of_disk)?;
+        let mut file = self.store.spool.begin().await.map_err(of_disk)?;
         file.write(&self.head).await.map_err(of_disk)?;
         self.head = Vec::new();
         self.file = Some((file, kind));
         Ok(())
     }
 
-    /// Completes the file and returns the name that it is stored under.
+    /// Completes the file: stores it and, for a picture, its thumbnail.
     ///
     /// # Errors
     /// The file is empty, of an unknown kind, or cannot be stored.
-    pub async fn finish(mut self) -> Result<String, FileRefusal> {
+    pub async fn finish(mut self) -> Result<UploadedFile, FileRefusal> {
         let until = self.until;
         let stored = timeout_at(until, self.keep()).await;
-        let name = stored.unwrap_or(Err(FileRefusal::TooSlow))?;
+        let uploaded = stored.unwrap_or(Err(FileRefusal::TooSlow))?;
         self.usage.keep();
-        Ok(name)
+        Ok(uploaded)
     }
 
-    async fn keep(&mut self) -> Result<String, FileRefusal> {
+    async fn keep(&mut self) -> Result<UploadedFile, FileRefusal> {
         if self.total == 0 {
             return Err(FileRefusal::Empty);
         }
@@ -141,7 +166,68 @@ impl FileUpload {
             self.recognise().await?;
         }
         let (file, kind) = self.file.take().ok_or(FileRefusal::Empty)?;
-        file.keep(kind.extension).await.map_err(of_disk)
+        let file = file.complete().await.map_err(of_disk)?;
+        let length = file.length();
+        let path = file.path().map_err(of_disk)?;
+        let picture = self.store.pictures.inspect(path, kind).await;
+        let name = StoredName::random(kind);
+        // The thumbnail first: the file is visible with everything that belongs to it.
+        let picture = match picture {
+            Some(picture) => Some(self.keep_thumbnail(&name, picture).await?),
+            None => None,
+        };
+        let stored = self.store.storage.put(&name, file).await;
+        if let Err(error) = stored {
+            if let Some(picture) = picture {
+                self.remove_thumbnail(&picture.thumbnail).await;
+            }
+            return Err(of_disk(error));
+        }
+        Ok(UploadedFile {
+            name,
+            length,
+            picture,
+        })
+    }
+
+    async fn keep_thumbnail(
+        &self,
+        name: &StoredName,
+        picture: InspectedPicture,
+    ) -> Result<UploadedPicture, FileRefusal> {
+        let thumbnail = match picture.thumbnail {
+            Some(thumbnail) => {
+                let stored = self.store_thumbnail(name, thumbnail).await;
+                stored.map_err(of_disk)?
+            }
+            None => name.clone(),
+        };
+        Ok(UploadedPicture {
+            width: picture.width,
+            height: picture.height,
+            thumbnail,
+        })
+    }
+
+    async fn store_thumbnail(
+        &self,
+        name: &StoredName,
+        thumbnail: PictureThumbnail,
+    ) -> io::Result<StoredName> {
+        let kind = file_kind::of_media_type(thumbnail.media_type);
+        let name = name.thumbnail(kind.unwrap_or(name.kind()));
+        let mut file = self.store.spool.begin().await?;
+        file.write(&thumbnail.content).await?;
+        let file = file.complete().await?;
+        self.store.storage.put(&name, file).await?;
+        Ok(name)
+    }
+
+    /// Removes the thumbnail of a file that could not be stored; the retention removes it otherwise.
+    async fn remove_thumbnail(&self, name: &StoredName) {
+        if let Err(error) = self.store.storage.delete(name).await {
+            tracing::debug!(%error, "a thumbnail without a file stays behind");
+        }
     }
 }
 
@@ -159,6 +245,7 @@ mod tests {
 
     use super::*;
     use crate::quota::{UploadBounds, UploadQuota};
+    use crate::upload_folder::UploadFolder;
 
     #[tokio::test(start_paused = true)]
     async fn an_upload_has_five_minutes() {
@@ -169,9 +256,9 @@ mod tests {
             each: 0,
         };
         let usage = UploadQuota::new(bounds).begin(None);
-        let folder = Arc::new(UploadFolder::temporary());
+        let store = Arc::new(StoreParts::of_folder(UploadFolder::temporary(), 0));
         let begun = Instant::now();
-        let upload = FileUpload::new(folder, 1_000, usage, permit);
+        let upload = FileUpload::new(store, 1_000, usage, permit);
         let outcome = upload.within(pending::<()>()).await;
         assert!(matches!(outcome, Err(FileRefusal::TooSlow)));
         let waited = begun.elapsed();

@@ -5,14 +5,19 @@
 //! temporary one, made at the first upload and removed with the server.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use rand::RngExt as _;
+use async_trait::async_trait;
 use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
+
+use crate::spool::{CompleteFile, UnfinishedFile};
+use crate::storage::{FileReader, FileStorage};
+use crate::stored_name::{StoredName, is_stem, random_stem};
 
 /// The folder of uploaded files.
 #[derive(Debug)]
@@ -31,9 +36,6 @@ pub enum UploadFolder {
 /// Age at which an unfinished file is removed: far above the time limit of an upload, because
 /// several nodes may share the folder.
 const UNFINISHED_AGE: Duration = Duration::from_hours(1);
-/// Letters and digits of a stored file's name.
-const NAME_LEN: usize = 32;
-const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 impl UploadFolder {
     /// Returns a folder under the data directory.
@@ -79,83 +81,102 @@ impl UploadFolder {
 
     /// Begins a new file.
     pub(crate) async fn begin(&self) -> io::Result<UnfinishedFile> {
-        let folder = self.path().await?.to_owned();
-        let temporary = folder.join(format!(".{}", random_name()));
-        let file = File::options()
-            .write(true)
-            .create_new(true)
-            .open(&temporary)
-            .await?;
-        Ok(UnfinishedFile {
-            folder,
-            temporary: Some(temporary),
-            file,
-        })
+        let hidden = format!(".{}", random_stem());
+        UnfinishedFile::create(self.path().await?.join(hidden)).await
     }
 
-    /// Opens a stored file for reading; `None` if the server did not make this name, or the file is
-    /// gone.
-    pub(crate) async fn read(&self, name: &str) -> io::Result<Option<(File, u64)>> {
-        let folder = match self {
-            Self::At { path, .. } => path.as_path(),
-            Self::Temporary(place) => match place.get() {
-                Some(dir) => dir.path(),
-                None => return Ok(None),
-            },
-        };
-        if !is_stored_name(name) {
-            return Ok(None);
+    /// Returns the path of the folder if it may have files.
+    fn existing(&self) -> Option<&Path> {
+        match self {
+            Self::At { path, .. } => Some(path),
+            Self::Temporary(place) => place.get().map(tempfile::TempDir::path),
         }
-        match File::open(folder.join(name)).await {
-            Ok(file) => {
-                let length = file.metadata().await?.len();
-                Ok(Some((file, length)))
-            }
+    }
+
+    /// Returns the path of a stored file.
+    fn path_of(&self, name: &StoredName) -> io::Result<PathBuf> {
+        let folder = self.existing();
+        let folder = folder.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(folder.join(name.as_str()))
+    }
+}
+
+#[async_trait]
+impl FileStorage for UploadFolder {
+    async fn put(&self, name: &StoredName, file: CompleteFile) -> io::Result<()> {
+        // The order makes the file durable before it is visible: content on disk, then the name,
+        // then the folder that contains the name.
+        let folder = self.path().await?;
+        file.move_to(&folder.join(name.as_str())).await?;
+        File::open(folder).await?.sync_all().await
+    }
+
+    async fn length(&self, name: &StoredName) -> io::Result<Option<u64>> {
+        let found = match self.path_of(name) {
+            Ok(path) => tokio::fs::metadata(path).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(found) => Ok(Some(found.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
-}
 
-/// An unfinished file, removed if it is dropped before [`keep`](Self::keep).
-#[derive(Debug)]
-pub(crate) struct UnfinishedFile {
-    folder: PathBuf,
-    temporary: Option<PathBuf>,
-    file: File,
-}
-
-impl UnfinishedFile {
-    /// Appends bytes.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes).await
-    }
-
-    /// Syncs the file, gives it its name, and returns the name.
-    pub(crate) async fn keep(mut self, extension: &str) -> io::Result<String> {
-        // The order makes the file durable before it is visible: content on disk, then the name,
-        // then the folder that contains the name.
-        self.file.flush().await?;
-        self.file.sync_all().await?;
-        let name = format!("{}.{extension}", random_name());
-        if let Some(temporary) = &self.temporary {
-            tokio::fs::rename(temporary, self.folder.join(&name)).await?;
+    async fn read(&self, name: &StoredName, part: Range<u64>) -> io::Result<FileReader> {
+        let mut file = File::open(self.path_of(name)?).await?;
+        if part.start > 0 {
+            file.seek(SeekFrom::Start(part.start)).await?;
         }
-        // Only now: if the renaming fails, the drop removes the file.
-        self.temporary = None;
-        File::open(&self.folder).await?.sync_all().await?;
-        Ok(name)
+        let length = part.end.saturating_sub(part.start);
+        Ok(Box::new(file.take(length)))
+    }
+
+    async fn delete(&self, name: &StoredName) -> io::Result<()> {
+        let removed = match self.path_of(name) {
+            Ok(path) => tokio::fs::remove_file(path).await,
+            Err(error) => Err(error),
+        };
+        removed.or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })
+    }
+
+    async fn stored_before(&self, time: SystemTime, limit: usize) -> io::Result<Vec<StoredName>> {
+        let Some(folder) = self.existing().map(Path::to_owned) else {
+            return Ok(Vec::new());
+        };
+        let listed = move || list(&folder, time, limit);
+        tokio::task::spawn_blocking(listed)
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 }
 
-impl Drop for UnfinishedFile {
-    fn drop(&mut self) {
-        if let Some(temporary) = self.temporary.take()
-            && let Err(error) = std::fs::remove_file(&temporary)
-        {
-            tracing::debug!(%error, "an unfinished upload stays behind");
+/// Lists stored files of the folder that are older than a time.
+fn list(folder: &Path, time: SystemTime, limit: usize) -> io::Result<Vec<StoredName>> {
+    let mut found = Vec::new();
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        entries => entries?,
+    };
+    for entry in entries {
+        if found.len() >= limit {
+            break;
+        }
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let Some(name) = file_name.to_str().and_then(StoredName::parse) else {
+            continue;
+        };
+        // A file that another process has removed meanwhile is not listed.
+        let stored = entry.metadata().and_then(|it| it.modified());
+        if stored.is_ok_and(|stored| stored < time) {
+            found.push(name);
         }
     }
+    Ok(found)
 }
 
 /// Removes the unfinished files that a killed process has left in the folder.
@@ -176,42 +197,43 @@ fn sweep(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns 160 random bits: anyone who knows the name may read the file, so it must not be
-/// guessable.
-fn random_name() -> String {
-    let mut rng = rand::rng();
-    (0..NAME_LEN)
-        .filter_map(|_| ALPHABET.get(rng.random_range(0..ALPHABET.len())))
-        .map(|&letter| char::from(letter))
-        .collect()
-}
-
-fn is_stored_name(name: &str) -> bool {
-    name.split_once('.').is_some_and(|(stem, extension)| {
-        is_stem(stem) && crate::file_kind::of_extension(extension).is_some()
-    })
-}
-
-/// Returns `true` for a name that [`random_name`] may have made.
-fn is_stem(stem: &str) -> bool {
-    stem.len() == NAME_LEN && stem.bytes().all(|b| ALPHABET.contains(&b))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file_kind::of_extension;
+    use crate::testkit;
+
+    fn png() -> StoredName {
+        StoredName::random(of_extension("png").unwrap())
+    }
+
+    fn count(folder: &Path) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
+    }
 
     #[tokio::test]
-    async fn a_kept_file_is_read_back_and_a_dropped_one_is_gone() {
+    async fn a_folder_passes_the_cases_of_storages() {
         let dir = tempfile::tempdir().unwrap();
         let folder = UploadFolder::under(dir.path());
-        let mut draft = folder.begin().await.unwrap();
-        draft.write(b"abc").await.unwrap();
-        let name = draft.keep("png").await.unwrap();
-        assert_eq!(folder.read(&name).await.unwrap().unwrap().1, 3);
+        testkit::check_storage(&folder, &folder).await;
+        assert_eq!(count(&dir.path().join("files")), 0);
+        let temporary = UploadFolder::temporary();
+        testkit::check_storage(&temporary, &temporary).await;
+    }
+
+    #[tokio::test]
+    async fn a_stored_file_is_read_back_and_a_dropped_one_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = UploadFolder::under(dir.path());
+        let mut unfinished = folder.begin().await.unwrap();
+        unfinished.write(b"abc").await.unwrap();
+        let complete = unfinished.complete().await.unwrap();
+        let name = png();
+        folder.put(&name, complete).await.unwrap();
+        assert_eq!(folder.length(&name).await.unwrap(), Some(3));
         drop(folder.begin().await.unwrap());
-        let left = std::fs::read_dir(dir.path().join("files")).unwrap().count();
-        assert_eq!(left, 1);
+        drop(folder.begin().await.unwrap().complete().await.unwrap());
+        assert_eq!(count(&dir.path().join("files")), 1);
     }
 
     /// Regression: the unfinished file stayed for ever.
@@ -219,11 +241,10 @@ mod tests {
     async fn a_file_that_cannot_get_its_name_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let folder = UploadFolder::under(dir.path());
-        let mut draft = folder.begin().await.unwrap();
-        draft.folder = dir.path().join("missing");
-        assert!(draft.keep("png").await.is_err());
-        let left = std::fs::read_dir(dir.path().join("files")).unwrap().count();
-        assert_eq!(left, 0);
+        let complete = folder.begin().await.unwrap().complete().await.unwrap();
+        let missing = dir.path().join("missing/a.png");
+        assert!(complete.move_to(&missing).await.is_err());
+        assert_eq!(count(&dir.path().join("files")), 0);
     }
 
     #[tokio::test]
@@ -239,14 +260,14 @@ mod tests {
             path
         };
         let old = UNFINISHED_AGE * 2;
-        let left = make(format!(".{}", random_name()), old);
+        let left = make(format!(".{}", random_stem()), old);
         let kept = [
-            make(format!(".{}", random_name()), Duration::ZERO),
-            make(format!("{}.png", random_name()), old),
+            make(format!(".{}", random_stem()), Duration::ZERO),
+            make(png().to_string(), old),
             make(".somebody-elses".into(), old),
         ];
         let folder = UploadFolder::under(dir.path());
-        let draft = folder.begin().await.unwrap();
+        let unfinished = folder.begin().await.unwrap();
         let gone = async {
             while left.exists() {
                 tokio::task::yield_now().await;
@@ -255,34 +276,17 @@ mod tests {
         let gone = tokio::time::timeout(Duration::from_secs(10), gone).await;
         assert!(gone.is_ok(), "{left:?} is still there");
         assert!(kept.iter().all(|path| path.exists()));
-        draft.keep("png").await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn only_names_this_server_made_are_read() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("secret.txt"), "x").unwrap();
-        let folder = UploadFolder::under(dir.path());
-        for name in [
-            "../secret.txt",
-            "..%2fsecret.txt",
-            "secret.txt",
-            ".",
-            "",
-            "/etc/passwd",
-        ] {
-            assert!(folder.read(name).await.unwrap().is_none(), "{name}");
-        }
+        drop(unfinished);
     }
 
     #[tokio::test]
     async fn a_temporary_folder_is_made_late_and_removed_with_it() {
         let folder = UploadFolder::temporary();
-        assert!(folder.read("a.png").await.unwrap().is_none());
-        let draft = folder.begin().await.unwrap();
-        let path = draft.folder.clone();
+        assert_eq!(folder.length(&png()).await.unwrap(), None);
+        let unfinished = folder.begin().await.unwrap();
+        let path = folder.existing().unwrap().to_owned();
         assert!(path.exists());
-        drop(draft);
+        drop(unfinished);
         drop(folder);
         assert!(!path.exists());
     }
