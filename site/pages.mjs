@@ -44,6 +44,7 @@ export const NAVIGATION = [
     ["Wire protocol", "protocol.md"],
     ["JSON over WebSocket", "websocket-json.md"],
     ["gRPC", "grpc.md"],
+    ["Files", "files.md"],
     ["Web chat and JavaScript SDK", "web.md"],
     ["JavaScript SDK: reference", "sdk.md"],
     ["Errors and close codes", "errors.md"],

@@ -14,7 +14,7 @@ use gimlet_grpc::{GrpcHealth, GrpcServices};
 use gimlet_listen::StopTokens;
 use gimlet_listen::origins::AllowedOrigins;
 use gimlet_transport::{SessionServer, SessionSettings};
-use gimlet_web::api::{ApiKeys, ApiListener, HttpApi};
+use gimlet_web::api::{ApiFiles, ApiKeys, ApiListener, HttpApi};
 use gimlet_web::disk_space::DiskSpace;
 use gimlet_web::files::{FileRules, FileService, FileStore, UploadBounds, UploadFolder};
 use gimlet_web::health::{ServerHealth, ServerPhase};
@@ -141,6 +141,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
     let tokens = token_checker(&roles, &failures, &identity);
     // The file service belongs to the business role, which knows the users.
     let uploads = roles.builtin().and(tokens.clone());
+    let files = uploads.map(|tokens| files(&config, &addrs, tokens));
     let accounts = accounts(&config, &roles, &failures)
         .map(|accounts| accounts.with_push_registry(pushes.clone()));
     let http_api = HttpApi {
@@ -150,6 +151,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         failures: Arc::clone(&failures),
         accounts: accounts.clone(),
         push: pushes,
+        files: files.as_ref().map(api_files),
         hooks: roles.hook_delivery().cloned(),
         api_keys: api_keys(&config),
         keys: created_keys(&storage, clock, &failures),
@@ -171,7 +173,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
             metrics: Arc::new(CallMetrics(metrics.clone())),
             health: GrpcHealth::default(),
         },
-        files: uploads.map(|tokens| files(&config, &addrs, tokens)),
+        files,
         http_api: ApiListener {
             api: http_api,
             origins: origins(&config),
@@ -294,6 +296,13 @@ fn accounts(
     )
 }
 
+fn api_files(files: &FileService) -> ApiFiles {
+    ApiFiles {
+        store: files.store.clone(),
+        base: files.base.clone(),
+    }
+}
+
 fn files(config: &Config, addrs: &ListenAddrs, tokens: TokenChecker) -> FileService {
     let folder = match config.storage.kind {
         StorageKind::Memory => UploadFolder::temporary(),
@@ -303,6 +312,7 @@ fn files(config: &Config, addrs: &ListenAddrs, tokens: TokenChecker) -> FileServ
         max: config.http.upload_max,
         anonymous: config.http.anonymous_upload || config.is_development(),
         bounds: upload_bounds(config),
+        thumbnail_side: config.files.thumbnail_side,
     };
     FileService {
         store: FileStore::new(folder, rules),

@@ -342,6 +342,36 @@ fn the_commands_of_the_documentation_work() {
     }
 }
 
+/// Needs `bash`, `base64`, `curl` and `jq`.
+#[test]
+fn the_commands_about_files_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = GimletProcess::start(&[]);
+    let page = include_str!("../../docs/files.md");
+    let blocks = code_blocks(page, "sh").concat();
+    let script = format!("set -euo pipefail\n{blocks}");
+    let script = script.replace("127.0.0.1:8085", &server.addr("http"));
+    let mut bash = Command::new("bash");
+    let output = bash
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .output();
+    let output = output.unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{out}\n{err}");
+    for words in [
+        "\"width\":8",
+        "\"media_type\":\"image/png\"",
+        "\"thumbnail_url\":\"http://",
+        "inline; filename*=UTF-8''cat.png",
+        "accept-ranges: bytes",
+        "PNG",
+    ] {
+        assert!(out.contains(words), "{words} is not in {out}");
+    }
+}
+
 /// Runs the program of the page that is in this language.
 fn run_program(language: &str, file: &str, command: &[&str]) {
     let (server, _) = GimletProcess::start(&[]);

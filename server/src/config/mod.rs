@@ -30,8 +30,8 @@ pub(crate) use load::env_name;
 pub use problem::{ConfigError, ConfigNotice, ConfigProblem};
 pub use sections::{
     ApnsConfig, AuthConfig, BusinessConfig, ClusterConfig, CompatConfig, Config, FcmConfig,
-    HttpConfig, LimitsConfig, ListenConfig, LogConfig, OutboundConfig, PolicyConfig, ProxyConfig,
-    PushConfig, StopConfig, StorageConfig, TlsConfig, WebPushConfig,
+    FilesConfig, HttpConfig, LimitsConfig, ListenConfig, LogConfig, OutboundConfig, PolicyConfig,
+    ProxyConfig, PushConfig, StopConfig, StorageConfig, TlsConfig, WebPushConfig,
 };
 pub use values::{
     BusinessKind, CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole,

@@ -52,8 +52,10 @@ settings! {
             auth: AuthConfig = AuthConfig::default();
             /// Calls of this server to others.
             outbound: OutboundConfig = OutboundConfig::default();
-            /// Upload and download of files.
+            /// The HTTP listener: uploads, pages and backends.
             http: HttpConfig = HttpConfig::default();
+            /// Uploaded files.
+            files: FilesConfig = FilesConfig::default();
             /// Switches for gim's old clients.
             compat: CompatConfig = CompatConfig::default();
             /// Rules that each deployment chooses.
@@ -357,6 +359,15 @@ settings! {
 }
 
 settings! {
+    /// `[files]`: uploaded files (`docs/files.md`).
+    pub struct FilesConfig [files] "files." {
+        /// Longest side of a picture's thumbnail in pixels; 0 makes no thumbnails and reads no
+        /// dimensions.
+        thumbnail_side: u32 as number = 320, LimitBound::range(0, 2_048);
+    }
+}
+
+settings! {
     /// `[compat]`.
     pub struct CompatConfig [compat] "compat." {
         /// Issues the token `0`, and accepts it for every existing user on every device, as gim
@@ -651,6 +662,7 @@ pub(super) const GROUPS: &[SettingGroup<Config>] = &[
     AuthConfig::GROUP,
     OutboundConfig::GROUP,
     HttpConfig::GROUP,
+    FilesConfig::GROUP,
     CompatConfig::GROUP,
     PolicyConfig::GROUP,
     ROOM_SETTINGS,

@@ -10,8 +10,8 @@ use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_listen::origins::AllowedOrigins;
 
 pub use gimlet_http::{
-    ApiKeys, ApiNodes, ApiReply, ApiRequest, ApiRole, ForwardError, ForwardFuture, ForwardedApi,
-    HttpApi, forwarded,
+    ApiFiles, ApiKeys, ApiNodes, ApiReply, ApiRequest, ApiRole, ForwardError, ForwardFuture,
+    ForwardedApi, HttpApi, forwarded,
 };
 
 use crate::cors;

@@ -5,29 +5,24 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::multipart::MultipartRejection;
 use axum::extract::{DefaultBodyLimit, Multipart, Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use gimlet_core::auth::TokenChecker;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
+use gimlet_http::FORM_OVERHEAD_BYTES;
 use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_listen::origins::AllowedOrigins;
-use tokio_util::io::ReaderStream;
 
 pub use gimlet_files::{FileRules, FileStore, UploadBounds, UploadFolder};
 
 use crate::cors;
 use crate::peer_addr::PeerAddr;
-use crate::range::{self, RangePart};
 use crate::upload::{self, UploadRefusal};
-
-/// Bytes that a multipart body may have around the file.
-const FORM_OVERHEAD_BYTES: u64 = 64 * 1024;
 
 /// Parts of the file service.
 #[derive(Clone, Debug)]
@@ -84,8 +79,9 @@ async fn upload(
             error.body_text()
         ))
     })?;
-    let name = upload::take(body, begun).await?;
-    Ok(upload::stored(format!("{}/file/{name}", files.base)))
+    let (uploaded, _) = gimlet_http::take_form(body, begun).await?;
+    let url = format!("{}/file/{}", files.base, uploaded.name);
+    Ok(upload::stored(url))
 }
 
 /// Checks gim's triple in the headers: `user_id`, `device_id`, `token`, or with hyphens, which
@@ -123,53 +119,9 @@ async fn download(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, UploadRefusal> {
-    let Some(stored) = files.store.open(&name).await? else {
-        return Ok((StatusCode::NOT_FOUND, "no such file\n").into_response());
-    };
-    let (kind, length) = (stored.kind, stored.length);
-    let shown = if kind.inline { "inline" } else { "attachment" };
-    let etag = range::etag(&name);
-    let given = |name| headers.get(name).and_then(|it| it.to_str().ok());
-    let lasting = [
-        (header::ETAG, etag.clone()),
-        (header::ACCEPT_RANGES, "bytes".to_owned()),
-        (
-            header::CACHE_CONTROL,
-            "public, max-age=31536000, immutable".to_owned(),
-        ),
-    ];
-    if given(header::IF_NONE_MATCH).is_some_and(|it| range::is_known(it, &etag)) {
-        return Ok((StatusCode::NOT_MODIFIED, lasting).into_response());
-    }
-    let asked = range::part(given(header::RANGE), given(header::IF_RANGE), &etag, length);
-    let (status, first, sent) = match asked {
-        RangePart::Whole => (StatusCode::OK, 0, length),
-        RangePart::Bytes(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
-        RangePart::Nothing => {
-            let held = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
-            return Ok((StatusCode::RANGE_NOT_SATISFIABLE, held, lasting).into_response());
-        }
-    };
-    let part = stored.part(first, sent).await?;
-    let headers = [
-        (header::CONTENT_TYPE, kind.mime.to_owned()),
-        (header::CONTENT_LENGTH, sent.to_string()),
-        (header::CONTENT_DISPOSITION, shown.to_owned()),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; sandbox".to_owned(),
-        ),
-    ];
-    let body = Body::from_stream(ReaderStream::new(part));
-    let mut response = (status, headers, lasting, body).into_response();
-    if status == StatusCode::PARTIAL_CONTENT {
-        let range = format!("bytes {first}-{}/{length}", first + sent - 1);
-        if let Ok(range) = HeaderValue::try_from(range) {
-            response.headers_mut().insert(header::CONTENT_RANGE, range);
-        }
-    }
-    Ok(response)
+    let found = gimlet_http::download(&files.store, &name, &headers, None).await?;
+    let missing = || (StatusCode::NOT_FOUND, "no such file\n").into_response();
+    Ok(found.unwrap_or_else(missing))
 }
 
 #[cfg(test)]

@@ -21,7 +21,6 @@ mod min_rate;
 pub mod ops;
 mod peer_addr;
 pub mod process;
-mod range;
 mod stream_seat;
 mod upload;
 pub mod verifier;

@@ -1,11 +1,10 @@
-//! Uploads as multipart forms, and gim's answers to stored and refused ones.
+//! gim's answers to stored and refused uploads.
 
 use axum::Json;
-use axum::extract::Multipart;
-use axum::extract::multipart::MultipartError;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use gimlet_files::{FileRefusal, FileUpload, UploadLimitExceeded};
+use gimlet_files::FileRefusal;
+use gimlet_http::{UploadFailure, file_status};
 use serde::Serialize;
 
 /// Reasons an upload or download is refused.
@@ -26,6 +25,15 @@ pub(super) enum UploadRefusal {
 impl From<FileRefusal> for UploadRefusal {
     fn from(refusal: FileRefusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+impl From<UploadFailure> for UploadRefusal {
+    fn from(failure: UploadFailure) -> Self {
+        match failure {
+            UploadFailure::Malformed(text) => Self::Bad(text),
+            UploadFailure::Refused(refusal) => Self::Refused(refusal),
+        }
     }
 }
 
@@ -52,7 +60,7 @@ impl IntoResponse for UploadRefusal {
             Self::Unauthorized(text) => (StatusCode::UNAUTHORIZED, text),
             Self::Forbidden(text) => (StatusCode::FORBIDDEN, text),
             Self::Busy(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
-            Self::Refused(refusal) => (status(&refusal), refusal.to_string()),
+            Self::Refused(refusal) => (file_status(&refusal), refusal.to_string()),
         };
         (
             status,
@@ -66,21 +74,6 @@ impl IntoResponse for UploadRefusal {
     }
 }
 
-const fn status(refusal: &FileRefusal) -> StatusCode {
-    match refusal {
-        FileRefusal::SignInRequired => StatusCode::UNAUTHORIZED,
-        FileRefusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        FileRefusal::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        FileRefusal::Empty | FileRefusal::TooSlow => StatusCode::BAD_REQUEST,
-        FileRefusal::Exceeded(UploadLimitExceeded::Quota { .. }) => StatusCode::TOO_MANY_REQUESTS,
-        FileRefusal::Exceeded(UploadLimitExceeded::Disk { .. }) | FileRefusal::DiskFull => {
-            StatusCode::INSUFFICIENT_STORAGE
-        }
-        FileRefusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        FileRefusal::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
 /// Returns gim's answer to a stored file.
 pub(super) fn stored(url: String) -> Response {
     Json(UploadAnswer {
@@ -89,34 +82,4 @@ pub(super) fn stored(url: String) -> Response {
         data: Some(StoredFile { url }),
     })
     .into_response()
-}
-
-/// Stores the field `file` of a form and returns the name that the file got.
-pub(super) async fn take(
-    mut body: Multipart,
-    mut upload: FileUpload,
-) -> Result<String, UploadRefusal> {
-    let max = upload.max();
-    let broken = |error: MultipartError| broken(&error, max);
-    while let Some(mut field) = upload.within(body.next_field()).await?.map_err(broken)? {
-        if field.name() != Some("file") {
-            continue;
-        }
-        upload.name(field.file_name().unwrap_or_default());
-        while let Some(chunk) = upload.within(field.chunk()).await?.map_err(broken)? {
-            upload.write(&chunk).await?;
-        }
-        return Ok(upload.finish().await?);
-    }
-    Err(UploadRefusal::Bad(
-        "no field named file in the form; send the file as multipart field file".into(),
-    ))
-}
-
-fn broken(error: &MultipartError, max: u64) -> UploadRefusal {
-    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        FileRefusal::TooLarge(max).into()
-    } else {
-        UploadRefusal::Bad(format!("the form could not be read: {}", error.body_text()))
-    }
 }

@@ -11,6 +11,7 @@ use gimlet_core::gateway::ConnectGateway;
 use gimlet_core::hook_delivery::HookDelivery;
 use gimlet_core::push_registry::PushRegistry;
 use gimlet_core::service::LogicService;
+use gimlet_files::FileStore;
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::ApiKeys;
@@ -73,6 +74,15 @@ impl fmt::Debug for StreamAdmission {
     }
 }
 
+/// The files of the API.
+#[derive(Clone, Debug)]
+pub struct ApiFiles {
+    /// The files, and the rules for them.
+    pub store: FileStore,
+    /// Prefix of files' addresses, without a slash at the end.
+    pub base: String,
+}
+
 /// The parts of the API. A part of a role that this process does not have is `None`: its operations
 /// are answered by another node, or refused if there is none.
 #[derive(Clone, Debug)]
@@ -89,6 +99,8 @@ pub struct HttpApi {
     pub accounts: Option<AccountService>,
     /// The push addresses, of a process with a storage.
     pub push: Option<PushRegistry>,
+    /// The files, of a process that stores them.
+    pub files: Option<ApiFiles>,
     /// The webhooks.
     pub hooks: Option<HookDelivery>,
     /// The keys of the configuration, which have every scope.

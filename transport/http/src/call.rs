@@ -15,7 +15,7 @@ use gimlet_core::service::LogicService;
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 
-use crate::api::{HttpApi, RestartTimeLimit, StreamAdmission, StreamPermit};
+use crate::api::{ApiFiles, HttpApi, RestartTimeLimit, StreamAdmission, StreamPermit};
 use crate::problem::ApiProblem;
 
 /// Bodies that are read at a time for other nodes: 64 MiB, if all are as large as they may be.
@@ -175,6 +175,13 @@ impl ApiCall {
         present(
             self.shared.api.hooks.as_ref(),
             "this node delivers no webhooks; send the request to a node with the logic role",
+        )
+    }
+
+    pub(crate) fn files(&self) -> Result<&ApiFiles, ApiProblem> {
+        present(
+            self.shared.api.files.as_ref(),
+            "this node stores no files; send the request to a node with the business role",
         )
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use gimlet_core::auth::BackendIdentity;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::UserId;
 use gimlet_proto::node::{ApiReply, ApiRequest, HttpHeader};
@@ -15,13 +16,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::HttpApi;
-use crate::call::ApiCall;
-use crate::credentials::{USER_HEADER, parse_bearer};
+use crate::call::{ApiCall, ApiCaller, unauthorized};
+use crate::credentials::{RequestCredentials, USER_HEADER, credentials, parse_bearer};
 use crate::nodes::{ApiRole, ForwardError};
 use crate::problem::ApiProblem;
 
 /// Nodes that pass a request on: from connect to logic, and from there to business.
 pub(crate) const MAX_HOPS: u32 = 2;
+/// Path of uploads.
+pub(crate) const UPLOAD_PATH: &str = "/files";
 /// Time limit of a forwarded request, beside the time that it asks to wait.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -129,6 +132,61 @@ pub(crate) async fn exchange(
             ),
         }
         .into()
+    })
+}
+
+/// A check of credentials at another node.
+#[derive(Debug)]
+pub(crate) enum NodeAdmission {
+    /// The caller.
+    Admitted(ApiCaller),
+    /// The answer of the other node.
+    Refused(Response),
+}
+
+/// Checks the credentials of a request that stays on this node, which cannot check them itself: another
+/// node gets the request without its file, and refuses it exactly if the credentials are wrong.
+pub(crate) async fn admit(
+    call: &ApiCall,
+    extensions: &http::Extensions,
+) -> Result<NodeAdmission, ApiProblem> {
+    let api = &call.shared.api;
+    let caller = match credentials(&call.headers, None, &api.api_keys)? {
+        RequestCredentials::Absent => return Err(unauthorized()),
+        // The other node checks a created key and its scope.
+        RequestCredentials::Backend(_, user) => ApiCaller::Backend {
+            identity: BackendIdentity::ConfiguredKey,
+            user,
+        },
+        RequestCredentials::User(token) => ApiCaller::User(token),
+    };
+    let roles = [ApiRole::Logic, ApiRole::Business];
+    let to = roles
+        .into_iter()
+        .find_map(|role| destination(api, extensions, role, false));
+    let Some(to) = to else {
+        call.tokens()?;
+        return Err(RequestRefusal::Unavailable.into());
+    };
+    let hops = extensions.get::<ForwardHops>().copied().unwrap_or_default();
+    let question = ForwardedRequest {
+        method: Method::POST,
+        path: UPLOAD_PATH.into(),
+        headers: Vec::new(),
+        body: Bytes::new(),
+        wait: Duration::ZERO,
+        space: None,
+    };
+    let answer = response(exchange(call, hops.0 + 1, to, question).await?)?;
+    // The file is empty, or that node stores none either: the credentials are right.
+    let is_admitted = matches!(
+        answer.status(),
+        StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED
+    );
+    Ok(if is_admitted {
+        NodeAdmission::Admitted(caller)
+    } else {
+        NodeAdmission::Refused(answer)
     })
 }
 

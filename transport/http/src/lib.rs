@@ -15,8 +15,10 @@ mod content;
 mod credentials;
 mod device;
 mod docs;
+mod download;
 mod etag;
 mod events;
+mod files;
 mod forward;
 mod forwarded;
 mod friends;
@@ -31,8 +33,11 @@ mod openapi;
 mod operation;
 mod problem;
 mod push;
+mod range;
+mod request_body;
 mod rooms;
 mod sign_in;
+mod upload;
 mod webhooks;
 
 use std::sync::Arc;
@@ -43,11 +48,16 @@ use axum::routing::{get, on};
 use http::{StatusCode, Uri, header};
 use serde_json::Value;
 
-pub use api::{ClientAddr, HttpApi, RestartTimeLimit, StreamAdmission, StreamLimit, StreamPermit};
+pub use api::{
+    ApiFiles, ClientAddr, HttpApi, RestartTimeLimit, StreamAdmission, StreamLimit, StreamPermit,
+};
 pub use credentials::{ApiKeys, MIN_API_KEY_LEN};
+pub use download::download;
+pub use files::file_status;
 pub use forwarded::ForwardedApi;
 pub use gimlet_proto::node::{ApiReply, ApiRequest};
 pub use nodes::{ApiNodes, ApiRole, ForwardError, ForwardFuture};
+pub use upload::{FORM_OVERHEAD_BYTES, UploadFailure, take_form};
 
 use call::ApiState;
 use operation::ApiOperation;
@@ -65,6 +75,7 @@ fn operations() -> Vec<ApiOperation> {
         ("Inbox", inbox::operations()),
         ("Inbox", events::operations()),
         ("Rooms", rooms::operations()),
+        ("Files", files::operations()),
         ("Push", push::operations()),
         ("Webhooks", webhooks::operations()),
     ];

@@ -4,7 +4,7 @@ use gimlet_core::scope::ApiScope;
 use serde_json::{Map, Value, json};
 
 use crate::json::{FieldDescription, SchemaDefinitions, object_schema};
-use crate::operation::{ApiOperation, TOKEN_PARAMETER};
+use crate::operation::{ApiOperation, BodyKind, TOKEN_PARAMETER};
 use crate::problem;
 
 /// Returns the document of these operations.
@@ -110,12 +110,29 @@ fn describe(operation: &ApiOperation, definitions: &mut SchemaDefinitions) -> Va
             described.insert("requestBody".into(), body);
         }
     } else {
+        if operation.body == BodyKind::File {
+            described.insert("requestBody".into(), file_body());
+        }
         parameters.extend(others.iter().map(|it| parameter("query", it)));
     }
     if !parameters.is_empty() {
         described.insert("parameters".into(), parameters.into());
     }
     Value::Object(described)
+}
+
+/// Describes a body that is a file, or a form with one.
+fn file_body() -> Value {
+    let file = json!({"type": "string", "format": "binary", "description": "The file."});
+    json!({
+        "required": true,
+        "content": {
+            "*/*": {"schema": {"description": "The content of the file."}},
+            "multipart/form-data": {
+                "schema": {"type": "object", "required": ["file"], "properties": {"file": file}},
+            },
+        },
+    })
 }
 
 fn parameter(place: &str, field: &FieldDescription) -> Value {

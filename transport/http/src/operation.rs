@@ -17,8 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodFilter;
 use bytes::Bytes;
 use gimlet_core::error::RequestRefusal;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http::{HeaderValue, Method, StatusCode, Uri, header, request};
 use serde_json::Value;
 
 pub(crate) use crate::access::OperationAccess;
@@ -26,15 +25,13 @@ use crate::api::{ClientAddr, RestartTimeLimit, StreamAdmission};
 use crate::call::{ApiCall, ApiCaller, ApiState, unauthorized};
 use crate::device;
 use crate::etag;
-use crate::forward::{self, ForwardedRequest};
+use crate::forward::{self, ForwardedRequest, NodeAdmission};
 use crate::json::{
     FieldDescription, JsonObject, JsonType, RequestFields, SchemaDefinitions, parse,
 };
 use crate::nodes::ApiRole;
 use crate::problem::ApiProblem;
-
-/// Largest body of a request: the largest message in base64, or a group of 10,000 members.
-const MAX_BODY_BYTES: usize = 256 * 1024;
+use crate::request_body::{parse_body, read_body};
 
 /// Query parameter with a token, for programs that cannot set headers (`EventSource`).
 pub(crate) const TOKEN_PARAMETER: &str = "access_token";
@@ -46,6 +43,15 @@ const WAIT_PARAMETER: &str = "wait";
 pub(crate) const MAX_WAIT_SECONDS: u32 = 30;
 /// Field of a request that names a device.
 const DEVICE_FIELD: &str = "device_id";
+
+/// Contents of the body of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    /// The fields that are not in the path, as JSON.
+    Fields,
+    /// A file; the fields are in the query.
+    File,
+}
 
 /// An answer of an operation.
 pub(crate) trait OperationAnswer {
@@ -98,6 +104,8 @@ impl<T: JsonObject + JsonType> OperationAnswer for T {
 
 /// Result of a call.
 type CallFuture = Pin<Box<dyn Future<Output = Result<Response, ApiProblem>> + Send>>;
+/// Performs an operation. The body is empty unless the operation takes a file.
+type RunOperation = Arc<dyn Fn(ApiCall, RequestFields, Body) -> CallFuture + Send + Sync>;
 
 /// An operation.
 #[derive(Clone)]
@@ -118,13 +126,14 @@ pub(crate) struct ApiOperation {
     may_register: bool,
     /// Set if the answer has a validator, so that a client may keep it.
     pub(crate) is_cacheable: bool,
+    pub(crate) body: BodyKind,
     /// Topic, by which the documentation groups operations.
     pub(crate) topic: &'static str,
     pub(crate) fields: fn(&mut SchemaDefinitions) -> Vec<FieldDescription>,
     pub(crate) status: StatusCode,
     pub(crate) media_type: Option<&'static str>,
     pub(crate) schema: fn(&mut SchemaDefinitions) -> Value,
-    run: Arc<dyn Fn(ApiCall, RequestFields) -> CallFuture + Send + Sync>,
+    run: RunOperation,
 }
 
 impl fmt::Debug for ApiOperation {
@@ -149,7 +158,7 @@ impl ApiOperation {
         R: Fn(ApiCall, I) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<O, ApiProblem>> + Send + 'static,
     {
-        let called = move |call: ApiCall, fields: RequestFields| {
+        let called = move |call: ApiCall, fields: RequestFields, _: Body| {
             let run = run.clone();
             let called: CallFuture = Box::pin(async move {
                 let input = fields.read::<I>()?;
@@ -157,6 +166,47 @@ impl ApiOperation {
             });
             called
         };
+        Self::build::<I, O>(method, path, access, id, about, Arc::new(called))
+    }
+
+    /// Makes an operation that takes a file: its fields are in the query, and the body is not read
+    /// before `run` reads it. A file does not pass other nodes, so the node that receives it stores it.
+    pub(crate) fn upload<I, O, R, F>(
+        path: &'static str,
+        access: OperationAccess,
+        id: &'static str,
+        about: &'static str,
+        run: R,
+    ) -> Self
+    where
+        I: JsonObject,
+        O: OperationAnswer,
+        R: Fn(ApiCall, I, Body) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<O, ApiProblem>> + Send + 'static,
+    {
+        let called = move |call: ApiCall, fields: RequestFields, body: Body| {
+            let run = run.clone();
+            let called: CallFuture = Box::pin(async move {
+                let input = fields.read::<I>()?;
+                Ok(run(call, input, body).await?.respond())
+            });
+            called
+        };
+        Self {
+            body: BodyKind::File,
+            role: None,
+            ..Self::build::<I, O>(Method::POST, path, access, id, about, Arc::new(called))
+        }
+    }
+
+    fn build<I: JsonObject, O: OperationAnswer>(
+        method: Method,
+        path: &'static str,
+        access: OperationAccess,
+        id: &'static str,
+        about: &'static str,
+        run: RunOperation,
+    ) -> Self {
         Self {
             method,
             path,
@@ -173,7 +223,8 @@ impl ApiOperation {
             status: O::STATUS,
             media_type: O::MEDIA_TYPE,
             schema: O::schema,
-            run: Arc::new(called),
+            body: BodyKind::Fields,
+            run,
         }
     }
 
@@ -230,7 +281,7 @@ impl ApiOperation {
 
     /// Returns whether the fields that are not in the path are in the body.
     pub(crate) fn has_body(&self) -> bool {
-        self.method != Method::GET && self.method != Method::DELETE
+        self.method != Method::GET && self.method != Method::DELETE && self.body == BodyKind::Fields
     }
 
     /// Returns the filter for the router.
@@ -287,11 +338,19 @@ impl ApiOperation {
         }
         let token = query_token.as_ref().map(|(_, token)| token.as_str());
         // Before the body is read: a stranger's body costs nothing.
-        call.caller = self.access.admit(&call, token).await?;
-        let mut fields = if self.has_body() {
-            parse_body(&call.headers, &read_body(&call.headers, body).await?)?
+        call.caller = if self.body == BodyKind::File && call.shared.api.tokens.is_none() {
+            match forward::admit(&call, &parts.extensions).await? {
+                NodeAdmission::Admitted(caller) => caller,
+                NodeAdmission::Refused(response) => return Ok(response),
+            }
         } else {
-            RequestFields::default()
+            self.access.admit(&call, token).await?
+        };
+        let (mut fields, body) = if self.has_body() {
+            let content = read_body(&call.headers, body).await?;
+            (parse_body(&call.headers, &content)?, Body::empty())
+        } else {
+            (RequestFields::default(), body)
         };
         let given = path
             .iter()
@@ -300,10 +359,10 @@ impl ApiOperation {
             fields.add(name, text)?;
         }
         if !self.is_cacheable {
-            return (self.run)(call, fields).await;
+            return (self.run)(call, fields, body).await;
         }
         let headers = call.headers.clone();
-        let response = (self.run)(call, fields).await?;
+        let response = (self.run)(call, fields, body).await?;
         Ok(etag::validated(&headers, response).await)
     }
 
@@ -349,44 +408,6 @@ impl ApiOperation {
     }
 }
 
-/// Reads a body up to its limit.
-async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiProblem> {
-    let too_large = || {
-        let text = format!("the body is longer than {MAX_BODY_BYTES} bytes; send less at a time");
-        ApiProblem::of(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", text)
-    };
-    // A body of a declared length is refused before it is sent.
-    let declared = headers.get(header::CONTENT_LENGTH);
-    let declared = declared.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
-        return Err(too_large());
-    }
-    let bytes = Limited::new(body, MAX_BODY_BYTES).collect().await;
-    let bytes = bytes.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            return too_large();
-        }
-        ApiProblem::bad(format!("the body could not be read: {error}"))
-    })?;
-    Ok(bytes.to_bytes())
-}
-
-/// Reads the fields of a JSON body; an empty body has none.
-fn parse_body(headers: &HeaderMap, bytes: &[u8]) -> Result<RequestFields, ApiProblem> {
-    if bytes.is_empty() {
-        return Ok(RequestFields::default());
-    }
-    if !is_json(headers.get(header::CONTENT_TYPE)) {
-        return Err(ApiProblem::of(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "not-json",
-            "the body is not declared as JSON; send the header Content-Type: application/json \
-             (curl: --json)",
-        ));
-    }
-    Ok(RequestFields::of_body(parse(bytes)?)?)
-}
-
 /// Registers a device and adds it to a body that names none, for a node without the logic role. A body
 /// that is wrong is left to that node.
 async fn with_device(call: &mut ApiCall, body: Bytes) -> Result<Bytes, ApiProblem> {
@@ -406,12 +427,6 @@ async fn with_device(call: &mut ApiCall, body: Bytes) -> Result<Bytes, ApiProble
     let json = HeaderValue::from_static("application/json");
     call.headers.insert(header::CONTENT_TYPE, json);
     Ok(Value::Object(fields).to_string().into())
-}
-
-fn is_json(content_type: Option<&HeaderValue>) -> bool {
-    let text = content_type.and_then(|it| it.to_str().ok());
-    let kind = text.and_then(|it| it.split(';').next()).unwrap_or_default();
-    kind.trim().eq_ignore_ascii_case("application/json")
 }
 
 /// An input without fields.

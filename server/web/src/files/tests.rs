@@ -1,5 +1,6 @@
 //! Uploads and downloads through the router, in gim's shape.
 
+use axum::body::Body;
 use axum::http::Request;
 use gimlet_core::auth::SignInFailures;
 use gimlet_core::business::{BusinessBackend, UserInfo};
@@ -51,6 +52,7 @@ fn store(anonymous: bool, min_free: u64, each: u64) -> FileStore {
         max: 1_000,
         anonymous,
         bounds: UploadBounds { min_free, each },
+        thumbnail_side: 320,
     };
     FileStore::new(UploadFolder::temporary(), rules)
 }

@@ -40,6 +40,7 @@ const ACCESS: &[(&str, OperationAccess)] = &[
     ("followInbox", OperationAccess::Connection),
     ("getBan", OperationAccess::Backend(ApiScope::UsersRead)),
     ("getDevice", OperationAccess::Backend(ApiScope::DevicesRead)),
+    ("getFile", OperationAccess::Open),
     ("getGroup", OperationAccess::User(ApiScope::GroupsRead)),
     ("getKey", OperationAccess::Backend(ApiScope::Admin)),
     ("getMe", OperationAccess::User(ApiScope::UsersRead)),
@@ -115,6 +116,7 @@ const ACCESS: &[(&str, OperationAccess)] = &[
         "testWebhook",
         OperationAccess::Backend(ApiScope::WebhooksWrite),
     ),
+    ("uploadFile", OperationAccess::User(ApiScope::FilesWrite)),
 ];
 
 /// A kind of caller.
@@ -272,6 +274,7 @@ async fn check_access(api: &TestApi, has_streams: bool) {
                 .replace("{group_id}", "1")
                 .replace("{room_id}", "1")
                 .replace("{key_id}", "0000000000000001")
+                .replace("{file_id}", "none.png")
                 .replace("{name}", "crm");
             let method = operation.method.clone();
             let response = api.respond(method, &path, bearer, headers, None).await;

@@ -81,6 +81,7 @@ impl TestApi {
         };
         let logic = HttpApi {
             accounts: None,
+            files: None,
             gateway: None,
             nodes: with(OtherNodes {
                 business: Some(crate::forwarded(business(None))),
@@ -94,6 +95,7 @@ impl TestApi {
             NodeOfCluster::Connect => HttpApi {
                 service: None,
                 accounts: None,
+                files: None,
                 tokens: None,
                 keys: None,
                 nodes: with(OtherNodes {

@@ -4,6 +4,7 @@ mod access;
 mod admin;
 mod bad_input;
 mod chat;
+mod files;
 mod forward;
 mod keys;
 mod push;
@@ -27,13 +28,14 @@ use gimlet_core::node::{NodeBuilder, RunningNode};
 use gimlet_core::push_registry::{PushRegistry, PushServices};
 use gimlet_core::scope::{ApiScope, ApiScopes};
 use gimlet_core::time::{ManualClock, SystemClock, TimeSource as _};
+use gimlet_files::{FileRules, FileStore, UploadBounds, UploadFolder};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{ApiKeys, HttpApi};
+use crate::{ApiFiles, ApiKeys, HttpApi};
 
 /// An API key.
 const KEY: &str = "key-0123456789abcdef0123456789abcdef";
@@ -89,6 +91,7 @@ fn parts() -> (HttpApi, RunningNode, Arc<ManualClock>) {
         failures,
         accounts: Some(accounts),
         push: Some(pushes),
+        files: Some(stored_files()),
         hooks: None,
         api_keys: ApiKeys::new([KEY]),
         keys: Some(keys),
@@ -96,6 +99,23 @@ fn parts() -> (HttpApi, RunningNode, Arc<ManualClock>) {
         stop: CancellationToken::new(),
     };
     (api, node, clock)
+}
+
+/// Makes files of at most 100,000 bytes in a temporary folder, 300,000 of a user in a day.
+fn stored_files() -> ApiFiles {
+    let rules = FileRules {
+        max: 100_000,
+        anonymous: false,
+        bounds: UploadBounds {
+            min_free: 0,
+            each: 300_000,
+        },
+        thumbnail_side: 64,
+    };
+    ApiFiles {
+        store: FileStore::new(UploadFolder::temporary(), rules),
+        base: "http://files.example".into(),
+    }
 }
 
 /// An answer: its status, and its content.

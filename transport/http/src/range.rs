@@ -5,7 +5,7 @@
 
 /// The part of a file that a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RangePart {
+pub(crate) enum RangePart {
     /// The whole file: no part is requested, or one that a single part cannot answer.
     Whole,
     /// The bytes from the first to the last, both included.
@@ -15,18 +15,18 @@ pub(super) enum RangePart {
 }
 
 /// Returns the validator of a stored file.
-pub(super) fn etag(name: &str) -> String {
+pub(crate) fn etag(name: &str) -> String {
     format!("\"{name}\"")
 }
 
 /// Returns whether one of the validators of an `If-None-Match` header is the file's.
-pub(super) fn is_known(if_none_match: &str, etag: &str) -> bool {
+pub(crate) fn is_known(if_none_match: &str, etag: &str) -> bool {
     let mut validators = if_none_match.split(',').map(str::trim);
     validators.any(|it| it == "*" || it.strip_prefix("W/").unwrap_or(it) == etag)
 }
 
 /// Returns the part that a `Range` header requests, unless an `If-Range` header names another file.
-pub(super) fn part(
+pub(crate) fn part(
     range: Option<&str>,
     if_range: Option<&str>,
     etag: &str,

@@ -1,0 +1,225 @@
+//! Files: uploads and downloads. The rules are those of `gimlet-files`.
+
+use axum::body::Body;
+use axum::response::Response;
+use gimlet_core::error::RequestRefusal;
+use gimlet_core::scope::ApiScope;
+use gimlet_files::{FileRefusal, StoredName, UploadLimitExceeded, UploadedFile};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::api::ApiFiles;
+use crate::call::ApiCall;
+use crate::download::download;
+use crate::forward::UPLOAD_PATH;
+use crate::json::{SchemaDefinitions, WholeNumber, object};
+use crate::operation::{ApiOperation, OperationAccess, OperationAnswer};
+use crate::problem::ApiProblem;
+use crate::upload::{self, UploadFailure};
+
+/// Longest name of a file, in bytes.
+const MAX_NAME_BYTES: usize = 255;
+/// Time after which an upload may find a place.
+const UPLOAD_RETRY_MS: i64 = 5_000;
+
+impl ApiFiles {
+    fn url(&self, name: &StoredName) -> String {
+        format!("{}/v1/files/{name}", self.base)
+    }
+
+    /// Describes an uploaded file to its client.
+    fn describe(&self, uploaded: &UploadedFile, name: Option<String>) -> FileInfo {
+        let picture = uploaded.picture.as_ref();
+        FileInfo {
+            file_id: uploaded.name.to_string(),
+            url: self.url(&uploaded.name),
+            name,
+            size: WholeNumber(uploaded.length),
+            media_type: uploaded.name.kind().mime.to_owned(),
+            width: picture.map(|it| it.width),
+            height: picture.map(|it| it.height),
+            thumbnail_url: picture.map(|it| self.url(&it.thumbnail)),
+        }
+    }
+}
+
+object! {
+    /// The name of a file that is sent.
+    UploadFile {
+        /// The file's name: it decides the kind of a text or an office document, whose content does
+        /// not. A form names its file itself.
+        name: Option<String>,
+    }
+}
+
+object! {
+    /// A file that is stored.
+    FileInfo {
+        /// The file's id.
+        file_id: String,
+        /// Its URL. Anyone who knows it may read the file.
+        url: String,
+        /// The name that the client gave it.
+        name: Option<String>,
+        /// Its size in bytes.
+        size: WholeNumber,
+        /// Its media type, by its content.
+        media_type: String,
+        /// The width in pixels of a picture that can be shown.
+        width: Option<u32>,
+        /// The height in pixels of a picture that can be shown.
+        height: Option<u32>,
+        /// The URL of the picture's thumbnail.
+        thumbnail_url: Option<String>,
+    }
+}
+
+object! {
+    /// The file that is requested.
+    NamedFile {
+        /// The file's id.
+        file_id: String,
+        /// The name under which a browser saves the file.
+        name: Option<String>,
+    }
+}
+
+/// The content of a file.
+struct FileContent(Response);
+
+impl OperationAnswer for FileContent {
+    const STATUS: StatusCode = StatusCode::OK;
+    const MEDIA_TYPE: Option<&'static str> = Some("*/*");
+
+    fn schema(_: &mut SchemaDefinitions) -> Value {
+        json!({"description": "The content of the file."})
+    }
+
+    fn respond(self) -> Response {
+        self.0
+    }
+}
+
+impl From<FileRefusal> for ApiProblem {
+    fn from(refusal: FileRefusal) -> Self {
+        let detail = refusal.to_string();
+        let status = file_status(&refusal);
+        match refusal {
+            FileRefusal::SignInRequired => {
+                RequestRefusal::Unauthorized("uploads need a sign-in").into()
+            }
+            FileRefusal::TooLarge(_) => Self::of(status, "file-too-large", detail),
+            FileRefusal::Unsupported => Self::of(status, "unsupported-file", detail),
+            FileRefusal::Empty => Self::of(status, "empty-file", detail),
+            FileRefusal::TooSlow => Self::of(status, "upload-too-slow", detail),
+            FileRefusal::Exceeded(UploadLimitExceeded::Quota { wait, .. }) => {
+                let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+                Self::of_resource(status, "upload-quota", detail, wait)
+            }
+            FileRefusal::Exceeded(UploadLimitExceeded::Disk { .. }) | FileRefusal::DiskFull => {
+                Self::of_resource(status, "no-space", detail, 0)
+            }
+            FileRefusal::Busy => {
+                Self::of_resource(status, "too-many-uploads", detail, UPLOAD_RETRY_MS)
+            }
+            FileRefusal::Failed => Self::of_failure("storage-failed", detail),
+        }
+    }
+}
+
+impl From<UploadFailure> for ApiProblem {
+    fn from(failure: UploadFailure) -> Self {
+        match failure {
+            UploadFailure::Malformed(text) => Self::bad(text),
+            UploadFailure::Refused(refusal) => refusal.into(),
+        }
+    }
+}
+
+/// Returns the status of a refused upload or download.
+#[must_use]
+pub const fn file_status(refusal: &FileRefusal) -> StatusCode {
+    match refusal {
+        FileRefusal::SignInRequired => StatusCode::UNAUTHORIZED,
+        FileRefusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        FileRefusal::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        FileRefusal::Empty | FileRefusal::TooSlow => StatusCode::BAD_REQUEST,
+        FileRefusal::Exceeded(UploadLimitExceeded::Quota { .. }) => StatusCode::TOO_MANY_REQUESTS,
+        FileRefusal::Exceeded(UploadLimitExceeded::Disk { .. }) | FileRefusal::DiskFull => {
+            StatusCode::INSUFFICIENT_STORAGE
+        }
+        FileRefusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        FileRefusal::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Checks the name that a client gives a file.
+fn checked_name(name: Option<&str>) -> Result<(), ApiProblem> {
+    let Some(name) = name else {
+        return Ok(());
+    };
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+        let text = format!(
+            "name is not a file's name; it must be 1 to {MAX_NAME_BYTES} bytes without control \
+             characters"
+        );
+        return Err(ApiProblem::field("name", text));
+    }
+    Ok(())
+}
+
+async fn upload_file(call: ApiCall, input: UploadFile, body: Body) -> Result<FileInfo, ApiProblem> {
+    let user = call.user()?;
+    let files = call.files()?;
+    checked_name(input.name.as_deref())?;
+    let begun = files.store.begin(Some(user))?;
+    let taken = upload::take(&call.headers, body, input.name.as_deref(), begun).await;
+    let (uploaded, form_name) = taken?;
+    Ok(files.describe(&uploaded, input.name.or(form_name)))
+}
+
+async fn get_file(call: ApiCall, input: NamedFile) -> Result<FileContent, ApiProblem> {
+    let files = call.files()?;
+    checked_name(input.name.as_deref())?;
+    let name = input.name.as_deref();
+    let found = download(&files.store, &input.file_id, &call.headers, name).await?;
+    found.map(FileContent).ok_or_else(|| {
+        let text = "there is no such file; it has never existed, or was removed";
+        ApiProblem::of(StatusCode::NOT_FOUND, "no-such-file", text)
+    })
+}
+
+/// Returns the operations of this module.
+pub(crate) fn operations() -> Vec<ApiOperation> {
+    vec![
+        ApiOperation::upload(
+            UPLOAD_PATH,
+            OperationAccess::User(ApiScope::FilesWrite),
+            "uploadFile",
+            "Stores the file that is the body, or the field `file` of a form. A picture gets its \
+             dimensions and a thumbnail.",
+            upload_file,
+        ),
+        ApiOperation::new(
+            Method::GET,
+            "/files/{file_id}",
+            OperationAccess::Open,
+            "getFile",
+            "Returns the content of a file, or a part of it (206).",
+            get_file,
+        )
+        .by_connection()
+        .header(
+            "range",
+            "The part of the file that is requested, as `bytes=FIRST-LAST`.",
+        )
+        .header(
+            "if-range",
+            "The ETag of the file whose part is requested; of another file the whole is sent.",
+        )
+        .header(
+            "if-none-match",
+            "The ETag of a file that the client has: the answer is 304.",
+        ),
+    ]
+}
