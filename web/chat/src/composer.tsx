@@ -53,12 +53,13 @@ export function Composer({ conversation }: { conversation: ConversationId }) {
     onProgress(0);
     try {
       const stored = await client.upload(file, { onProgress });
-      const content: Content = file.type.startsWith("image/")
+      const content: Content = stored.mediaType.startsWith("image/")
         ? {
             type: "image",
             url: stored.url,
             ...(stored.width ? { width: stored.width } : {}),
             ...(stored.height ? { height: stored.height } : {}),
+            ...(stored.thumbnailUrl ? { thumbnail_url: stored.thumbnailUrl } : {}),
           }
         : { type: "file", url: stored.url, name: stored.name, size: String(stored.size) };
       await client.send(conversation, content);

@@ -97,7 +97,7 @@ function ProfileForm() {
     if (!file) return;
     void attempt(async () => {
       const stored = await client.upload(file);
-      return client.users.changeMe({ avatar_url: stored.url });
+      return client.users.changeMe({ avatar_url: stored.thumbnailUrl ?? stored.url });
     });
   };
   return (

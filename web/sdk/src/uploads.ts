@@ -1,4 +1,5 @@
-import type { HttpApi } from "./api/http.ts";
+import { type HttpApi, problemOf } from "./api/http.ts";
+import type { FileInfo } from "./api/types.ts";
 import { GimletError, UnreachableError } from "./errors.ts";
 
 /** An uploaded file. */
@@ -9,10 +10,14 @@ export interface Upload {
   name: string;
   /** Its size in bytes. */
   size: number;
-  /** Width of a picture in pixels. */
+  /** Its media type, by its content. */
+  mediaType: string;
+  /** Width of a picture that can be shown, in pixels. */
   width?: number | undefined;
-  /** Height of a picture in pixels. */
+  /** Height of a picture that can be shown, in pixels. */
   height?: number | undefined;
+  /** Address of the picture's thumbnail. */
+  thumbnailUrl?: string | undefined;
 }
 
 /** Options of an upload. */
@@ -25,60 +30,47 @@ export interface UploadOptions {
   signal?: AbortSignal;
 }
 
-/** Answer of the file service (`POST /upload`). */
-interface UploadAnswer {
-  code: number;
-  message?: string;
-  data?: { url: string };
-}
-
 /** Uploads a file. A browser reports its progress; elsewhere it goes from 0 to 1. */
 export async function upload(api: HttpApi, file: Blob, options: UploadOptions): Promise<Upload> {
   const name = options.name ?? (file as { name?: string }).name ?? "file";
-  const form = new FormData();
-  form.append("file", file, name);
-  const size = await pictureSize(file);
+  const url = api.url("/v1/files", { name });
   const response = await (typeof XMLHttpRequest === "undefined"
-    ? byFetch(api, form, options)
-    : byRequest(api, form, options));
-  const answer = (await response.json().catch(() => undefined)) as UploadAnswer | undefined;
-  if (!response.ok || !answer?.data) {
-    const detail = answer?.message ?? `the upload was answered ${response.status}`;
-    const { status } = response;
-    throw new GimletError({ type: "about:blank", title: "refused", status, code: 0, detail });
-  }
-  // The file service may name itself by another address than the page's.
-  const url = `${api.server}${new URL(answer.data.url, api.server).pathname}`;
-  return { url, name, size: file.size, width: size?.width, height: size?.height };
+    ? byFetch(api, url, file, options)
+    : byRequest(api, url, file, options));
+  if (!response.ok) throw new GimletError(await problemOf(response));
+  const stored = (await response.json()) as FileInfo;
+  const thumbnail = stored.thumbnail_url;
+  return {
+    url: ofServer(api, stored.url),
+    name,
+    size: file.size,
+    mediaType: stored.media_type,
+    width: stored.width,
+    height: stored.height,
+    thumbnailUrl: thumbnail === undefined ? undefined : ofServer(api, thumbnail),
+  };
 }
 
-/** Reads the size of a picture, where the runtime can. */
-async function pictureSize(file: Blob): Promise<{ width: number; height: number } | undefined> {
-  if (!file.type.startsWith("image/") || typeof createImageBitmap === "undefined") return undefined;
-  try {
-    const picture = await createImageBitmap(file);
-    const { width, height } = picture;
-    picture.close();
-    return { width, height };
-  } catch {
-    // Not a picture that this runtime reads; the server decides by the content.
-    return undefined;
-  }
+/** The server may name itself by another address than the page's. */
+function ofServer(api: HttpApi, url: string): string {
+  return `${api.server}${new URL(url, api.server).pathname}`;
 }
 
-/** The file service reads the parts of a bearer `USER.DEVICE.TOKEN` from three headers. */
 function credentials(api: HttpApi): Record<string, string> {
-  const [user, device, ...token] = (api.token ?? "").split(".");
-  if (!user || !device) return {};
-  return { "user-id": user, "device-id": device, token: token.join(".") };
+  return api.token === undefined ? {} : { Authorization: `Bearer ${api.token}` };
 }
 
-async function byFetch(api: HttpApi, form: FormData, options: UploadOptions): Promise<Response> {
+async function byFetch(
+  api: HttpApi,
+  url: string,
+  file: Blob,
+  options: UploadOptions,
+): Promise<Response> {
   options.onProgress?.(0);
-  const init: RequestInit = { method: "POST", headers: credentials(api), body: form };
+  const init: RequestInit = { method: "POST", headers: credentials(api), body: file };
   if (options.signal) init.signal = options.signal;
   try {
-    const response = await fetch(api.url("/upload"), init);
+    const response = await fetch(url, init);
     options.onProgress?.(1);
     return response;
   } catch (error) {
@@ -87,10 +79,15 @@ async function byFetch(api: HttpApi, form: FormData, options: UploadOptions): Pr
 }
 
 /** `fetch` cannot report the progress of a request's body. */
-function byRequest(api: HttpApi, form: FormData, options: UploadOptions): Promise<Response> {
+function byRequest(
+  api: HttpApi,
+  url: string,
+  file: Blob,
+  options: UploadOptions,
+): Promise<Response> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", api.url("/upload"));
+    request.open("POST", url);
     for (const [name, value] of Object.entries(credentials(api))) {
       request.setRequestHeader(name, value);
     }
@@ -101,6 +98,6 @@ function byRequest(api: HttpApi, form: FormData, options: UploadOptions): Promis
     request.onerror = () => reject(new UnreachableError("the upload was cut"));
     request.onabort = () => reject(new DOMException("the upload was ended", "AbortError"));
     options.signal?.addEventListener("abort", () => request.abort());
-    request.send(form);
+    request.send(file);
   });
 }

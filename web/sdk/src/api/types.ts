@@ -216,6 +216,26 @@ export interface FileContent {
   url?: string;
 }
 
+/** A file that is stored. */
+export interface FileInfo {
+  /** The file's id. */
+  file_id: string;
+  /** The height in pixels of a picture that can be shown. */
+  height?: number;
+  /** Its media type, by its content. */
+  media_type: string;
+  /** The name that the client gave it. */
+  name?: string;
+  /** Its size in bytes. */
+  size: string;
+  /** The URL of the picture's thumbnail. */
+  thumbnail_url?: string;
+  /** Its URL. Anyone who knows it may read the file. */
+  url: string;
+  /** The width in pixels of a picture that can be shown. */
+  width?: number;
+}
+
 /** A user accepted a friend request; only the server sends it. */
 export interface FriendAccepted {
   /** Its picture. */
