@@ -63,6 +63,8 @@ export class GimletClient {
   readonly users: UserOperations;
   /** The signed-in user. */
   readonly userId: Id;
+  /** The device of this client. */
+  readonly deviceId: Id;
   readonly #api: HttpApi;
   readonly #options: ClientOptions;
   readonly #store: LocalStore;
@@ -78,6 +80,7 @@ export class GimletClient {
   constructor(options: ClientOptions) {
     this.#options = options;
     this.userId = options.userId;
+    this.deviceId = options.deviceId;
     this.#api = new HttpApi(options.server, options.token, options.fetch);
     this.users = new UserOperations(this.#api);
     this.#store =

@@ -13,7 +13,9 @@ import type {
   MemberList,
   PublishedToRoom,
   SignedInDevice,
+  WebPushKey,
 } from "./types.ts";
+import { GimletError } from "../errors.ts";
 import type { Id } from "../ids.ts";
 
 /** Items of one page of a list. */
@@ -127,6 +129,28 @@ export class UserOperations {
   /** Removes a member, or leaves the group. */
   removeMember(groupId: Id, userId: Id): Promise<void> {
     return this.#api.call("DELETE", `/v1/groups/${groupId}/members/${userId}`);
+  }
+
+  /** Returns the key that a browser needs to subscribe to Web Push; undefined if the server sends none. */
+  async webPushKey(): Promise<string | undefined> {
+    try {
+      return (await this.#api.call<WebPushKey>("GET", "/v1/push/webpush-key")).public_key;
+    } catch (error) {
+      if (error instanceof GimletError && error.status === 501) return undefined;
+      throw error;
+    }
+  }
+
+  /** Has the device notified at a browser's subscription while none of the user's devices is connected. */
+  registerWebPush(deviceId: Id, subscription: PushSubscriptionJSON, locale: string): Promise<void> {
+    const { endpoint, keys } = subscription;
+    const body = { provider: "webpush", endpoint, ...keys, locale };
+    return this.#api.call("PUT", `/v1/devices/${deviceId}/push`, { body });
+  }
+
+  /** Ends the notifications of the device. */
+  endPush(deviceId: Id): Promise<void> {
+    return this.#api.call("DELETE", `/v1/devices/${deviceId}/push`);
   }
 
   /** Sends a message to the subscribers of a room; `keep` keeps it for a while. */
