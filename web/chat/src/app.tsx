@@ -2,6 +2,7 @@ import type { GimletClient } from "@gimlet/client";
 import { useEffect, useState } from "preact/hooks";
 import { ChatPage } from "./chat_page.tsx";
 import { LANGUAGE_EVENT } from "./preferences.ts";
+import { endPush } from "./push.ts";
 import { clientOf, forgetSession, loadSession, type Session } from "./session.ts";
 import { SignInPage } from "./sign_in_page.tsx";
 import { language, reasonOf, text } from "./texts.ts";
@@ -51,6 +52,8 @@ export function App() {
   }
   if (!client) return <p class="centered quiet">{text("connecting")}</p>;
   const signOut = async () => {
+    // The sign-out ends the notifications at the server; without this the browser would keep its address.
+    await endPush(client).catch(() => undefined);
     await client.signOut();
     forgetSession();
     location.hash = "";

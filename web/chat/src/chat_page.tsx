@@ -8,6 +8,8 @@ import { NameBook } from "./names.ts";
 import { noteNames } from "./note_names.ts";
 import { watchNotifications } from "./notifications.ts";
 import { Icon } from "./parts.tsx";
+import { loadPreferences } from "./preferences.ts";
+import { startPush } from "./push.ts";
 import { RoomPage, RoomsPage } from "./rooms_page.tsx";
 import { SettingsPage } from "./settings_page.tsx";
 import { text } from "./texts.ts";
@@ -30,6 +32,8 @@ export function ChatPage(props: { client: GimletClient; onSignOut: () => Promise
   );
   useEffect(() => noteNames(client, names), [client, names]);
   useEffect(() => watchNotifications(client, names), [client, names]);
+  // The browser may have another subscription since the last visit; without the server it stays as it is.
+  useEffect(() => void (loadPreferences().notifications && startPush(client).catch(() => undefined)), [client]);
   useEffect(() => {
     const off = client.on("conversations", () => render(undefined));
     return off;

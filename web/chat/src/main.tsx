@@ -7,3 +7,7 @@ render(<App />, document.getElementById("app")!);
 
 // Missing on a page without a secure context; then the page needs the server to open.
 navigator.serviceWorker?.register("service_worker.js").catch(() => undefined);
+// A notification was clicked.
+navigator.serviceWorker?.addEventListener("message", ({ data }) => {
+  if (data?.kind === "show") location.hash = `/${data.route}`;
+});

@@ -3,12 +3,13 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { useChat } from "./context.ts";
 import { Avatar } from "./parts.tsx";
 import { applyPreferences, loadPreferences, type Preferences, type Theme } from "./preferences.ts";
+import { endPush, startPush } from "./push.ts";
 import { otherAccount } from "./session.ts";
 import { type Language, LANGUAGES, reasonOf, text } from "./texts.ts";
 
 /** The own profile and the choices of this device. */
 export function SettingsPage({ onSignOut }: { onSignOut: () => Promise<void> }) {
-  const { tell } = useChat();
+  const { client, tell } = useChat();
   const [preferences, setPreferences] = useState(loadPreferences);
   const change = (part: Partial<Preferences>) => {
     const next = { ...preferences, ...part };
@@ -18,6 +19,8 @@ export function SettingsPage({ onSignOut }: { onSignOut: () => Promise<void> }) 
   const notify = async (isWanted: boolean) => {
     const isAllowed = isWanted && (await Notification.requestPermission()) === "granted";
     change({ notifications: isAllowed });
+    const work = isAllowed ? startPush(client) : endPush(client);
+    work.catch((error: unknown) => tell(text("somethingWrong", { reason: reasonOf(error) })));
   };
   const signOut = () =>
     onSignOut().catch((error: unknown) => tell(text("somethingWrong", { reason: reasonOf(error) })));
