@@ -38,10 +38,10 @@ def blocks(page, language):
     return [body for kind, body in BLOCK.findall(text) if kind == language]
 
 
-def settings_of(block):
-    """Runs a block of commands with a function in the place of gimlet, and returns its GIMLET_ variables."""
+def settings_of(block, folder):
+    """Runs a block of commands in a folder with a function in the place of gimlet; returns its GIMLET_ variables."""
     shell = "gimlet() { env | grep ^GIMLET_; }\n" + block
-    done = subprocess.run(["bash", "-euc", shell], capture_output=True, text=True, check=True,
+    done = subprocess.run(["bash", "-euc", shell], cwd=folder, capture_output=True, text=True, check=True,
                           env={"PATH": os.environ["PATH"]})
     found = dict(line.split("=", 1) for line in done.stdout.splitlines())
     assert found, "the block sets nothing: %s" % block
@@ -54,14 +54,12 @@ class Reader:
     def __init__(self, binary, page, extra=()):
         self.folder = tempfile.mkdtemp(prefix="gimlet-tutorial-")
         first = blocks(page, "sh")[:1]
-        self.settings = settings_of(first[0]) if first else {}
+        self.settings = settings_of(first[0], self.folder) if first else {}
         self.replaced = [*extra]
         self.server = Server(binary, **{name: self.here(value) for name, value in self.settings.items()})
         self.server.start()
         self.replaced.append(("http://127.0.0.1:8085", "http://%s:%d" % self.server.http_address))
         self.environment = dict(os.environ, **self.server.settings)
-        # The pages keep the key in a file, from which the second terminal reads it.
-        self.save("api-key", self.environment.get("GIMLET_HTTP__API_KEYS", ""))
 
     def here(self, text):
         """Returns a text of the page with the addresses of this run."""
