@@ -34,22 +34,26 @@
 mod config;
 mod error;
 mod error_numbers;
+mod examine;
 mod migrate;
 mod mysql;
 mod open;
 mod record;
 mod redis;
 mod retry;
+mod unix_time;
 mod verify;
 
 pub use config::{Config, MysqlConfig, RedisConfig};
 pub use error::{OpenError, UnfitServer};
 pub use error_numbers::{ERROR_NUMBERS, ErrorScope, error_scope};
+pub use examine::{MysqlExamination, examine_mysql};
 #[doc(hidden)]
 pub use migrate::migration_statements;
 pub use migrate::{migrate, pending};
 pub use mysql::{SESSION_SETTINGS, ServerKinds, SessionSetting};
 pub use open::{MysqlStores, OpenedStores, RedisStores, open, open_lasting, open_live};
+pub use redis::{RedisExamination, examine_redis};
 pub use verify::verify;
 
 #[cfg(doc)]

@@ -225,6 +225,29 @@ impl RedisConnection {
         }
     }
 
+    /// Connects to each server of the configuration, or to the master that Sentinels name.
+    pub(super) async fn each_server(&self) -> Vec<RedisResult<MultiplexedConnection>> {
+        let inner = &self.inner;
+        if let ServerTopology::Master(master) = &inner.topology {
+            return vec![master.conn().await];
+        }
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(inner.deadline))
+            .set_response_timeout(Some(inner.deadline));
+        let mut opened = Vec::new();
+        for address in &inner.addresses {
+            let client = client(address.clone(), inner.certificates.as_ref());
+            opened.push(match client {
+                Ok(it) => {
+                    it.get_multiplexed_async_connection_with_config(&settings)
+                        .await
+                }
+                Err(error) => Err(error),
+            });
+        }
+        opened
+    }
+
     async fn conn(&self) -> RedisResult<CommandConnection> {
         match &self.inner.topology {
             ServerTopology::One(manager) => Ok(CommandConnection::One(manager.clone())),

@@ -9,12 +9,15 @@ mod background;
 mod budget;
 mod commits;
 mod connection;
+mod examine;
 mod feed;
 mod keys;
 mod owner;
 mod room;
 mod route;
 mod sentinel;
+
+pub use examine::{RedisExamination, examine_redis};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
