@@ -83,6 +83,23 @@ pub fn certificates(file: &PemFile, text: &[u8]) -> Result<Vec<CertificateDer<'s
     Ok(found)
 }
 
+/// Returns the time, in seconds since 1970, at which the first certificate of a file's text expires.
+///
+/// # Errors
+/// The file has no certificate, or a damaged one.
+pub fn expiry(file: &PemFile, text: &[u8]) -> Result<i64, PemError> {
+    let chain = certificates(file, text)?;
+    let first = chain
+        .first()
+        .ok_or_else(|| PemError::NoCertificate(file.clone()))?;
+    let parsed = x509_parser::parse_x509_certificate(first);
+    let (_, certificate) = parsed.map_err(|error| PemError::Unusable {
+        file: file.clone(),
+        reason: error.to_string(),
+    })?;
+    Ok(certificate.validity().not_after.timestamp())
+}
+
 /// Reads the certificates of a file's text as those of trusted CAs.
 ///
 /// # Errors
