@@ -63,6 +63,10 @@ enum CliCommand {
     /// MySQL may be in use; an embedded storage must not be, but a backup of it can be checked.
     /// Exit code 0: no findings; 3: findings; 1: it could not be read.
     Verify(VerifyArgs),
+    /// Examines configuration, machine, disk, certificates and databases, and says what to do.
+    ///
+    /// Changes nothing, and may run beside a server. Exit code 0: no problems; 3: problems.
+    Doctor(ToolArgs),
     /// Chats in the terminal through a running server.
     #[cfg(feature = "chat")]
     Chat(gimlet_cli::chat::Args),
@@ -153,6 +157,8 @@ pub(crate) enum ParsedCommand {
     Migrate(Box<Config>),
     /// Run a tool; `true` prints JSON.
     Tool(Box<Config>, ToolCommand, bool),
+    /// Examine the installation with this configuration file and environment; `true` prints JSON.
+    Doctor(Option<PathBuf>, Vec<(String, String)>, bool),
     /// Chat.
     #[cfg(feature = "chat")]
     Chat(Box<gimlet_cli::chat::Args>),
@@ -265,6 +271,10 @@ pub(crate) fn parse(
         Some(CliCommand::NewEpoch(tool)) => run(ToolCommand::NewEpoch, tool),
         Some(CliCommand::Verify(VerifyArgs { backup, tool })) => {
             run(ToolCommand::Verify(backup), tool)
+        }
+        Some(CliCommand::Doctor(args)) => {
+            let file = args.file.config.or(before.clone());
+            Ok(ParsedCommand::Doctor(file, env.clone(), args.json))
         }
         #[cfg(feature = "chat")]
         Some(CliCommand::Chat(args)) => Ok(ParsedCommand::Chat(Box::new(args))),

@@ -27,6 +27,8 @@ pub mod config;
 #[cfg(all(unix, feature = "sled"))]
 mod control;
 mod dependencies;
+#[cfg(feature = "cli")]
+pub mod doctor;
 mod entrances;
 mod hook_metrics;
 mod identity;

@@ -10,7 +10,7 @@ mod signals;
 mod systemd;
 mod tool_output;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "mysql")]
         Ok(ParsedCommand::Migrate(config)) => migrate(&config),
         Ok(ParsedCommand::Tool(config, tool, json)) => tool_output::run(&config, tool, json),
+        Ok(ParsedCommand::Doctor(file, env, json)) => doctor(file.as_deref(), env, json),
         #[cfg(feature = "chat")]
         Ok(ParsedCommand::Chat(args)) => chat(*args),
         Ok(ParsedCommand::Client(command, context)) => client(*command, &context),
@@ -110,6 +111,15 @@ fn log_start(banner: &StartBanner, addrs: &ListenAddrs) {
         ops = shown(&addrs.ops),
         "started"
     );
+}
+
+fn doctor(file: Option<&Path>, env: Vec<(String, String)>, json: bool) -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format!("cannot start: {error}")),
+    };
+    let report = runtime.block_on(gimlet_server::doctor::examine(file, env));
+    tool_output::say_examination(&report, json)
 }
 
 #[cfg(feature = "chat")]

@@ -208,14 +208,7 @@ async fn mysql(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenedStor
     use gimlet_storage_mysql as mysql;
 
     let failed = |error: mysql::OpenError| StartError::Storage(error.to_string());
-    let url = config.storage.redis_url.as_ref();
-    let redis = mysql::RedisConfig {
-        prefix: config.storage.redis_prefix.clone(),
-        lease: config.limits.node.lease,
-        room: config.rooms,
-        ca: config.storage.redis_ca.as_ref().map(Into::into),
-        ..mysql::RedisConfig::new(url.map_or("", |url| url.reveal()))
-    };
+    let redis = redis_config(config);
     if !config.needs_mysql() {
         let live = mysql::open_live(&redis, None).map_err(failed)?;
         live.check().await.map_err(failed)?;
@@ -244,6 +237,18 @@ async fn mysql(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenedStor
         servers,
         ..OpenedStorage::whole(opened.stores, watch)
     })
+}
+
+#[cfg(feature = "mysql")]
+pub(crate) fn redis_config(config: &Config) -> gimlet_storage_mysql::RedisConfig {
+    let url = config.storage.redis_url.as_ref();
+    gimlet_storage_mysql::RedisConfig {
+        prefix: config.storage.redis_prefix.clone(),
+        lease: config.limits.node.lease,
+        room: config.rooms,
+        ca: config.storage.redis_ca.as_ref().map(Into::into),
+        ..gimlet_storage_mysql::RedisConfig::new(url.map_or("", |url| url.reveal()))
+    }
 }
 
 #[cfg(feature = "mysql")]

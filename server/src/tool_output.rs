@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use gimlet_server::Config;
+use gimlet_server::doctor::{DoctorReport, FindingLevel};
 use gimlet_server::tools::{self, BackupSummary, ToolError, ToolProgress};
 use serde_json::json;
 use tokio::time::Instant;
@@ -64,6 +65,23 @@ pub(crate) fn run(config: &Config, tool: ToolCommand, json: bool) -> ExitCode {
     match done {
         Ok(said) => said.say(json),
         Err(error) => fail(&error, json),
+    }
+}
+
+/// Prints the findings of an examination, and returns the exit code.
+pub(crate) fn say_examination(report: &DoctorReport, json: bool) -> ExitCode {
+    if json {
+        let findings = report.findings.iter();
+        let findings: Vec<_> = findings
+            .map(|it| json!({ "level": it.level.name(), "topic": it.topic, "text": it.text }))
+            .collect();
+        banner::say(&json!({ "findings": findings }).to_string());
+    } else {
+        banner::say(&report.to_string());
+    }
+    match report.count(FindingLevel::Problem) {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(EXIT_FINDINGS),
     }
 }
 
