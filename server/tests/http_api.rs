@@ -43,7 +43,7 @@ fn connect(addr: &str) -> TcpStream {
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut lines = vec![
         format!("{method} {path} HTTP/1.1"),
-        "Host: gimlet".to_owned(),
+        "Host: localhost".to_owned(),
         "Connection: close".to_owned(),
     ];
     let given = headers.iter();

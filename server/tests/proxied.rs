@@ -101,7 +101,7 @@ async fn a_header_that_is_missing_malformed_or_not_trusted_is_refused_with_the_r
         ]
     };
     for addr in addrs(&trusting) {
-        let missing = answer(addr, b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let missing = answer(addr, b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert!(
             missing.contains("does not begin with a PROXY header"),
             "{missing}"
@@ -131,7 +131,7 @@ async fn a_header_that_is_missing_malformed_or_not_trusted_is_refused_with_the_r
 
 fn upgrade(forwarded: &str) -> String {
     format!(
-        "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
          X-Forwarded-For: {forwarded}\r\n\r\n"
     )

@@ -19,7 +19,7 @@ use gimlet_process::GimletProcess;
 fn held() -> (GimletProcess, TcpStream) {
     let (running, _) = GimletProcess::start(&[("GIMLET_STOP__GRACE", "3s")]);
     let mut upload = TcpStream::connect(running.addr("files")).unwrap();
-    let begun = "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; \
+    let begun = "POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; \
                  boundary=B\r\nContent-Length: 99999\r\nExpect: 100-continue\r\n\r\n";
     upload.write_all(begun.as_bytes()).unwrap();
     // Its handler is running now, because it asks for the body.

@@ -246,7 +246,10 @@ async fn what_is_not_tls_gets_an_answer_of_its_own() {
     ];
     for addr in sockets {
         for (request, answer) in [
-            (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], "HTTP/1.1 400 "),
+            (
+                &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
+                "HTTP/1.1 400 ",
+            ),
             (
                 b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
                 "speaks TLS",
@@ -268,7 +271,7 @@ async fn what_is_not_tls_gets_an_answer_of_its_own() {
     // An HTTP/1 client on the gRPC port, inside TLS, gets an answer in text.
     let mut stream = secure.authority.connect(addrs.grpc[0], &["http/1.1"]).await;
     stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     let mut answer = String::new();

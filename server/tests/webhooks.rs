@@ -43,7 +43,7 @@ fn call(addr: &str, method: &str, path: &str, user: Option<&str>, body: &Value) 
     };
     let acting = user.map_or_else(String::new, |user| format!("Gimlet-User: {user}\r\n"));
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: gimlet\r\nConnection: close\r\nAuthorization: Bearer {KEY}\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {KEY}\r\n\
          {acting}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -298,7 +298,7 @@ fn run_example(heading: &str, command: &mut Command) {
 fn forged(receiver: SocketAddr, at: &str) -> u16 {
     let body = r#"{"test": 2432232314}"#;
     let request = format!(
-        "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek\r\nwebhook-timestamp: {at}\r\n\
          webhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=\r\n\
          Content-Length: {}\r\n\r\n{body}",

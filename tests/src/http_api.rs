@@ -44,7 +44,7 @@ impl ApiAnswer {
 }
 
 fn head(method: &str, path: &str, token: &str, headers: &[(&str, &str)]) -> String {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: gimlet\r\nConnection: close\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     if !token.is_empty() {
         let _ = write!(head, "Authorization: Bearer {token}\r\n");
     }

@@ -128,8 +128,8 @@ where
         let unread = accepted(&mut request, &self.layer.forwarding);
         let path = request.uri().path().to_owned();
         let (layer, started) = (self.layer.clone(), Instant::now());
-        if let Some(header) = layer.proxied(request.headers()) {
-            let refused = Status::permission_denied(development::refusal(header));
+        if let Some(text) = layer.refusal(request.headers()) {
+            let refused = Status::permission_denied(text);
             layer.count(&path, refused.code().into(), started.elapsed());
             return Box::pin(std::future::ready(Ok(refused.into_http())));
         }
@@ -206,10 +206,11 @@ fn is_stream(path: &str) -> bool {
 }
 
 impl WireLayer {
-    /// Returns the header that shows that a call of a development run came through a proxy.
-    fn proxied(&self, headers: &HeaderMap) -> Option<&'static str> {
+    /// Returns the reason for which a development run refuses a call. The host is not asked for: a web
+    /// page cannot make calls of gRPC.
+    fn refusal(&self, headers: &HeaderMap) -> Option<String> {
         (self.development)
-            .then(|| development::forwarding_header(|name| headers.contains_key(name)))
+            .then(|| development::refusal(None, |name| headers.contains_key(name)))
             .flatten()
     }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::uri::Authority;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 use gimlet_listen::admission::ConnectionLimiter;
@@ -87,7 +88,7 @@ impl HttpServer {
     }
 }
 
-/// Makes a development run refuse requests that came through a proxy; other runs serve them.
+/// Makes a development run refuse requests of strangers ([`development`]); other runs serve them.
 pub fn direct_only(router: Router, development: bool) -> Router {
     if !development {
         return router;
@@ -95,11 +96,12 @@ pub fn direct_only(router: Router, development: bool) -> Router {
     router.layer(axum::middleware::from_fn(
         async |request: Request, next: Next| {
             let has = |name: &str| request.headers().contains_key(name);
-            match development::forwarding_header(has) {
-                Some(header) => {
-                    let text = format!("{}\n", development::refusal(header));
-                    (StatusCode::FORBIDDEN, text).into_response()
-                }
+            // HTTP/2 has the host in the address of the request.
+            let authority = request.uri().authority().map(Authority::as_str);
+            let header = request.headers().get(header::HOST);
+            let host = authority.or(header.map(|it| it.to_str().unwrap_or_default()));
+            match development::refusal(host, has) {
+                Some(text) => (StatusCode::FORBIDDEN, format!("{text}\n")).into_response(),
                 None => next.run(request).await,
             }
         },
@@ -303,13 +305,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_development_run_refuses_what_came_through_a_proxy() {
         for header in ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"] {
-            let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{header}: 192.0.2.1\r\n\r\n");
+            let request =
+                format!("GET / HTTP/1.1\r\nHost: localhost\r\n{header}: 192.0.2.1\r\n\r\n");
             let refused = String::from_utf8(answer_of(request.as_bytes(), true).await).unwrap();
             assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
             assert!(refused.contains("development run"), "{refused}");
             let served = answer_of(request.as_bytes(), false).await;
             assert!(served.ends_with(b"hello"));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_development_run_refuses_a_page_whose_name_leads_here() {
+        let request = b"GET / HTTP/1.1\r\nHost: evil.example:8085\r\n\r\n";
+        let refused = String::from_utf8(answer_of(request, true).await).unwrap();
+        assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+        assert!(refused.contains("evil.example:8085"), "{refused}");
+        assert!(answer_of(request, false).await.ends_with(b"hello"));
+        let own = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8085\r\n\r\n";
+        assert!(answer_of(own, true).await.ends_with(b"hello"));
     }
 
     /// Most clients send the whole body before they read. Without the drain, the close resets the

@@ -211,7 +211,8 @@ async fn pause_before(until: Instant, what: &str) -> io::Result<()> {
 pub async fn get(ops: SocketAddr, path: &str) -> io::Result<String> {
     let asked = async {
         let mut ops = TcpStream::connect(ops).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         ops.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         ops.read_to_string(&mut answer).await?;

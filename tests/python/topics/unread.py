@@ -58,12 +58,12 @@ def again(block, count=200):
 
 
 def ws_upgrade():
-    return (b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    return (b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n")
 
 
 H2_PREFACE_AND_SETTINGS = PREFACE + h2_frame(4, 0, 0)
-UPLOAD = (b"POST /upload HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n"
+UPLOAD = (b"POST /upload HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 4\r\n"
           b"Content-Type: multipart/form-data; boundary=B\r\n\r\nnone")
 
 # Name: (listener, first bytes, generator of the endless rest).
@@ -80,7 +80,7 @@ FLOODS = {
     "http2 calls": ("grpc", H2_PREFACE_AND_SETTINGS, lambda: one_by_one(h2_head)),
     "http2 data": ("grpc", H2_PREFACE_AND_SETTINGS + h2_head(1, end=False),
                    lambda: again(h2_frame(0, 0, 1, b"d" * 1_000))),
-    "http1 requests": ("http", b"", lambda: again(b"GET /file/x HTTP/1.1\r\nHost: x\r\n\r\n")),
+    "http1 requests": ("http", b"", lambda: again(b"GET /file/x HTTP/1.1\r\nHost: localhost\r\n\r\n")),
     "http1 expect": ("http", b"", lambda: again(UPLOAD)),
     "http1 errors": ("http", b"", lambda: again(b"nonsense\r\n\r\n")),
 }

@@ -85,7 +85,7 @@ impl ApiConnection {
         key: Option<&str>,
     ) -> Value {
         let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: gimlet\r\nAuthorization: Bearer {API_KEY}\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {API_KEY}\r\n"
         );
         for (name, value) in [("Gimlet-User", user), ("Idempotency-Key", key)] {
             if let Some(value) = value {

@@ -267,7 +267,7 @@ async fn half_a_packet_and_a_hang_up_harm_nobody(cell: &MatrixCell) {
                 let is_http = wire == ScenarioWire::Events;
                 let addr = if is_http { addrs.http } else { addrs.ws };
                 let mut stream = tokio::net::TcpStream::connect(addr.unwrap()).await.unwrap();
-                let bytes = b"GET /ws HTTP/1.1\r\nHost: x\r\n";
+                let bytes = b"GET /ws HTTP/1.1\r\nHost: localhost\r\n";
                 stream.write_all(&bytes[..length]).await.unwrap();
             }
         }
@@ -289,8 +289,8 @@ async fn a_request_that_is_no_websocket_gets_an_http_answer(cell: &MatrixCell) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let world = cell.start().await;
     for (request, status) in [
-        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
-        ("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", "426"),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"),
+        ("GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n", "426"),
         ("no http at all\r\n\r\n", "400"),
     ] {
         let mut stream = tokio::net::TcpStream::connect(world.addrs().ws.unwrap())

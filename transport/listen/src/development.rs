@@ -1,9 +1,15 @@
-//! Recognises requests that came through a proxy, on every wire.
+//! Recognises requests of strangers to a development run, on every wire.
 //!
-//! A development run refuses them: it signs in anybody, and listening on loopback is not enough to
-//! keep strangers out, because a proxy on the same machine forwards everybody to it. The headers
-//! that proxies add reveal it. Connections that begin with the PROXY protocol are refused in every
+//! A development run signs in anybody, and listening on loopback is not enough to keep strangers out.
+//! A proxy on the same machine forwards everybody to it: the headers that proxies add reveal it. A web
+//! page may let its own host name lead to 127.0.0.1, and its scripts then count as those of this server's
+//! origin (DNS rebinding): the name in the `Host` header reveals it. Connections that begin with the PROXY protocol are refused in every
 //! run, except those of trusted proxies on a listener that expects it (`proxy_protocol`).
+
+use std::net::{IpAddr, SocketAddr};
+
+/// Longest part of a host name that a refusal repeats.
+const SHOWN_HOST_CHARS: usize = 100;
 
 /// Headers that proxies add and that no client of gimlet sends.
 const FORWARDING_HEADERS: [&str; 6] = [
@@ -27,19 +33,40 @@ pub const PROXY_REFUSAL: &str = "this listener does not take the PROXY protocol 
                                  leave out send-proxy), or set listen.proxy_protocol and \
                                  listen.trusted_proxies";
 
-/// Returns the header that reveals a proxy; `has` tells whether the request has a header.
-pub fn forwarding_header(has: impl Fn(&str) -> bool) -> Option<&'static str> {
-    FORWARDING_HEADERS.into_iter().find(|name| has(name))
+/// Returns the reason for which a development run refuses a request, if there is one. `host` is the
+/// request's host name, with or without a port; `has` tells whether it has a header.
+pub fn refusal(host: Option<&str>, has: impl Fn(&str) -> bool) -> Option<String> {
+    let header = FORWARDING_HEADERS.into_iter().find(|name| has(name));
+    let stranger = if let Some(header) = header {
+        format!("the request came through a proxy (header {header})")
+    } else {
+        let host = host.filter(|host| !is_loopback(host))?;
+        let host: String = host.chars().take(SHOWN_HOST_CHARS).collect();
+        format!("the request is for the host {host:?} instead of localhost or 127.0.0.1")
+    };
+    Some(format!(
+        "this is a development run, where 000000 signs in anybody, and {stranger}; set \
+         GIMLET_BUSINESS__CODE_VERIFIER to the http:// address of your code checker, or to \
+         fixed:CODE, before others may reach this server"
+    ))
 }
 
-/// Returns the reason to refuse a request that carries this header.
-#[must_use]
-pub fn refusal(header: &str) -> String {
-    format!(
-        "this is a development run, where 000000 signs in anybody, and the request came through a \
-         proxy (header {header}); set GIMLET_BUSINESS__CODE_VERIFIER to the http:// address of \
-         your code checker, or to fixed:CODE, before others may reach this server"
-    )
+/// Returns whether a host, with or without a port, is a loopback address or a name that always leads to
+/// one (RFC 6761).
+fn is_loopback(host: &str) -> bool {
+    if let Ok(addr) = host.parse::<SocketAddr>() {
+        return addr.ip().is_loopback();
+    }
+    let without_port = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = without_port.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = name.parse::<IpAddr>() {
+        return ip.is_loopback();
+    }
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Returns whether a connection that begins with these bytes speaks the PROXY protocol.
@@ -62,10 +89,43 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_that_only_leads_to_this_machine_is_refused() {
+        let refused = |host| refusal(Some(host), |_| false).is_some();
+        for host in [
+            "localhost",
+            "LOCALHOST:8085",
+            "localhost.",
+            "chat.localhost:8085",
+            "127.0.0.1",
+            "127.1.2.3:8085",
+            "[::1]",
+            "[::1]:8085",
+        ] {
+            assert!(!refused(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:8085",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "notlocalhost",
+            "192.168.0.7:8085",
+            "0.0.0.0:8085",
+            "",
+            "[::1",
+            "127.0.0.1:x",
+        ] {
+            assert!(refused(host), "{host}");
+        }
+        assert_eq!(refusal(None, |_| false), None, "HTTP/1.0 names no host");
+    }
+
+    #[test]
     fn proxies_are_recognised_by_header_and_by_first_bytes() {
-        assert_eq!(forwarding_header(|name| name == "via"), Some("via"));
-        assert_eq!(forwarding_header(|name| name == "origin"), None);
-        assert!(refusal("via").contains("GIMLET_BUSINESS__CODE_VERIFIER"));
+        let by = |header: &'static str| refusal(Some("localhost"), move |name| name == header);
+        let text = by("via").unwrap();
+        assert!(text.contains("via") && text.contains("GIMLET_BUSINESS__CODE_VERIFIER"));
+        assert_eq!(by("origin"), None);
         assert!(begins_with_proxy(b"PROXY TCP4 192.0.2.1"));
         assert!(begins_with_proxy(b"\r\n\r\n\0\r\nQUIT\n\x21"));
         for other in [&b"PRI * HTTP/2.0"[..], b"GET / HTTP/1.1", b"PROXY", b""] {

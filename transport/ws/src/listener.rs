@@ -50,7 +50,7 @@ impl WsFrameListener {
         }
     }
 
-    /// Sets whether requests that came through a proxy are refused, as in a development run.
+    /// Sets whether requests of strangers are refused, as in a development run.
     #[must_use]
     pub const fn development(mut self, development: bool) -> Self {
         self.rules.development = development;

@@ -44,7 +44,7 @@ const FULL: &str = "the server has as many connections as it may; come back late
 pub(crate) struct UpgradeRules {
     /// Origins whose pages may connect.
     pub(crate) origins: AllowedOrigins,
-    /// Set if requests that came through a proxy are refused, as in a development run.
+    /// Set if requests of strangers are refused, as in a development run.
     pub(crate) development: bool,
     /// Proxies that are believed when they name a client's address.
     pub(crate) forwarding: ForwardedHeaders,
@@ -87,10 +87,11 @@ impl UpgradeRules {
         request: &Request,
     ) -> Result<UpgradeAnswer, UpgradeRefusal> {
         let headers = request.headers();
+        let host = headers.get(header::HOST);
+        let host = host.map(|it| it.to_str().unwrap_or_default());
         if self.development
-            && let Some(header) = development::forwarding_header(|name| headers.contains_key(name))
+            && let Some(text) = development::refusal(host, |name| headers.contains_key(name))
         {
-            let text = development::refusal(header);
             return Err(UpgradeRefusal::new(StatusCode::FORBIDDEN, text));
         }
         let path = request.uri().path();

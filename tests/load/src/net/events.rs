@@ -42,7 +42,7 @@ impl FollowedInbox {
     pub(super) fn request(&self, room: Option<i64>) -> String {
         let room = room.map_or(String::new(), |room| format!("&room={room}"));
         format!(
-            "GET /v1/inbox/events?after=head{room} HTTP/1.0\r\nHost: load\r\n\
+            "GET /v1/inbox/events?after=head{room} HTTP/1.0\r\nHost: localhost\r\n\
              Authorization: Bearer {}\r\n\r\n",
             self.bearer
         )

@@ -135,7 +135,7 @@ fn websocket(bytes: &[u8], frame: u8) -> Option<ParsedItem<'_>> {
 }
 
 /// Request for an upgrade to WebSocket, without the empty line at its end.
-pub(super) const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: load\r\nUpgrade: websocket\r\n\
+pub(super) const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
 Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 /// Header that asks for JSON.

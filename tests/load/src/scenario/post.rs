@@ -62,7 +62,7 @@ impl PostedRequest {
             r#"{{"to_user":"{to}","content":{{"type":"text","text":"message {number}"}}}}"#
         );
         format!(
-            "POST /v1/{path} HTTP/1.1\r\nHost: load\r\nAuthorization: Bearer {}.{}.{}\r\n\
+            "POST /v1/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}.{}.{}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             from.user,
             from.device,

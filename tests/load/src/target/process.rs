@@ -74,7 +74,7 @@ impl ServerProcess {
     async fn says_ready(&self) -> bool {
         let asked = async {
             let mut ops = TcpStream::connect(self.ops).await?;
-            ops.write_all(b"GET /readyz HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n")
+            ops.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 .await?;
             let mut answer = Vec::new();
             ops.read_to_end(&mut answer).await?;
