@@ -20,6 +20,7 @@ const RECIPES: &[&str] = &[
     "a store method",
     "an engine",
     "a setting",
+    "a push service",
     "a metric",
     "a log line",
     "an error code",
