@@ -61,7 +61,7 @@ class HttpsServer:
     """Calls `handler(request)` for each request; it returns (status, headers, body)."""
 
     def __init__(self, authority, handler):
-        self.handler = handler
+        self.handler, self.connections = handler, 0
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(authority.chain_file)
         # As APNs: a client without HTTP/2 is not served.
@@ -74,6 +74,7 @@ class HttpsServer:
     def _accept(self):
         while True:
             raw, _ = self._socket.accept()
+            self.connections += 1
             threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
 
     def _serve(self, raw):

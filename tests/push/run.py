@@ -295,6 +295,27 @@ def a_test_by_the_operator_checks_the_credentials(push):
         assert status == 200 and tested["delivered"], tested
 
 
+def each_sleeping_member_of_a_group_is_notified_once(push):
+    """One message to a group of 300 is one notification of each member's device, over few connections."""
+    members = {"cc%04d" % at: push.apns_user("cc%04d" % at) for at in range(300)}
+    body = {"name": "all", "member_ids": [member.user for member in members.values()]}
+    status, group = push.alice.call("POST", "/v1/groups", body)
+    assert status == 200, group
+    connections = push.apns.server.connections
+    started = time.monotonic()
+    content = {"type": "text", "text": "to all"}
+    status, answer = push.alice.call("POST", "/v1/messages", {"to_group": group["group_id"], "content": content})
+    assert status == 200, answer
+    ApiUser.sends += 1
+    sent = push.apns.wait(lambda sent: len(sent) >= len(members))
+    print("   %d notifications in %.2f s" % (len(sent), time.monotonic() - started))
+    wait_until(lambda: push.delivered("push-apns") == ApiUser.sends)
+    sent = list(push.apns.sent)
+    assert sorted(token for token, _, _ in sent) == sorted(members), len(sent)
+    assert len({collapse for _, _, collapse in sent}) == len(members)
+    assert push.apns.server.connections - connections <= 2
+
+
 def wrong_addresses_are_refused(push):
     """Hosts that are no push services, and topics of other apps."""
     user = push.user()
@@ -308,11 +329,18 @@ def wrong_addresses_are_refused(push):
 
 
 CASES = (
-    content_is_hidden_by_default, content_is_shown_where_the_client_wants_it, a_connected_user_is_not_notified,
-    addresses_that_are_gone_are_removed, tokens_are_kept_and_renewed,
+    content_is_hidden_by_default,
+    content_is_shown_where_the_client_wants_it,
+    a_connected_user_is_not_notified,
+    addresses_that_are_gone_are_removed,
+    tokens_are_kept_and_renewed,
     a_service_that_fails_gets_everything_later_and_delays_no_other,
-    a_browser_that_fails_delays_no_other_conversation, a_test_by_the_operator_checks_the_credentials, wrong_addresses_are_refused,
-    notifications_survive_a_kill)
+    a_browser_that_fails_delays_no_other_conversation,
+    each_sleeping_member_of_a_group_is_notified_once,
+    a_test_by_the_operator_checks_the_credentials,
+    wrong_addresses_are_refused,
+    notifications_survive_a_kill,
+)
 
 
 def main():
