@@ -41,6 +41,7 @@ export const NAVIGATION = [
   ] },
   { text: "Reference", items: [
     ["HTTP API", "http.md"],
+    ["Authorization", "authorization.md"],
     ["Wire protocol", "protocol.md"],
     ["JSON over WebSocket", "websocket-json.md"],
     ["gRPC", "grpc.md"],
