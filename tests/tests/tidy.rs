@@ -81,7 +81,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "gimlet-cli",
-        &["gimlet-chat", "gimlet-listen", "gimlet-outbound"],
+        &[
+            "gimlet-chat",
+            "gimlet-core",
+            "gimlet-json",
+            "gimlet-listen",
+            "gimlet-outbound",
+        ],
     ),
     ("gimlet-client", &["gimlet-proto"]),
     ("gimlet-json", &["gimlet-core", "gimlet-proto"]),

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum, value_parser};
+use gimlet_core::id::ApiKeyId;
+use gimlet_core::scope::ApiScope;
 
 use crate::server_args::ServerArgs;
 
@@ -12,6 +15,8 @@ const MAX_ID: u64 = i64::MAX as u64;
 /// A command that calls a server.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ClientCommand {
+    /// Creates, lists, revokes and rotates API keys, also where no server runs yet.
+    Key(KeyArgs),
     /// Creates, shows, imports, bans and disconnects users.
     User(UserArgs),
     /// Issues and revokes tokens of users.
@@ -27,7 +32,8 @@ impl ClientCommand {
     #[must_use]
     pub const fn server(&self) -> &ServerArgs {
         match self {
-            Self::User(UserArgs { server, .. })
+            Self::Key(KeyArgs { server, .. })
+            | Self::User(UserArgs { server, .. })
             | Self::Token(TokenArgs { server, .. })
             | Self::Webhook(WebhookArgs { server, .. })
             | Self::Send(SendArgs { server, .. }) => server,
@@ -39,6 +45,88 @@ impl ClientCommand {
     pub fn has_name(name: &str) -> bool {
         Self::has_subcommand(name)
     }
+}
+
+/// `gimlet key`.
+#[derive(Clone, Debug, Args)]
+pub struct KeyArgs {
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Commands of `gimlet key`. Without an address and a key, they open the storage of the
+/// configuration.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Creates a key, and shows it once.
+    Create(CreateKeyArgs),
+    /// Lists the keys, without the keys themselves.
+    List,
+    /// Revokes a key, at once or within ten seconds on every node.
+    Revoke(KeyIdArgs),
+    /// Replaces a key by a new one with the same name and scopes; the old one stays valid for a
+    /// while.
+    Rotate {
+        #[command(flatten)]
+        key: KeyIdArgs,
+        /// Time for which the old key stays valid, for example 12h [default: 1d].
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        overlap: Option<u32>,
+    },
+}
+
+/// Arguments of `gimlet key create`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CreateKeyArgs {
+    /// A name for people, for example that of the program that uses the key.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: String,
+    /// A right of the key; several are separated by commas.
+    #[arg(
+        long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',',
+        value_parser = scope_names()
+    )]
+    pub(crate) scopes: Vec<String>,
+    /// Time after which the key expires, for example 90d [default: never].
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(crate) expires: Option<u32>,
+}
+
+/// A key, named by its id.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct KeyIdArgs {
+    /// The key's id: 16 digits, as `gimlet key list` shows it.
+    #[arg(value_name = "KEY_ID", value_parser = key_id)]
+    pub(crate) id: ApiKeyId,
+}
+
+fn scope_names() -> PossibleValuesParser {
+    let scopes = ApiScope::ALL.iter();
+    let values = scopes.map(|scope| PossibleValue::new(scope.name()).help(scope.about()));
+    PossibleValuesParser::new(values)
+}
+
+fn key_id(text: &str) -> Result<ApiKeyId, String> {
+    ApiKeyId::parse(text).ok_or_else(|| "write 16 digits, as `gimlet key list` shows them".into())
+}
+
+/// Reads a time with its unit; returns its seconds.
+fn seconds(text: &str) -> Result<u32, String> {
+    let wrong = || "write a number with s, m, h or d, for example 90d".to_owned();
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let factor = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number = text.strip_suffix(unit).unwrap_or_default();
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    let seconds = number.checked_mul(factor).filter(|it| *it > 0);
+    seconds.ok_or_else(|| "write a time from 1s to 49710d".to_owned())
 }
 
 /// `gimlet user`.
@@ -263,4 +351,19 @@ pub struct SendArgs {
     pub(crate) text: String,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_number_and_a_unit() {
+        for (text, want) in [("1s", 1), ("5m", 300), ("12h", 43_200), ("90d", 7_776_000)] {
+            assert_eq!(seconds(text), Ok(want), "{text}");
+        }
+        for text in ["", "d", "90", "-1d", "1.5h", "1w", "1日", "0d", "50000d"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
 }

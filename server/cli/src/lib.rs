@@ -1,23 +1,29 @@
-//! Commands for operators: `gimlet user`, `token`, `webhook` and `send`, and completions of the
-//! shell.
+//! Commands for operators: `gimlet key`, `user`, `token`, `webhook` and `send`, and completions of
+//! the shell.
 //!
 //! A command is a call of the HTTP API of a running server, so it needs an API key and is refused
 //! with the server's own words. `args` has the command line, `target` decides which server is
 //! called and with which key, `client` calls it, and one module for each group of commands makes the
 //! calls and the tables for people. With `--json` the answer of the API is printed instead.
 //!
+//! `gimlet key` works without a server too, since a new installation has no key to call one with:
+//! `stored_keys` does the same on the storage itself.
+//!
 //! The crate opens no listener and reads no configuration: the binary passes on the parts that the
 //! commands need.
 
+mod api_keys;
 mod args;
 mod client;
 mod completion;
 mod error;
 mod import;
+mod keys;
 mod output;
 mod run;
 mod send;
 mod server_args;
+mod stored_keys;
 mod table;
 mod target;
 mod tokens;
@@ -32,4 +38,5 @@ pub use gimlet_chat as chat;
 pub use output::CommandOutput;
 pub use run::{ClientContext, run};
 pub use server_args::ServerArgs;
+pub use stored_keys::{KeyStorage, KeyStorageError, OpenedKeys, OpeningKeys};
 pub use target::{ClientEnvironment, ConfiguredServer};

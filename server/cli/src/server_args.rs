@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 /// The server that a command calls, and the form of its output.
 #[derive(Clone, Default, clap::Args)]
 pub struct ServerArgs {
-    /// Address of the server's HTTP API [env: `GIMLET_URL`] [default: `listen.http` of the
-    /// configuration].
+    /// Address of the server's HTTP API [env: `GIMLET_URL`] [default: the running server of the
+    /// configuration, or its `listen.http`].
     #[arg(long, value_name = "URL", global = true)]
     pub(crate) url: Option<String>,
     /// API key. Other users of this machine can read it in the list of processes: prefer
     /// `GIMLET_API_KEY` or --api-key-file.
     #[arg(long, value_name = "KEY", global = true)]
     pub(crate) api_key: Option<String>,
-    /// File with the API key [default: the environment's `GIMLET_API_KEY`, then `http.api_keys` of
-    /// the configuration].
+    /// File with the API key [default: the environment's `GIMLET_API_KEY`, else a key of the running
+    /// server of the configuration, or of its `http.api_keys`].
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) api_key_file: Option<PathBuf>,
     /// File with the certificate of an authority to trust besides the public ones (PEM).

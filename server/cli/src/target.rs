@@ -109,6 +109,12 @@ impl ServerTarget {
     }
 }
 
+/// Returns whether the command line or the environment names a server or a key.
+pub(crate) fn is_given(args: &ServerArgs, env: &ClientEnvironment) -> bool {
+    let is_url = args.url.is_some() || env.url.is_some();
+    is_url || args.api_key.is_some() || args.api_key_file.is_some() || env.api_key.is_some()
+}
+
 fn given_key(args: &ServerArgs, env: &ClientEnvironment) -> Result<Option<String>, CommandError> {
     match (&args.api_key, &args.api_key_file) {
         (Some(_), Some(_)) => Err(CommandError::Usage(
@@ -136,8 +142,8 @@ fn key_of_file(path: &Path) -> Result<String, CommandError> {
 
 fn no_key() -> CommandError {
     CommandError::Usage(
-        "no API key is given: set GIMLET_API_KEY, or give --api-key-file FILE; the configuration's \
-         http.api_keys is used for the server of the configuration only"
+        "no API key is given: set GIMLET_API_KEY, or give --api-key-file FILE; beside a running server \
+         with an embedded storage, use its configuration and its user instead"
             .into(),
     )
 }
