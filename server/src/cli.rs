@@ -11,6 +11,7 @@ use gimlet_server::Config;
 use gimlet_server::config::{ConfigError, template};
 
 use crate::client_config::configured_server;
+use crate::key_storage::ConfiguredStorage;
 use crate::tool_output::ToolCommand;
 
 /// Exit code of a wrong configuration or command line of the server and its tools (`EX_USAGE`).
@@ -281,12 +282,17 @@ pub(crate) fn parse(
         Some(CliCommand::Client(command)) => {
             let file = command.server().config().map(ToOwned::to_owned).or(before);
             // Called are servers on other machines too, where nothing of this configuration matters.
-            let config = Config::read(file.as_deref(), env.iter().cloned());
-            let context = ClientContext {
-                environment: client,
-                configured: config
-                    .map(|config| configured_server(&config))
-                    .map_err(|error| error.to_string()),
+            let context = match Config::read(file.as_deref(), env.iter().cloned()) {
+                Ok(config) => ClientContext {
+                    environment: client,
+                    configured: Ok(configured_server(&config)),
+                    storage: Some(Box::new(ConfiguredStorage(config))),
+                },
+                Err(error) => ClientContext {
+                    environment: client,
+                    configured: Err(error.to_string()),
+                    storage: None,
+                },
             };
             Ok(ParsedCommand::Client(Box::new(command), Box::new(context)))
         }

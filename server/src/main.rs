@@ -4,6 +4,7 @@
 mod banner;
 mod cli;
 mod client_config;
+mod key_storage;
 mod logging;
 mod reload;
 mod signals;

@@ -3,17 +3,21 @@
 //! Serves the command line; each tool is one function that blocks. An embedded storage in use is
 //! reached through the process that has it open (`control`); a closed one is opened here.
 
+mod api_keys;
 #[cfg(all(unix, feature = "sled"))]
 mod backup;
 mod epoch;
 mod verify;
 
 use std::io;
+use std::path::PathBuf;
 
+pub use api_keys::StoredApiKeys;
 #[cfg(all(unix, feature = "sled"))]
 pub use backup::{backup, restore};
 pub use epoch::new_epoch;
 pub use verify::verify;
+
 
 use crate::config::StorageKind;
 
@@ -52,6 +56,13 @@ pub enum ToolError {
     /// The storage of the configuration does not have this tool.
     #[error("{0}")]
     Kind(String),
+    /// A running gimlet has the embedded storage of this directory open.
+    #[error(
+        "a running gimlet has the data directory {} open: give an API key with the scope admin \
+         (GIMLET_API_KEY or --api-key-file), or stop that gimlet first",
+        .0.display()
+    )]
+    InUse(PathBuf),
     /// The running gimlet refused.
     #[error("the running gimlet refused: {0}")]
     Refused(String),
