@@ -8,7 +8,8 @@ pub(crate) fn sha256(text: &str) -> [u8; 32] {
 }
 
 /// Returns 256 random bits as 64 hexadecimal digits.
-pub(crate) fn random_hex() -> String {
+#[must_use]
+pub fn random_hex() -> String {
     hex(&rand::random::<[u8; 32]>())
 }
 

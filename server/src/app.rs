@@ -28,6 +28,7 @@ use crate::dependencies::NodeDependencies;
 use crate::identity::IdentityParts;
 use crate::listener_limits::ListenerLimits;
 use crate::listeners::{BoundListeners, ListenAddrs};
+use crate::operator_access::OperatorAccess;
 use crate::roles::RunningRoles;
 use crate::start_error::StartError;
 use crate::storage::{self, StorageWatch};
@@ -144,6 +145,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
     let files = uploads.map(|tokens| files(&config, &addrs, tokens));
     let accounts = accounts(&config, &roles, &failures)
         .map(|accounts| accounts.with_push_registry(pushes.clone()));
+    let operator = operator_access(&config, &storage, &addrs);
     let http_api = HttpApi {
         service: roles.service().cloned(),
         gateway: roles.gateway().cloned(),
@@ -153,7 +155,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         push: pushes,
         files: files.as_ref().map(api_files),
         hooks: roles.hook_delivery().cloned(),
-        api_keys: api_keys(&config),
+        api_keys: api_keys(&config, operator.as_ref()),
         keys: created_keys(&storage, clock, &failures),
         nodes: Some(roles.api_nodes()),
         stop: ends.stop.clone(),
@@ -190,7 +192,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         #[cfg(all(unix, feature = "sled"))]
         control: storage
             .control
-            .and_then(crate::control::ControlSocket::bind),
+            .and_then(|control| control.with_operator(operator).bind()),
         servers: storage.servers,
         health: Arc::new(ServerHealth::default()),
         metrics,
@@ -211,9 +213,32 @@ fn pushes(
     Ok(stores.map(registry))
 }
 
-/// Returns the keys of backends.
-fn api_keys(config: &Config) -> ApiKeys {
+/// Makes the access of the operator's commands, if there is a socket that hands it out.
+#[cfg(all(unix, feature = "sled"))]
+fn operator_access(
+    config: &Config,
+    storage: &storage::OpenedStorage,
+    addrs: &ListenAddrs,
+) -> Option<OperatorAccess> {
+    let http = storage.control.as_ref().and(addrs.http)?;
+    Some(OperatorAccess::new(config, http))
+}
+
+/// Returns `None`: this build has no socket that hands it out.
+#[cfg(not(all(unix, feature = "sled")))]
+fn operator_access(
+    _: &Config,
+    _: &storage::OpenedStorage,
+    _: &ListenAddrs,
+) -> Option<OperatorAccess> {
+    None
+}
+
+/// Returns the keys of backends that are not stored: those of the configuration, and the one of the
+/// operator's commands.
+fn api_keys(config: &Config, operator: Option<&OperatorAccess>) -> ApiKeys {
     let keys = config.http.api_keys.iter();
+    let keys = keys.chain(operator.map(|operator| &operator.key));
     ApiKeys::new(keys.map(config::SecretString::reveal))
 }
 

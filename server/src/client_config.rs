@@ -1,42 +1,39 @@
-//! The parts of a configuration that the commands for operators use: the server's address, and a key.
-
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+//! The server that the commands for operators call if they are given no other: its address, and a
+//! key.
 
 use gimlet_cli::ConfiguredServer;
 use gimlet_server::Config;
-use gimlet_server::config::ListenerName;
+use gimlet_server::tools::{api_url, operator_access};
 
-/// Returns the server that has this configuration, as it is called from its own machine.
+/// Returns the server that has this configuration, as it is called from its own machine: the running
+/// one if it can be asked, else as the configuration describes it.
 pub(crate) fn configured_server(config: &Config) -> ConfiguredServer {
+    if let Some(access) = operator_access(config) {
+        return ConfiguredServer {
+            url: Some(access.url),
+            api_key: Some(access.key.reveal().to_owned()),
+        };
+    }
     // Port 0 is known to the running server only.
     let addr = config.opened().http.filter(|addr| addr.port() != 0);
-    let scheme = if config.encrypted().contains(&ListenerName::Http) {
-        "https"
-    } else {
-        "http"
-    };
     let first = config.http.api_keys.first();
     ConfiguredServer {
-        url: addr.map(|addr| format!("{scheme}://{}", reachable(addr))),
+        url: addr.map(|addr| api_url(config, addr)),
         api_key: first.map(|key| key.reveal().to_owned()),
     }
 }
 
-/// Returns the address by which a listener is reached: the one of loopback if it listens on all.
-fn reachable(addr: SocketAddr) -> SocketAddr {
-    let ip = match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, addr.port())
-}
-
 #[cfg(test)]
 mod tests {
-    use gimlet_server::config::SecretString;
+    use gimlet_server::config::{SecretString, StorageKind};
 
     use super::*;
+
+    fn config() -> Config {
+        let mut config = Config::default();
+        config.storage.kind = StorageKind::Memory;
+        config
+    }
 
     #[test]
     fn a_server_is_called_where_it_listens() {
@@ -48,7 +45,7 @@ mod tests {
             ("127.0.0.1:0", None),
             ("off", None),
         ] {
-            let mut config = Config::default();
+            let mut config = config();
             config.listen.http = listen.parse().ok();
             assert_eq!(configured_server(&config).url.as_deref(), url, "{listen}");
         }
@@ -56,7 +53,7 @@ mod tests {
 
     #[test]
     fn tls_and_the_first_key_are_those_of_the_configuration() {
-        let mut config = Config::default();
+        let mut config = config();
         config.tls.cert = Some("cert.pem".into());
         config.tls.key = Some("key.pem".into());
         config.http.api_keys = vec![SecretString::new("first"), SecretString::new("second")];

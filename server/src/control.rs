@@ -2,7 +2,7 @@
 //! enter.
 //!
 //! Only one process has an embedded storage open, so `gimlet backup` and `gimlet new-epoch` send
-//! their request to that process. A request is a line, `gimlet-control 1 COMMAND`; the answer is a
+//! their request to that process, and the commands for operators get a key of its HTTP API. A request is a line, `gimlet-control 1 COMMAND`; the answer is a
 //! line, `ok …` or `error …`, and for a backup the bytes of the backup after it.
 
 mod location;
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::operator_access::OperatorAccess;
 use crate::uploaded_files::add_files;
 use gimlet_listen::StopTokens;
 use location::{SOCKET_NAME, runtime_dirs};
@@ -47,6 +48,8 @@ pub(crate) struct ControlSocket {
     pub(crate) exporter: sled::BackupExporter,
     /// Draws epochs.
     pub(crate) seq: Arc<dyn SeqStore>,
+    /// Access to the HTTP API, if the server opens it.
+    pub(crate) operator: Option<OperatorAccess>,
 }
 
 /// Returns a path to the socket that is short enough for the system, however long the directory's
@@ -104,6 +107,11 @@ pub(crate) struct BoundControl {
 }
 
 impl ControlSocket {
+    /// Adds the access to the HTTP API.
+    pub(crate) fn with_operator(self, operator: Option<OperatorAccess>) -> Self {
+        Self { operator, ..self }
+    }
+
     /// Binds the socket. Called before the server reports that it has started, so that a tool that
     /// follows the start reaches it. A server whose socket cannot be bound serves without its tools.
     pub(crate) fn bind(self) -> Option<BoundControl> {
@@ -166,6 +174,16 @@ async fn answer(
             let text = match new_epoch(&*control.seq).await {
                 Ok((old, new)) => format!("ok {} {}\n", old.0, new.0),
                 Err(error) => format!("error {error}\n"),
+            };
+            stream.write_all(text.as_bytes()).await
+        }
+        Some("operator") => {
+            let text = match &control.operator {
+                Some(OperatorAccess { url, key }) => {
+                    tracing::info!("a command of the operator got the key of this process");
+                    format!("ok {url} {}\n", key.reveal())
+                }
+                None => "error listen.http is off, and commands call it: open it\n".to_owned(),
             };
             stream.write_all(text.as_bytes()).await
         }

@@ -35,6 +35,7 @@ mod identity;
 mod lifecycle;
 mod listener_limits;
 mod listeners;
+mod operator_access;
 mod private_dir;
 mod push_metrics;
 mod roles;

@@ -193,6 +193,7 @@ async fn sled(config: &Config, clock: Arc<dyn TimeSource>) -> Result<OpenedStora
         dir: config.data_dir.clone(),
         exporter: opened.exporter(),
         seq: Arc::clone(&opened.stores.seq),
+        operator: None,
     };
     let storage = OpenedStorage::whole(opened.stores, StorageWatch::Sled(opened.health, gate));
     #[cfg(unix)]

@@ -12,6 +12,7 @@ mod jwt;
 mod secret;
 mod tokens;
 
+pub use crate::digest::random_hex;
 pub use address::client_address;
 pub use api_key_refusal::ApiKeyRefusal;
 pub use api_keys::{ApiKeyService, CreatedApiKey, NewApiKey};

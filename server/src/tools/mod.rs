@@ -7,6 +7,7 @@ mod api_keys;
 #[cfg(all(unix, feature = "sled"))]
 mod backup;
 mod epoch;
+mod operator;
 mod verify;
 
 use std::io;
@@ -16,8 +17,10 @@ pub use api_keys::StoredApiKeys;
 #[cfg(all(unix, feature = "sled"))]
 pub use backup::{backup, restore};
 pub use epoch::new_epoch;
+pub use operator::operator_access;
 pub use verify::verify;
 
+pub use crate::operator_access::{OperatorAccess, api_url};
 
 use crate::config::StorageKind;
 
