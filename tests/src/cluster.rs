@@ -8,6 +8,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -182,6 +183,17 @@ impl NodeCluster {
         let log = variable("GIMLET_TEST_LOG");
         extra.extend(log.iter().map(|log| ("GIMLET_LOG__LEVEL", log.as_str())));
         ServerProcess::spawn(&self.binary, self.dir.path(), ports, &extra)
+    }
+
+    /// Runs a command of the program on the storage of the nodes.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn command(&self, args: &[&str]) -> io::Result<Output> {
+        let mut command = Command::new(&self.binary);
+        let environment = self.environment.iter();
+        command.envs(environment.map(|(name, value)| (name.as_str(), value.as_str())));
+        command.args(args).output()
     }
 
     /// Starts nodes with this program from now on.

@@ -63,6 +63,50 @@ pub async fn the_http_api_is_the_same_on_every_node(cluster: NodeCluster) {
     }
 }
 
+/// A key that a command puts into MySQL beside the running nodes is valid on each of them.
+pub async fn a_key_created_beside_running_nodes_is_valid_on_all_of_them(cluster: NodeCluster) {
+    let create = [
+        "key",
+        "create",
+        "--name",
+        "shop",
+        "--scope",
+        "users:read",
+        "--json",
+    ];
+    let output = cluster.command(&create).expect("the program starts");
+    let created: Value = serde_json::from_slice(&output.stdout).expect("an object");
+    let key = created["key"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{output:?}"));
+    let nodes = [&cluster.connect, &cluster.logic, &cluster.business].map(|nodes| http(nodes));
+    for addr in nodes.concat() {
+        let user = sign_in(addr, &random_phone()).await.id;
+        let path = format!("/v1/users/{user}");
+        let profile = call(addr, "GET", &path, key, &Value::Null).await.ok();
+        assert_eq!(profile["user_id"], user);
+        let ban = json!({"reason": "spam"});
+        let refused = call(addr, "PUT", &format!("{path}/ban"), key, &ban).await;
+        assert_eq!(refused.status, 403, "{refused:?}");
+    }
+    let id = created["key_id"].as_str().unwrap_or_default();
+    let revoked = cluster
+        .command(&["key", "revoke", id])
+        .expect("the program starts");
+    assert!(revoked.status.success(), "{revoked:?}");
+    let listed = cluster
+        .command(&["key", "list", "--json"])
+        .expect("the program starts");
+    let listed: Value = serde_json::from_slice(&listed.stdout).expect("an object");
+    let keys = listed["keys"].as_array().expect("keys");
+    let ours = keys.iter().find(|it| it["key_id"] == created["key_id"]);
+    assert_eq!(
+        ours.map(|it| &it["is_valid"]),
+        Some(&json!(false)),
+        "{listed}"
+    );
+}
+
 /// A long poll at a node is answered when another node stores an entry.
 pub async fn a_long_poll_gets_an_entry_that_another_node_stored(cluster: NodeCluster) {
     let nodes = [http(&cluster.connect), http(&cluster.logic)].concat();

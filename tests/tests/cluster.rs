@@ -18,6 +18,7 @@ use gimlet_kit::server::get;
 use gimlet_tests::certificates::TestCertificates;
 use gimlet_tests::cluster::{ClusterDevice, NodeCluster, NodeRole};
 use gimlet_tests::http_stories::{
+    a_key_created_beside_running_nodes_is_valid_on_all_of_them,
     a_long_poll_gets_an_entry_that_another_node_stored,
     a_stream_goes_on_at_another_node_without_loss_or_repeat,
     the_http_api_is_the_same_on_every_node,
@@ -58,6 +59,7 @@ const ON_WHOLE: &[ClusterTest] = stories![
     signing_out_at_the_business_node_closes_the_connection,
     the_http_api_is_the_same_on_every_node,
     a_stream_goes_on_at_another_node_without_loss_or_repeat,
+    a_key_created_beside_running_nodes_is_valid_on_all_of_them,
 ];
 
 const ON_APART: &[ClusterTest] = stories![
@@ -76,6 +78,7 @@ const ON_APART: &[ClusterTest] = stories![
     the_http_api_is_the_same_on_every_node,
     a_long_poll_gets_an_entry_that_another_node_stored,
     a_stream_goes_on_at_another_node_without_loss_or_repeat,
+    a_key_created_beside_running_nodes_is_valid_on_all_of_them,
 ];
 
 /// Tests of nodes that call each other with TLS and show each other their certificates.
