@@ -250,6 +250,193 @@ fn an_import_is_complete_up_to_the_line_that_is_wrong_and_can_be_repeated() {
     assert_eq!(imported, json!({"users": 1_200, "new": 200}));
 }
 
+/// Environment of an embedded storage in this folder, without a key or an address of the commands.
+fn stored_in(data: &Path) -> [(&str, &str); 3] {
+    [
+        ("GIMLET_STORAGE__KIND", "sled"),
+        ("GIMLET_DATA_DIR", data.to_str().unwrap()),
+        ("GIMLET_BUSINESS__CODE_VERIFIER", "dev"),
+    ]
+}
+
+fn done_in(data: &Path, args: &[&str]) -> Value {
+    let result = run_with(&stored_in(data), &[args, &["--json"]].concat(), "");
+    assert_eq!(result.code, 0, "{args:?}: {result:?}");
+    result.json()
+}
+
+fn text<'a>(json: &'a Value, name: &str) -> &'a str {
+    json[name].as_str().unwrap()
+}
+
+#[test]
+fn the_first_key_is_created_where_no_server_runs_and_works_in_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let missing = run_with(&stored_in(&data), &["key", "list"], "");
+    assert_eq!(missing.code, 1, "{missing:?}");
+    assert!(
+        missing.err.contains("there is no data directory"),
+        "{missing:?}"
+    );
+    assert!(!data.exists(), "a list creates nothing");
+    let first = done_in(
+        &data,
+        &["key", "create", "--name", "shop", "--scope", "admin"],
+    );
+    let key = text(&first, "key").to_owned();
+    let narrow = [
+        "key",
+        "create",
+        "--name",
+        "narrow",
+        "--scope",
+        "users:read,stats:read",
+    ];
+    let narrow = done_in(&data, &[&narrow[..], &["--expires", "90d"]].concat());
+
+    let (server, _) = GimletProcess::start(&stored_in(&data));
+    let url = format!("http://{}", server.addr("http"));
+    let call = |key: &str, args: &[&str]| {
+        let env = [("GIMLET_URL", url.as_str()), ("GIMLET_API_KEY", key)];
+        run_with(&env, &[args, &["--json"]].concat(), "")
+    };
+    let created = call(&key, &["user", "create", "13800000001"]);
+    assert_eq!(created.code, 0, "{created:?}");
+    let read = call(text(&narrow, "key"), &["user", "show", "1"]);
+    assert_eq!(read.code, 0, "{read:?}");
+    let refused = call(text(&narrow, "key"), &["user", "create", "13800000002"]);
+    assert_eq!((refused.code, &refused.json()["status"]), (1, &json!(403)));
+
+    let rotated = call(
+        &key,
+        &["key", "rotate", text(&narrow, "key_id"), "--overlap", "1h"],
+    )
+    .json();
+    assert_ne!(rotated["key"], narrow["key"]);
+    let second = call(
+        &key,
+        &["key", "create", "--name", "王小明", "--scope", "users:read"],
+    )
+    .json();
+    assert_eq!(
+        call(&key, &["key", "revoke", text(&second, "key_id")]).code,
+        0
+    );
+    assert_eq!(call(text(&second, "key"), &["user", "show", "1"]).code, 1);
+    let by_server = call(&key, &["key", "list"]).json();
+    server.signal("TERM");
+    assert!(server.wait().0.success());
+
+    let by_storage = done_in(&data, &["key", "list"]);
+    assert_eq!(by_storage["keys"].as_array().unwrap().len(), 4);
+    assert_eq!(by_storage, by_server, "both ways have the same objects");
+    let fields =
+        |json: &Value| -> Vec<String> { json.as_object().unwrap().keys().cloned().collect() };
+    assert_eq!(
+        fields(&rotated),
+        fields(&narrow),
+        "both ways create the same object"
+    );
+}
+
+#[test]
+fn on_the_machine_of_a_running_server_neither_address_nor_key_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let env = stored_in(&data);
+    let (server, _) = GimletProcess::start(&env);
+    let created = done_in(&data, &["user", "create", "13800000001"]);
+    assert_eq!(created["is_new"], true);
+    let key = done_in(
+        &data,
+        &["key", "create", "--name", "shop", "--scope", "users:read"],
+    );
+    let keys = done_in(&data, &["key", "list"]);
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
+    // A key that is given wins over the one of the process.
+    let given = [&env[..], &[("GIMLET_API_KEY", text(&key, "key"))]].concat();
+    let refused = run_with(&given, &["user", "create", "13800000002", "--json"], "");
+    assert_eq!((refused.code, &refused.json()["status"]), (1, &json!(403)));
+    server.signal("TERM");
+    assert!(server.wait().0.success());
+    let stopped = run_with(&env, &["user", "show", "1"], "");
+    assert!(
+        stopped.code == 2 && stopped.err.contains("no API key is given"),
+        "{stopped:?}"
+    );
+}
+
+#[test]
+fn a_storage_is_left_alone_while_a_server_that_cannot_be_called_has_it_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let env = stored_in(&data);
+    let (_server, _) =
+        GimletProcess::start(&[&env[..], &[("GIMLET_LISTEN__HTTP", "off")]].concat());
+    let in_use = run_with(&env, &["key", "list", "--json"], "");
+    assert_eq!(in_use.code, 1, "{in_use:?}");
+    let error = text(&in_use.json(), "error").to_owned();
+    assert!(
+        error.contains("give an API key with the scope admin"),
+        "{error}"
+    );
+
+    let memory = [("GIMLET_STORAGE__KIND", "memory")];
+    let memory = run_with(
+        &memory,
+        &["key", "create", "--name", "a", "--scope", "admin"],
+        "",
+    );
+    assert!(
+        memory.code == 1 && memory.err.contains("keeps no API keys"),
+        "{memory:?}"
+    );
+}
+
+#[test]
+fn a_key_that_is_created_wrongly_is_refused_with_the_words_of_the_api() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = OperatedServer::start(&[]);
+    let args = ["key", "create", "--name", " ", "--scope", "admin", "--json"];
+    let stored = run_with(&stored_in(&data), &args, "");
+    let answered = server.run(&args);
+    assert_eq!(
+        (stored.code, answered.code),
+        (1, 1),
+        "{stored:?} {answered:?}"
+    );
+    assert_eq!(stored.json()["error"], answered.json()["error"]);
+    let missing = ["key", "revoke", "00000000000000aa", "--json"];
+    let stored = run_with(&stored_in(&data), &missing, "");
+    let answered = server.run(&missing);
+    assert_eq!(
+        (stored.code, answered.code),
+        (1, 1),
+        "{stored:?} {answered:?}"
+    );
+    assert_eq!(stored.json()["error"], answered.json()["error"]);
+    for args in [
+        &["key", "create", "--name", "a", "--scope", "everything"][..],
+        &["key", "create", "--name", "a"],
+        &[
+            "key",
+            "create",
+            "--name",
+            "a",
+            "--scope",
+            "admin",
+            "--expires",
+            "soon",
+        ],
+        &["key", "revoke", "7"],
+    ] {
+        let wrong = run_with(&stored_in(&data), args, "");
+        assert_eq!(wrong.code, 2, "{args:?}: {wrong:?}");
+    }
+}
+
 #[test]
 fn bash_takes_the_completions_and_completes_a_command() {
     let complete = |words: &str, current: &str| {
@@ -280,7 +467,23 @@ fn bash_takes_the_completions_and_completes_a_command() {
 /// Returns the commands of the page in the order in which they stand there.
 fn commands_of(page: &str) -> String {
     let blocks = page.split("```sh\n").skip(1);
-    blocks.filter_map(|it| it.split("```").next()).collect()
+    let blocks: Vec<_> = blocks.filter_map(|it| it.split("```").next()).collect();
+    blocks.join("\n")
+}
+
+/// Runs a script with `gimlet` in its path; returns its output.
+fn bash_in(folder: &Path, script: &str, env: &[(&str, &str)]) -> String {
+    let program = Path::new(GIMLET).parent().unwrap().display();
+    let path = format!("{program}:/usr/local/bin:/usr/bin:/bin");
+    let script = format!("set -euo pipefail\n{script}");
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &script]).current_dir(folder);
+    bash.env_clear().env("PATH", path).envs(env.iter().copied());
+    let output = bash.output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}\n{out}\n{err}");
+    out
 }
 
 /// Needs `bash` and `jq`.
@@ -288,21 +491,20 @@ fn commands_of(page: &str) -> String {
 async fn the_commands_of_the_page_work() {
     let target = HttpTarget::start().await;
     let hook = target.url();
-    let server = OperatedServer::start(&environment_of_hook(&hook));
     let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
     let commands = commands_of(include_str!("../../docs/command-line.md"));
-    let script = format!("set -euo pipefail\n{commands}");
-    let program = Path::new(GIMLET).parent().unwrap().display();
-    let mut bash = Command::new("bash");
-    bash.args(["-c", &script]).current_dir(folder.path());
-    bash.env("PATH", format!("{program}:/usr/local/bin:/usr/bin:/bin"));
-    bash.env("GIMLET_URL", &server.url)
-        .env("GIMLET_API_KEY", KEY);
-    let output = bash.output().unwrap();
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script}\n{out}\n{err}");
+    // The first block runs before the server, on its storage.
+    let (first, rest) = commands.split_once("\n\n").unwrap();
+    let stored = bash_in(folder.path(), first, &stored_in(&data));
+    assert!(stored.contains("\nkey         gk_"), "{stored}");
+    let mut env = environment_of_hook(&hook);
+    env.extend(stored_in(&data));
+    let (_server, _) = GimletProcess::start(&env);
+    let out = bash_in(folder.path(), rest, &stored_in(&data));
     for words in [
+        "messages:send, users:write",
+        "revoked key ",
         "created user 1\n",
         "nickname    alice\n",
         "imported 2 users, 2 of them new\n",
