@@ -16,6 +16,9 @@ use super::setting::{SettingGroup, joined};
 const TEMPLATE_HEAD: &str = "\
 # gimlet's configuration: every key, with its default.
 #
+# Set business.code_verifier before the first start: \"dev\" to try gimlet on this machine, or your own
+# checker. The other keys may stay as they are.
+#
 # Three layers: these defaults < this file (gimlet serve --config FILE) < the environment, where
 # [listen] tcp is GIMLET_LISTEN__TCP and data_dir is GIMLET_DATA_DIR. An unknown key is refused.
 # `gimlet check-config --config FILE` prints the effective values.

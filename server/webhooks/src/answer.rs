@@ -6,6 +6,8 @@ use gimlet_core::hook_delivery::DeliveryOutcome;
 use gimlet_outbound::{OutboundError, OutboundResponse};
 use http::{HeaderMap, StatusCode, header};
 
+use crate::client::failure_text;
+
 /// Characters of an answer's body in an error.
 const MAX_SHOWN_CHARS: usize = 200;
 /// Pause after 410: the program says that the address is gone for good.
@@ -16,7 +18,7 @@ pub(crate) fn outcome(answer: Result<OutboundResponse, OutboundError>) -> Delive
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            let text = error.to_string();
+            let text = failure_text(&error);
             return match error {
                 OutboundError::RefusedAddress { .. }
                 | OutboundError::Unencrypted { .. }

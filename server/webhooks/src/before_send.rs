@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::answer::describe;
 use crate::body::SignedBody;
-use crate::client::SignedClient;
+use crate::client::{SignedClient, failure_text};
 
 /// Name of the question.
 const QUESTION_NAME: &str = "message.before_send";
@@ -94,7 +94,7 @@ impl BeforeSendHook for HttpBeforeSendHook {
     async fn ask(&self, question: SendQuestion<'_>) -> Result<SendVerdict, HookCallError> {
         let body = self.question(question);
         let answer = self.client.post(body).await;
-        let answer = answer.map_err(|error| HookCallError(error.to_string()))?;
+        let answer = answer.map_err(|error| HookCallError(failure_text(&error)))?;
         if !answer.status.is_success() {
             return Err(HookCallError(describe(&answer)));
         }

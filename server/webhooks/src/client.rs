@@ -1,6 +1,7 @@
 //! Clients of the programs of webhooks: their addresses, secrets and signatures.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use gimlet_core::events::HookName;
 use gimlet_core::time::TimeSource;
 use gimlet_outbound::signature::{SigningSecret, WebhookSigner};
 use gimlet_outbound::{
-    OutboundClient, OutboundError, OutboundPolicy, OutboundResponse, OutboundUrl,
+    AddressRules, OutboundClient, OutboundError, OutboundPolicy, OutboundResponse, OutboundUrl,
 };
 
 use crate::body::SignedBody;
@@ -42,14 +43,53 @@ pub struct WebhookStartError {
 pub fn check_url(url: &str, allow_private: bool) -> Result<(), String> {
     let url = url.parse::<OutboundUrl>();
     let url = url.map_err(|right| right.to_string())?;
-    if url.is_encrypted() || allow_private {
+    if !url.is_encrypted() && !allow_private {
+        return Err(
+            "write an address that begins with https://, or set allow_private = true for a program in \
+             a private network"
+                .into(),
+        );
+    }
+    // A name is looked up at each connect; an address that is written out is known now.
+    let host = url.host().trim_start_matches('[').trim_end_matches(']');
+    let Ok(address) = host.parse::<IpAddr>() else {
+        return Ok(());
+    };
+    let mut policy = OutboundPolicy::default();
+    if allow_private {
+        allow_private_networks(&mut policy);
+    }
+    if AddressRules::new(&policy.allowed).permits(address, url.is_encrypted()) {
         return Ok(());
     }
-    Err(
-        "write an address that begins with https://, or set allow_private = true for a program in \
-         a private network"
-            .into(),
-    )
+    Err(refused_address(address))
+}
+
+/// Returns the text about an address that a webhook may not reach, with what would be right.
+fn refused_address(address: IpAddr) -> String {
+    let mut private = OutboundPolicy::default();
+    allow_private_networks(&mut private);
+    if AddressRules::new(&private.allowed).permits(address, false) {
+        format!(
+            "{address} is in a private network; set allow_private = true if the program is there"
+        )
+    } else {
+        format!(
+            "a webhook never reaches {address} this way: write the address of the program itself, \
+             with https:// if it is public"
+        )
+    }
+}
+
+/// Returns the text about an exchange without an answer, in the words of a webhook's settings.
+pub(crate) fn failure_text(error: &OutboundError) -> String {
+    match error {
+        OutboundError::RefusedAddress { host, address }
+        | OutboundError::Unencrypted { host, address } => {
+            format!("{host} cannot be called: {}", refused_address(*address))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Checks a secret.
@@ -168,6 +208,37 @@ mod tests {
         for wrong in ["", "app.example.com", "ftp://a", "https://a:b@c/"] {
             assert!(check_url(wrong, true).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_address_that_is_written_out_is_checked_at_once() {
+        assert_eq!(check_url("https://93.184.216.34/hook", false), Ok(()));
+        assert_eq!(check_url("https://[::1]:9000/hook", true), Ok(()));
+        for (url, allow_private, word) in [
+            ("https://127.0.0.1/", false, "allow_private = true"),
+            ("https://[fd00::1]/", false, "allow_private = true"),
+            ("http://169.254.169.254/", true, "never reaches"),
+            ("https://169.254.169.254/", false, "never reaches"),
+            ("http://93.184.216.34/", true, "https://"),
+        ] {
+            let text = check_url(url, allow_private).unwrap_err();
+            assert!(text.contains(word), "{url}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_refused_address_names_the_setting_of_a_webhook_and_never_opens_link_local() {
+        let text = |address: &str| {
+            failure_text(&OutboundError::RefusedAddress {
+                host: "hooks.example".into(),
+                address: address.parse().unwrap(),
+            })
+        };
+        assert!(text("10.0.0.7").contains("allow_private = true"));
+        for address in ["10.0.0.7", "169.254.169.254", "fe80::1"] {
+            assert!(!text(address).contains("outbound.allow"), "{address}");
+        }
+        assert!(!text("169.254.169.254").contains("allow_private"));
     }
 
     #[test]
