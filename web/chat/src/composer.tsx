@@ -18,7 +18,7 @@ export function Composer({ conversation }: { conversation: ConversationId }) {
 
   useEffect(() => {
     // Whoever opens a conversation wants to write; on a touch screen the keyboard would cover it.
-    if (matchMedia("(pointer: fine)").matches) field.current?.focus();
+    if (!matchMedia("(pointer: coarse)").matches) field.current?.focus();
   }, []);
 
   useEffect(() => {
