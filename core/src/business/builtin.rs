@@ -386,7 +386,7 @@ fn letters(key: &str) -> usize {
 
 /// Checks new values of a profile.
 pub(crate) fn check_change(change: &AccountChange) -> Result<(), RequestRefusal> {
-    text_limits::text_if("nickname", change.nickname.as_deref(), NAME_MAX_BYTES)?;
+    text_limits::name_if("nickname", change.nickname.as_deref())?;
     text_limits::text_if("avatar_url", change.avatar_url.as_deref(), URL_MAX_BYTES)?;
     text_limits::text_if("extra", change.extra.as_deref(), TEXT_MAX_BYTES)?;
     if change.sex.is_some_and(|sex| !(0..=2).contains(&sex)) {

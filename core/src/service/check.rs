@@ -3,7 +3,24 @@
 use crate::error::RequestRefusal;
 use crate::limits::Limits;
 use crate::message::{MessageContent, MessageDraft, MessageReceiver};
-pub(crate) use crate::text_limits::{NAME_MAX_BYTES, TEXT_MAX_BYTES, URL_MAX_BYTES, text, text_if};
+use crate::seq::Seq;
+pub(crate) use crate::text_limits::{
+    NAME_MAX_BYTES, TEXT_MAX_BYTES, URL_MAX_BYTES, name, name_if, text, text_if,
+};
+
+/// Refuses a position above the head of the inbox: it is from another history.
+///
+/// # Errors
+/// [`RequestRefusal::BadRequest`], whose text goes on after the name of the field.
+pub fn check_after(after: Seq, head: Seq) -> Result<(), RequestRefusal> {
+    if after <= head {
+        return Ok(());
+    }
+    Err(RequestRefusal::bad(format!(
+        "is {after}, above the inbox's last entry {head}: the server's history has changed; read the \
+         inbox again from 0"
+    )))
+}
 
 pub(super) fn content(limits: &Limits, content: &MessageContent) -> Result<(), RequestRefusal> {
     if content.len() <= limits.content {

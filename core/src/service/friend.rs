@@ -27,7 +27,7 @@ impl LogicService {
                 "friend_id is your own id; name the user to ask",
             ));
         }
-        check::text("remarks", &remarks, check::NAME_MAX_BYTES)?;
+        check::name("remarks", &remarks)?;
         check::text("description", &description, check::TEXT_MAX_BYTES)?;
         self.take_rate(sender(user))?;
         if !self.inner.directory.exists(friend).await? {
@@ -84,7 +84,7 @@ impl LogicService {
                 "user_id is your own id; name the user who asked",
             ));
         }
-        check::text("remarks", &remarks, check::NAME_MAX_BYTES)?;
+        check::name("remarks", &remarks)?;
         self.take_rate(sender(user))?;
         let UserProfile {
             nickname,
@@ -137,7 +137,7 @@ impl LogicService {
         remarks: Option<&str>,
         extra: Option<&str>,
     ) -> Result<Friend, RequestRefusal> {
-        check::text_if("remarks", remarks, check::NAME_MAX_BYTES)?;
+        check::name_if("remarks", remarks)?;
         check::text_if("extra", extra, check::TEXT_MAX_BYTES)?;
         self.take_rate(sender(user))?;
         let at = self.inner.clock.now();

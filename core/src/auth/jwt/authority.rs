@@ -14,7 +14,7 @@ use crate::store::{
     AccountStore, JwtProfileChange, JwtRevocation, JwtUser, JwtUserStore, RevokedJwt, StoreError,
     StoreSet,
 };
-use crate::text_limits::{self, NAME_MAX_BYTES, URL_MAX_BYTES};
+use crate::text_limits::{self, URL_MAX_BYTES};
 use crate::time::{TimeSource, UnixTimestamp};
 
 /// Longest id of a token, in bytes.
@@ -69,7 +69,7 @@ impl JwtAuthority {
         let claims = self.verifier.verify(token).await?;
         let now = self.clock.now();
         let left = self.policy.judge(&claims, now)?;
-        text_limits::text_if("the claim name", claims.nickname.as_deref(), NAME_MAX_BYTES)?;
+        text_limits::name_if("the claim name", claims.nickname.as_deref())?;
         let avatar = claims.avatar_url.as_deref();
         text_limits::text_if("the claim avatar", avatar, URL_MAX_BYTES)?;
         let stored = self.users.get(&[claims.user]).await?.pop();
@@ -77,7 +77,7 @@ impl JwtAuthority {
             return Err(RequestRefusal::Unauthorized("the JWT was revoked"));
         }
         if self.bans.ban_of(claims.user).await?.is_some() {
-            return Err(RequestRefusal::Unauthorized("the user is banned"));
+            return Err(RequestRefusal::Banned);
         }
         self.keep_profile(stored.as_ref(), &claims, now).await?;
         Ok(CheckedJwt {

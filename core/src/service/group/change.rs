@@ -40,7 +40,7 @@ impl LogicService {
             user: caller,
             request_id,
         } = caller.into();
-        check::text_if("name", edit.name.as_deref(), check::NAME_MAX_BYTES)?;
+        check::name_if("name", edit.name.as_deref())?;
         check::text_if(
             "avatar_url",
             edit.avatar_url.as_deref(),
@@ -184,7 +184,7 @@ impl LogicService {
         user: UserId,
         edit: MemberEdit,
     ) -> Result<(), RequestRefusal> {
-        check::text_if("remarks", edit.remarks.as_deref(), check::NAME_MAX_BYTES)?;
+        check::name_if("remarks", edit.remarks.as_deref())?;
         check::text_if("extra", edit.extra.as_deref(), check::TEXT_MAX_BYTES)?;
         self.take_rate(sender(caller))?;
         for _ in 0..MAX_PLAN_ATTEMPTS {

@@ -53,8 +53,8 @@ impl LogicService {
         creator: UserId,
         draft: GroupDraft,
     ) -> Result<GroupId, RequestRefusal> {
+        check::name("name", &draft.name)?;
         let fields = [
-            ("name", &draft.name, check::NAME_MAX_BYTES),
             ("avatar_url", &draft.avatar_url, check::URL_MAX_BYTES),
             ("introduction", &draft.introduction, check::TEXT_MAX_BYTES),
             ("extra", &draft.extra, check::TEXT_MAX_BYTES),
