@@ -48,12 +48,15 @@ pub struct SignInGrant {
 /// Requests of connections to the logic role.
 #[async_trait]
 pub trait LogicRole: Debug + Send + Sync + 'static {
-    /// Checks the token and raises the device's generation.
+    /// Checks the token and raises the device's generation, which ends the device's older connection.
+    /// A client that continues after an entry that the inbox does not have is refused before that;
+    /// with `resume_after` 0 nothing is read.
     async fn sign_in(
         &self,
         user: UserId,
         device: DeviceId,
         token: &str,
+        resume_after: Seq,
     ) -> Result<SignInGrant, RequestRefusal>;
 
     /// Returns the epoch of the inboxes' history.

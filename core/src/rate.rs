@@ -90,9 +90,31 @@ impl<K: Eq + Hash> RateLimiter<K> {
         // Times stay consistent after a panic, so poisoning is ignored.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.sweep(now);
-        let full = buckets.full_at.len() >= MAX_KEYS;
-        let full_at = buckets.full_at.get(&key).copied();
-        if full && full_at.is_none() {
+        let next = self.full_after(&buckets, &key, tokens, now)?;
+        buckets.full_at.insert(key, next);
+        Ok(())
+    }
+
+    /// Returns whether that many tokens are available, without taking them.
+    ///
+    /// # Errors
+    /// As [`take_many`](Self::take_many).
+    pub fn spare(&self, key: &K, tokens: u32) -> Result<(), Duration> {
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = self.full_after(&buckets, key, tokens, Instant::now());
+        next.map(|_| ())
+    }
+
+    /// Returns the time at which the bucket will be full once these tokens are taken.
+    fn full_after(
+        &self,
+        buckets: &TokenBuckets<K>,
+        key: &K,
+        tokens: u32,
+        now: Instant,
+    ) -> Result<Instant, Duration> {
+        let full_at = buckets.full_at.get(key).copied();
+        if buckets.full_at.len() >= MAX_KEYS && full_at.is_none() {
             return Err(self.span);
         }
         let next = full_at.map_or(now, |at| at.max(now)) + self.interval.saturating_mul(tokens);
@@ -100,8 +122,7 @@ impl<K: Eq + Hash> RateLimiter<K> {
             .saturating_duration_since(now)
             .saturating_sub(self.span);
         if over.is_zero() {
-            buckets.full_at.insert(key, next);
-            Ok(())
+            Ok(next)
         } else {
             Err(over.min(self.span))
         }
@@ -169,6 +190,17 @@ mod tests {
         rate.refund(&"a");
         assert_eq!(rate.take("a"), Ok(()));
         assert!(rate.take("a").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_for_tokens_takes_none() {
+        let rate = RateLimiter::per_minute(2);
+        for _ in 0..3 {
+            assert_eq!(rate.spare(&"a", 2), Ok(()));
+        }
+        assert_eq!(rate.take("a"), Ok(()));
+        assert_eq!(rate.spare(&"a", 1), Ok(()));
+        assert_eq!(rate.spare(&"a", 2), Err(Duration::from_secs(30)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::displaced::NOT_OWNER;
 use super::inner::{GatewayInner, SyncFromZero};
 use crate::envelope::Envelope;
 use crate::error::RequestRefusal;
@@ -378,9 +379,7 @@ impl ClientConnection {
 /// Checks that the connection still owns its device.
 fn owns(handle: &ConnectionHandle) -> Result<(), RequestRefusal> {
     if handle.is_superseded() {
-        return Err(RequestRefusal::Unauthorized(
-            "this connection does not own its device any more",
-        ));
+        return Err(RequestRefusal::Unauthorized(NOT_OWNER));
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 
 use crate::auth::{SignInFailures, client_address};
 use crate::error::RequestRefusal;
-use crate::gateway::{ClientConnection, ConnectGateway, SignInRequest, was_overtaken};
+use crate::gateway::displaced::was_overtaken;
+use crate::gateway::{ClientConnection, ConnectGateway, SignInRequest};
 
 impl ConnectGateway {
     /// Signs a device in as [`sign_in`](Self::sign_in) does, unless its address or its user has had

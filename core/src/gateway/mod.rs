@@ -8,6 +8,7 @@
 mod acks;
 mod connection;
 mod context;
+mod displaced;
 mod epochs;
 mod expiry;
 mod heads;
@@ -35,6 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use acks::PendingAcks;
 use context::GatewayContext;
+use displaced::{SIGNED_IN_AGAIN, SIGNED_IN_ELSEWHERE, TOKEN_REVOKED};
 use expiry::TokenExpiry;
 use heads::HeadComparisons;
 use histories::RoomHistories;
@@ -45,6 +47,7 @@ use routes::RouteRegistration;
 use sign_in_heads::SignInHeads;
 
 pub use connection::{ClientConnection, SyncPage};
+pub use displaced::was_displaced;
 pub use inner::SyncFromZero;
 
 use crate::error::RequestRefusal;
@@ -54,21 +57,8 @@ use crate::limits::Limits;
 use crate::logic::LogicRole;
 use crate::peer::PeerNodes;
 use crate::rate::RateLimiter;
+use crate::seq::Seq;
 use crate::store::{DeviceRoute, RoomStore};
-
-/// Reasons to refuse a sign-in whose token was right but which was overtaken.
-const SIGNED_IN_AGAIN: &str = "this device has signed in again meanwhile";
-const SIGNED_IN_ELSEWHERE: &str = "this device has signed in elsewhere meanwhile";
-const TOKEN_REVOKED: &str = "this token was revoked meanwhile";
-
-/// Returns whether a sign-in was refused although its token was right, because a newer sign-in or a
-/// revocation overtook it. Such a refusal is not a guessed token.
-fn was_overtaken(refusal: &RequestRefusal) -> bool {
-    let RequestRefusal::Unauthorized(why) = refusal else {
-        return false;
-    };
-    [SIGNED_IN_AGAIN, SIGNED_IN_ELSEWHERE, TOKEN_REVOKED].contains(why)
-}
 
 /// Credentials and properties of a client that signs in.
 #[derive(Clone, Debug)]
@@ -89,6 +79,9 @@ pub struct SignInRequest {
     /// Set for a client that learns of its device's sends by no answer on this connection: they are
     /// delivered to it like any other message.
     pub echo: bool,
+    /// The seq after which the client continues, if it names one with its sign-in; otherwise 0. A seq
+    /// above the inbox's head is refused before an older connection ends.
+    pub resume_after: Seq,
 }
 
 /// The connect role of a node; cheap to clone.
@@ -197,6 +190,7 @@ impl ConnectGateway {
             protocol,
             legacy: fragile,
             echo,
+            resume_after,
         } = request;
         // The order of these steps matters:
         // - `begin` is read before the token is checked, so a revocation in between is found by
@@ -206,7 +200,8 @@ impl ConnectGateway {
         // - The inbox head is read last, when pushes reach the connection: entries up to the head
         //   are read, entries above it are pushed, and none is missed.
         let begin = Instant::now();
-        let granted = inner.context.logic.sign_in(user, device, &token).await?;
+        let logic = &inner.context.logic;
+        let granted = logic.sign_in(user, device, &token, resume_after).await?;
         let end = inner.context.limits.end_expired;
         let expires = inner.expiry.at(granted.token_left.filter(|_| end));
         let conn = inner.context.hub.next_conn();
@@ -240,6 +235,16 @@ impl ConnectGateway {
         let head = inner.sign_in_heads.head(user).await?;
         connection.handle().start(head);
         Ok(connection)
+    }
+
+    /// Refuses a user that has no rate left for this many requests; takes none of it. A door asks before
+    /// a sign-in whose first requests would be refused after they have ended an older connection.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::RateLimited`] if the rate is used up.
+    pub fn check_rate(&self, user: UserId, requests: u32) -> Result<(), RequestRefusal> {
+        let spare = self.inner.requests.spare(&user, requests);
+        spare.map_err(|retry_after| RequestRefusal::RateLimited { retry_after })
     }
 
     /// Closes every connection because the node is shutting down. Each client gets its own random

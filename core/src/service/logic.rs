@@ -20,11 +20,17 @@ impl LogicRole for LogicService {
         user: UserId,
         device: DeviceId,
         token: &str,
+        resume_after: Seq,
     ) -> Result<SignInGrant, RequestRefusal> {
         let asked = self.inner.business.auth_for(user, device, token);
         let token_left = timeout(AUTH_TIMEOUT, asked)
             .await
             .unwrap_or(Err(RequestRefusal::Unavailable))?;
+        // Before the generation: a refused sign-in ends no connection. After the token: a stranger
+        // learns nothing about the inbox.
+        if resume_after > Seq::ZERO {
+            self.check_resume(user, resume_after).await?;
+        }
         let generation = self.inner.sign_ins.raise(device, user).await?;
         if let Some(presence) = &self.inner.presence {
             presence.note_sign_in(user);

@@ -34,6 +34,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use check::check_after;
 pub use group::{GroupDraft, GroupOperator};
 pub use policy::{DirectSend, GroupAdd, RoomPush, ServerPolicy};
 pub use push::{PushCodec, SystemPush};
@@ -291,6 +292,17 @@ impl LogicService {
     pub fn count_read(&self, user: UserId) -> Result<(), RequestRefusal> {
         let taken = self.inner.reads.take(user);
         taken.map_err(|retry_after| RequestRefusal::RateLimited { retry_after })
+    }
+
+    /// Refuses a user that does not exist, for a door whose callers act for users without their tokens.
+    /// A known user costs no call of the backend.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::NoSuchUser`], or [`RequestRefusal::Unavailable`] if the backend does not
+    /// answer.
+    pub async fn check_acting_user(&self, user: UserId) -> Result<(), RequestRefusal> {
+        let exists = self.inner.directory.exists(user).await?;
+        exists.then_some(()).ok_or(RequestRefusal::NoSuchUser(user))
     }
 
     /// Accepts the token, or refuses it with 10000; a backend that does not answer is

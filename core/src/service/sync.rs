@@ -11,6 +11,7 @@ use crate::logic::InboxPage;
 use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::service::LogicService;
+use crate::service::check::check_after;
 use crate::store::AckMark;
 use crate::trace;
 
@@ -31,8 +32,22 @@ impl LogicService {
         self.read_page(user, after, limit).await
     }
 
+    /// Refuses a client that continues after an entry that the inbox does not have: its cursor is from
+    /// another history, and it would miss every entry up to there.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::BadRequest`] for a seq above the head.
+    pub async fn check_resume(&self, user: UserId, after: Seq) -> Result<(), RequestRefusal> {
+        let heads = self.inner.stores.seq.heads(&[user]).await?;
+        let head = heads.first().map(|read| read.head).unwrap_or_default();
+        check_after(after, head)
+    }
+
     /// Waits until the user's inbox has an entry above `after`, at most until `until`. If too many
     /// callers wait, it does not wait.
+    ///
+    /// # Errors
+    /// Those of [`check_after`]: such an entry would come behind others that the caller does not have.
     pub async fn wait_for_entry(
         &self,
         user: UserId,
@@ -44,7 +59,9 @@ impl LogicService {
         };
         // Read after the wait has begun: an entry that is stored in between wakes it.
         let heads = self.inner.stores.seq.heads(&[user]).await?;
-        if heads.first().is_none_or(|read| read.head <= after) {
+        let head = heads.first().map(|read| read.head).unwrap_or_default();
+        check_after(after, head)?;
+        if head == after {
             // Neither end is a failure: the caller reads the inbox.
             let _ = timeout_at(until, wait.above(after)).await;
         }

@@ -98,7 +98,9 @@ impl LogicNode for LogicServer {
         let asked = self.open(request)?;
         let user = convert::user(asked.user).map_err(invalid_argument)?;
         let device = convert::device(asked.device).map_err(invalid_argument)?;
-        let answer = self.logic.sign_in(user, device, &asked.token).await;
+        let resume_after = Seq::new(asked.resume_after);
+        let signed_in = self.logic.sign_in(user, device, &asked.token, resume_after);
+        let answer = signed_in.await;
         reply!(SignInReply, answer, |granted|
             generation: granted.generation.0,
             token_left_ms: granted.token_left.map_or(0, convert::millis))

@@ -6,6 +6,7 @@
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::logic::LogicRole as _;
 use gimlet_core::message::{MessageContent, MessageSender};
+use gimlet_core::seq::Seq;
 use gimlet_core::service::LogicService;
 use gimlet_proto::pb::logic_int_server::LogicInt;
 use gimlet_proto::pb::{self, Empty};
@@ -28,7 +29,8 @@ impl LogicIntService {
     async fn conn_sign_in(&self, req: pb::ConnSignInReq) -> Result<Empty, RequestRefusal> {
         let user = convert::user("user_id", req.user_id)?;
         let device = convert::device("device_id", req.device_id)?;
-        self.service.sign_in(user, device, &req.token).await?;
+        let from = Seq::ZERO;
+        self.service.sign_in(user, device, &req.token, from).await?;
         Ok(Empty {})
     }
 

@@ -476,6 +476,7 @@ pub(super) async fn d2_a_busy_room_leaves_time_for_everything_else(servers: Back
             protocol: 1,
             legacy: false,
             echo: false,
+            resume_after: Seq::ZERO,
         };
         let connection = node.gateway().sign_in(request).await.unwrap();
         connection.synced(Seq::ZERO, Seq::ZERO, false);

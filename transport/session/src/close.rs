@@ -13,6 +13,9 @@ use prost::Message as _;
 
 use crate::encode;
 
+/// Reason of a close by a newer connection of the device.
+pub(crate) const SUPERSEDED: &str = "this device has signed in on a newer connection";
+
 /// The reason a connection is closed, and the earliest time its client may reconnect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionClose {
@@ -61,10 +64,7 @@ impl ConnectionClose {
 impl From<CloseReason> for ConnectionClose {
     fn from(reason: CloseReason) -> Self {
         match reason {
-            CloseReason::Superseded => Self::new(
-                CloseCode::Superseded,
-                "this device has signed in on a newer connection",
-            ),
+            CloseReason::Superseded => Self::new(CloseCode::Superseded, SUPERSEDED),
             CloseReason::SignedOut => Self::new(CloseCode::TokenRevoked, "signed out"),
             CloseReason::DeviceSwitched => Self::new(CloseCode::TokenRevoked, DEVICE_SWITCHED),
             CloseReason::Disconnected(text) => Self::new(CloseCode::Disconnected, text),

@@ -11,6 +11,7 @@ use crate::gateway::SignInRequest;
 use crate::id::{DeviceId, Epoch, UserId};
 use crate::memory;
 use crate::node::{NodeBuilder, RunningNode};
+use crate::seq::Seq;
 use crate::store::{Head, IdScope, SeqStore, StoreError};
 
 /// Never answers the first call for heads.
@@ -51,6 +52,7 @@ fn request(n: u64) -> SignInRequest {
         protocol: 1,
         legacy: false,
         echo: false,
+        resume_after: Seq::ZERO,
     }
 }
 

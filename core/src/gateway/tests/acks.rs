@@ -31,8 +31,9 @@ impl LogicRole for GatedAcks {
         user: UserId,
         device: DeviceId,
         token: &str,
+        resume_after: Seq,
     ) -> Result<SignInGrant, RequestRefusal> {
-        self.logic.sign_in(user, device, token).await
+        self.logic.sign_in(user, device, token, resume_after).await
     }
 
     async fn epoch(&self) -> Result<Epoch, RequestRefusal> {
@@ -121,6 +122,7 @@ async fn sign_in(gateway: &ConnectGateway, on: u64, fragile: bool) -> ClientConn
         protocol: u32::from(!fragile),
         legacy: fragile,
         echo: false,
+        resume_after: Seq::ZERO,
     };
     gateway.sign_in(request).await.unwrap()
 }

@@ -60,6 +60,7 @@ async fn an_echoing_connection_gets_its_own_sends_in_order() {
         protocol: 1,
         legacy: false,
         echo: true,
+        resume_after: Seq::ZERO,
     };
     let phone = node.gateway().sign_in(request).await.unwrap();
     sync(&phone, 0).await;

@@ -43,6 +43,7 @@ async fn sign_in(
         protocol,
         legacy: fragile,
         echo: false,
+        resume_after: Seq::ZERO,
     };
     node.gateway().sign_in(request).await.unwrap()
 }

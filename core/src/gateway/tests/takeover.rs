@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::auth::SignInFailures;
+use crate::gateway::displaced::was_overtaken;
 use crate::id::Generation;
 use crate::store::Route;
 
@@ -82,13 +83,48 @@ async fn a_sign_in_that_was_overtaken_is_no_wrong_token() {
         protocol: 1,
         legacy: false,
         echo: false,
+        resume_after: Seq::ZERO,
     };
     let refusal = node.gateway().sign_in(request).await.unwrap_err();
     assert!(was_overtaken(&refusal), "{refusal}");
+    assert!(was_displaced(&refusal), "{refusal}");
     assert_eq!(refusal.code(), 10_000);
     assert!(!was_overtaken(&RequestRefusal::Unauthorized(
         "the token is wrong"
     )));
+    node.stop().await;
+}
+
+/// Otherwise a request with a wrong position would cut off the device's live connection.
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_that_continues_after_the_head_is_refused_and_ends_no_connection() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let (live, _) = live(&node, 2, 21, 0).await;
+    let request = |resume_after| SignInRequest {
+        user: user(2),
+        device: DeviceId::new(21).unwrap(),
+        token: "any".to_owned(),
+        client: None,
+        protocol: 1,
+        legacy: false,
+        echo: false,
+        resume_after,
+    };
+    let refused = node.gateway().sign_in(request(Seq::new(1))).await;
+    let refusal = refused.unwrap_err();
+    assert_eq!(refusal.code(), 10_001);
+    assert!(
+        refusal
+            .to_string()
+            .contains("above the inbox's last entry 0")
+    );
+    assert!(!live.handle().is_superseded());
+    send(&node, 1, 10, 2).await;
+    assert_eq!(next(&live, 1).await, [1]);
+    let newer = node.gateway().sign_in(request(Seq::new(1))).await.unwrap();
+    assert!(live.handle().is_superseded());
+    drop((live, newer));
     node.stop().await;
 }
 
@@ -108,6 +144,7 @@ async fn an_overtaken_sign_in_does_not_count_as_a_guess_at_any_door() {
             protocol: 1,
             legacy: false,
             echo: false,
+            resume_after: Seq::ZERO,
         };
         let signed_in = node.gateway().sign_in_limited(&failures, request);
         assert_eq!(signed_in.await.unwrap_err().code(), 10_000);

@@ -8,13 +8,19 @@ use crate::store::{AckMark, DeviceInfo};
 async fn every_sign_in_raises_the_generation() {
     let world = service_fixture();
     let enter = async |who, on| {
-        let granted = world.service.sign_in(user(who), device(on), "right").await;
+        let granted = world
+            .service
+            .sign_in(user(who), device(on), "right", Seq::ZERO)
+            .await;
         granted.map(|it| it.generation)
     };
     assert_eq!(enter(1, 1).await, Ok(Generation(1)));
     assert_eq!(enter(2, 1).await, Ok(Generation(2)));
     assert_eq!(enter(1, 2).await, Ok(Generation(1)));
-    let wrong = world.service.sign_in(user(1), device(1), "wrong").await;
+    let wrong = world
+        .service
+        .sign_in(user(1), device(1), "wrong", Seq::ZERO)
+        .await;
     assert_eq!(wrong.unwrap_err().code(), 10000);
     let many = futures_util::future::join_all((0..100).map(|_| enter(1, 3))).await;
     let raised: HashSet<_> = many.into_iter().map(Result::unwrap).collect();

@@ -23,7 +23,11 @@ impl ServiceFixture {
     /// Signs the user in, and claims a route with the new generation.
     async fn connect(&self, n: u64) -> Route {
         let (user, device) = (user(n), device(n));
-        let granted = self.service.sign_in(user, device, "right").await.unwrap();
+        let granted = self
+            .service
+            .sign_in(user, device, "right", Seq::ZERO)
+            .await
+            .unwrap();
         let routes = &self.service.stores().route;
         let node = NodeId {
             name: "connect".into(),
@@ -102,7 +106,10 @@ async fn a_reconnect_and_a_short_connection_are_not_reported() {
     // The check at 23 s finds no route, and the next one would be at 33 s, before the new route.
     world.leave(&first).await;
     sleep(Duration::from_millis(28_500)).await;
-    let again = world.service.sign_in(user(1), device(1), "right").await;
+    let again = world
+        .service
+        .sign_in(user(1), device(1), "right", Seq::ZERO)
+        .await;
     sleep(Duration::from_millis(2_900)).await;
     let route = Route {
         generation: again.unwrap().generation,

@@ -187,12 +187,14 @@ impl LogicRole for RemoteLogic {
         user: UserId,
         device: DeviceId,
         token: &str,
+        resume_after: Seq,
     ) -> Result<SignInGrant, RequestRefusal> {
         self.ask(Some(user), SIGN_IN_TIMEOUT, |mut client| {
             let request = node::SignInRequest {
                 user: user.get(),
                 device: device.get(),
                 token: token.to_owned(),
+                resume_after: resume_after.get(),
             };
             async move {
                 let reply = client.sign_in(request).await?.into_inner();

@@ -78,7 +78,7 @@ async fn nothing_changes_by_splitting() {
     let logic = &remote.logic;
 
     assert_eq!(logic.epoch().await, node.service().epoch().await);
-    let first = logic.sign_in(user(1), device(10), "any").await;
+    let first = logic.sign_in(user(1), device(10), "any", Seq::ZERO).await;
     let granted = SignInGrant {
         generation: Generation(1),
         token_left: None,
@@ -277,6 +277,7 @@ impl LogicRole for SilentLogic {
         _: UserId,
         _: DeviceId,
         _: &str,
+        _: Seq,
     ) -> Result<SignInGrant, RequestRefusal> {
         self.never().await
     }

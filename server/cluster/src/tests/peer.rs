@@ -89,6 +89,7 @@ impl NodePair {
             protocol: 1,
             legacy: false,
             echo: false,
+            resume_after: Seq::ZERO,
         };
         let connection = self.nodes[at].gateway().sign_in(request).await.unwrap();
         let page = connection.sync(Seq::ZERO).await.unwrap();

@@ -13,11 +13,12 @@ mod stream;
 use std::sync::Arc;
 
 use gimlet_core::error::RequestRefusal;
-use gimlet_core::gateway::SignInRequest;
+use gimlet_core::gateway::{ClientConnection, SignInRequest, was_displaced};
 use gimlet_core::id::RoomId;
 use gimlet_core::seq::Seq;
 use http::Method;
 
+use crate::api::StreamPermit;
 use crate::call::ApiCall;
 use crate::json::object;
 use crate::operation::{ApiOperation, OperationAccess};
@@ -96,7 +97,12 @@ async fn follow(call: ApiCall, input: FollowInbox) -> Result<EventStream, ApiPro
         let detail = "room_from is set without room; set room to the id of the room";
         return Err(ApiProblem::field("room_from", detail));
     }
-    // Before the sign-in, which ends the device's older connection.
+    // All that may be refused is refused before the sign-in, which ends the device's older connection.
+    if call.shared.api.stop.is_cancelled() {
+        return Err(RequestRefusal::Unavailable.into());
+    }
+    let gateway = call.gateway()?;
+    gateway.check_rate(token.user, 1 + u32::from(input.room.is_some()))?;
     let permit = call.stream_permit()?;
     let request = SignInRequest {
         user: token.user,
@@ -107,32 +113,50 @@ async fn follow(call: ApiCall, input: FollowInbox) -> Result<EventStream, ApiPro
         legacy: false,
         // A send of the same device over HTTP is answered elsewhere, so the stream shows it.
         echo: true,
+        resume_after: match &start {
+            StreamStartPoint::After(position) => position.inbox,
+            StreamStartPoint::Head => Seq::ZERO,
+        },
     };
     let failures = &call.shared.api.failures;
-    let signed_in = call.gateway()?.sign_in_limited(failures, request).await?;
-    let connection = Arc::new(signed_in);
+    let begun = async {
+        let connection = Arc::new(gateway.sign_in_limited(failures, request).await?);
+        begin(&call, connection, &start, &input, permit).await
+    };
+    match begun.await {
+        // The token is right. A refusal would have the client sign in again, so the stream ends as it
+        // would have ended a moment later.
+        Err(refusal) if was_displaced(&refusal) => Ok(EventStream::displaced()),
+        Err(RequestRefusal::BadRequest(detail)) => {
+            Err(ApiProblem::field(field, format!("{field} {detail}")))
+        }
+        begun => Ok(begun?),
+    }
+}
+
+/// Begins the stream of a connection that has just signed in.
+async fn begin(
+    call: &ApiCall,
+    connection: Arc<ClientConnection>,
+    start: &StreamStartPoint,
+    input: &FollowInbox,
+    permit: Option<StreamPermit>,
+) -> Result<EventStream, RequestRefusal> {
     // The stop closes the connections that are in the hub; this one may have entered after that.
     if call.shared.api.stop.is_cancelled() {
-        return Err(RequestRefusal::Unavailable.into());
+        return Err(RequestRefusal::Unavailable);
     }
     let position = match start {
-        StreamStartPoint::After(position) => position,
+        StreamStartPoint::After(position) => *position,
         StreamStartPoint::Head => StreamPosition {
             inbox: connection.head().1,
             room: None,
         },
     };
     let page = connection.sync(position.inbox).await?;
-    if position.inbox > page.head.head {
-        let detail = format!(
-            "{field} is {}, above the inbox's last entry {}: the server's history has changed; \
-             start again without it",
-            position.inbox, page.head.head
-        );
-        return Err(ApiProblem::field(field, detail));
-    }
+    // The page may have been read after a newer connection took the device.
     if connection.handle().is_superseded() {
-        return Err(displaced());
+        return Ok(EventStream::displaced());
     }
     let restart = call.restart_time_limit.clone();
     let stream = EventStream::open(&connection, (permit, restart), &page, position.room);
@@ -149,10 +173,6 @@ async fn follow(call: ApiCall, input: FollowInbox) -> Result<EventStream, ApiPro
             .await?;
     }
     Ok(stream)
-}
-
-fn displaced() -> ApiProblem {
-    RequestRefusal::Unauthorized("another connection of this device was opened meanwhile").into()
 }
 
 /// Returns the operations of this module.

@@ -59,8 +59,15 @@ impl EventStream {
         page: &SyncPage,
         room: Option<Seq>,
     ) -> Self {
-        let mut state = StreamState::new(connection, socket);
+        let mut state = StreamState::new(Some(Arc::clone(connection)), socket);
         state.write_start(page, room);
+        Self(Box::new(state))
+    }
+
+    /// Returns a stream that ends at once, because the device has a newer connection.
+    pub(super) fn displaced() -> Self {
+        let mut state = StreamState::new(None, (None, None));
+        state.close(&CloseReason::Superseded);
         Self(Box::new(state))
     }
 }
@@ -83,12 +90,12 @@ struct StreamState {
 
 impl StreamState {
     fn new(
-        connection: &Arc<ClientConnection>,
+        connection: Option<Arc<ClientConnection>>,
         (permit, restart_time_limit): (Option<StreamPermit>, Option<RestartTimeLimit>),
     ) -> Self {
         let ping_at = Instant::now() + PING_INTERVAL;
         Self {
-            connection: Some(Arc::clone(connection)),
+            connection,
             read: None,
             deliveries: VecDeque::new(),
             position: StreamPosition {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::SinkExt as _;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::frame_form::FrameForm;
-use gimlet_core::gateway::{ClientConnection, SignInRequest};
+use gimlet_core::gateway::{ClientConnection, SignInRequest, was_displaced};
 use gimlet_core::id::{Epoch, UserId};
 use gimlet_core::send_future::{SendFuture, SendReceipt};
 use gimlet_core::seq::Seq;
@@ -18,6 +18,7 @@ use gimlet_proto::pb::{self, CloseCode, PackageType};
 use tokio::time::Instant;
 
 use super::{ConnectionSession, FramePacing, RequestFuture, SessionEnd, SessionPhase, throttle};
+use crate::close::SUPERSEDED;
 use crate::codec;
 use crate::convert::{self, SignInCredentials};
 use crate::dispatch::{ClientPacket, ClientRequest};
@@ -117,7 +118,16 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         id: i64,
         credentials: Result<SignInCredentials, RequestRefusal>,
     ) -> Result<(), RequestFailure> {
-        let connection = self.admit(credentials).await?;
+        let knows_closes = self.link.codec() == FrameCodec::Json
+            || credentials.as_ref().is_ok_and(|it| it.protocol > 0);
+        let connection = match self.admit(credentials).await {
+            // The token is right: a refusal would have the client ask its user to sign in again.
+            Err(refusal) if knows_closes && was_displaced(&refusal) => {
+                self.extension_client = true;
+                return Err(SessionEnd::close(CloseCode::Superseded, SUPERSEDED).into());
+            }
+            admitted => admitted?,
+        };
         let (epoch, head) = connection.head();
         self.write(codec::signed_in(self.form(), id, epoch, head))?;
         Ok(self.stopping()?)
@@ -153,6 +163,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             protocol,
             legacy,
             echo: false,
+            resume_after: Seq::ZERO,
         };
         let (gateway, failures) = (&self.shared.gateway, &self.shared.failures);
         let signed_in = gateway.sign_in_limited(failures, request).await;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gimlet_core::id::{Generation, NodeId};
+use gimlet_core::store::Route;
 use gimlet_listen::admission::ConnectionLimiter;
 use gimlet_listen::{AdmittedConnection, ClientStream, EntranceState, attend};
 use tokio::net::{TcpListener, TcpStream};
@@ -166,6 +168,36 @@ async fn a_newer_connection_of_the_device_ends_the_older_one() {
     assert_eq!(close.unwrap().0, 4300);
     house.store(3, 2, "hi").await;
     assert_eq!(new.pushed().await.seq, 1);
+}
+
+/// A refusal would have the client ask its user to sign in again, although the token is right.
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_that_a_newer_one_overtakes_is_closed_as_superseded() {
+    let house = test_server();
+    let elsewhere = Route {
+        device: DeviceId::new(7).unwrap(),
+        user: user(2),
+        generation: Generation(99),
+        node: NodeId::boot("elsewhere"),
+        client: None,
+    };
+    let route = &house.stores.route;
+    route.renew(&elsewhere.node).await.unwrap();
+    route.claim(&elsewhere).await.unwrap();
+    let input = |protocol| pb::SignInInput {
+        device_id: 7,
+        user_id: 2,
+        token: "t".into(),
+        protocol,
+    };
+    let mut client = house.connect(WireKind::WebSocket);
+    client.send(SIGN_IN, &input(1));
+    let (outputs, close) = client.closed().await;
+    assert_eq!(close_output(&outputs).code(), pb::CloseCode::Superseded);
+    assert_eq!(outputs.len(), 1, "{outputs:?}");
+    assert_eq!(close.unwrap().0, 4300);
+    let mut gims = house.connect(WireKind::WebSocket);
+    assert_eq!(gims.sign_in(2, 7, "t", 0).await.code, 10000);
 }
 
 #[tokio::test(start_paused = true)]
