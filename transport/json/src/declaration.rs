@@ -44,7 +44,9 @@ impl WrongValue {
         Self::new(format!("is {}; it must be {expected}", shown(given)))
     }
 
-    fn missing(expected: &str) -> Self {
+    /// Reports that a value is missing where `expected` is needed.
+    #[must_use]
+    pub fn missing(expected: &str) -> Self {
         Self::new(format!("is missing; it must be {expected}"))
     }
 

@@ -227,9 +227,6 @@ macro_rules! contents {
             )+
         }
 
-        /// Names of the kinds, as `type` has them.
-        const WORDS: &[&str] = &[$($word),+];
-
         impl JsonContent {
             fn of_type(word: &str, fields: RequestFields) -> Option<Result<Self, WrongValue>> {
                 Some(match word {
@@ -314,14 +311,18 @@ impl JsonType for JsonContent {
         let Value::Object(mut fields) = value else {
             return Err(WrongValue::value(&value, Self::EXPECTED));
         };
-        let word = fields.remove("type").unwrap_or_default();
-        let read = word.as_str().and_then(|word| {
+        let word = fields.remove("type");
+        let read = word.as_ref().and_then(Value::as_str).and_then(|word| {
             let fields = RequestFields::of_body(Value::Object(fields)).ok()?;
             Self::of_type(word, fields)
         });
         read.unwrap_or_else(|| {
-            let words = format!("one of {}", WORDS.join(", "));
-            Err(WrongValue::value(&word, &words).inside("type"))
+            let words = format!("one of {}", SENT_WORDS.join(", "));
+            let wrong = match &word {
+                Some(word) => WrongValue::value(word, &words),
+                None => WrongValue::missing(&words),
+            };
+            Err(wrong.inside("type"))
         })
     }
 
@@ -339,6 +340,11 @@ fn signed(number: Option<WholeNumber>, field: &str) -> Result<i64, WrongValue> {
         WrongValue::new(format!("is {number}; it must be at most {}", i64::MAX)).inside(field)
     })
 }
+
+/// Kinds of content that clients and backends send.
+const SENT_WORDS: [&str; 9] = [
+    "text", "face", "voice", "image", "file", "location", "command", "custom", "bytes",
+];
 
 impl JsonContent {
     /// Converts into gim's kind of content and its bytes.
@@ -410,8 +416,9 @@ impl JsonContent {
             | Self::GroupUpdated(_)
             | Self::MembersAdded(_)
             | Self::MemberRemoved(_) => {
-                let words = "text, face, voice, image, file, location, command, custom or bytes";
-                let text = format!("is a kind that only the server sends; it must be {words}");
+                let words = SENT_WORDS.join(", ");
+                let text =
+                    format!("is a kind that only the server sends; it must be one of {words}");
                 return Err(WrongValue::new(text).inside("type"));
             }
         };

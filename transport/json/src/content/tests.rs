@@ -60,7 +60,7 @@ fn a_wrong_content_is_refused_with_the_right_one() {
         (json!("hi"), "is \"hi\"; it must be an object such as"),
         (
             json!({"text": "hi"}),
-            "is null; it must be one of text, face",
+            "is missing; it must be one of text, face",
         ),
         (json!({"type": "txt"}), "is \"txt\"; it must be one of text"),
         (json!({"type": "text"}), "is missing"),
@@ -74,6 +74,10 @@ fn a_wrong_content_is_refused_with_the_right_one() {
         let text = format!("{:?}", read(json).unwrap_err()).replace("\\\"", "\"");
         assert!(text.contains(words), "{text}");
     }
+    // Only what may be sent is offered.
+    let text = format!("{:?}", read(json!({"type": "txt"})).unwrap_err());
+    assert!(!text.contains("group_updated"), "{text}");
+    assert!(text.contains("custom, bytes"), "{text}");
     let push = json!({"type": "group_member_removed", "operator_id": "1",
         "operator_name": "", "user_id": "2"});
     let refused = read(push).unwrap().encode().unwrap_err();

@@ -31,14 +31,14 @@ pub(crate) fn read(frame: &[u8]) -> Result<ClientPacket, UnreadableText> {
     };
     let request_id = request_id(fields.remove("request_id"))
         .map_err(|wrong| (refusal(wrong.inside("request_id")), 0))?;
-    let word = fields.remove("type").unwrap_or_default();
-    let known = word.as_str().and_then(|word| {
+    let word = fields.remove("type");
+    let known = word.as_ref().and_then(Value::as_str).and_then(|word| {
         let mut known = REQUEST_WORDS.iter();
         known.find(|(name, _)| *name == word)
     });
     let (kind, request) = match known {
         Some((_, kind)) => (*kind, request(*kind, Value::Object(fields))),
-        None => (PackageType::PtUnknown, Err(unknown_type(&word))),
+        None => (PackageType::PtUnknown, Err(unknown_type(word.as_ref()))),
     };
     // The session answers no ack, because clients of gim crash on it. This client gets to know what was
     // wrong.
@@ -53,10 +53,14 @@ pub(crate) fn read(frame: &[u8]) -> Result<ClientPacket, UnreadableText> {
     })
 }
 
-fn unknown_type(word: &Value) -> RequestRefusal {
+fn unknown_type(word: Option<&Value>) -> RequestRefusal {
     let words: Vec<_> = REQUEST_WORDS.iter().map(|(word, _)| *word).collect();
     let right = format!("one of {}", words.join(", "));
-    refusal(WrongValue::value(word, &right).inside("type"))
+    let wrong = match word {
+        Some(word) => WrongValue::value(word, &right),
+        None => WrongValue::missing(&right),
+    };
+    refusal(wrong.inside("type"))
 }
 
 fn refusal(wrong: WrongValue) -> RequestRefusal {
@@ -105,7 +109,7 @@ fn request(kind: PackageType, fields: Value) -> Result<ClientRequest, RequestRef
             })
         }),
         PackageType::PtSend => fields_of(fields).and_then(send),
-        PackageType::PtUnknown | PackageType::PtClose => return Err(unknown_type(&Value::Null)),
+        PackageType::PtUnknown | PackageType::PtClose => return Err(unknown_type(None)),
     };
     read.map_err(refusal)
 }

@@ -119,7 +119,10 @@ fn a_wrong_field_is_refused_by_name_with_what_would_be_right() {
             json!({"type": "sned"}),
             "type is \"sned\"; it must be one of sign_in, sync, heartbeat",
         ),
-        (json!({"request_id": 1}), "type is null; it must be one of"),
+        (
+            json!({"request_id": 1}),
+            "type is missing; it must be one of",
+        ),
         (json!({"type": 16}), "type is 16; it must be one of"),
         (json!({"type": "sync", "afetr": "1"}), "did you mean after?"),
         (
