@@ -109,6 +109,14 @@ impl UpgradeRules {
             return Err(UpgradeRefusal::new(StatusCode::FORBIDDEN, text));
         }
         let chosen = subprotocol(headers);
+        if chosen.is_none() && names_our_protocol(headers) {
+            let known: Vec<_> = SUBPROTOCOLS.iter().map(|(name, _)| *name).collect();
+            let text = format!(
+                "the subprotocol is not known; offer one of {}, or none for protobuf",
+                known.join(", ")
+            );
+            return Err(UpgradeRefusal::new(StatusCode::BAD_REQUEST, text));
+        }
         if let Some((name, _)) = chosen {
             let name = HeaderValue::from_static(name);
             let headers = response.headers_mut();
@@ -251,14 +259,23 @@ async fn count_client(
     Err(LinkError::protocol(FULL))
 }
 
+/// Returns the names of the client's subprotocols.
+fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    let lines = lines.filter_map(|value| value.to_str().ok());
+    lines.flat_map(|value| value.split(',')).map(str::trim)
+}
+
 /// Returns the first of the client's subprotocols that is known.
 fn subprotocol(headers: &HeaderMap) -> Option<(&'static str, FrameCodec)> {
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
-    offered
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .find_map(|name| {
-            let mut known = SUBPROTOCOLS.into_iter();
-            known.find(|(known, _)| *known == name.trim())
-        })
+    offered(headers).find_map(|name| {
+        let mut known = SUBPROTOCOLS.into_iter();
+        known.find(|(known, _)| *known == name)
+    })
+}
+
+/// Returns whether the client offers a protocol of gimlet, perhaps in a version that this server does
+/// not know: without an encoding that both know, it would speak JSON to a connection of protobuf.
+fn names_our_protocol(headers: &HeaderMap) -> bool {
+    offered(headers).any(|name| name.starts_with("gimlet"))
 }

@@ -241,7 +241,6 @@ async fn a_known_subprotocol_is_chosen_and_an_unknown_one_is_not() {
         ),
         ("gimlet.json.v1, gimlet.v1", Some("gimlet.json.v1"), json),
         ("chat, gimlet.json.v1", Some("gimlet.json.v1"), json),
-        ("gimlet.json.v2", None, FrameCodec::Protobuf),
         ("chat", None, FrameCodec::Protobuf),
         ("", None, FrameCodec::Protobuf),
     ] {
@@ -253,6 +252,18 @@ async fn a_known_subprotocol_is_chosen_and_an_unknown_one_is_not() {
             .find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
         assert_eq!(line, chosen, "{answer}");
         assert_eq!(opened.unwrap().link.codec(), codec, "{offered}");
+    }
+}
+
+/// Otherwise a client of a later version would speak JSON to a connection of protobuf.
+#[tokio::test]
+async fn an_unknown_version_of_the_protocol_is_refused() {
+    for offered in ["gimlet.json.v2", "chat, gimlet.v9"] {
+        let header = format!("Sec-WebSocket-Protocol: {offered}\r\n");
+        let (answer, opened) = request(&upgrade("/ws", &header), AllowedOrigins::any()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.contains("gimlet.json.v1"), "{answer}");
+        assert!(opened.is_err(), "{offered}");
     }
 }
 
