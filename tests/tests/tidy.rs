@@ -59,7 +59,10 @@ const EDGES: &[(&str, &[&str])] = &[
             "gimlet-transport",
         ],
     ),
-    ("gimlet-identity", &["gimlet-core", "gimlet-outbound"]),
+    (
+        "gimlet-identity",
+        &["gimlet-core", "gimlet-json", "gimlet-outbound"],
+    ),
     ("gimlet-listen", &["gimlet-core"]),
     ("gimlet-outbound", &["gimlet-listen"]),
     (

@@ -194,8 +194,7 @@ fn object(answer: &OutboundResponse) -> Result<JsonFields, HttpCallError> {
     if answer.status != StatusCode::OK {
         return Err(HttpCallError::Status(answer.status.as_u16()));
     }
-    let read = serde_json::from_slice(&answer.body);
-    read.map_err(|_| HttpCallError::Malformed("an object in JSON"))
+    json_fields::parse(&answer.body).map_err(HttpCallError::Malformed)
 }
 
 /// Answer to `auth`.
@@ -230,7 +229,8 @@ fn read_auth(answer: &OutboundResponse) -> Result<TokenAnswer, HttpCallError> {
             ))
         }
     };
-    Ok(if accepted {
+    // A token without a remaining second has expired.
+    Ok(if accepted && left != Some(Duration::ZERO) {
         TokenAnswer::Accepted { left }
     } else {
         TokenAnswer::Refused

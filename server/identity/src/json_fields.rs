@@ -6,6 +6,14 @@ use serde_json::{Map, Value};
 /// A JSON object.
 pub(crate) type JsonFields = Map<String, Value>;
 
+/// Reads an object that has each field once: of two values, nobody could say which one is meant.
+pub(crate) fn parse(text: &[u8]) -> Result<JsonFields, &'static str> {
+    match gimlet_json::parse(text) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        _ => Err("an object in JSON that has each field once"),
+    }
+}
+
 /// Reads an id: a text of digits, or a whole number.
 pub(crate) fn id(value: &Value) -> Option<u64> {
     match value {
@@ -51,6 +59,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_object_has_each_field_once() {
+        assert!(parse(br#"{"accepted": true, "expires_in": 5}"#).is_ok());
+        for wrong in [
+            r#"{"accepted": false, "accepted": true}"#,
+            r#"{"a": {"b": 1, "b": 1}}"#,
+            "[]",
+            "{",
+        ] {
+            assert!(parse(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn ids_are_texts_or_whole_numbers() {

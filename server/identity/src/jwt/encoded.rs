@@ -108,7 +108,7 @@ impl<'a> EncodedJwt<'a> {
 
 fn object(part: &str) -> Option<JsonFields> {
     let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    json_fields::parse(&bytes).ok()
 }
 
 fn audiences(value: Option<&Value>) -> Result<Vec<String>, &'static str> {
