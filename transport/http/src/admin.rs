@@ -8,6 +8,7 @@ use gimlet_core::store::{AccountChange, Route};
 use http::Method;
 
 use crate::backend::NamedUser;
+use crate::bounded::SexCode;
 use crate::call::ApiCall;
 use crate::json::{WholeNumber, object};
 use crate::message::rfc3339;
@@ -26,7 +27,7 @@ object! {
         /// The name.
         nickname: Option<String>,
         /// 0 unknown, 1 male, 2 female.
-        sex: Option<i32>,
+        sex: Option<SexCode>,
         /// The picture.
         avatar_url: Option<String>,
         /// The application's data.
@@ -181,7 +182,7 @@ async fn import(call: ApiCall, input: ImportUsers) -> Result<ImportedUsers, ApiP
         phone: user.phone_number,
         profile: AccountChange {
             nickname: user.nickname,
-            sex: user.sex,
+            sex: user.sex.map(|SexCode(sex)| sex),
             avatar_url: user.avatar_url,
             extra: user.extra,
         },

@@ -118,6 +118,21 @@ impl ApiCall {
         }
     }
 
+    /// Refuses a backend that acts for a user that does not exist: the id would later be somebody
+    /// else's, with all that was done under it.
+    pub(crate) async fn check_acting_user(&self) -> Result<(), ApiProblem> {
+        match (&self.caller, &self.shared.api.service) {
+            (
+                ApiCaller::Backend {
+                    user: Some(user), ..
+                },
+                Some(service),
+            ) => Ok(service.check_acting_user(*user).await?),
+            // A node without the logic role reads and changes accounts, which it looks up itself.
+            _ => Ok(()),
+        }
+    }
+
     /// Counts a read that the user requests, and returns the logic role.
     pub(crate) fn reading(&self, user: UserId) -> Result<&LogicService, ApiProblem> {
         let service = self.service()?;

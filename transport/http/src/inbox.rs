@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use gimlet_core::error::RequestRefusal;
 use gimlet_core::logic::LogicRole as _;
 use gimlet_core::scope::ApiScope;
 use gimlet_core::seq::Seq;
+use gimlet_core::service::check_after;
 use http::Method;
 use tokio::time::Instant;
 
+use crate::bounded::WaitSeconds;
 use crate::call::ApiCall;
 use crate::json::{WholeNumber, object};
 use crate::message::EntryInfo;
-use crate::operation::{ApiOperation, MAX_WAIT_SECONDS, NoContent, OperationAccess};
+use crate::operation::{ApiOperation, NoContent, OperationAccess};
 use crate::problem::ApiProblem;
 
 object! {
@@ -23,7 +26,7 @@ object! {
         /// 50.
         limit: Option<u32>,
         /// Seconds to wait for an entry if there is none, up to 30; by default 0.
-        wait: Option<u32>,
+        wait: Option<WaitSeconds>,
     }
 }
 
@@ -55,11 +58,7 @@ object! {
 async fn read(call: ApiCall, input: ReadInbox) -> Result<InboxPage, ApiProblem> {
     let user = call.user()?;
     let after = input.after.unwrap_or_default();
-    let wait = input.wait.unwrap_or(0);
-    if wait > MAX_WAIT_SECONDS {
-        let detail = format!("wait is {wait}; it must be at most {MAX_WAIT_SECONDS}");
-        return Err(ApiProblem::field("wait", detail));
-    }
+    let WaitSeconds(wait) = input.wait.unwrap_or_default();
     if input.limit == Some(0) {
         let detail = "limit is 0; it must be at least 1";
         return Err(ApiProblem::field("limit", detail));
@@ -70,11 +69,12 @@ async fn read(call: ApiCall, input: ReadInbox) -> Result<InboxPage, ApiProblem> 
         let waiting = service.wait_for_entry(user, after, until);
         // A stop ends the wait, not the request.
         if let Some(waited) = call.shared.api.stop.run_until_cancelled(waiting).await {
-            waited?;
+            waited.map_err(wrong_after)?;
         }
     }
     let items = input.limit.and_then(|limit| usize::try_from(limit).ok());
     let page = service.inbox_page(user, after, items).await?;
+    check_after(after, page.head.head).map_err(wrong_after)?;
     let epoch = service.epoch().await?;
     let entries = page.items.iter();
     Ok(InboxPage {
@@ -84,6 +84,14 @@ async fn read(call: ApiCall, input: ReadInbox) -> Result<InboxPage, ApiProblem> 
         floor: page.head.floor,
         epoch: WholeNumber(epoch.0),
     })
+}
+
+/// Names the field of a position that the inbox does not have.
+fn wrong_after(refusal: RequestRefusal) -> ApiProblem {
+    match refusal {
+        RequestRefusal::BadRequest(detail) => ApiProblem::field("after", format!("after {detail}")),
+        other => other.into(),
+    }
 }
 
 async fn ack(call: ApiCall, input: AckInbox) -> Result<NoContent, ApiProblem> {

@@ -4,8 +4,9 @@ use gimlet_core::scope::ApiScope;
 use serde_json::{Map, Value, json};
 
 use crate::json::{FieldDescription, SchemaDefinitions, object_schema};
-use crate::operation::{ApiOperation, BodyKind, TOKEN_PARAMETER};
+use crate::operation::{ApiOperation, BodyKind};
 use crate::problem;
+use crate::request_rules::TOKEN_PARAMETER;
 
 /// Returns the document of these operations.
 pub(crate) fn document(operations: &[ApiOperation]) -> Value {

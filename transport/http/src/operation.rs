@@ -19,10 +19,12 @@ use bytes::Bytes;
 use gimlet_core::error::RequestRefusal;
 use http::{HeaderValue, Method, StatusCode, Uri, header, request};
 use serde_json::Value;
+use tokio::time::Instant;
 
 pub(crate) use crate::access::OperationAccess;
 use crate::api::{ClientAddr, RestartTimeLimit, StreamAdmission};
 use crate::call::{ApiCall, ApiCaller, ApiState, unauthorized};
+use crate::credentials::USER_HEADER;
 use crate::device;
 use crate::etag;
 use crate::forward::{self, ForwardedRequest, NodeAdmission};
@@ -32,15 +34,15 @@ use crate::json::{
 use crate::nodes::ApiRole;
 use crate::problem::ApiProblem;
 use crate::request_body::{parse_body, read_body};
+use crate::request_rules::{
+    WAIT_PARAMETER, asks_to_wait, no_head, refuse_repeated, take_token, wrong_path,
+};
 
-/// Query parameter with a token, for programs that cannot set headers (`EventSource`).
-pub(crate) const TOKEN_PARAMETER: &str = "access_token";
-
-/// Query parameter with the seconds to wait for an entry.
-const WAIT_PARAMETER: &str = "wait";
 /// Longest wait for an entry, in seconds. The server closes a connection after a minute without
 /// traffic.
 pub(crate) const MAX_WAIT_SECONDS: u32 = 30;
+/// Age of a check of the credentials after which they are checked again, for a body that comes slowly.
+const ADMISSION_TTL: Duration = Duration::from_secs(1);
 /// Field of a request that names a device.
 const DEVICE_FIELD: &str = "device_id";
 
@@ -298,7 +300,21 @@ impl ApiOperation {
     ) -> Response {
         let (parts, body) = request.into_parts();
         let served = self.answer(shared, path, parts, body);
-        served.await.unwrap_or_else(IntoResponse::into_response)
+        served
+            .await
+            .unwrap_or_else(|problem| self.named(problem).into_response())
+    }
+
+    /// Names the field of a problem as this operation has it.
+    fn named(&self, problem: ApiProblem) -> ApiProblem {
+        problem.of_operation(|name| {
+            let mut headers = self.headers.iter().map(|(header, _)| *header);
+            name.eq_ignore_ascii_case(USER_HEADER)
+                || headers.any(|header| name.eq_ignore_ascii_case(header))
+                || (self.fields)(&mut SchemaDefinitions::default())
+                    .iter()
+                    .any(|field| field.name == name)
+        })
     }
 
     async fn answer(
@@ -308,17 +324,17 @@ impl ApiOperation {
         parts: request::Parts,
         body: Body,
     ) -> Result<Response, ApiProblem> {
-        let path = path.map_err(|wrong| ApiProblem::bad(wrong.body_text()))?;
+        if parts.method == Method::HEAD && self.access == OperationAccess::Connection {
+            return Ok(no_head());
+        }
+        refuse_repeated(&parts.headers, self.headers.iter().map(|(name, _)| *name))?;
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
         let Query(mut query) = query.map_err(|wrong| ApiProblem::bad(wrong.body_text()))?;
-        let query_token = self
-            .takes_query_token
-            .then(|| {
-                query
-                    .extract_if(.., |(name, _)| name == TOKEN_PARAMETER)
-                    .next()
-            })
-            .flatten();
+        let query_token = if self.takes_query_token {
+            take_token(&mut query)?
+        } else {
+            None
+        };
         let client = parts.extensions.get::<ClientAddr>().copied();
         let mut call = ApiCall {
             caller: ApiCaller::Stranger,
@@ -336,7 +352,7 @@ impl ApiOperation {
             let request = self.to_forward(&mut call, &parts.uri, &query, body).await?;
             return forward::forward(&call, &parts.extensions, to, request).await;
         }
-        let token = query_token.as_ref().map(|(_, token)| token.as_str());
+        let token = query_token.as_deref();
         // Before the body is read: a stranger's body costs nothing.
         call.caller = if self.body == BodyKind::File && call.shared.api.tokens.is_none() {
             match forward::admit(&call, &parts.extensions).await? {
@@ -346,8 +362,16 @@ impl ApiOperation {
         } else {
             self.access.admit(&call, token).await?
         };
+        if self.access.acts_for_users() {
+            call.check_acting_user().await?;
+        }
+        let admitted = Instant::now();
+        let path = path.map_err(|wrong| wrong_path(&wrong))?;
         let (mut fields, body) = if self.has_body() {
             let content = read_body(&call.headers, body).await?;
+            if admitted.elapsed() >= ADMISSION_TTL {
+                call.caller = self.access.admit(&call, token).await?;
+            }
             (parse_body(&call.headers, &content)?, Body::empty())
         } else {
             (RequestFields::default(), body)
@@ -357,6 +381,15 @@ impl ApiOperation {
             .chain(query.iter().map(|(name, it)| (&**name, &**it)));
         for (name, text) in given {
             fields.add(name, text)?;
+        }
+        if asks_to_wait(&query) {
+            let waiting = call.clone();
+            let response = (self.run)(call, fields, body).await?;
+            // The token may have been revoked, or have expired, during the wait: what was accepted
+            // after that must not be shown. Checked last, because a revocation between this check and
+            // the read would let later entries through.
+            self.access.admit(&waiting, token).await?;
+            return Ok(response);
         }
         if !self.is_cacheable {
             return (self.run)(call, fields, body).await;

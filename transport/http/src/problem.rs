@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
 use crate::api::StreamLimit;
+use crate::field_names::{KEY_FIELD, field_of, names_key, with_key};
 
 /// gimlet's code of an invalid request.
 const BAD_REQUEST_CODE: i32 = 10_001;
@@ -118,6 +119,22 @@ impl ApiProblem {
         self.detail = format!("{field}: {}", self.detail);
         self.field = Some(field);
         self
+    }
+
+    /// Names the field of a refusal of a service, as this API has it, if its text begins with one.
+    pub(crate) fn of_operation(self, is_field: impl Fn(&str) -> bool) -> Self {
+        let mut problem = self;
+        if problem.field.is_none()
+            && problem.code == BAD_REQUEST_CODE
+            && let Some((field, detail)) = field_of(&problem.detail, &is_field)
+        {
+            problem.field = Some(field);
+            problem.detail = detail;
+        }
+        if names_key(&problem.detail) && is_field(KEY_FIELD) {
+            problem.detail = with_key(&problem.detail);
+        }
+        problem
     }
 
     fn json(&self) -> Value {

@@ -7,6 +7,7 @@ use gimlet_core::scope::ApiScope;
 use gimlet_core::store::{AccountChange, DeviceInfo};
 use http::Method;
 
+use crate::bounded::SexCode;
 use crate::call::ApiCall;
 use crate::credentials::{ApiKeys, RequestCredentials, bearer_of, credentials};
 use crate::device::{self, WEB_DEVICE};
@@ -92,7 +93,7 @@ object! {
         /// The name.
         nickname: Option<String>,
         /// 0 unknown, 1 male, 2 female.
-        sex: Option<i32>,
+        sex: Option<SexCode>,
         /// The picture.
         avatar_url: Option<String>,
         /// The application's data.
@@ -199,7 +200,7 @@ async fn change_me(call: ApiCall, input: ChangeUser) -> Result<AccountInfo, ApiP
     let (user, accounts) = (call.user()?, call.accounts()?);
     let change = AccountChange {
         nickname: input.nickname,
-        sex: input.sex,
+        sex: input.sex.map(|SexCode(sex)| sex),
         avatar_url: input.avatar_url,
         extra: input.extra,
     };

@@ -45,7 +45,7 @@ async fn a_wrong_user_is_named_and_nobody_is_imported() {
         ),
         (
             json!({"phone_number": "200", "sex": 9}),
-            "users[1]: sex must be 0",
+            "users[1].sex is 9; it must be 0 (unknown)",
         ),
         (json!({"phone": "200"}), "users[1].phone is not a field"),
         (

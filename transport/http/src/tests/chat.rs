@@ -112,7 +112,7 @@ async fn a_profile_is_changed_and_found() {
     assert_eq!(found["users"][0]["user_id"], alice.id);
     let wrong = json!({"sex": 9});
     let wrong = api.call(Method::PATCH, "/v1/me", &alice.token, Some(&wrong));
-    wrong.await.refused(400, "sex must be 0");
+    wrong.await.refused(400, "sex is 9; it must be 0 (unknown)");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! The API over a node in memory, without sockets.
 
 mod access;
+mod acting;
 mod admin;
 mod bad_input;
 mod chat;
@@ -8,7 +9,10 @@ mod files;
 mod forward;
 mod keys;
 mod push;
+mod repeated;
+mod revoked;
 mod stream;
+mod takeover;
 
 use std::sync::Arc;
 use std::time::Duration;
