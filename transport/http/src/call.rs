@@ -201,10 +201,12 @@ impl ApiCall {
     }
 
     pub(crate) fn accounts(&self) -> Result<&AccountService, ApiProblem> {
-        present(
-            self.shared.api.accounts.as_ref(),
-            "this node has no built-in users; send the request to a node with the business role",
-        )
+        let otherwise = if self.shared.api.nodes.is_some() {
+            "this node has no built-in users; send the request to a node with the business role"
+        } else {
+            "this server has no built-in users; ask your business server instead"
+        };
+        present(self.shared.api.accounts.as_ref(), otherwise)
     }
 }
 
