@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use gimlet_kit::server::free;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::event_judge::{EventLog, ReceivedEvent};
 
@@ -147,20 +149,26 @@ impl ReceiverProgram {
         self.state.log().clone()
     }
 
-    /// Waits until what was printed meets a condition, which is asked after each line with the events from
-    /// the given position on.
-    pub(crate) async fn wait_until(&self, mut is_met: impl FnMut(&[ReceivedEvent], usize) -> bool) {
+    /// Waits until what was printed meets a condition, which is asked after each line with the new events
+    /// and the number of forged requests. Returns false if nothing is printed for `patience`.
+    pub(crate) async fn wait_until(
+        &self,
+        patience: Duration,
+        mut is_met: impl FnMut(&[ReceivedEvent], usize) -> bool,
+    ) -> bool {
         let mut changes = self.state.changes.subscribe();
         let mut seen = 0;
         loop {
             {
                 let log = self.state.log();
                 if is_met(log.events.get(seen..).unwrap_or_default(), log.forged) {
-                    return;
+                    return true;
                 }
                 seen = log.events.len();
             }
-            let _ = changes.changed().await;
+            if timeout(patience, changes.changed()).await.is_err() {
+                return false;
+            }
         }
     }
 }
