@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::{PresentedToken, SignInFailures, client_address};
+use crate::auth::{JwtAuthority, PresentedToken, SignInFailures, client_address, is_jwt};
 use crate::business::{BuiltinBusiness, BusinessBackend as _, SignIn, SignedIn, UserInfo};
 use crate::directory::ProfileDirectory;
 use crate::error::RequestRefusal;
@@ -46,6 +46,8 @@ pub struct AccountService {
     fanout: Option<MessageFanout>,
     /// Push addresses, which end with the sign-in.
     pushes: Option<PushRegistry>,
+    /// JWTs, which a sign-out revokes.
+    jwts: Option<JwtAuthority>,
     /// Rate limit of sign-ins per address; a successful one is refunded.
     attempts: Arc<RateLimiter<IpAddr>>,
     /// Wrong-token counts; a token made here is recorded as right.
@@ -66,6 +68,7 @@ impl AccountService {
             directory: None,
             fanout: None,
             pushes: None,
+            jwts: None,
             attempts: Arc::new(RateLimiter::per_minute(failed_sign_ins)),
             failures,
         }
@@ -87,6 +90,12 @@ impl AccountService {
     #[must_use]
     pub fn with_push_registry(self, pushes: Option<PushRegistry>) -> Self {
         Self { pushes, ..self }
+    }
+
+    /// Revokes the JWTs of callers that sign out at this authority.
+    #[must_use]
+    pub fn with_jwts(self, jwts: Option<JwtAuthority>) -> Self {
+        Self { jwts, ..self }
     }
 
     /// Signs a user in on a device, and creates the user if the phone number is new. `from` is the
@@ -159,6 +168,15 @@ impl AccountService {
         let attempt = self.failures.attempt(None, user, device, &token);
         self.failures.right(&attempt);
         Ok(token)
+    }
+
+    /// Signs out a caller whose token was checked: as [`sign_out`](Self::sign_out), and a JWT that it
+    /// has presented is revoked.
+    pub async fn sign_out_caller(&self, caller: &PresentedToken) -> Result<(), RequestRefusal> {
+        if let Some(jwts) = self.jwts.as_ref().filter(|_| is_jwt(&caller.token)) {
+            jwts.sign_out(&caller.token).await?;
+        }
+        self.sign_out(caller.user, caller.device).await
     }
 
     /// Revokes the device's token, ends its notifications and closes its connection.

@@ -143,8 +143,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
     // The file service belongs to the business role, which knows the users.
     let uploads = roles.builtin().and(tokens.clone());
     let files = uploads.map(|tokens| files(&config, &addrs, tokens));
-    let accounts = accounts(&config, &roles, &failures)
-        .map(|accounts| accounts.with_push_registry(pushes.clone()));
+    let accounts = accounts(&config, &roles, &failures, &identity, pushes.as_ref());
     let operator = operator_access(&config, &storage, &addrs);
     let http_api = HttpApi {
         service: roles.service().cloned(),
@@ -309,6 +308,8 @@ fn accounts(
     config: &Config,
     roles: &RunningRoles,
     failures: &Arc<SignInFailures>,
+    identity: &IdentityParts,
+    pushes: Option<&PushRegistry>,
 ) -> Option<AccountService> {
     let builtin = roles.builtin()?.clone();
     let directory = roles.service().map(LogicService::directory);
@@ -317,7 +318,9 @@ fn accounts(
     Some(
         accounts
             .with_directory(directory.cloned())
-            .with_fanout(roles.fanout().cloned()),
+            .with_fanout(roles.fanout().cloned())
+            .with_jwts(identity.jwts().cloned())
+            .with_push_registry(pushes.cloned()),
     )
 }
 

@@ -9,6 +9,6 @@ mod authority;
 mod business;
 mod claims;
 
-pub use authority::{CheckedJwt, JwtAuthority};
+pub use authority::{CheckedJwt, JwtAuthority, JwtSelection};
 pub use business::JwtBusiness;
 pub use claims::{ClaimedUser, JwtClaims, JwtPolicy, JwtVerifier, is_jwt};

@@ -19,7 +19,8 @@ pub use api_keys::{ApiKeyService, CreatedApiKey, NewApiKey};
 pub use backend_identity::BackendIdentity;
 pub use failures::{SignInAttempt, SignInFailures};
 pub use jwt::{
-    CheckedJwt, ClaimedUser, JwtAuthority, JwtBusiness, JwtClaims, JwtPolicy, JwtVerifier, is_jwt,
+    CheckedJwt, ClaimedUser, JwtAuthority, JwtBusiness, JwtClaims, JwtPolicy, JwtSelection,
+    JwtVerifier, is_jwt,
 };
 pub use secret::SharedSecret;
 pub use tokens::{PresentedToken, TokenChecker};

@@ -40,6 +40,7 @@ pub use policy::{DirectSend, GroupAdd, RoomPush, ServerPolicy};
 pub use push::{PushCodec, SystemPush};
 pub use room::RoomDraft;
 
+use crate::auth::{JwtAuthority, JwtSelection};
 use crate::batch::SendBatcher;
 use crate::before_send::BeforeSendPolicy;
 use crate::business::BusinessBackend;
@@ -47,6 +48,7 @@ use crate::directory::ProfileDirectory;
 use crate::error::RequestRefusal;
 use crate::events::EventSubscriptions;
 use crate::fanout::{LocalSink, MessageFanout};
+use crate::hub::SIGNED_OUT;
 use crate::id::{DeviceId, NodeId, UserId};
 use crate::inbox_watch::InboxWatch;
 use crate::limits::Limits;
@@ -333,6 +335,24 @@ impl LogicService {
     ) -> Result<(), RequestRefusal> {
         let heard = self.inner.fanout.disconnect(user, device, reason).await;
         heard.then_some(()).ok_or(RequestRefusal::Unavailable)
+    }
+
+    /// Revokes JWTs of a user, and closes the user's connection on this device, or on all its devices:
+    /// a connection does not remember its token. Clients with a valid token sign in again.
+    ///
+    /// # Errors
+    /// As [`JwtAuthority::revoke`] and [`disconnect`](Self::disconnect); the tokens are revoked even if
+    /// a connect node may still serve a connection.
+    pub async fn revoke_jwts(
+        &self,
+        jwts: &JwtAuthority,
+        user: UserId,
+        which: &JwtSelection,
+        device: Option<DeviceId>,
+    ) -> Result<(), RequestRefusal> {
+        // The tokens first: whatever the nodes answer, no new connection can be made with them.
+        jwts.revoke(user, which).await?;
+        self.disconnect(user, device, SIGNED_OUT).await
     }
 
     /// Runs a change and its pushes to completion in a task of its own, even if the caller goes

@@ -2,6 +2,7 @@
 //! `UserInt`: the accounts over gRPC.
 
 use gimlet_core::accounts::{AccountService, AccountSignIn};
+use gimlet_core::auth::PresentedToken;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::store::AccountChange;
 use gimlet_proto::pb::business_ext_server::BusinessExt;
@@ -81,8 +82,8 @@ impl BusinessService {
         Ok(pb::SearchUserResp { users })
     }
 
-    async fn sign_out(&self, caller: SignedInCaller) -> Result<Empty, RequestRefusal> {
-        self.accounts.sign_out(caller.user, caller.device).await?;
+    async fn sign_out(&self, caller: &PresentedToken) -> Result<Empty, RequestRefusal> {
+        self.accounts.sign_out_caller(caller).await?;
         Ok(Empty {})
     }
 
@@ -156,7 +157,14 @@ impl BusinessExt for BusinessService {
     }
 
     async fn sign_out(&self, request: Request<Empty>) -> Result<Response<Empty>, Status> {
-        reply(Self::sign_out(self, SignedInCaller::of(&request)?).await)
+        // The guard has checked the token; a JWT is revoked by its text.
+        let caller = SignedInCaller::of(&request)?;
+        let caller = PresentedToken {
+            user: caller.user,
+            device: caller.device,
+            token: guard::token(request.metadata()).to_owned(),
+        };
+        reply(Self::sign_out(self, &caller).await)
     }
 }
 

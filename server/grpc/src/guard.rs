@@ -105,6 +105,11 @@ pub(super) fn presented(metadata: &tonic::metadata::MetadataMap) -> Option<Prese
     })
 }
 
+/// Returns the token of a call; empty if it carries none.
+pub(super) fn token(metadata: &tonic::metadata::MetadataMap) -> &str {
+    text(metadata.as_ref(), "token").unwrap_or_default()
+}
+
 fn identify(headers: &HeaderMap) -> Result<(SignedInCaller, &str), RequestRefusal> {
     let number = |name| text(headers, name).and_then(|value| value.parse::<i64>().ok());
     let user = number("user_id").and_then(UserId::from_wire);

@@ -20,6 +20,15 @@ use crate::time::{TimeSource, UnixTimestamp};
 /// Longest id of a token, in bytes.
 const ID_MAX_BYTES: usize = 255;
 
+/// Tokens of a user that are to be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JwtSelection {
+    /// The token with this id (`jti`).
+    Id(String),
+    /// Tokens issued at this time or before (`iat`), and those that do not tell when they were issued.
+    IssuedBefore(UnixTimestamp),
+}
+
 /// An accepted token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckedJwt {
@@ -73,7 +82,10 @@ impl JwtAuthority {
         let avatar = claims.avatar_url.as_deref();
         text_limits::text_if("the claim avatar", avatar, URL_MAX_BYTES)?;
         let stored = self.users.get(&[claims.user]).await?.pop();
-        if stored.as_ref().is_some_and(|it| is_revoked(it, &claims)) {
+        if stored
+            .as_ref()
+            .is_some_and(|it| is_revoked(it, &claims, token))
+        {
             return Err(RequestRefusal::Unauthorized("the JWT was revoked"));
         }
         if self.bans.ban_of(claims.user).await?.is_some() {
@@ -93,44 +105,56 @@ impl JwtAuthority {
         self.verifier.claimed(token)
     }
 
-    /// Revokes the user's token with this id (`jti`).
+    /// Revokes tokens of the user. Every node refuses them from the answer on, because a check reads
+    /// the store.
     ///
     /// # Errors
-    /// [`RequestRefusal::BadRequest`] for an id that no token can have.
-    pub async fn revoke_id(&self, user: UserId, id: &str) -> Result<(), RequestRefusal> {
-        if id.is_empty() {
-            return Err(RequestRefusal::bad(
-                "jti is empty; set it to the claim jti of the token to revoke, or leave it out to \
-                 revoke all tokens of the user",
-            ));
+    /// [`RequestRefusal::BadRequest`] for an id that no token can have, and for a time in the future:
+    /// tokens that are issued until then would be refused without a reason that their holders see.
+    pub async fn revoke(&self, user: UserId, which: &JwtSelection) -> Result<(), RequestRefusal> {
+        match which {
+            JwtSelection::Id(id) => {
+                if id.is_empty() {
+                    return Err(RequestRefusal::bad(
+                        "jti is empty; set it to the claim jti of the token to revoke, or set \
+                         issued_before to revoke all tokens up to a time",
+                    ));
+                }
+                text_limits::text("jti", id, ID_MAX_BYTES)?;
+                self.revoke_hash(user, hash(id)).await
+            }
+            JwtSelection::IssuedBefore(at) => {
+                let now = self.clock.now();
+                if *at > now {
+                    return Err(RequestRefusal::bad(
+                        "issued_before is in the future; it must be a time until now, in seconds \
+                         since 1970",
+                    ));
+                }
+                let revocation = JwtRevocation::IssuedBefore(*at);
+                Ok(self.users.revoke(user, revocation, now).await?)
+            }
         }
-        text_limits::text("jti", id, ID_MAX_BYTES)?;
+    }
+
+    /// Revokes a token that its holder gives back. A token without an id is recognised by its signed
+    /// part, which nobody but the issuer can write in another way.
+    pub async fn sign_out(&self, token: &str) -> Result<(), RequestRefusal> {
+        let claims = self.verifier.verify(token).await?;
+        self.revoke_hash(claims.user, token_hash(&claims, token))
+            .await
+    }
+
+    async fn revoke_hash(&self, user: UserId, id: [u8; 32]) -> Result<(), RequestRefusal> {
         let now = self.clock.now();
         // No accepted token expires later.
         let longest = self.policy.max_lifetime.saturating_add(self.policy.leeway);
         let token = RevokedJwt {
-            id: id_hash(id),
+            id,
             expires_at: now.after(longest).after(self.policy.leeway),
         };
         let revocation = JwtRevocation::Token(token);
         Ok(self.users.revoke(user, revocation, now).await?)
-    }
-
-    /// Revokes all tokens of the user that were issued until now, and those that do not tell when
-    /// they were issued (`iat`).
-    pub async fn revoke_all(&self, user: UserId) -> Result<(), RequestRefusal> {
-        let now = self.clock.now();
-        let revocation = JwtRevocation::IssuedBefore(now);
-        Ok(self.users.revoke(user, revocation, now).await?)
-    }
-
-    /// Revokes a token that its holder gives back; one without an id stays valid until it expires.
-    pub async fn sign_out(&self, token: &str) -> Result<(), RequestRefusal> {
-        let claims = self.verifier.verify(token).await?;
-        match &claims.id {
-            Some(id) => self.revoke_id(claims.user, id).await,
-            None => Ok(()),
-        }
     }
 
     /// Returns those of these users that a token has named, or all of them if the policy treats
@@ -169,16 +193,26 @@ impl JwtAuthority {
     }
 }
 
-fn is_revoked(stored: &JwtUser, claims: &JwtClaims) -> bool {
+fn is_revoked(stored: &JwtUser, claims: &JwtClaims, token: &str) -> bool {
     let by_time = stored
         .issued_before
         .is_some_and(|before| claims.issued_at.is_none_or(|at| at <= before));
-    let hash = claims.id.as_deref().map(id_hash);
-    by_time || hash.is_some_and(|hash| stored.revoked.iter().any(|it| it.id == hash))
+    if by_time || stored.revoked.is_empty() {
+        return by_time;
+    }
+    let hash = token_hash(claims, token);
+    stored.revoked.iter().any(|it| it.id == hash)
 }
 
-fn id_hash(id: &str) -> [u8; 32] {
-    Sha256::digest(id.as_bytes()).into()
+/// Returns the hash by which a token is revoked: of its id, or of its signed part. The signature itself
+/// does not count, because some algorithms have several for the same claims.
+fn token_hash(claims: &JwtClaims, token: &str) -> [u8; 32] {
+    let signed = || token.rsplit_once('.').map_or(token, |(signed, _)| signed);
+    hash(claims.id.as_deref().unwrap_or_else(signed))
+}
+
+fn hash(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
 }
 
 fn unnamed(user: UserId) -> UserInfo {

@@ -1,6 +1,7 @@
 //! Tokens that the business role accepts and refuses, with claims in the clear for a signature.
 
 use super::*;
+use crate::auth::jwt::authority::JwtSelection;
 use crate::auth::jwt::claims::{ClaimedUser, JwtClaims, JwtPolicy, JwtVerifier};
 use crate::memory;
 use crate::store::{StoreSet, UserBan};
@@ -152,25 +153,44 @@ async fn a_revoked_jwt_is_refused() {
     let one = "e.5,,1000060,999990,one,.ok";
     let two = "e.5,,1000060,999990,two,.ok";
     let bare = "e.5,,1000060,,,.ok";
-    it.authority.revoke_id(user(5), "one").await.unwrap();
-    it.authority.revoke_id(user(6), "two").await.unwrap();
+    let id = |id: &str| JwtSelection::Id(id.to_owned());
+    let before = |secs: i64| JwtSelection::IssuedBefore(UnixTimestamp(secs * 1_000));
+    it.authority.revoke(user(5), &id("one")).await.unwrap();
+    it.authority.revoke(user(6), &id("two")).await.unwrap();
     let refusal = it.signs_in(one).await.unwrap_err();
     assert!(refusal.contains("revoked"), "{refusal}");
     assert!(it.signs_in(two).await.is_ok(), "another user's");
     it.authority.sign_out(two).await.unwrap();
     assert!(it.signs_in(two).await.is_err());
     assert!(it.signs_in(bare).await.is_ok());
-    it.authority.revoke_all(user(5)).await.unwrap();
-    let now = "e.5,,1000060,1000000,three,.ok";
-    for token in [bare, now] {
+    let other = "e.5,,1000061,,,.ok";
+    it.authority.sign_out(other).await.unwrap();
+    assert!(it.signs_in(other).await.is_err(), "without an id");
+    assert!(it.signs_in(bare).await.is_ok(), "another token");
+    it.authority
+        .revoke(user(5), &before(999_989))
+        .await
+        .unwrap();
+    let three = "e.5,,1000060,999990,three,.ok";
+    assert!(it.signs_in(three).await.is_ok(), "issued after it");
+    assert!(it.signs_in(bare).await.is_err(), "issued at no time");
+    it.authority
+        .revoke(user(5), &before(NOW_SECS))
+        .await
+        .unwrap();
+    let now = "e.5,,1000060,1000000,now,.ok";
+    for token in [bare, three, now] {
         let refusal = it.signs_in(token).await.unwrap_err();
         assert!(refusal.contains("revoked"), "{token}: {refusal}");
     }
     it.clock.advance(Duration::from_secs(1));
     let next = "e.5,,1000060,1000001,four,.ok";
     assert!(it.signs_in(next).await.is_ok(), "issued after it");
-    let empty = it.authority.revoke_id(user(5), "").await.unwrap_err();
+    let empty = it.authority.revoke(user(5), &id("")).await.unwrap_err();
     assert!(empty.to_string().contains("jti"), "{empty}");
+    let future = it.authority.revoke(user(5), &before(NOW_SECS + 2)).await;
+    let future = future.unwrap_err().to_string();
+    assert!(future.contains("in the future"), "{future}");
 }
 
 #[tokio::test]
