@@ -5,6 +5,7 @@
 //! wire.
 
 mod api_keys;
+mod bearer;
 mod content;
 mod declaration;
 mod message;
@@ -14,6 +15,7 @@ mod tests;
 mod texts;
 mod values;
 
+pub use bearer::BearerToken;
 pub use content::{Base64Bytes, JsonContent};
 pub use declaration::{
     FieldDescription, JsonObject, JsonType, RequestFields, SchemaDefinitions, ValueSource,

@@ -9,8 +9,8 @@ use gimlet_proto::pb::{ComeBack, PackageType};
 object! {
     /// Signs the connection in as a user on a device. A connection begins with it.
     pub(crate) SignInPacket {
-        /// The token: `USER.DEVICE.TOKEN`, as the HTTP API returns it, or the token alone beside
-        /// `user_id` and `device_id`.
+        /// The token: `USER.DEVICE.TOKEN`, as the HTTP API returns it, a JWT with the claim `device`, or
+        /// the token alone beside `user_id` and `device_id`.
         token: String,
         /// The user; only with `device_id`, and a token without them.
         user_id: Option<UserId>,

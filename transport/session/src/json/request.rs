@@ -1,9 +1,8 @@
 //! JSON texts into requests. A wrong field is refused with its name, its value and what would be right.
 
-use gimlet_core::auth::PresentedToken;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::UserId;
-use gimlet_json::{JsonObject, MAX_SAFE_NUMBER, RequestFields, WrongValue, parse};
+use gimlet_json::{BearerToken, JsonObject, MAX_SAFE_NUMBER, RequestFields, WrongValue, parse};
 use gimlet_proto::pb::{self, PackageType};
 use serde_json::Value;
 
@@ -128,9 +127,10 @@ fn sign_in(input: SignInPacket) -> Result<ClientRequest, WrongValue> {
         (Some(user), Some(device)) => (user, device, token),
         (None, None) => {
             // The token itself is never repeated in an error.
-            let named = PresentedToken::parse(&token).ok_or_else(|| {
-                let right = "USER.DEVICE.TOKEN, as the HTTP API returns it, or a token beside \
-                    user_id and device_id";
+            let named = BearerToken::parse(&token).and_then(|it| it.of_device());
+            let named = named.ok_or_else(|| {
+                let right = "USER.DEVICE.TOKEN, as the HTTP API returns it, a JWT with the claim \
+                    device, or a token beside user_id and device_id";
                 WrongValue::new(format!("names no user and no device; it must be {right}"))
                     .inside("token")
             })?;
