@@ -12,7 +12,8 @@ use gimlet_kit::random_phone;
 use serde_json::{Value, json};
 
 use crate::cluster::{ClusterNode, NodeCluster, NodeRole};
-use crate::http_api::{ApiEvents, call, post, send, sign_in};
+use crate::http_api::{ApiEvents, ApiUser, call, post, send, sign_in};
+use crate::jwt::{API_KEY, sign_jwt};
 
 fn http(nodes: &[ClusterNode]) -> Vec<SocketAddr> {
     nodes.iter().map(|node| node.ports().http).collect()
@@ -105,6 +106,38 @@ pub async fn a_key_created_beside_running_nodes_is_valid_on_all_of_them(cluster:
         Some(&json!(false)),
         "{listed}"
     );
+}
+
+/// A JWT that is revoked at one node is refused by all of them, and the stream that it opened at another
+/// node ends.
+pub async fn a_revoked_jwt_is_refused_on_every_node(cluster: NodeCluster) {
+    let connect = http(&cluster.connect);
+    let nodes = [
+        connect.clone(),
+        http(&cluster.logic),
+        http(&cluster.business),
+    ]
+    .concat();
+    let id: u32 = rand::random();
+    let user = ApiUser {
+        id: id.to_string(),
+        token: sign_jwt(&json!({"sub": id, "device": "9", "jti": "one"})),
+    };
+    let status = async |addr: SocketAddr| {
+        let answer = call(addr, "GET", "/v1/inbox", &user.token, &Value::Null).await;
+        answer.status
+    };
+    for addr in &nodes {
+        assert_eq!(status(*addr).await, 200);
+    }
+    let mut events = ApiEvents::open(connect[1], &user, None).await;
+    let path = format!("/v1/users/{id}/jwts/revoke");
+    let revoked = call(nodes[0], "POST", &path, API_KEY, &json!({"jti": "one"})).await;
+    assert_eq!(revoked.status, 204, "{revoked:?}");
+    for addr in &nodes {
+        assert_eq!(status(*addr).await, 401);
+    }
+    assert_eq!(events.entry().await, None, "the stream has ended");
 }
 
 /// A long poll at a node is answered when another node stores an entry.

@@ -9,6 +9,7 @@ pub mod fault;
 pub mod http_api;
 pub mod http_stories;
 pub mod judging;
+pub mod jwt;
 pub mod scenario;
 pub mod slow_reader;
 pub mod source_code;

@@ -19,10 +19,11 @@ use gimlet_tests::certificates::TestCertificates;
 use gimlet_tests::cluster::{ClusterDevice, NodeCluster, NodeRole};
 use gimlet_tests::http_stories::{
     a_key_created_beside_running_nodes_is_valid_on_all_of_them,
-    a_long_poll_gets_an_entry_that_another_node_stored,
+    a_long_poll_gets_an_entry_that_another_node_stored, a_revoked_jwt_is_refused_on_every_node,
     a_stream_goes_on_at_another_node_without_loss_or_repeat,
     the_http_api_is_the_same_on_every_node,
 };
+use gimlet_tests::jwt::JWT_SETTINGS;
 use gimlet_tests::scenario::soon;
 use gimlet_tests::writers;
 use libtest_mimic::{Arguments, Trial};
@@ -58,6 +59,7 @@ const ON_WHOLE: &[ClusterTest] = stories![
     a_device_that_signs_in_on_the_other_node_is_superseded,
     signing_out_at_the_business_node_closes_the_connection,
     the_http_api_is_the_same_on_every_node,
+    a_revoked_jwt_is_refused_on_every_node,
     a_stream_goes_on_at_another_node_without_loss_or_repeat,
     a_key_created_beside_running_nodes_is_valid_on_all_of_them,
 ];
@@ -76,6 +78,7 @@ const ON_APART: &[ClusterTest] = stories![
     a_takeover_that_a_frozen_node_did_not_hear_of_stands,
     a_sign_in_waits_for_a_node_that_is_frozen_briefly,
     the_http_api_is_the_same_on_every_node,
+    a_revoked_jwt_is_refused_on_every_node,
     a_long_poll_gets_an_entry_that_another_node_stored,
     a_stream_goes_on_at_another_node_without_loss_or_repeat,
     a_key_created_beside_running_nodes_is_valid_on_all_of_them,
@@ -141,13 +144,14 @@ fn run(
         ("GIMLET_CLUSTER__TLS_MUTUAL", files.as_ref().map(|_| "true")),
     ];
     let tls = tls.into_iter();
-    let tls: Vec<_> = tls
+    let mut more: Vec<_> = tls
         .filter_map(|(name, value)| Some((name, value?)))
         .collect();
+    more.extend(JWT_SETTINGS);
     let mut builder = Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let cluster = NodeCluster::with(servers, shape, &tls).await.unwrap();
+        let cluster = NodeCluster::with(servers, shape, &more).await.unwrap();
         let told = timeout(STORY, tell(cluster)).await;
         assert!(told.is_ok(), "the test did not end within {STORY:?}");
     });

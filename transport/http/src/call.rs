@@ -12,6 +12,7 @@ use gimlet_core::id::UserId;
 use gimlet_core::message::MessageSender;
 use gimlet_core::push_registry::PushRegistry;
 use gimlet_core::service::LogicService;
+use gimlet_json::BearerToken;
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 
@@ -43,8 +44,8 @@ impl ApiState {
 pub(crate) enum ApiCaller {
     /// A stranger.
     Stranger,
-    /// A user on a device.
-    User(PresentedToken),
+    /// A user, on a device unless its JWT names none.
+    User(BearerToken),
     /// A backend, for a user or for itself.
     Backend {
         /// The backend.
@@ -83,9 +84,9 @@ impl ApiCall {
     }
 
     /// Returns the token of the user, for an operation of one device.
-    pub(crate) fn token(&self) -> Result<&PresentedToken, ApiProblem> {
+    pub(crate) fn token(&self) -> Result<PresentedToken, ApiProblem> {
         match &self.caller {
-            ApiCaller::User(token) => Ok(token),
+            ApiCaller::User(token) => token.of_device().ok_or_else(no_device),
             ApiCaller::Backend { .. } => Err(device_only()),
             ApiCaller::Stranger => Err(unauthorized()),
         }
@@ -112,7 +113,7 @@ impl ApiCall {
             }),
             ApiCaller::User(token) => Ok(MessageSender::User {
                 user: token.user,
-                device: Some(token.device),
+                device: token.device,
             }),
             ApiCaller::Stranger => Err(unauthorized()),
         }
@@ -217,6 +218,15 @@ fn present<'a, T>(part: Option<&'a T>, otherwise: &'static str) -> Result<&'a T,
 pub(crate) fn unauthorized() -> ApiProblem {
     RequestRefusal::Unauthorized(
         "the header Authorization is missing; send Authorization: Bearer and a token",
+    )
+    .into()
+}
+
+/// Refusal of a JWT without a device, where the device counts.
+fn no_device() -> ApiProblem {
+    RequestRefusal::Forbidden(
+        "this operation belongs to a user's device, and the JWT names none; add the claim device to it, \
+         or send it as USER.DEVICE.JWT",
     )
     .into()
 }

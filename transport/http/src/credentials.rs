@@ -2,13 +2,14 @@
 //!
 //! A token belongs to a user on a device, so the bearer names all three: `USER.DEVICE.TOKEN`. A
 //! sign-in over this API returns that form; a token from gRPC or from a business server is put behind
-//! the two ids.
+//! the two ids. A JWT may stand alone, because it names its user itself.
 
 use std::fmt;
 
-use gimlet_core::auth::{ApiKeyService, PresentedToken};
+use gimlet_core::auth::ApiKeyService;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::{DeviceId, UserId};
+use gimlet_json::BearerToken;
 use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
@@ -18,11 +19,6 @@ pub(crate) const USER_HEADER: &str = "gimlet-user";
 
 /// Shortest API key, in characters.
 pub const MIN_API_KEY_LEN: usize = 32;
-
-/// Reads `USER.DEVICE.TOKEN`.
-pub(crate) fn parse_bearer(bearer: &str) -> Option<PresentedToken> {
-    PresentedToken::parse(bearer)
-}
 
 /// Returns the bearer of a token.
 pub(crate) fn bearer_of(user: UserId, device: DeviceId, token: &str) -> String {
@@ -97,7 +93,7 @@ pub(crate) enum RequestCredentials {
     /// None.
     Absent,
     /// A user's token.
-    User(PresentedToken),
+    User(BearerToken),
     /// An API key, with the user that the backend acts for.
     Backend(PresentedKey, Option<UserId>),
 }
@@ -124,8 +120,9 @@ pub(crate) fn credentials(
     if let Some(key) = key {
         return Ok(RequestCredentials::Backend(key, acting_for(headers)?));
     }
-    let token = parse_bearer(bearer).ok_or(RequestRefusal::Unauthorized(
-        "the bearer is neither a user's token, USER.DEVICE.TOKEN, nor an API key",
+    let token = BearerToken::parse(bearer).ok_or(RequestRefusal::Unauthorized(
+        "the bearer is neither a user's token, USER.DEVICE.TOKEN, nor a JWT whose sub is a user's id, \
+         nor an API key",
     ))?;
     Ok(RequestCredentials::User(token))
 }
@@ -177,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_bearer_names_the_user_the_device_and_the_token() {
-        let token = parse_bearer("7.8.a.b=c").unwrap();
+        let token = BearerToken::parse("7.8.a.b=c").and_then(|it| it.of_device());
+        let token = token.unwrap();
         assert_eq!((token.user.get(), token.device.get()), (7, 8));
         assert_eq!(token.token, "a.b=c");
         assert_eq!(bearer_of(token.user, token.device, "a.b=c"), "7.8.a.b=c");
@@ -191,7 +189,7 @@ mod tests {
             "x.8.t",
             "eyJh.eyJz.c2ln",
         ] {
-            assert!(parse_bearer(wrong).is_none(), "{wrong}");
+            assert!(BearerToken::parse(wrong).is_none(), "{wrong}");
         }
     }
 

@@ -11,13 +11,14 @@ use bytes::Bytes;
 use gimlet_core::auth::BackendIdentity;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::id::UserId;
+use gimlet_json::BearerToken;
 use gimlet_proto::node::{ApiReply, ApiRequest, HttpHeader};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::HttpApi;
 use crate::call::{ApiCall, ApiCaller, unauthorized};
-use crate::credentials::{RequestCredentials, USER_HEADER, credentials, parse_bearer};
+use crate::credentials::{RequestCredentials, USER_HEADER, credentials};
 use crate::nodes::{ApiRole, ForwardError};
 use crate::problem::ApiProblem;
 
@@ -197,7 +198,7 @@ fn user_of(headers: &HeaderMap) -> Option<UserId> {
         return user.parse().ok().and_then(UserId::from_wire);
     }
     let (_, bearer) = text(header::AUTHORIZATION.as_str())?.split_once(' ')?;
-    parse_bearer(bearer.trim()).map(|token| token.user)
+    BearerToken::parse(bearer.trim()).map(|token| token.user)
 }
 
 fn response(reply: ApiReply) -> Result<Response, ApiProblem> {

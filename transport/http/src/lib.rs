@@ -27,6 +27,7 @@ mod friends;
 mod groups;
 mod inbox;
 mod json;
+mod jwts;
 mod keys;
 mod lists;
 mod message;
@@ -70,6 +71,7 @@ fn operations() -> Vec<ApiOperation> {
     let topics = [
         ("Users", sign_in::operations()),
         ("Backends", backend::operations()),
+        ("Backends", jwts::operations()),
         ("Operation", admin::operations()),
         ("Keys", keys::operations()),
         ("Friends", friends::operations()),

@@ -168,10 +168,12 @@ impl RegisterPush {
 /// Returns the user whose address on the device may be changed.
 fn owner(call: &ApiCall, device: DeviceId) -> Result<UserId, ApiProblem> {
     match &call.caller {
-        ApiCaller::User(token) if token.device != device => Err(RequestRefusal::Forbidden(
-            "this is not the device of the token; a push address is set by its own device",
-        )
-        .into()),
+        ApiCaller::User(token) if token.device.is_some_and(|it| it != device) => {
+            Err(RequestRefusal::Forbidden(
+                "this is not the device of the token; a push address is set by its own device",
+            )
+            .into())
+        }
         _ => call.user(),
     }
 }

@@ -166,7 +166,7 @@ async fn sign_in(call: ApiCall, input: SignInWithCode) -> Result<SignedInDevice,
     let device = device_of(&call, input.device_id).await?;
     // A token proves that the caller holds the device: other users' sign-ins on it then end.
     let presented = match credentials(&call.headers, None, &ApiKeys::default()) {
-        Ok(RequestCredentials::User(token)) => Some(token),
+        Ok(RequestCredentials::User(token)) => token.of_device(),
         _ => None,
     };
     let request = AccountSignIn {
@@ -187,7 +187,7 @@ async fn sign_in(call: ApiCall, input: SignInWithCode) -> Result<SignedInDevice,
 async fn sign_out(call: ApiCall, _: NoFields) -> Result<NoContent, ApiProblem> {
     let token = call.token()?;
     let accounts = call.accounts()?;
-    accounts.sign_out(token.user, token.device).await?;
+    accounts.sign_out_caller(&token).await?;
     Ok(NoContent)
 }
 
@@ -243,7 +243,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "/sign-out",
             OperationAccess::Device,
             "signOut",
-            "Revokes the device's token and closes its connection.",
+            "Revokes the token of the device, also a JWT, and closes its connection.",
             sign_out,
         )
         .by(ApiRole::Business),

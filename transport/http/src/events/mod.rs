@@ -107,7 +107,7 @@ async fn follow(call: ApiCall, input: FollowInbox) -> Result<EventStream, ApiPro
     let request = SignInRequest {
         user: token.user,
         device: token.device,
-        token: token.token.clone(),
+        token: token.token,
         client: call.client,
         protocol: PROTOCOL,
         legacy: false,

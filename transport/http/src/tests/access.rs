@@ -99,6 +99,7 @@ const ACCESS: &[(&str, OperationAccess)] = &[
         "requestFriend",
         OperationAccess::User(ApiScope::FriendsWrite),
     ),
+    ("revokeJwts", OperationAccess::Backend(ApiScope::Admin)),
     ("revokeKey", OperationAccess::Backend(ApiScope::Admin)),
     (
         "revokeToken",
