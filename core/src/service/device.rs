@@ -20,6 +20,17 @@ impl LogicService {
         info: &DeviceInfo,
     ) -> Result<DeviceId, RequestRefusal> {
         self.inner.registrations.take(from)?;
+        self.register_for_backend(info).await
+    }
+
+    /// Registers a device for a backend, which may register as many as it wants to.
+    ///
+    /// # Errors
+    /// A refusal that names a field that is empty or too long.
+    pub async fn register_for_backend(
+        &self,
+        info: &DeviceInfo,
+    ) -> Result<DeviceId, RequestRefusal> {
         complete(info)?;
         let now = self.inner.clock.now();
         for _ in 0..DEVICE_ID_ATTEMPTS {

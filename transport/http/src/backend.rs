@@ -103,8 +103,17 @@ async fn get(call: ApiCall, input: NamedUser) -> Result<AccountInfo, ApiProblem>
 }
 
 async fn issue(call: ApiCall, input: IssueToken) -> Result<IssuedToken, ApiProblem> {
-    let (user, accounts) = (input.user_id, call.accounts()?);
-    let device = device_of(&call, input.device_id).await?;
+    issue_to(&call, input.user_id, input.device_id).await
+}
+
+/// Makes a token of a user on this device, or on a new one.
+pub(crate) async fn issue_to(
+    call: &ApiCall,
+    user: UserId,
+    device: Option<DeviceId>,
+) -> Result<IssuedToken, ApiProblem> {
+    let accounts = call.accounts()?;
+    let device = device_of(call, device).await?;
     let token = accounts.issue_token(user, device).await?;
     Ok(IssuedToken {
         device_id: device,

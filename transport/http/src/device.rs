@@ -9,7 +9,7 @@ use gimlet_core::store::DeviceInfo;
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::call::ApiCall;
+use crate::call::{ApiCall, ApiCaller};
 use crate::forward::{ForwardedRequest, MAX_HOPS, exchange};
 use crate::nodes::ApiRole;
 use crate::problem::ApiProblem;
@@ -37,7 +37,12 @@ pub(crate) async fn register(call: &ApiCall) -> Result<DeviceId, ApiProblem> {
             .and_then(DeviceId::new);
         return device.ok_or_else(|| RequestRefusal::Internal.into());
     }
-    Ok(call.service()?.register(call.client, &info).await?)
+    let service = call.service()?;
+    let registered = match call.caller {
+        ApiCaller::Backend { .. } => service.register_for_backend(&info).await,
+        ApiCaller::Stranger | ApiCaller::User(_) => service.register(call.client, &info).await,
+    };
+    Ok(registered?)
 }
 
 /// Registers a device at a node with the logic role, and returns the content of the answer.

@@ -264,6 +264,16 @@ impl MemberInfo {
 
 async fn create(call: ApiCall, input: CreateGroup) -> Result<CreatedGroup, ApiProblem> {
     let user = call.user()?;
+    let group_id = create_for(&call, user, input).await?;
+    Ok(CreatedGroup { group_id })
+}
+
+/// Creates a group with this user as its admin.
+pub(crate) async fn create_for(
+    call: &ApiCall,
+    user: UserId,
+    input: CreateGroup,
+) -> Result<GroupId, ApiProblem> {
     let draft = GroupDraft {
         name: input.name,
         avatar_url: input.avatar_url.unwrap_or_default(),
@@ -271,8 +281,7 @@ async fn create(call: ApiCall, input: CreateGroup) -> Result<CreatedGroup, ApiPr
         extra: input.extra.unwrap_or_default(),
         members: input.member_ids.unwrap_or_default(),
     };
-    let group_id = call.service()?.create_group(user, draft).await?;
-    Ok(CreatedGroup { group_id })
+    Ok(call.service()?.create_group(user, draft).await?)
 }
 
 async fn list(call: ApiCall, input: ListGroups) -> Result<GroupList, ApiProblem> {

@@ -11,6 +11,7 @@ mod admin;
 mod api;
 mod backend;
 mod bounded;
+mod bulk;
 mod call;
 mod content;
 mod credentials;
@@ -71,6 +72,7 @@ fn operations() -> Vec<ApiOperation> {
     let topics = [
         ("Users", sign_in::operations()),
         ("Backends", backend::operations()),
+        ("Backends", bulk::operations()),
         ("Backends", jwts::operations()),
         ("Operation", admin::operations()),
         ("Keys", keys::operations()),

@@ -137,6 +137,31 @@ impl ApiProblem {
         problem
     }
 
+    /// Returns the HTTP status.
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Returns gimlet's code.
+    pub(crate) const fn code(&self) -> i32 {
+        self.code
+    }
+
+    /// Returns the field that is wrong.
+    pub(crate) fn field_name(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    /// Returns the milliseconds after which a repeat may be accepted.
+    pub(crate) fn retry_after_ms(&self) -> Option<i64> {
+        Some(self.retry_after_ms).filter(|ms| *ms > 0)
+    }
+
+    /// Returns the reason.
+    pub(crate) fn into_detail(self) -> String {
+        self.detail
+    }
+
     fn json(&self) -> Value {
         let mut body = Map::new();
         let title = self.name.replace('-', " ");

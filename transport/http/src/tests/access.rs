@@ -26,6 +26,10 @@ const ACCESS: &[(&str, OperationAccess)] = &[
     ("changeGroup", OperationAccess::User(ApiScope::GroupsWrite)),
     ("changeMe", OperationAccess::User(ApiScope::UsersWrite)),
     ("changeMember", OperationAccess::User(ApiScope::GroupsWrite)),
+    (
+        "changeMembers",
+        OperationAccess::Backend(ApiScope::GroupsWrite),
+    ),
     ("createKey", OperationAccess::Backend(ApiScope::Admin)),
     ("createGroup", OperationAccess::User(ApiScope::GroupsWrite)),
     ("createUser", OperationAccess::Backend(ApiScope::UsersWrite)),
@@ -51,11 +55,19 @@ const ACCESS: &[(&str, OperationAccess)] = &[
     ("getUser", OperationAccess::Backend(ApiScope::UsersRead)),
     ("getWebPushKey", OperationAccess::Open),
     (
+        "importGroups",
+        OperationAccess::Backend(ApiScope::GroupsWrite),
+    ),
+    (
         "importUsers",
         OperationAccess::Backend(ApiScope::UsersWrite),
     ),
     (
         "issueToken",
+        OperationAccess::Backend(ApiScope::TokensWrite),
+    ),
+    (
+        "issueTokens",
         OperationAccess::Backend(ApiScope::TokensWrite),
     ),
     ("liftBan", OperationAccess::Backend(ApiScope::UsersWrite)),

@@ -4,6 +4,7 @@ mod access;
 mod acting;
 mod admin;
 mod bad_input;
+mod bulk;
 mod chat;
 mod files;
 mod forward;

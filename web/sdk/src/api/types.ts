@@ -322,6 +322,22 @@ export interface GroupList {
   more: boolean;
 }
 
+/** A created group, or the reason that there is none. */
+export interface GroupOutcome {
+  /** The reason of a refusal. */
+  error?: ItemProblem;
+  /** The group's id. */
+  group_id?: string;
+}
+
+/** Created groups. */
+export interface GroupOutcomes {
+  /** The outcomes, in the order of the request. */
+  groups: GroupOutcome[];
+  /** The number of refused ones. */
+  refused: string;
+}
+
 /** A group was changed; only the server sends it. */
 export interface GroupUpdated {
   /** The group's picture now. */
@@ -352,6 +368,22 @@ export interface ImageContent {
   url?: string;
   /** Its width in pixels. */
   width?: number;
+}
+
+/** A group to create for a user. */
+export interface ImportGroup {
+  /** The picture. */
+  avatar_url?: string;
+  /** The application's data. */
+  extra?: string;
+  /** The introduction. */
+  introduction?: string;
+  /** The first members beside the owner. */
+  member_ids?: string[];
+  /** The name. */
+  name: string;
+  /** The user that becomes its admin. */
+  owner_id: string;
 }
 
 /** A user to import. */
@@ -402,6 +434,20 @@ export interface IssuedToken {
   device_id: string;
   /** The token, for the header `Authorization: Bearer`. */
   token: string;
+}
+
+/** The reason that an item was refused, as in a problem document. */
+export interface ItemProblem {
+  /** gimlet's code. */
+  code: number;
+  /** The reason, and what would be right. */
+  detail: string;
+  /** The field, if one is wrong. */
+  field?: string;
+  /** Milliseconds after which a repeat may be accepted. */
+  retry_after_ms?: number;
+  /** The HTTP status that the item alone would have had. */
+  status: number;
 }
 
 /** A key; the key itself is not shown. */
@@ -473,6 +519,38 @@ export interface MemberList {
   members: MemberInfo[];
   /** True if the list goes on after the last of them. */
   more: boolean;
+}
+
+/** A change of a group's members. */
+export interface MemberOrder {
+  /** The users to add. */
+  add?: string[];
+  /** The group. */
+  group_id: string;
+  /** The member that makes the change; it needs the rights for it. */
+  operator_id: string;
+  /** The members to remove. One that is not a member is passed over. */
+  remove?: string[];
+}
+
+/** The outcome of a change of members. */
+export interface MemberOutcome {
+  /** The number of users that became members. */
+  added: string;
+  /** The reason that the change stopped. */
+  error?: ItemProblem;
+  /** The group. */
+  group_id: string;
+  /** The number of removals that were made before the error, or all of them. */
+  removed: string;
+}
+
+/** Outcomes of changes of members. */
+export interface MemberOutcomes {
+  /** The outcomes, in the order of the request. */
+  changes: MemberOutcome[];
+  /** The number of changes that stopped. */
+  refused: string;
 }
 
 /** A member was removed from a group; only the server sends it. */
@@ -650,6 +728,34 @@ export interface TextContent {
   /** The text. */
   text: string;
   type: "text";
+}
+
+/** A token to issue. */
+export interface TokenOrder {
+  /** The device that the token is for; by default a new one is registered. */
+  device_id?: string;
+  /** The user. */
+  user_id: string;
+}
+
+/** An issued token, or the reason that there is none. */
+export interface TokenOutcome {
+  /** The device that the token is for. */
+  device_id?: string;
+  /** The reason of a refusal. */
+  error?: ItemProblem;
+  /** The token, for the header `Authorization: Bearer`. */
+  token?: string;
+  /** The user. */
+  user_id: string;
+}
+
+/** Issued tokens. */
+export interface TokenOutcomes {
+  /** The number of refused ones. */
+  refused: string;
+  /** The outcomes, in the order of the request. */
+  tokens: TokenOutcome[];
 }
 
 /** A recording. */
