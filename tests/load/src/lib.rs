@@ -21,6 +21,7 @@ pub mod cpu;
 pub mod curve;
 pub mod delay;
 mod echo_client;
+mod hook_sink;
 pub mod latency;
 pub mod limits;
 pub mod load_error;

@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{ScenarioContext, abuse, direct, group, idle, post, room, soak, storm, sync};
+use super::{
+    ScenarioContext, abuse, direct, group, hooks, idle, post, room, soak, storm, streams, sync,
+};
 use crate::LoadError;
 use crate::args::CommonArgs;
 use crate::report::RunReport;
@@ -32,6 +34,10 @@ pub enum ScenarioCommand {
     Abuse(abuse::AbuseArgs),
     /// Messages sent over HTTP, beside requests that the server answers without any work
     Post(post::PostArgs),
+    /// Sends without a webhook, with a fast one and with one that hangs; delivery of a backlog of events
+    Hooks(hooks::HooksArgs),
+    /// Sends to groups over event streams, beside the same over TCP
+    Streams(streams::StreamsArgs),
 }
 
 #[derive(Parser)]
@@ -66,6 +72,8 @@ impl ScenarioCommand {
             Self::Soak(args) => &args.common,
             Self::Abuse(args) => &args.common,
             Self::Post(args) => &args.common,
+            Self::Hooks(args) => &args.direct.common,
+            Self::Streams(args) => &args.group.common,
         }
     }
 
@@ -82,6 +90,8 @@ impl ScenarioCommand {
             Self::Soak(_) => "soak",
             Self::Abuse(_) => "abuse",
             Self::Post(_) => "post",
+            Self::Hooks(_) => "hooks",
+            Self::Streams(_) => "streams",
         }
     }
 
@@ -90,6 +100,12 @@ impl ScenarioCommand {
     /// # Errors
     /// The run cannot be set up, or was interrupted.
     pub async fn run(&self) -> Result<RunReport, LoadError> {
+        // These run several servers, one after the other.
+        match self {
+            Self::Hooks(args) => return hooks::run(args).await,
+            Self::Streams(args) => return streams::run(args).await,
+            _ => {}
+        }
         let mut common = self.common().clone();
         // This scenario keeps the limits, because they protect the server from abuse.
         common.default_limits |= matches!(self, Self::Abuse(_));
@@ -105,6 +121,8 @@ impl ScenarioCommand {
                 Self::Soak(args) => soak::run(args, stage).await,
                 Self::Abuse(args) => abuse::run(args, stage).await,
                 Self::Post(args) => post::run(args, stage).await,
+                Self::Hooks(args) => hooks::run(args).await,
+                Self::Streams(args) => streams::run(args).await,
             }
         })
         .await

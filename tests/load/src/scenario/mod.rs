@@ -7,6 +7,7 @@ pub mod direct;
 mod flow;
 pub mod group;
 mod grpc_sender;
+pub mod hooks;
 pub mod idle;
 pub mod post;
 mod progress;
@@ -15,6 +16,7 @@ mod sampler;
 mod send_limits;
 pub mod soak;
 pub mod storm;
+pub mod streams;
 pub mod sync;
 
 use std::time::Duration;
