@@ -17,9 +17,13 @@ use gimlet_client::{
 };
 use gimlet_server::config::ListenerName;
 use gimlet_server::{Config, Server};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -181,6 +185,39 @@ async fn people_talk_over_tls_on_every_listener() {
     let missing = get(&secure, addrs.http.unwrap(), "/file/none.png").await;
     assert!(missing.starts_with("HTTP/1.1 404 "), "{missing}");
     drop((alice, bob, alice_events, bob_events));
+    secure.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_client_chooses_http_2_inside_tls() {
+    let secure = TlsServer::start().await;
+    let http = secure.server.addrs().http.unwrap();
+    let stream = secure.authority.connect(http, &["h2", "http/1.1"]).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(connection);
+    // Several requests at a time on the one connection.
+    let asked = ["/v1/openapi.json", "/v1/nowhere"].map(|path| {
+        let request = http::Request::get(format!("https://localhost{path}"));
+        sender.send_request(request.body(Empty::<bytes::Bytes>::new()).unwrap())
+    });
+    for (asked, status) in asked.into_iter().zip([200, 404]) {
+        let answer = asked.await.unwrap();
+        assert_eq!(
+            (answer.version(), answer.status().as_u16()),
+            (http::Version::HTTP_2, status)
+        );
+        answer.into_body().collect().await.unwrap();
+    }
+    drop(sender);
+    tasks.join_next().await.unwrap().unwrap().unwrap();
+    // A client that knows HTTP/1.1 only gets that.
+    let stream = secure.authority.connect(http, &["http/1.1"]).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    drop(stream);
     secure.server.stop().await.unwrap();
 }
 
