@@ -13,6 +13,7 @@ pub mod jwt;
 pub mod scenario;
 pub mod slow_reader;
 pub mod source_code;
+pub mod stalled_streams;
 pub mod terminal;
 pub mod waiting;
 pub mod writers;
