@@ -411,6 +411,12 @@ fn the_program_in_go_works() {
     run_program("go", "chat.go", &["go", "run"]);
 }
 
+/// Needs PHP 8.
+#[test]
+fn the_program_in_php_works() {
+    run_program("php", "chat.php", &["php"]);
+}
+
 #[test]
 fn the_lines_of_the_readme_chat_on_an_empty_server() {
     let (server, _) = GimletProcess::start(&[]);

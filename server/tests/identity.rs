@@ -226,14 +226,36 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-/// Runs the signing function of docs/jwt.md.
-fn signed_by_the_page(user: i64) -> String {
-    let program = blocks("docs/jwt.md", "python").remove(0);
-    let call = format!("{program}\nprint(sign_jwt({user}, 'Ada', '{SECRET}'))\n");
-    let output = Command::new("python3")
-        .args(["-c", &call])
-        .output()
-        .unwrap();
+/// Runs the signing function of docs/jwt.md in this language.
+fn signed_by_the_page(language: &str, user: i64) -> String {
+    let program = blocks("docs/jwt.md", language).remove(0);
+    let (command, file, call): (&[&str], _, _) = match language {
+        "python" => (
+            &["python3"],
+            "sign.py",
+            format!("print(sign_jwt({user}, 'Ada', '{SECRET}'))"),
+        ),
+        "js" => (
+            &["node"],
+            "sign.mjs",
+            format!("console.log(signJwt({user}, 'Ada', '{SECRET}'));"),
+        ),
+        "php" => (
+            &["php"],
+            "sign.php",
+            format!("echo sign_jwt({user}, 'Ada', '{SECRET}');"),
+        ),
+        _ => (
+            &["go", "run"],
+            "sign.go",
+            format!("func main() {{ fmt.Println(signJWT({user}, \"Ada\", \"{SECRET}\")) }}"),
+        ),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(file), format!("{program}\n{call}\n")).unwrap();
+    let mut run = Command::new(command[0]);
+    run.args(&command[1..]).arg(file).current_dir(folder.path());
+    let output = run.output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
@@ -243,12 +265,14 @@ async fn a_token_of_the_page_signs_in() {
     let mut config = jwt_config();
     config.auth.jwt_max_lifetime = Duration::from_hours(2);
     let server = Server::start(config).await.unwrap();
-    let ada = TokenHolder::new(8, 1, &signed_by_the_page(8));
+    let ada = TokenHolder::new(8, 1, &signed_by_the_page("python", 8));
     let (client, mut events) = ada.connect(&server, false).await;
-    let eve = TokenHolder::new(9, 1, &signed_by_the_page(9));
-    assert_eq!(eve.sends_by_grpc(&server, 8, "hello").await, 0);
-    let want = ("Ada".to_owned(), "hello".to_owned());
-    assert_eq!(receives(&mut events).await, want);
+    for (at, language) in (9..).zip(["python", "js", "php", "go"]) {
+        let eve = TokenHolder::new(at, 1, &signed_by_the_page(language, at));
+        assert_eq!(eve.sends_by_grpc(&server, 8, language).await, 0);
+        let want = ("Ada".to_owned(), language.to_owned());
+        assert_eq!(receives(&mut events).await, want);
+    }
     client.close().await;
     server.stop().await.unwrap();
 }

@@ -264,28 +264,44 @@ fn run_script(heading: &str, language: &str, file: &str, interpreter: &str) {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join(file);
     std::fs::write(&source, example(heading, language)).unwrap();
-    run_example(heading, Command::new(interpreter).arg(&source));
+    let receiver = gimlet_kit::server::free();
+    let mut command = Command::new(interpreter);
+    run_example(heading, receiver, command.arg(&source), |child, words| {
+        child.read_line(words);
+    });
 }
 
-/// Runs an example: it accepts what gimlet signs, and refuses a forgery and a recorded request.
-fn run_example(heading: &str, command: &mut Command) {
-    let receiver = gimlet_kit::server::free();
+/// Runs an example: it accepts what gimlet signs, and refuses a forgery and a recorded request. `wait`
+/// waits until it has printed these words.
+fn run_example(
+    heading: &str,
+    receiver: SocketAddr,
+    command: &mut Command,
+    wait: fn(&mut ChildProcess, &str),
+) {
     command.env("PORT", receiver.port().to_string());
     command.env("WEBHOOK_SECRET", SECRET);
     let mut child = ChildProcess::start(heading, command).unwrap();
-    child.read_line("listening");
+    wait(
+        &mut child,
+        if heading == "PHP" {
+            "started"
+        } else {
+            "listening"
+        },
+    );
     let url = format!("http://{receiver}/");
     let (gimlet, _) = GimletProcess::start(&environment(&url, "message.created"));
     let addr = gimlet.addr("http");
     let (_, tested) = call(&addr, "POST", "/v1/webhooks/crm/test", None, &Value::Null);
     assert_eq!(tested["delivered"], true, "{heading}: {tested}");
-    child.read_line("webhook.test");
+    wait(&mut child, "webhook.test");
     let (alice, bob) = (
         create_user(&addr, "13800000001"),
         create_user(&addr, "13800000002"),
     );
     send(&addr, &alice, &bob, "hi");
-    child.read_line("message.created");
+    wait(&mut child, "message.created");
     let now = Command::new("date").arg("+%s").output().unwrap();
     let now = String::from_utf8(now.stdout).unwrap();
     // The vector of the standard's libraries: its signature is right at its own time, which is past.
@@ -335,5 +351,28 @@ fn the_documented_receiver_in_go_verifies_signatures() {
     let mut build = Command::new("go");
     build.args(["build", "-o"]).arg(&program).arg(&source);
     assert!(build.status().unwrap().success());
-    run_example("Go", &mut Command::new(program));
+    let receiver = gimlet_kit::server::free();
+    run_example(
+        "Go",
+        receiver,
+        &mut Command::new(program),
+        |child, words| {
+            child.read_line(words);
+        },
+    );
+}
+
+/// Needs PHP 8, whose own server runs the program.
+#[test]
+fn the_documented_receiver_in_php_verifies_signatures() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("receiver.php");
+    std::fs::write(&source, example("PHP", "php")).unwrap();
+    let receiver = gimlet_kit::server::free();
+    let mut command = Command::new("php");
+    command.args(["-S", &receiver.to_string()]).arg(&source);
+    command.stderr(std::process::Stdio::piped());
+    run_example("PHP", receiver, &mut command, |child, words| {
+        child.await_log(words);
+    });
 }
