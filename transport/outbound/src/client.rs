@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use gimlet_listen::pem::{self, PemError};
+use gimlet_listen::pem::{self, PemError, PemFile};
 use gimlet_listen::tls::provider;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use reqwest::Client;
@@ -85,7 +85,7 @@ impl OutboundClient {
         lookup: Arc<dyn NameLookup>,
     ) -> Result<Self, PemError> {
         let rules = AddressRules::new(&policy.allowed);
-        let tls = tls(policy)?;
+        let tls = client_tls(policy.ca.as_ref())?;
         let client = |is_encrypted, lookup| {
             let resolver = CheckedResolver {
                 lookup,
@@ -254,12 +254,16 @@ fn build(policy: &OutboundPolicy, tls: ClientConfig, resolver: CheckedResolver) 
     client.expect("the TLS configuration is given, and nothing else can fail")
 }
 
-/// Returns TLS that trusts the public CAs and those of the policy.
-fn tls(policy: &OutboundPolicy) -> Result<ClientConfig, PemError> {
+/// Returns TLS for clients that trusts the public CAs, and those of a file.
+///
+/// # Errors
+/// The file cannot be read or used.
+#[expect(clippy::missing_panics_doc, reason = "aws-lc has the ciphers")]
+pub fn client_tls(ca: Option<&PemFile>) -> Result<ClientConfig, PemError> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
-    if let Some(file) = &policy.ca {
+    if let Some(file) = ca {
         let text = std::fs::read(&file.path).map_err(|source| PemError::Unreadable {
             file: file.clone(),
             source,

@@ -22,7 +22,7 @@ pub mod signature;
 mod target;
 
 pub use address::AddressRules;
-pub use client::{OutboundClient, OutboundResponse};
+pub use client::{OutboundClient, OutboundResponse, client_tls};
 pub use error::OutboundError;
 pub use policy::OutboundPolicy;
 pub use resolver::{NameLookup, SystemLookup};
