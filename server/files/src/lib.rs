@@ -5,11 +5,15 @@
 //! HTTP nor forms. A file is received into a hidden file of a local folder, checked there, and given to a
 //! [`FileStorage`], which makes it visible.
 
+mod counts;
+mod direct;
 mod disk;
 mod file_kind;
+mod janitor;
 mod pictures;
 mod quota;
 mod refusal;
+mod scan;
 mod spool;
 mod storage;
 mod store;
@@ -20,13 +24,17 @@ pub mod testkit;
 mod upload;
 mod upload_folder;
 
+pub use counts::FileCounts;
+pub use direct::{DirectUploads, PendingName};
 pub use disk::free_bytes;
 pub use file_kind::FileKind;
 pub use quota::{UploadBounds, UploadLimitExceeded};
 pub use refusal::FileRefusal;
-pub use spool::CompleteFile;
-pub use storage::{FileReader, FileStorage};
-pub use store::{FileRules, FileStore, StoredFile};
+pub use scan::{FileScanner, ScanError, ScanPolicy, ScanQuestion, ScanRules, ScanVerdict};
+pub use spool::{CompleteFile, FileReader};
+pub use storage::FileStorage;
+pub use store::{FileRules, FileStore, PresignedUpload, StoredFile};
+pub use store_parts::FileParts;
 pub use stored_name::StoredName;
 pub use upload::{FileUpload, UploadedFile, UploadedPicture};
 pub use upload_folder::UploadFolder;

@@ -100,6 +100,18 @@ impl UploadQuota {
         }
     }
 
+    /// Begins an upload whose bytes were counted before.
+    pub(crate) fn begin_counted(&self, user: Option<UserId>) -> UploadUsage {
+        let mut usage = self.begin(user);
+        usage.quota.bounds.each = 0;
+        usage
+    }
+
+    /// Counts bytes that a user may send later; they are not given back.
+    pub(crate) fn reserve(&self, user: UserId, bytes: u64) -> Result<(), UploadLimitExceeded> {
+        self.take(Some(user), bytes).map(|_| ())
+    }
+
     /// Counts bytes of a user, if the quota has room for them. Returns the number of the day in
     /// which they were counted.
     fn take(&self, uploader: Option<UserId>, bytes: u64) -> Result<u64, UploadLimitExceeded> {
@@ -160,7 +172,10 @@ impl UploadUsage {
         if day != self.day {
             (self.day, self.taken) = (day, 0);
         }
-        self.taken += bytes;
+        // Bytes that this upload does not count are not its to give back.
+        if self.quota.bounds.each > 0 {
+            self.taken += bytes;
+        }
         if let Some(unchecked) = self.unchecked.checked_sub(bytes) {
             self.unchecked = unchecked;
             return Ok(());
@@ -235,6 +250,20 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(quota.begin(None).take(dir.path(), 100).await, Ok(()));
         }
+    }
+
+    /// Bytes that were counted before the upload stay counted, whatever becomes of it.
+    #[tokio::test]
+    async fn a_reservation_is_not_given_back_by_its_upload() {
+        let dir = tempfile::tempdir().unwrap();
+        let quota = quota(0, 100);
+        let user = UserId::new(1).unwrap();
+        assert_eq!(quota.reserve(user, 100), Ok(()));
+        for _ in 0..3 {
+            let mut upload = quota.begin_counted(Some(user));
+            assert_eq!(upload.take(dir.path(), 100).await, Ok(()));
+        }
+        assert!(quota.reserve(user, 1).is_err());
     }
 
     #[tokio::test]

@@ -28,6 +28,15 @@ pub enum FileRefusal {
     /// The upload was not complete in time.
     #[error("the upload took too long; send it again")]
     TooSlow,
+    /// The operator's scanner refused the file, with this reason.
+    #[error("{0}")]
+    Rejected(String),
+    /// The scanner gave no verdict.
+    #[error("the file could not be checked; try again in a few seconds")]
+    Unscanned,
+    /// The storage takes no files from clients.
+    #[error("this server takes files itself; send the file to POST /v1/files")]
+    NoDirectUploads,
     /// The disk is full.
     #[error("the disk is full")]
     DiskFull,
@@ -37,6 +46,14 @@ pub enum FileRefusal {
 }
 
 impl FileRefusal {
+    /// Returns whether the same file is always refused.
+    pub(crate) const fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge(_) | Self::Empty | Self::Unsupported | Self::Rejected(_)
+        )
+    }
+
     /// Logs an error of the disk, which is not for the client to read.
     pub(crate) fn of_disk(error: &io::Error) -> Self {
         gimlet_core::error_rated!(%error, "file storage failed");

@@ -5,7 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
+
+/// A reader of a part of a stored file.
+pub type FileReader = Box<dyn AsyncRead + Send + Unpin>;
 
 /// A local file without a name, removed when it is dropped.
 #[derive(Debug)]

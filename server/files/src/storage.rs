@@ -6,13 +6,10 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use tokio::io::AsyncRead;
 
-use crate::spool::CompleteFile;
+use crate::direct::DirectUploads;
+use crate::spool::{CompleteFile, FileReader};
 use crate::stored_name::StoredName;
-
-/// A reader of a part of a stored file.
-pub type FileReader = Box<dyn AsyncRead + Send + Unpin>;
 
 /// A place that holds files under the names that the server made.
 ///
@@ -33,4 +30,9 @@ pub trait FileStorage: Debug + Send + Sync + 'static {
 
     /// Returns at most `limit` files that were stored before this time.
     async fn stored_before(&self, time: SystemTime, limit: usize) -> io::Result<Vec<StoredName>>;
+
+    /// Returns the part that lets clients send files to the storage themselves, if it can.
+    fn direct_uploads(&self) -> Option<&dyn DirectUploads> {
+        None
+    }
 }

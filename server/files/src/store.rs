@@ -1,22 +1,28 @@
 //! The service of uploaded files: begins uploads and opens stored files.
 
-use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
 
 use gimlet_core::id::UserId;
 use tokio::sync::Semaphore;
 
+use crate::counts::FileCounts;
+use crate::direct::{DirectUploads, PendingName};
 use crate::file_kind::FileKind;
-use crate::quota::{UploadBounds, UploadQuota};
+use crate::quota::{UploadBounds, UploadQuota, UploadUsage};
 use crate::refusal::FileRefusal;
-use crate::storage::FileReader;
-use crate::store_parts::StoreParts;
+use crate::spool::FileReader;
+use crate::store_parts::{FileParts, StoreParts};
 use crate::stored_name::StoredName;
-use crate::upload::FileUpload;
+use crate::upload::{FileUpload, UploadedFile};
 use crate::upload_folder::UploadFolder;
 
 /// Concurrent uploads; more are asked to try again.
 const MAX_CONCURRENT_UPLOADS: usize = 32;
+
+/// Time within which a client sends a file to the storage itself.
+const PRESIGNED_LIFETIME: Duration = Duration::from_mins(15);
 
 /// The operator's rules for uploads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +35,23 @@ pub struct FileRules {
     pub bounds: UploadBounds,
     /// Longest side of a thumbnail in pixels; 0 makes none, and reads no dimensions.
     pub thumbnail_side: u32,
+}
+
+/// A URL to which a client may send one file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PresignedUpload {
+    /// The id that completes the upload.
+    pub id: String,
+    /// The URL, for `PUT`. It has a signature.
+    pub url: String,
+    /// Time for which the URL is valid.
+    pub lifetime: Duration,
+}
+
+impl fmt::Debug for PresignedUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresignedUpload").finish_non_exhaustive()
+    }
 }
 
 /// The service of uploaded files. Cheap to clone.
@@ -71,8 +94,19 @@ impl FileStore {
     /// Creates the service over a folder.
     #[must_use]
     pub fn new(folder: UploadFolder, rules: FileRules) -> Self {
+        let parts = FileParts {
+            spool: folder,
+            storage: None,
+            scan: None,
+        };
+        Self::with_parts(parts, rules)
+    }
+
+    /// Creates the service over a storage.
+    #[must_use]
+    pub fn with_parts(parts: FileParts, rules: FileRules) -> Self {
         Self {
-            parts: Arc::new(StoreParts::of_folder(folder, rules.thumbnail_side)),
+            parts: Arc::new(StoreParts::new(parts, rules.thumbnail_side)),
             rules,
             quota: UploadQuota::new(rules.bounds),
             permits: Arc::new(Semaphore::new(MAX_CONCURRENT_UPLOADS)),
@@ -94,11 +128,93 @@ impl FileStore {
         if user.is_none() && !self.rules.anonymous {
             return Err(FileRefusal::SignInRequired);
         }
+        self.begin_with(user, self.quota.begin(user))
+    }
+
+    fn begin_with(
+        &self,
+        user: Option<UserId>,
+        usage: UploadUsage,
+    ) -> Result<FileUpload, FileRefusal> {
         let permit = Arc::clone(&self.permits).try_acquire_owned();
         let permit = permit.map_err(|_| FileRefusal::Busy)?;
         let parts = Arc::clone(&self.parts);
-        let usage = self.quota.begin(user);
-        Ok(FileUpload::new(parts, self.rules.max, usage, permit))
+        Ok(FileUpload::new(parts, self.rules.max, user, usage, permit))
+    }
+
+    /// Lets a user send a file of this length to the storage itself. The bytes count against the user's
+    /// quota at once.
+    ///
+    /// # Errors
+    /// The storage takes no files from clients, or a rule forbids the file.
+    pub async fn presign(&self, user: UserId, length: u64) -> Result<PresignedUpload, FileRefusal> {
+        let direct = self.direct_uploads()?;
+        if length == 0 {
+            return Err(FileRefusal::Empty);
+        }
+        if length > self.rules.max {
+            return Err(FileRefusal::TooLarge(self.rules.max));
+        }
+        self.quota.reserve(user, length)?;
+        let name = PendingName::random(user);
+        let address = direct.address(&name, length, PRESIGNED_LIFETIME).await;
+        Ok(PresignedUpload {
+            id: name.id().to_owned(),
+            url: address.map_err(|error| FileRefusal::of_disk(&error))?,
+            lifetime: PRESIGNED_LIFETIME,
+        })
+    }
+
+    /// Completes an upload that the user has sent to the storage: its content is read and checked like
+    /// that of any upload. `None` if the user has sent nothing under this id.
+    ///
+    /// # Errors
+    /// The file breaks a rule, or cannot be stored.
+    pub async fn complete(
+        &self,
+        user: UserId,
+        id: &str,
+        name: &str,
+    ) -> Result<Option<UploadedFile>, FileRefusal> {
+        let direct = self.direct_uploads()?;
+        let Some(pending) = PendingName::of(user, id) else {
+            return Ok(None);
+        };
+        let mut upload = self.begin_with(Some(user), self.quota.begin_counted(Some(user)))?;
+        upload.name(name);
+        let received = upload.within(direct.received(&pending)).await?;
+        let received = received.map_err(|error| FileRefusal::of_disk(&error))?;
+        let Some((length, reader)) = received else {
+            return Ok(None);
+        };
+        let completed = if length > self.rules.max {
+            Err(FileRefusal::TooLarge(self.rules.max))
+        } else {
+            upload.take(reader).await
+        };
+        let is_final = match &completed {
+            Ok(_) => true,
+            Err(refusal) => refusal.is_final(),
+        };
+        if is_final && let Err(error) = direct.discard(&pending).await {
+            tracing::debug!(%error, "a completed upload stays behind for an hour");
+        }
+        completed.map(Some)
+    }
+
+    fn direct_uploads(&self) -> Result<&dyn DirectUploads, FileRefusal> {
+        let direct = self.parts.storage.direct_uploads();
+        direct.ok_or(FileRefusal::NoDirectUploads)
+    }
+
+    /// Returns the counts of files since the start.
+    #[must_use]
+    pub fn counts(&self) -> FileCounts {
+        self.parts.counters.read()
+    }
+
+    pub(crate) fn parts(&self) -> &StoreParts {
+        &self.parts
     }
 
     /// Opens a stored file; `None` if this server did not make the name, or the file is gone.
@@ -128,10 +244,10 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
+    use crate::counts::FileCounters;
     use crate::pictures::PictureInspector;
     use crate::spool::CompleteFile;
     use crate::storage::FileStorage;
-    use crate::upload::UploadedFile;
 
     fn store(rules: FileRules) -> FileStore {
         FileStore::new(UploadFolder::temporary(), rules)
@@ -311,6 +427,8 @@ mod tests {
             spool: Arc::clone(&folder),
             storage,
             pictures: PictureInspector::new(64),
+            scan: None,
+            counters: FileCounters::default(),
         });
         let refused = upload(&store, UserId::new(1), "a.png", &picture(300, 100)).await;
         assert!(matches!(refused, Err(FileRefusal::Failed)), "{refused:?}");

@@ -1,11 +1,14 @@
 //! Cases that every [`FileStorage`] passes.
 #![expect(clippy::unwrap_used, reason = "a failed case panics")]
 
+use std::future::Future;
 use std::io;
 use std::time::{Duration, SystemTime};
 
+use gimlet_core::id::UserId;
 use tokio::io::AsyncReadExt as _;
 
+use crate::direct::PendingName;
 use crate::file_kind::of_extension;
 use crate::storage::FileStorage;
 use crate::stored_name::StoredName;
@@ -46,7 +49,7 @@ async fn a_file_is_read_in_parts(storage: &dyn FileStorage, spool: &UploadFolder
     assert_eq!(storage.length(&name).await.unwrap(), Some(10));
     for (from, to, part) in [
         (0, 10, &b"0123456789"[..]),
-        (0, 1, b"0"),
+        (0, 2, b"01"),
         (9, 10, b"9"),
         (3, 7, b"3456"),
     ] {
@@ -76,6 +79,49 @@ async fn a_file_of_any_length_is_kept(storage: &dyn FileStorage, spool: &UploadF
         assert!(whole == content, "{length} bytes");
         storage.delete(&name).await.unwrap();
     }
+}
+
+/// Runs every case on a storage that takes files from clients. `put` sends bytes to an address as a client
+/// does, and returns the status of the answer.
+///
+/// # Panics
+/// A case fails.
+pub async fn check_direct_uploads<F>(storage: &dyn FileStorage, put: impl Fn(String, Vec<u8>) -> F)
+where
+    F: Future<Output = u16>,
+{
+    let direct = storage.direct_uploads().unwrap();
+    let user = UserId::new(7).unwrap();
+    let lifetime = Duration::from_mins(5);
+    let name = PendingName::random(user);
+    assert!(direct.received(&name).await.unwrap().is_none());
+    let address = direct.address(&name, 7, lifetime).await.unwrap();
+    assert_eq!(put(address.clone(), b"content".to_vec()).await, 200);
+    let (length, mut reader) = direct.received(&name).await.unwrap().unwrap();
+    let mut content = Vec::new();
+    reader.read_to_end(&mut content).await.unwrap();
+    assert_eq!((length, content.as_slice()), (7, &b"content"[..]));
+    // Nobody else completes it, and it is not a file.
+    let other = PendingName::of(UserId::new(8).unwrap(), name.id()).unwrap();
+    assert!(direct.received(&other).await.unwrap().is_none());
+    let future = SystemTime::UNIX_EPOCH + Duration::from_hours(24) * 365 * 200;
+    assert_eq!(storage.stored_before(future, 10).await.unwrap(), []);
+    let sent = direct.sent_before(future, 10).await.unwrap();
+    assert_eq!(sent, std::slice::from_ref(&name));
+    let past = SystemTime::UNIX_EPOCH;
+    assert_eq!(direct.sent_before(past, 10).await.unwrap(), []);
+    // The address is for this name and this length.
+    let forged = address.replace(name.id(), PendingName::random(user).id());
+    assert!(put(forged, b"content".to_vec()).await >= 400);
+    direct.discard(&name).await.unwrap();
+    direct.discard(&name).await.unwrap();
+    assert!(direct.received(&name).await.unwrap().is_none());
+    let short = direct.address(&name, 3, lifetime).await.unwrap();
+    assert!(
+        put(short, b"content".to_vec()).await >= 400,
+        "7 bytes for 3"
+    );
+    assert!(direct.received(&name).await.unwrap().is_none());
 }
 
 async fn old_files_are_listed(storage: &dyn FileStorage, spool: &UploadFolder) {

@@ -6,19 +6,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gimlet_core::id::UserId;
 use gimlet_images::{InspectedPicture, PictureThumbnail};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use crate::counts::FileCounters;
 use crate::file_kind::{self, FileKind, HEAD_BYTES};
 use crate::quota::UploadUsage;
 use crate::refusal::FileRefusal;
-use crate::spool::UnfinishedFile;
+use crate::scan::ScanQuestion;
+use crate::spool::{FileReader, UnfinishedFile};
 use crate::store_parts::StoreParts;
 use crate::stored_name::StoredName;
 
 /// Time limit of a whole upload.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
+/// Bytes that are read at a time from a storage.
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// A file that was uploaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +48,21 @@ pub struct UploadedPicture {
     pub thumbnail: StoredName,
 }
 
+/// Counts an upload that ends without a stored file.
+#[derive(Debug)]
+struct UploadOutcome {
+    store: Arc<StoreParts>,
+    is_stored: bool,
+}
+
+impl Drop for UploadOutcome {
+    fn drop(&mut self) {
+        if !self.is_stored {
+            FileCounters::add(&self.store.counters.refused, 1);
+        }
+    }
+}
+
 /// An upload in progress; dropped before [`finish`](Self::finish), it leaves nothing behind.
 #[derive(Debug)]
 pub struct FileUpload {
@@ -50,7 +71,9 @@ pub struct FileUpload {
     path: Option<PathBuf>,
     max: u64,
     until: Instant,
+    user: Option<UserId>,
     usage: UploadUsage,
+    outcome: UploadOutcome,
     /// The name that the client gave the file.
     name: String,
     total: u64,
@@ -64,11 +87,17 @@ impl FileUpload {
     pub(crate) fn new(
         store: Arc<StoreParts>,
         max: u64,
+        user: Option<UserId>,
         usage: UploadUsage,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         Self {
+            outcome: UploadOutcome {
+                store: Arc::clone(&store),
+                is_stored: false,
+            },
             store,
+            user,
             path: None,
             max,
             until: Instant::now() + UPLOAD_TIMEOUT,
@@ -154,7 +183,30 @@ impl FileUpload {
         let stored = timeout_at(until, self.keep()).await;
         let uploaded = stored.unwrap_or(Err(FileRefusal::TooSlow))?;
         self.usage.keep();
+        self.outcome.is_stored = true;
+        let counters = &self.store.counters;
+        FileCounters::add(&counters.stored, 1);
+        FileCounters::add(&counters.stored_bytes, uploaded.length);
         Ok(uploaded)
+    }
+
+    /// Stores everything that a reader has, and completes the file.
+    ///
+    /// # Errors
+    /// The reader fails, or the file breaks a rule or cannot be stored.
+    pub(crate) async fn take(
+        mut self,
+        mut reader: FileReader,
+    ) -> Result<UploadedFile, FileRefusal> {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let read = self.within(reader.read(&mut chunk)).await?;
+            let read = read.map_err(of_disk)?;
+            match chunk.get(..read).filter(|it| !it.is_empty()) {
+                Some(bytes) => self.write(bytes).await?,
+                None => return self.finish().await,
+            }
+        }
     }
 
     async fn keep(&mut self) -> Result<UploadedFile, FileRefusal> {
@@ -169,6 +221,15 @@ impl FileUpload {
         let file = file.complete().await.map_err(of_disk)?;
         let length = file.length();
         let path = file.path().map_err(of_disk)?;
+        if let Some(scan) = &self.store.scan {
+            let question = ScanQuestion {
+                path,
+                kind,
+                name: &self.name,
+                user: self.user,
+            };
+            scan.check(question, &self.store.counters).await?;
+        }
         let picture = self.store.pictures.inspect(path, kind).await;
         let name = StoredName::random(kind);
         // The thumbnail first: the file is visible with everything that belongs to it.
@@ -258,7 +319,7 @@ mod tests {
         let usage = UploadQuota::new(bounds).begin(None);
         let store = Arc::new(StoreParts::of_folder(UploadFolder::temporary(), 0));
         let begun = Instant::now();
-        let upload = FileUpload::new(store, 1_000, usage, permit);
+        let upload = FileUpload::new(store, 1_000, None, usage, permit);
         let outcome = upload.within(pending::<()>()).await;
         assert!(matches!(outcome, Err(FileRefusal::TooSlow)));
         let waited = begun.elapsed();

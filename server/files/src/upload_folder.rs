@@ -15,8 +15,8 @@ use async_trait::async_trait;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
 
-use crate::spool::{CompleteFile, UnfinishedFile};
-use crate::storage::{FileReader, FileStorage};
+use crate::spool::{CompleteFile, FileReader, UnfinishedFile};
+use crate::storage::FileStorage;
 use crate::stored_name::{StoredName, is_stem, random_stem};
 
 /// The folder of uploaded files.
@@ -76,6 +76,17 @@ impl UploadFolder {
                 let dir = tempfile::Builder::new().prefix("gimlet-files-").tempdir()?;
                 Ok(place.get_or_init(|| dir).path())
             }
+        }
+    }
+
+    /// Removes the unfinished files that a killed process has left in the folder.
+    pub(crate) async fn remove_unfinished(&self) {
+        let Some(folder) = self.existing().map(Path::to_owned) else {
+            return;
+        };
+        let swept = tokio::task::spawn_blocking(move || sweep(&folder)).await;
+        if let Ok(Err(error)) = swept {
+            tracing::debug!(%error, "unfinished uploads not looked for");
         }
     }
 

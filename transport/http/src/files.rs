@@ -4,7 +4,9 @@ use axum::body::Body;
 use axum::response::Response;
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::scope::ApiScope;
+use gimlet_core::time::{SystemClock, TimeSource as _, UnixTimestamp};
 use gimlet_files::{FileRefusal, StoredName, UploadLimitExceeded, UploadedFile};
+use gimlet_json::rfc3339;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -19,6 +21,11 @@ use crate::upload::{self, UploadFailure};
 
 /// Longest name of a file, in bytes.
 const MAX_NAME_BYTES: usize = 255;
+/// gimlet's codes of refused files; `docs/errors.md` lists them.
+const FAILURE_CODE: i32 = 2;
+const FORBIDDEN_CODE: i32 = 7;
+const EXHAUSTED_CODE: i32 = 8;
+const UNAVAILABLE_CODE: i32 = 14;
 /// Time after which an upload may find a place.
 const UPLOAD_RETRY_MS: i64 = 5_000;
 
@@ -84,6 +91,39 @@ object! {
     }
 }
 
+object! {
+    /// A file that the client sends to the storage itself.
+    PresignFile {
+        /// Its size in bytes; the storage refuses another.
+        size: WholeNumber,
+    }
+}
+
+object! {
+    /// A URL for one file.
+    PresignedFile {
+        /// The id that completes the upload.
+        upload_id: String,
+        /// The URL to which the file is sent by `PUT`, without further headers.
+        url: String,
+        /// The time until which the URL is valid.
+        expires_at: String,
+        /// The same time in milliseconds.
+        expires_at_ms: i64,
+    }
+}
+
+object! {
+    /// A file that was sent to the storage.
+    CompleteFile {
+        /// The id of the upload.
+        upload_id: String,
+        /// The file's name: it decides the kind of a text or an office document, whose content does
+        /// not.
+        name: Option<String>,
+    }
+}
+
 /// The content of a file.
 struct FileContent(Response);
 
@@ -114,15 +154,33 @@ impl From<FileRefusal> for ApiProblem {
             FileRefusal::TooSlow => Self::of(status, "upload-too-slow", detail),
             FileRefusal::Exceeded(UploadLimitExceeded::Quota { wait, .. }) => {
                 let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-                Self::of_resource(status, "upload-quota", detail, wait)
+                Self::of_code(status, "upload-quota", EXHAUSTED_CODE, detail, wait)
             }
             FileRefusal::Exceeded(UploadLimitExceeded::Disk { .. }) | FileRefusal::DiskFull => {
-                Self::of_resource(status, "no-space", detail, 0)
+                Self::of_code(status, "no-space", EXHAUSTED_CODE, detail, 0)
             }
-            FileRefusal::Busy => {
-                Self::of_resource(status, "too-many-uploads", detail, UPLOAD_RETRY_MS)
+            FileRefusal::Busy => Self::of_code(
+                status,
+                "too-many-uploads",
+                EXHAUSTED_CODE,
+                detail,
+                UPLOAD_RETRY_MS,
+            ),
+            FileRefusal::Rejected(_) => {
+                Self::of_code(status, "file-rejected", FORBIDDEN_CODE, detail, 0)
             }
-            FileRefusal::Failed => Self::of_failure("storage-failed", detail),
+            FileRefusal::Unscanned => Self::of_code(
+                status,
+                "file-not-checked",
+                UNAVAILABLE_CODE,
+                detail,
+                UPLOAD_RETRY_MS,
+            ),
+            FileRefusal::NoDirectUploads => RequestRefusal::Unsupported(
+                "this server takes files itself; send the file to POST /v1/files",
+            )
+            .into(),
+            FileRefusal::Failed => Self::of_code(status, "storage-failed", FAILURE_CODE, detail, 0),
         }
     }
 }
@@ -148,7 +206,9 @@ pub const fn file_status(refusal: &FileRefusal) -> StatusCode {
         FileRefusal::Exceeded(UploadLimitExceeded::Disk { .. }) | FileRefusal::DiskFull => {
             StatusCode::INSUFFICIENT_STORAGE
         }
-        FileRefusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        FileRefusal::Rejected(_) => StatusCode::FORBIDDEN,
+        FileRefusal::NoDirectUploads => StatusCode::NOT_IMPLEMENTED,
+        FileRefusal::Busy | FileRefusal::Unscanned => StatusCode::SERVICE_UNAVAILABLE,
         FileRefusal::Failed => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -189,6 +249,33 @@ async fn get_file(call: ApiCall, input: NamedFile) -> Result<FileContent, ApiPro
     })
 }
 
+async fn presign_file(call: ApiCall, input: PresignFile) -> Result<PresignedFile, ApiProblem> {
+    let user = call.user()?;
+    let presigned = call.files()?.store.presign(user, input.size.0).await?;
+    let lifetime = i64::try_from(presigned.lifetime.as_millis()).unwrap_or(i64::MAX);
+    let expires = UnixTimestamp(SystemClock.now().0.saturating_add(lifetime));
+    Ok(PresignedFile {
+        upload_id: presigned.id,
+        url: presigned.url,
+        expires_at: rfc3339(expires),
+        expires_at_ms: expires.0,
+    })
+}
+
+async fn complete_file(call: ApiCall, input: CompleteFile) -> Result<FileInfo, ApiProblem> {
+    let user = call.user()?;
+    let files = call.files()?;
+    checked_name(input.name.as_deref())?;
+    let name = input.name.as_deref().unwrap_or_default();
+    let completed = files.store.complete(user, &input.upload_id, name).await?;
+    let uploaded = completed.ok_or_else(|| {
+        let text =
+            "nothing was sent under this upload_id; send the file to the URL first, within an hour";
+        ApiProblem::of(StatusCode::NOT_FOUND, "no-such-upload", text)
+    })?;
+    Ok(files.describe(&uploaded, input.name))
+}
+
 /// Returns the operations of this module.
 pub(crate) fn operations() -> Vec<ApiOperation> {
     vec![
@@ -201,6 +288,25 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             upload_file,
         ),
         ApiOperation::new(
+            Method::POST,
+            "/files/presigned",
+            OperationAccess::User(ApiScope::FilesWrite),
+            "presignFile",
+            "Returns a URL to which the client sends one file itself, on a server that stores files in \
+             S3. The file is stored when the upload is completed.",
+            presign_file,
+        )
+        .by_storing_node(),
+        ApiOperation::new(
+            Method::POST,
+            "/files/presigned/{upload_id}/complete",
+            OperationAccess::User(ApiScope::FilesWrite),
+            "completeFile",
+            "Checks the content that was sent to the URL, and stores it as a file.",
+            complete_file,
+        )
+        .by_storing_node(),
+        ApiOperation::new(
             Method::GET,
             "/files/{file_id}",
             OperationAccess::Open,
@@ -208,7 +314,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "Returns the content of a file, or a part of it (206).",
             get_file,
         )
-        .by_connection()
+        .by_storing_node()
         .header(
             "range",
             "The part of the file that is requested, as `bytes=FIRST-LAST`.",

@@ -46,6 +46,17 @@ const ADMISSION_TTL: Duration = Duration::from_secs(1);
 /// Field of a request that names a device.
 const DEVICE_FIELD: &str = "device_id";
 
+/// The node that executes an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ExecutingNode {
+    /// A node with this role; others pass the request on.
+    Role(ApiRole),
+    /// The node that has the connection.
+    Connection,
+    /// The node that the request reaches, if it stores files: no other node passes a file on.
+    Storage,
+}
+
 /// Contents of the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyKind {
@@ -122,8 +133,7 @@ pub(crate) struct ApiOperation {
     pub(crate) headers: Vec<(&'static str, &'static str)>,
     /// Set if the token may stand in the query.
     pub(crate) takes_query_token: bool,
-    /// Role that executes the operation; `None` for a connection, which stays on this node.
-    role: Option<ApiRole>,
+    node: ExecutingNode,
     /// Set if the operation registers a device for a caller that names none.
     may_register: bool,
     /// Set if the answer has a validator, so that a client may keep it.
@@ -196,7 +206,7 @@ impl ApiOperation {
         };
         Self {
             body: BodyKind::File,
-            role: None,
+            node: ExecutingNode::Storage,
             ..Self::build::<I, O>(Method::POST, path, access, id, about, Arc::new(called))
         }
     }
@@ -217,7 +227,7 @@ impl ApiOperation {
             access,
             headers: Vec::new(),
             takes_query_token: false,
-            role: Some(ApiRole::Logic),
+            node: ExecutingNode::Role(ApiRole::Logic),
             may_register: false,
             is_cacheable: false,
             topic: "",
@@ -250,13 +260,20 @@ impl ApiOperation {
 
     /// Has the operation executed by this role; by default it is the logic role.
     pub(crate) const fn by(mut self, role: ApiRole) -> Self {
-        self.role = Some(role);
+        self.node = ExecutingNode::Role(role);
         self
     }
 
     /// Has the operation executed where its connection is.
     pub(crate) const fn by_connection(mut self) -> Self {
-        self.role = None;
+        self.node = ExecutingNode::Connection;
+        self
+    }
+
+    /// Has the operation executed by this node, which stores files: another node passes no file on, and
+    /// the credentials are checked first.
+    pub(crate) const fn by_storing_node(mut self) -> Self {
+        self.node = ExecutingNode::Storage;
         self
     }
 
@@ -344,17 +361,23 @@ impl ApiOperation {
             headers: parts.headers,
             shared,
         };
-        let destination = self.role.and_then(|role| {
-            let api = &call.shared.api;
-            forward::destination(api, &parts.extensions, role, self.may_register)
-        });
+        let destination = match self.node {
+            ExecutingNode::Role(role) => {
+                let api = &call.shared.api;
+                forward::destination(api, &parts.extensions, role, self.may_register)
+            }
+            ExecutingNode::Connection | ExecutingNode::Storage => None,
+        };
         if let Some(to) = destination {
             let request = self.to_forward(&mut call, &parts.uri, &query, body).await?;
             return forward::forward(&call, &parts.extensions, to, request).await;
         }
         let token = query_token.as_deref();
         // Before the body is read: a stranger's body costs nothing.
-        call.caller = if self.body == BodyKind::File && call.shared.api.tokens.is_none() {
+        let is_checked_elsewhere = self.node == ExecutingNode::Storage
+            && self.access != OperationAccess::Open
+            && call.shared.api.tokens.is_none();
+        call.caller = if is_checked_elsewhere {
             match forward::admit(&call, &parts.extensions).await? {
                 NodeAdmission::Admitted(caller) => caller,
                 NodeAdmission::Refused(response) => return Ok(response),

@@ -23,8 +23,6 @@ const UNAUTHORIZED_CODE: i32 = 10_000;
 const FORBIDDEN_CODE: i32 = 7;
 /// gimlet's code of a limit that is reached.
 const EXHAUSTED_CODE: i32 = 8;
-/// gimlet's code of a failure of this server.
-const FAILURE_CODE: i32 = 2;
 /// Time after which a refused event stream may find a place.
 const STREAM_RETRY_MS: i64 = 5_000;
 
@@ -92,25 +90,18 @@ impl ApiProblem {
         }
     }
 
-    /// Makes the problem of a resource that is used up.
-    pub(crate) fn of_resource(
+    /// Makes a problem with this code, and the milliseconds to wait.
+    pub(crate) fn of_code(
         status: StatusCode,
         name: &'static str,
+        code: i32,
         detail: impl Into<String>,
         retry_after_ms: i64,
     ) -> Self {
         Self {
-            code: EXHAUSTED_CODE,
+            code,
             retry_after_ms,
             ..Self::of(status, name, detail)
-        }
-    }
-
-    /// Makes the problem of this server's own failure.
-    pub(crate) fn of_failure(name: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            code: FAILURE_CODE,
-            ..Self::of(StatusCode::INTERNAL_SERVER_ERROR, name, detail)
         }
     }
 

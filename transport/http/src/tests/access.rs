@@ -30,6 +30,7 @@ const ACCESS: &[(&str, OperationAccess)] = &[
         "changeMembers",
         OperationAccess::Backend(ApiScope::GroupsWrite),
     ),
+    ("completeFile", OperationAccess::User(ApiScope::FilesWrite)),
     ("createKey", OperationAccess::Backend(ApiScope::Admin)),
     ("createGroup", OperationAccess::User(ApiScope::GroupsWrite)),
     ("createUser", OperationAccess::Backend(ApiScope::UsersWrite)),
@@ -87,6 +88,7 @@ const ACCESS: &[(&str, OperationAccess)] = &[
         "listWebhooks",
         OperationAccess::Backend(ApiScope::WebhooksRead),
     ),
+    ("presignFile", OperationAccess::User(ApiScope::FilesWrite)),
     (
         "publishToRoom",
         OperationAccess::UserOrBackend(ApiScope::RoomsWrite),
@@ -288,6 +290,7 @@ async fn check_access(api: &TestApi, has_streams: bool) {
                 .replace("{room_id}", "1")
                 .replace("{key_id}", "0000000000000001")
                 .replace("{file_id}", "none.png")
+                .replace("{upload_id}", "none")
                 .replace("{name}", "crm");
             let method = operation.method.clone();
             let response = api.respond(method, &path, bearer, headers, None).await;

@@ -265,6 +265,20 @@ async fn a_user_has_a_quota_also_if_a_backend_uploads() {
     refused.refused(400, "Gimlet-User");
 }
 
+#[tokio::test]
+async fn a_folder_takes_no_files_from_clients() {
+    let api = TestApi::start();
+    let alice = api.sign_in("100").await;
+    let body = json!({"size": "9"});
+    let path = "/v1/files/presigned";
+    let refused = api.call(Method::POST, path, "", Some(&body)).await;
+    refused.refused(401, "the header Authorization is missing");
+    let refused = api.call(Method::POST, path, &alice.token, Some(&body));
+    refused
+        .await
+        .refused(501, "send the file to POST /v1/files");
+}
+
 /// The credentials come first, and then what this node lacks.
 #[tokio::test]
 async fn a_node_without_files_checks_the_token_and_says_who_has_them() {

@@ -607,6 +607,18 @@ export interface NodeStatistics {
   queued_sends: string;
 }
 
+/** A URL for one file. */
+export interface PresignedFile {
+  /** The time until which the URL is valid. */
+  expires_at: string;
+  /** The same time in milliseconds. */
+  expires_at_ms: number;
+  /** The id that completes the upload. */
+  upload_id: string;
+  /** The URL to which the file is sent by `PUT`, without further headers. */
+  url: string;
+}
+
 /** A refused request (RFC 9457). */
 export interface Problem {
   /** gimlet's code, the same on every wire: 10000 to 10017, or a gRPC code. */
