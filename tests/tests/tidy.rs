@@ -33,17 +33,27 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-files", &["gimlet-core", "gimlet-images"]),
     ("gimlet-images", &[]),
     (
+        "gimlet-s3",
+        &["gimlet-files", "gimlet-listen", "gimlet-outbound"],
+    ),
+    (
         "gimlet-web",
         &[
             "gimlet-core",
             "gimlet-files",
             "gimlet-http",
             "gimlet-listen",
+            "gimlet-s3",
         ],
     ),
     (
         "gimlet-webhooks",
-        &["gimlet-core", "gimlet-json", "gimlet-outbound"],
+        &[
+            "gimlet-core",
+            "gimlet-files",
+            "gimlet-json",
+            "gimlet-outbound",
+        ],
     ),
     (
         "gimlet-push",
