@@ -11,6 +11,7 @@ use gimlet_outbound::signature::{SigningSecret, WebhookSigner};
 use gimlet_outbound::{
     AddressRules, OutboundClient, OutboundError, OutboundPolicy, OutboundResponse, OutboundUrl,
 };
+use http::HeaderMap;
 
 use crate::body::SignedBody;
 
@@ -147,13 +148,27 @@ pub(crate) struct SignedClient {
 impl SignedClient {
     /// Posts a signed body. The signature is made anew at each attempt, with the time of it.
     pub(crate) async fn post(&self, body: SignedBody) -> Result<OutboundResponse, OutboundError> {
+        let headers = self.signature(&body)?;
+        self.client.post_json(&self.url, headers, body.text).await
+    }
+
+    /// Posts a signed body that is not JSON; its type is among the headers.
+    pub(crate) async fn post_as(
+        &self,
+        body: SignedBody,
+        mut headers: HeaderMap,
+    ) -> Result<OutboundResponse, OutboundError> {
+        headers.extend(self.signature(&body)?);
+        self.client.post(&self.url, headers, body.text).await
+    }
+
+    fn signature(&self, body: &SignedBody) -> Result<HeaderMap, OutboundError> {
         let now = u64::try_from(self.clock.now().seconds()).unwrap_or_default();
         let signed = self.signer.sign(&body.id, now, &body.text);
-        let headers = signed.map_err(|error| OutboundError::Broken {
+        signed.map_err(|error| OutboundError::Broken {
             host: self.url.host().to_owned(),
             reason: error.to_string(),
-        })?;
-        self.client.post_json(&self.url, headers, body.text).await
+        })
     }
 }
 

@@ -14,9 +14,14 @@ use gimlet_core::hook_delivery::{
 use gimlet_core::id::UserId;
 use gimlet_core::message::{MessageContent, MessageReceiver, MessageSender};
 use gimlet_core::time::{ManualClock, UnixTimestamp};
+use gimlet_files::{
+    FileParts, FileRefusal, FileRules, FileStore, ScanPolicy, UploadBounds, UploadFolder,
+};
 use gimlet_kit::http_target::{HttpTarget, TargetAnswer};
 use gimlet_outbound::signature::{SigningSecret, WebhookSigner};
-use gimlet_webhooks::{BeforeSendSettings, HookConnection, OutboundPolicy, WebhookSettings};
+use gimlet_webhooks::{
+    BeforeSendSettings, HookConnection, OutboundPolicy, ScanSettings, WebhookSettings,
+};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -198,4 +203,99 @@ async fn the_question_before_a_send_has_the_message_and_the_answer_counts() {
     target.answer(TargetAnswer::Hang);
     let hung = policy.decide(question(&content)).await;
     assert_eq!(hung, Err(RequestRefusal::Unavailable));
+}
+
+fn scanner(url: &str, failure: HookFailureMode) -> ScanPolicy {
+    let settings = ScanSettings {
+        url: url.to_owned(),
+        secret: SECRET.into(),
+        timeout: Duration::from_millis(500),
+        failure,
+    };
+    let policy = OutboundPolicy {
+        allowed: vec!["127.0.0.0/8".parse().unwrap()],
+        ..OutboundPolicy::default()
+    };
+    let clock = Arc::new(ManualClock::at(UnixTimestamp(NOW_MS)));
+    settings.open(&policy, clock).unwrap()
+}
+
+/// Uploads a text to a store with this scanner.
+async fn upload(scan: ScanPolicy) -> (Result<(), FileRefusal>, usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = FileRules {
+        max: 1_000_000,
+        anonymous: false,
+        bounds: UploadBounds {
+            min_free: 0,
+            each: 0,
+        },
+        thumbnail_side: 0,
+    };
+    let parts = FileParts {
+        spool: UploadFolder::under(folder.path()),
+        storage: None,
+        scan: Some(scan),
+    };
+    let store = FileStore::with_parts(parts, rules);
+    let mut upload = store.begin(UserId::new(7)).unwrap();
+    upload.name("caf\u{e9}.txt");
+    upload.write(b"the content").await.unwrap();
+    let stored = upload.finish().await.map(|_| ());
+    let files = std::fs::read_dir(folder.path().join("files")).unwrap();
+    (stored, files.count())
+}
+
+#[tokio::test]
+async fn a_scanner_gets_the_file_signed_and_decides() {
+    let target = HttpTarget::start().await;
+    let (stored, files) = upload(scanner(&target.url(), HookFailureMode::Closed)).await;
+    assert!(stored.is_ok() && files == 1, "{stored:?}");
+    let request = target.requests().remove(0);
+    assert_eq!(request.text(), "the content");
+    assert_eq!(request.header("content-type"), "text/plain");
+    assert_eq!(request.header("gimlet-file-name"), "caf%C3%A9.txt");
+    assert_eq!(request.header("gimlet-user"), "7");
+    let signer = WebhookSigner::new([SECRET.parse::<SigningSecret>().unwrap()]);
+    let id = request.header("webhook-id");
+    let expected = signer.sign(id, 1_700_000_000, &request.body).unwrap();
+    let signature = expected["webhook-signature"].to_str().unwrap();
+    assert_eq!(request.header("webhook-signature"), signature);
+
+    let refusal = r#"{"action":"refuse","reason":"EICAR"}"#;
+    target.answer(TargetAnswer::Status(200, refusal.into()));
+    let (refused, files) = upload(scanner(&target.url(), HookFailureMode::Open)).await;
+    assert_eq!(refused.unwrap_err().to_string(), "EICAR");
+    assert_eq!(files, 0, "nothing of a refused file stays");
+}
+
+#[tokio::test]
+async fn a_scanner_without_a_verdict_is_open_or_closed() {
+    let target = HttpTarget::start().await;
+    for answer in [
+        TargetAnswer::Status(500, String::new()),
+        TargetAnswer::Status(200, "clean".into()),
+        TargetAnswer::Close,
+        TargetAnswer::Hang,
+    ] {
+        target.answer(answer.clone());
+        let (open, _) = upload(scanner(&target.url(), HookFailureMode::Open)).await;
+        assert!(open.is_ok(), "{answer:?}: {open:?}");
+        let (closed, files) = upload(scanner(&target.url(), HookFailureMode::Closed)).await;
+        assert!(matches!(closed, Err(FileRefusal::Unscanned)), "{answer:?}");
+        assert_eq!(files, 0);
+    }
+    // An address that outbound.allow does not name is not reached.
+    let settings = ScanSettings {
+        url: target.url(),
+        secret: SECRET.into(),
+        timeout: Duration::from_secs(5),
+        failure: HookFailureMode::Closed,
+    };
+    let clock = Arc::new(ManualClock::at(UnixTimestamp(NOW_MS)));
+    let policy = settings.open(&OutboundPolicy::default(), clock).unwrap();
+    let before = target.requests().len();
+    let (refused, _) = upload(policy).await;
+    assert!(matches!(refused, Err(FileRefusal::Unscanned)));
+    assert_eq!(target.requests().len(), before);
 }
