@@ -14,17 +14,18 @@ use gimlet_grpc::{GrpcHealth, GrpcServices};
 use gimlet_listen::StopTokens;
 use gimlet_listen::origins::AllowedOrigins;
 use gimlet_transport::{SessionServer, SessionSettings};
-use gimlet_web::api::{ApiFiles, ApiKeys, ApiListener, HttpApi};
+use gimlet_web::api::{ApiKeys, ApiListener, HttpApi};
 use gimlet_web::disk_space::DiskSpace;
-use gimlet_web::files::{FileRules, FileService, FileStore, UploadBounds, UploadFolder};
+use gimlet_web::files::FileService;
 use gimlet_web::health::{ServerHealth, ServerPhase};
 use gimlet_web::metrics::ServerMetrics;
 use gimlet_web::verifier::{HttpVerifier, RejectingVerifier, VerifierUrlError};
 
 use crate::call_counter::CallMetrics;
 use crate::certificates::CertificateFiles;
-use crate::config::{self, Config, ListenerName, NodeRole, StorageKind};
+use crate::config::{self, Config, NodeRole, StorageKind};
 use crate::dependencies::NodeDependencies;
+use crate::files::NodeFiles;
 use crate::identity::IdentityParts;
 use crate::listener_limits::ListenerLimits;
 use crate::listeners::{BoundListeners, ListenAddrs};
@@ -41,6 +42,7 @@ pub struct BuiltServer {
     pub(crate) roles: RunningRoles,
     pub(crate) api: GrpcServices,
     pub(crate) files: Option<FileService>,
+    pub(crate) node_files: Option<NodeFiles>,
     pub(crate) http_api: ApiListener,
     pub(crate) sessions: Option<Arc<SessionServer>>,
     /// Wrong tokens of the last minute, at every listener.
@@ -120,6 +122,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
     let internal = addrs.internal.map(|addr| addr.to_string());
     let tls = certificates.nodes();
     let identity = IdentityParts::new(&config, storage.stores.as_ref(), &clock)?;
+    let node_files = NodeFiles::new(&config, &addrs, &clock)?;
     let roles = RunningRoles::start(
         &config,
         &storage,
@@ -142,7 +145,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
     let tokens = token_checker(&roles, &failures, &identity);
     // The file service belongs to the business role, which knows the users.
     let uploads = roles.builtin().and(tokens.clone());
-    let files = uploads.map(|tokens| files(&config, &addrs, tokens));
+    let files = NodeFiles::service(node_files.as_ref(), &config, uploads);
     let accounts = accounts(&config, &roles, &failures, &identity, pushes.as_ref());
     let operator = operator_access(&config, &storage, &addrs);
     let http_api = HttpApi {
@@ -152,7 +155,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         failures: Arc::clone(&failures),
         accounts: accounts.clone(),
         push: pushes,
-        files: files.as_ref().map(api_files),
+        files: node_files.as_ref().map(NodeFiles::api),
         hooks: roles.hook_delivery().cloned(),
         api_keys: api_keys(&config, operator.as_ref()),
         keys: created_keys(&storage, clock, &failures),
@@ -175,6 +178,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
             health: GrpcHealth::default(),
         },
         files,
+        node_files,
         http_api: ApiListener {
             api: http_api,
             origins: origins(&config),
@@ -324,45 +328,6 @@ fn accounts(
     )
 }
 
-fn api_files(files: &FileService) -> ApiFiles {
-    ApiFiles {
-        store: files.store.clone(),
-        base: files.base.clone(),
-    }
-}
-
-fn files(config: &Config, addrs: &ListenAddrs, tokens: TokenChecker) -> FileService {
-    let folder = match config.storage.kind {
-        StorageKind::Memory => UploadFolder::temporary(),
-        StorageKind::Sled | StorageKind::Mysql => UploadFolder::under(&config.data_dir),
-    };
-    let rules = FileRules {
-        max: config.http.upload_max,
-        anonymous: config.http.anonymous_upload || config.is_development(),
-        bounds: upload_bounds(config),
-        thumbnail_side: config.files.thumbnail_side,
-    };
-    FileService {
-        store: FileStore::new(folder, rules),
-        tokens,
-        forwarding: config.forwarding(),
-        base: base_url(config, addrs),
-        origins: origins(config),
-    }
-}
-
-/// Computes the bounds of uploads: they always stop before sends do, whatever is configured.
-fn upload_bounds(config: &Config) -> UploadBounds {
-    let sends = match config.storage.kind {
-        StorageKind::Sled => config.storage.min_free.saturating_mul(2),
-        StorageKind::Memory | StorageKind::Mysql => 0,
-    };
-    UploadBounds {
-        min_free: config.http.upload_min_free.max(sends),
-        each: config.http.upload_quota,
-    }
-}
-
 fn session_settings(config: &Config) -> SessionSettings {
     /// gim drops a silent WebSocket a minute after a silent TCP connection.
     const WS_EXTRA_IDLE: std::time::Duration = std::time::Duration::from_mins(1);
@@ -377,23 +342,6 @@ fn session_settings(config: &Config) -> SessionSettings {
         ws_silence: limits.ws_silence,
         ..SessionSettings::default()
     }
-}
-
-/// Returns the prefix of uploaded files' addresses.
-fn base_url(config: &Config, addrs: &ListenAddrs) -> String {
-    let scheme = if config.has_tls(ListenerName::Http) {
-        "https"
-    } else {
-        "http"
-    };
-    let own = || {
-        addrs
-            .http
-            .map(|addr| format!("{scheme}://{addr}"))
-            .unwrap_or_default()
-    };
-    let base = config.http.public_url.clone().unwrap_or_else(own);
-    base.trim_end_matches('/').to_owned()
 }
 
 /// Returns the origins whose pages may open a WebSocket and upload.

@@ -30,6 +30,7 @@ mod dependencies;
 #[cfg(feature = "cli")]
 pub mod doctor;
 mod entrances;
+mod files;
 mod hook_metrics;
 mod identity;
 mod lifecycle;

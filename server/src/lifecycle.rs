@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gimlet_core::auth::SharedSecret;
+use gimlet_core::time::SystemClock;
 use gimlet_grpc::{CallerKind, ListenerServices, ServeError};
 use gimlet_listen::StopTokens;
 use gimlet_transport::SessionProtocol;
@@ -326,6 +327,9 @@ impl BuiltServer {
             }
         });
         tasks.spawn(self.servers.clone().follow(ends.stop.clone()));
+        if let Some(files) = self.node_files.clone() {
+            tasks.spawn(files.remove_regularly(Arc::new(SystemClock), ends.stop.clone()));
+        }
         tasks.spawn(self.certificates.clone().follow(ends.stop.clone()));
         if let Some(listener) = self.listeners.ops.take() {
             let servers = self.servers.clone();
@@ -352,7 +356,7 @@ impl BuiltServer {
         let (roles, sessions) = (self.roles.clone(), self.sessions.clone());
         let (failures, places) = (Arc::clone(&self.failures), self.listener_limits.clone());
         let (watch, data_dir) = (self.watch.clone(), self.config.data_dir.clone());
-        let servers = self.servers.clone();
+        let (servers, files) = (self.servers.clone(), self.node_files.clone());
         let (started, space) = (Instant::now(), disk_space(&self.config));
         Arc::new(move |metrics: &ServerMetrics| {
             servers.scrape(metrics);
@@ -361,6 +365,9 @@ impl BuiltServer {
             metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
             metrics.gauge("gimlet_nodes", roles.nodes() as u64);
             scrape_process(metrics, &data_dir);
+            if let Some(files) = &files {
+                files.scrape(metrics);
+            }
             if let Some((open, idle)) = watch.mysql_connections() {
                 metrics.gauge("gimlet_mysql_connections", open);
                 metrics.gauge("gimlet_mysql_idle_connections", idle);

@@ -342,6 +342,41 @@ fn the_commands_of_the_documentation_work() {
     }
 }
 
+/// Runs commands against a server, and returns their output.
+fn run_in(folder: &Path, commands: &str, server: &GimletProcess) -> String {
+    let script = format!("set -euo pipefail\n{commands}");
+    let script = script.replace("127.0.0.1:8085", &server.addr("http"));
+    let mut bash = Command::new("bash");
+    let output = bash.args(["-c", &script]).current_dir(folder).output();
+    let output = output.unwrap();
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{out}\n{err}");
+    out
+}
+
+/// Needs `tests/s3/with`; without it the test is left out.
+#[test]
+fn the_commands_about_a_bucket_work() {
+    let Some(bucket) = gimlet_kit::backend::variable("GIMLET_TEST_S3") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _) = GimletProcess::start(&[
+        ("GIMLET_BUSINESS__CODE_VERIFIER", "dev"),
+        ("GIMLET_FILES__STORE", "s3"),
+        ("GIMLET_FILES__S3_BUCKET", "gimlet"),
+        ("GIMLET_FILES__S3_ENDPOINT", &bucket),
+        ("GIMLET_FILES__S3_ALLOW_HTTP", "true"),
+        ("GIMLET_FILES__S3_ACCESS_KEY", "S3RVER"),
+        ("GIMLET_FILES__S3_SECRET_KEY", "S3RVER"),
+    ]);
+    let page = include_str!("../../docs/files.md");
+    let all = code_blocks(page, "sh").concat() + &code_blocks(page, "sh s3").concat();
+    let out = run_in(folder.path(), &all, &server);
+    assert_eq!(out.matches("\"width\":8").count(), 3, "{out}");
+}
+
 /// Needs `bash`, `base64`, `curl` and `jq`.
 #[test]
 fn the_commands_about_files_work() {

@@ -32,6 +32,7 @@ impl Config {
         self.check_origins(&mut problems);
         self.check_webhooks(&mut problems);
         self.check_push(&mut problems);
+        self.check_files(&mut problems);
         #[cfg(feature = "cli")]
         self.check_log(&mut problems);
         if problems.is_empty() {

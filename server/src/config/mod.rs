@@ -8,6 +8,7 @@ mod auth;
 mod check;
 mod codec;
 mod documents;
+mod files;
 mod load;
 #[cfg(feature = "cli")]
 mod log_level;
@@ -34,8 +35,8 @@ pub use sections::{
     ProxyConfig, PushConfig, StopConfig, StorageConfig, TlsConfig, WebPushConfig,
 };
 pub use values::{
-    BusinessKind, CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole,
-    NodeRoles, RoomPush, StorageDurability, StorageKind, SyncFromZero, WebhookEvent,
+    BusinessKind, CodeVerifier, DirectPolicy, FileStoreKind, GroupAdd, ListenerName, LogFormat,
+    NodeRole, NodeRoles, RoomPush, StorageDurability, StorageKind, SyncFromZero, WebhookEvent,
     WebhookFailure, WebhookReceiver,
 };
 pub use webhook_settings::WebhookConfig;

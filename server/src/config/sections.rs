@@ -17,8 +17,8 @@ use super::codec;
 use super::repeated::{ItemList, RepeatedSection};
 use super::setting::{ConfigKey, SettingGroup, settings, settings_of_core};
 use super::values::{
-    BusinessKind, CodeVerifier, DirectPolicy, GroupAdd, ListenerName, LogFormat, NodeRole,
-    NodeRoles, RoomPush, StorageDurability, StorageKind, SyncFromZero,
+    BusinessKind, CodeVerifier, DirectPolicy, FileStoreKind, GroupAdd, ListenerName, LogFormat,
+    NodeRole, NodeRoles, RoomPush, StorageDurability, StorageKind, SyncFromZero, WebhookFailure,
 };
 use super::webhook_settings::WebhookConfig;
 use crate::secret::SecretString;
@@ -364,6 +364,38 @@ settings! {
         /// Longest side of a picture's thumbnail in pixels; 0 makes no thumbnails and reads no
         /// dimensions.
         thumbnail_side: u32 as number = 320, LimitBound::range(0, 2_048);
+        /// Place of the files: `folder` (in `data_dir`) or `s3` (a bucket of an S3-compatible store).
+        store: FileStoreKind as choice = FileStoreKind::Folder;
+        /// Time for which files are kept; older ones are removed. `0s` keeps them for ever.
+        retention: Duration as duration = Duration::ZERO;
+        /// The bucket, which must exist.
+        s3_bucket: Option<String> as maybe = None;
+        /// Address of the store, for example `https://minio.example.com`; without it, Amazon's in the
+        /// region.
+        s3_endpoint: Option<String> as url = None;
+        /// The region, which is part of each signature.
+        s3_region: String as text = "us-east-1".into();
+        /// Id of the access key.
+        s3_access_key: Option<String> as maybe = None;
+        /// Secret of the access key.
+        s3_secret_key: Option<SecretString> as secret = None;
+        /// Beginning of the names of objects: letters, digits, `-` and `_`, with `/` between and at the
+        /// end.
+        s3_prefix: String as text = "files/".into();
+        /// Puts the bucket into the host name (`https://BUCKET.s3.example.com`) instead of the path.
+        s3_bucket_in_host: bool as switch = false;
+        /// Allows an `s3_endpoint` without TLS, for a store in a private network.
+        s3_allow_http: bool as switch = false;
+        /// Address of a scanner, which is asked before a file is stored. Addresses that are not public
+        /// need `outbound.allow`.
+        scan_url: Option<String> as url = None;
+        /// Secret that signs the requests to the scanner: `whsec_` and the base64 of 24 to 64 bytes
+        /// (`echo whsec_$(openssl rand -base64 32)`).
+        scan_secret: Option<SecretString> as secret = None;
+        /// Time within which the scanner's verdict counts.
+        scan_timeout: Duration as duration = Duration::from_secs(10), LimitBound::range(100, 240_000);
+        /// The decision without a verdict: `closed` refuses the file, `open` stores it.
+        scan_fail: WebhookFailure as choice = WebhookFailure::Closed;
     }
 }
 

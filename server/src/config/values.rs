@@ -52,6 +52,15 @@ pub enum StorageKind {
     Mysql,
 }
 
+/// Places of uploaded files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileStoreKind {
+    /// A folder of the data directory.
+    Folder,
+    /// A bucket of an S3-compatible store.
+    S3,
+}
+
 /// Failures that an answered send survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StorageDurability {

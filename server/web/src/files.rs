@@ -18,7 +18,8 @@ use gimlet_http::FORM_OVERHEAD_BYTES;
 use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_listen::origins::AllowedOrigins;
 
-pub use gimlet_files::{FileRules, FileStore, UploadBounds, UploadFolder};
+pub use gimlet_files::{FileParts, FileRules, FileStorage, FileStore, UploadBounds, UploadFolder};
+pub use gimlet_s3::{S3Settings, S3Storage};
 
 use crate::cors;
 use crate::peer_addr::PeerAddr;

@@ -211,6 +211,23 @@ const COUNTERS: &[(&str, &str)] = &[
         "gimlet_dependency_failures_total",
         "Calls that MySQL or Redis failed, by dependency",
     ),
+    ("gimlet_files_stored_total", "Files that were stored"),
+    (
+        "gimlet_file_bytes_stored_total",
+        "Bytes of these files, without their thumbnails",
+    ),
+    (
+        "gimlet_files_refused_total",
+        "Uploads that were refused or given up",
+    ),
+    (
+        "gimlet_files_removed_total",
+        "Files that were removed after files.retention",
+    ),
+    (
+        "gimlet_file_scans_total",
+        "Questions to the scanner of files, by verdict; none is no verdict in time",
+    ),
     ("gimlet_opened_total", "Clients' connections opened"),
     ("gimlet_closed_total", "Clients' connections closed"),
     ("gimlet_frames_in_total", "Frames received from clients"),
