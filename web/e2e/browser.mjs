@@ -72,11 +72,14 @@ export async function useBuiltFiles(context) {
 export async function openPage(context, address) {
   const page = await context.newPage();
   page.problems = [];
-  page.on("pageerror", (error) => page.problems.push(`error: ${error.message}`));
+  // A server that is away is part of the test; the browser reports each failed request and connection.
+  const isAway = (text) =>
+    /ERR_CONNECTION|ERR_EMPTY|ERR_INCOMPLETE|502|503|establish a connection to the server at ws/.test(text);
+  page.on("pageerror", ({ message }) => {
+    if (!isAway(message)) page.problems.push(`error: ${message}`);
+  });
   page.on("console", (line) => {
-    // A server that is away is part of the test; the browser reports each failed request.
-    const isAway = /ERR_CONNECTION|ERR_EMPTY|ERR_INCOMPLETE|502|503/.test(line.text());
-    if (line.type() === "error" && !isAway) page.problems.push(`console: ${line.text()}`);
+    if (line.type() === "error" && !isAway(line.text())) page.problems.push(`console: ${line.text()}`);
   });
   page.on("request", (request) => {
     const url = new URL(request.url());
