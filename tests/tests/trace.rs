@@ -139,8 +139,12 @@ async fn send(from: &ScenarioUser, to: &ScenarioUser, text: &str) -> String {
 async fn the_spans_of_a_message_follow_its_path() {
     let _one = ONE_TEST_AT_A_TIME.lock().await;
     let recorder = SpanRecorder::installed();
-    let fixture =
-        ScenarioFixture::start(ScenarioStore::Memory, ScenarioWire::Tcp, Config::embedded()).await;
+    let fixture = Box::pin(ScenarioFixture::start(
+        ScenarioStore::Memory,
+        ScenarioWire::Tcp,
+        Config::embedded(),
+    ))
+    .await;
     let (alice, bob) = (fixture.person("Alice").await, fixture.person("Bob").await);
     let message = send(&alice, &bob, "hi").await;
     let spans = recorder.about(&message);
@@ -194,8 +198,12 @@ async fn the_spans_of_a_message_follow_its_path() {
 async fn only_messages_of_sampled_senders_are_traced() {
     let _one = ONE_TEST_AT_A_TIME.lock().await;
     let recorder = SpanRecorder::installed();
-    let fixture =
-        ScenarioFixture::start(ScenarioStore::Memory, ScenarioWire::Tcp, Config::embedded()).await;
+    let fixture = Box::pin(ScenarioFixture::start(
+        ScenarioStore::Memory,
+        ScenarioWire::Tcp,
+        Config::embedded(),
+    ))
+    .await;
     let users = [fixture.person("Alice").await, fixture.person("Bob").await];
     let is_even = |user: &ScenarioUser| user.id % 2 == 0;
     assert_ne!(is_even(&users[0]), is_even(&users[1]));
