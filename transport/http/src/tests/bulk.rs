@@ -106,14 +106,14 @@ async fn members_of_many_groups_are_changed() {
     ]});
     let changed = api.post("/v1/groups/members", KEY, body).await;
     assert_eq!(changed["refused"], "2", "{changed}");
-    let changes = &changed["changes"];
+    let outcomes = &changed["changes"];
     assert_eq!(
-        (&changes[0]["added"], &changes[0]["removed"]),
+        (&outcomes[0]["added"], &outcomes[0]["removed"]),
         (&json!("1"), &json!("2"))
     );
-    assert_eq!(changes[1]["error"]["status"], 404, "{changed}");
-    assert_eq!(changes[2]["error"]["field"], "remove[0]", "{changed}");
-    assert_eq!(changes[2]["error"]["status"], 403, "{changed}");
+    assert_eq!(outcomes[1]["error"]["status"], 404, "{changed}");
+    assert_eq!(outcomes[2]["error"]["field"], "remove[0]", "{changed}");
+    assert_eq!(outcomes[2]["error"]["status"], 403, "{changed}");
     let members = async |group: &str| {
         let path = format!("/v1/groups/{group}/members");
         let list = api.get(&path, &alice.token).await;
