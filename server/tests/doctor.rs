@@ -122,7 +122,7 @@ fn a_listener_open_to_the_network_without_tls_is_a_problem() {
         ("GIMLET_LISTEN__TCP", "0.0.0.0:0"),
         ("GIMLET_BUSINESS__CODE_VERIFIER", "fixed:248163"),
     ]);
-    it.has_problem("configuration", &["tls."]);
+    it.has_problem("configuration", &["without TLS", "GIMLET_TLS__CERT"]);
 }
 
 #[test]
