@@ -91,7 +91,7 @@ fn call(addr: &str, method: &str, path: &str, bearer: &str, body: &Value) -> (u1
         body.to_string()
     };
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: gimlet\r\nConnection: close\r\nAuthorization: Bearer {bearer}\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {bearer}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -116,7 +116,7 @@ impl EventLines {
     fn open(addr: &str, token: &str) -> (Self, String) {
         let mut stream = connect(addr);
         let request = format!(
-            "GET /v1/inbox/events?after=head&access_token={token} HTTP/1.1\r\nHost: gimlet\r\n\r\n"
+            "GET /v1/inbox/events?after=head&access_token={token} HTTP/1.1\r\nHost: localhost\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
         let mut lines = Self(BufReader::new(stream));
@@ -132,19 +132,20 @@ impl EventLines {
 
     /// Reads up to a line with this text.
     fn until(&mut self, text: &str) -> String {
-        loop {
-            let line = self.next();
-            if line.contains(text) {
-                return line;
-            }
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            let read = self.0.read_line(&mut line).unwrap();
+            assert!(read > 0, "the stream ended before {text:?}");
         }
+        line.trim_end().to_owned()
     }
 }
 
 /// Opens a WebSocket with JSON and sends one packet; returns the first answer.
 fn websocket_answer(addr: &str, packet: &Value) -> Value {
     let mut stream = connect(addr);
-    let handshake = "GET /ws HTTP/1.1\r\nHost: gimlet\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    let handshake = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
          Sec-WebSocket-Protocol: gimlet.json.v1\r\n\r\n";
     stream.write_all(handshake.as_bytes()).unwrap();

@@ -120,7 +120,7 @@ async fn stall(http: SocketAddr, token: String) -> io::Result<TcpStream> {
     socket.set_recv_buffer_size(CLIENT_BUFFER)?;
     let mut stream = socket.connect(http).await?;
     let request = format!(
-        "GET /v1/inbox/events?room={ROOM} HTTP/1.1\r\nHost: gimlet\r\nAuthorization: Bearer {token}\r\n\r\n"
+        "GET /v1/inbox/events?room={ROOM} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     let mut status = [0; 12];

@@ -16,6 +16,17 @@ pub enum FileRefusal {
     /// The file has no content.
     #[error("the file is empty; send one with content")]
     Empty,
+    /// The client sent another number of bytes to the storage than it had announced.
+    #[error(
+        "the file has {sent} bytes, and {announced} were announced; get another URL with the size of \
+         the file"
+    )]
+    OtherLength {
+        /// The length of the file.
+        sent: u64,
+        /// The announced length.
+        announced: u64,
+    },
     /// The kind of the file is unknown, or one that a browser would run.
     #[error("this kind of file is not accepted; send an image, audio, video or a common document")]
     Unsupported,
@@ -50,7 +61,11 @@ impl FileRefusal {
     pub(crate) const fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::TooLarge(_) | Self::Empty | Self::Unsupported | Self::Rejected(_)
+            Self::TooLarge(_)
+                | Self::Empty
+                | Self::OtherLength { .. }
+                | Self::Unsupported
+                | Self::Rejected(_)
         )
     }
 

@@ -156,8 +156,8 @@ impl FileStore {
             return Err(FileRefusal::TooLarge(self.rules.max));
         }
         self.quota.reserve(user, length)?;
-        let name = PendingName::random(user);
-        let address = direct.address(&name, length, PRESIGNED_LIFETIME).await;
+        let name = PendingName::random(user, length);
+        let address = direct.address(&name, PRESIGNED_LIFETIME).await;
         Ok(PresignedUpload {
             id: name.id().to_owned(),
             url: address.map_err(|error| FileRefusal::of_disk(&error))?,
@@ -187,7 +187,11 @@ impl FileStore {
         let Some((length, reader)) = received else {
             return Ok(None);
         };
-        let completed = if length > self.rules.max {
+        let announced = pending.length();
+        let completed = if length != announced {
+            let sent = length;
+            Err(FileRefusal::OtherLength { sent, announced })
+        } else if length > self.rules.max {
             Err(FileRefusal::TooLarge(self.rules.max))
         } else {
             upload.take(reader).await

@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use gimlet_files::{CompleteFile, DirectUploads, FileReader, FileStorage, PendingName, StoredName};
-use http::{HeaderValue, Method, header};
+use http::Method;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::signer::{SignedUrlOptions, Signer as _};
+use object_store::signer::Signer as _;
 use object_store::{
     GetOptions, GetRange, MultipartUpload, ObjectMeta, ObjectStore as _, ObjectStoreExt as _,
     PutPayload, RetryConfig,
@@ -195,19 +195,10 @@ impl FileStorage for S3Storage {
 
 #[async_trait]
 impl DirectUploads for S3Storage {
-    async fn address(
-        &self,
-        upload: &PendingName,
-        length: u64,
-        lifetime: Duration,
-    ) -> io::Result<String> {
-        // A signed header: the store refuses a body of another length.
-        let options = SignedUrlOptions::new()
-            .with_signed_header(header::CONTENT_LENGTH, HeaderValue::from(length));
+    async fn address(&self, upload: &PendingName, lifetime: Duration) -> io::Result<String> {
+        // The library signs no length, so whoever completes the upload compares it.
         let path = self.pending_path(upload);
-        let signed = self
-            .store
-            .signed_url_opts(Method::PUT, &path, lifetime, &options);
+        let signed = self.store.signed_url(Method::PUT, &path, lifetime);
         Ok(signed.await.map_err(of_store)?.into())
     }
 

@@ -204,7 +204,7 @@ async fn answer(
     } else {
         body.to_string()
     };
-    let mut request = format!("{target} HTTP/1.1\r\nHost: gimlet\r\nConnection: close\r\n");
+    let mut request = format!("{target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     if !bearer.is_empty() {
         let _ = write!(request, "Authorization: Bearer {bearer}\r\n");
     }

@@ -151,6 +151,7 @@ impl From<FileRefusal> for ApiProblem {
             FileRefusal::TooLarge(_) => Self::of(status, "file-too-large", detail),
             FileRefusal::Unsupported => Self::of(status, "unsupported-file", detail),
             FileRefusal::Empty => Self::of(status, "empty-file", detail),
+            FileRefusal::OtherLength { .. } => Self::of(status, "other-length", detail),
             FileRefusal::TooSlow => Self::of(status, "upload-too-slow", detail),
             FileRefusal::Exceeded(UploadLimitExceeded::Quota { wait, .. }) => {
                 let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
@@ -201,7 +202,9 @@ pub const fn file_status(refusal: &FileRefusal) -> StatusCode {
         FileRefusal::SignInRequired => StatusCode::UNAUTHORIZED,
         FileRefusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         FileRefusal::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        FileRefusal::Empty | FileRefusal::TooSlow => StatusCode::BAD_REQUEST,
+        FileRefusal::Empty | FileRefusal::OtherLength { .. } | FileRefusal::TooSlow => {
+            StatusCode::BAD_REQUEST
+        }
         FileRefusal::Exceeded(UploadLimitExceeded::Quota { .. }) => StatusCode::TOO_MANY_REQUESTS,
         FileRefusal::Exceeded(UploadLimitExceeded::Disk { .. }) | FileRefusal::DiskFull => {
             StatusCode::INSUFFICIENT_STORAGE
