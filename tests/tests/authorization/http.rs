@@ -13,8 +13,14 @@ use crate::callers::{CellUsers, HOOK, KEY_COLUMNS, TOKEN_COLUMNS, TestedServer, 
 use crate::table::{AccessTable, WrongCell, outcome_of_code};
 
 /// Operations that this server refuses to everybody with 501, behind the check of rights: it has no
-/// push service.
-const UNSUPPORTED: [&str; 3] = ["registerPush", "removePush", "getWebPushKey"];
+/// push service, and takes files itself.
+const UNSUPPORTED: [&str; 5] = [
+    "completeFile",
+    "getWebPushKey",
+    "presignFile",
+    "registerPush",
+    "removePush",
+];
 
 /// An operation, as docs/openapi.json describes it.
 #[derive(Clone, Debug)]
@@ -65,12 +71,14 @@ fn request(row: &str, server: &TestedServer, users: &CellUsers) -> (Value, &'sta
         "changeMembers" => json!({"changes": [
             {"group_id": users.group, "operator_id": third.id, "add": [guest.id]},
         ]}),
+        "completeFile" => json!({"name": "a.txt"}),
         "createGroup" => json!({"name": "x", "member_ids": [guest.id]}),
         "createKey" => json!({"name": "x", "scopes": ["stats:read"]}),
         "createUser" => json!({"phone_number": server.phone()}),
         "importGroups" => json!({"groups": [{"owner_id": third.id, "name": "x"}]}),
         "importUsers" => json!({"users": [{"phone_number": server.phone()}]}),
         "issueTokens" => json!({"tokens": [{"user_id": third.id}]}),
+        "presignFile" => json!({"size": "4"}),
         "registerPush" => json!({"provider": "fcm", "token": "x"}),
         "removeMembers" => json!({"user_ids": [third.id]}),
         "requestFriend" => json!({"user_id": guest.id}),
@@ -157,6 +165,7 @@ async fn outcome(
         .replace("{device_id}", device)
         .replace("{group_id}", &users.group)
         .replace("{room_id}", "1")
+        .replace("{upload_id}", "none")
         .replace("{name}", HOOK);
     let target = format!("{} {path}{query}", operation.method);
     let acts_for = at.map(|_| caller.id.as_str());
