@@ -25,8 +25,9 @@ KEY = "0123456789abcdef0123456789abcdef"
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
     "response_schema_conformance")
-# The first never ends, and the others end what the next requests need.
-LEFT_OUT = ["followInbox", "signOut", "banUser", "revokeToken"]
+# The first never ends, the next ones end what later requests need, and a server whose files are in a folder answers
+# the last two with 501.
+LEFT_OUT = ["followInbox", "signOut", "banUser", "revokeToken", "revokeJwts", "presignFile", "completeFile"]
 
 
 def call(server, path, body, token=None):

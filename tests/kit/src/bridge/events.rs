@@ -260,7 +260,7 @@ impl EventsLink {
     }
 
     async fn heartbeat(&self) -> io::Result<Result<Vec<u8>, Value>> {
-        let target = format!("GET /v1/inbox?after={}&limit=1", i64::MAX);
+        let target = "GET /v1/inbox?after=0&limit=1";
         Ok(match self.call(target, None, Value::Null).await? {
             Ok(read) => {
                 let output = pb::HeartbeatOutput {
