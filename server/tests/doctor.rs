@@ -18,12 +18,12 @@ use gimlet_process::with_environment;
 use tempfile::TempDir;
 
 /// Findings of an examination, and its exit code.
-struct Examined {
+struct ExaminedInstallation {
     text: String,
     code: i32,
 }
 
-impl Examined {
+impl ExaminedInstallation {
     /// Runs `gimlet doctor` with these variables.
     fn of(env: &[(&str, &str)]) -> Self {
         let mut command = with_environment(env!("CARGO_BIN_EXE_gimlet"), env);
@@ -86,7 +86,8 @@ fn private_dir() -> (TempDir, String) {
 #[test]
 fn a_sound_installation_has_no_problem() {
     let (_dir, path) = private_dir();
-    let it = Examined::of(&[("GIMLET_STORAGE__KIND", "sled"), ("GIMLET_DATA_DIR", &path)]);
+    let it =
+        ExaminedInstallation::of(&[("GIMLET_STORAGE__KIND", "sled"), ("GIMLET_DATA_DIR", &path)]);
     assert_eq!(it.code, 0, "{}", it.text);
     assert!(it.text.contains("0 problems"), "{}", it.text);
     it.has("ok", "data directory", &["closed to other users"]);
@@ -108,7 +109,7 @@ fn scripts_get_json() {
 
 #[test]
 fn mistakes_of_the_configuration_are_named_together() {
-    let it = Examined::of(&[
+    let it = ExaminedInstallation::of(&[
         ("GIMLET_LISTEN__TPC", "127.0.0.1:1"),
         ("GIMLET_STORAGE__KIND", "postgres"),
     ]);
@@ -118,7 +119,7 @@ fn mistakes_of_the_configuration_are_named_together() {
 
 #[test]
 fn a_listener_open_to_the_network_without_tls_is_a_problem() {
-    let it = Examined::of(&[
+    let it = ExaminedInstallation::of(&[
         ("GIMLET_LISTEN__TCP", "0.0.0.0:0"),
         ("GIMLET_BUSINESS__CODE_VERIFIER", "fixed:248163"),
     ]);
@@ -127,7 +128,7 @@ fn a_listener_open_to_the_network_without_tls_is_a_problem() {
 
 #[test]
 fn messages_in_memory_are_a_warning() {
-    let it = Examined::of(&[]);
+    let it = ExaminedInstallation::of(&[]);
     it.has(
         "warning",
         "storage",
@@ -139,7 +140,7 @@ fn messages_in_memory_are_a_warning() {
 fn an_address_that_is_taken_and_one_that_this_machine_lacks_are_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let it = Examined::of(&[
+    let it = ExaminedInstallation::of(&[
         ("GIMLET_LISTEN__WS", &address),
         ("GIMLET_LISTEN__OPS", "192.0.2.1:8086"),
     ]);
@@ -154,7 +155,7 @@ fn certificates_that_are_missing_mismatched_or_expired_are_problems() {
     let [good, good_key] = certificate(dir.path(), 2100);
     let missing = format!("{path}/none.pem");
     let with = |cert: &str, key: &str| {
-        Examined::of(&[("GIMLET_TLS__CERT", cert), ("GIMLET_TLS__KEY", key)])
+        ExaminedInstallation::of(&[("GIMLET_TLS__CERT", cert), ("GIMLET_TLS__KEY", key)])
     };
     with(&good, &good_key).has("ok", "certificates", &["is valid for"]);
     with(&old, &old_key).has_problem("certificates", &["expired", "renew it"]);
@@ -166,8 +167,9 @@ fn certificates_that_are_missing_mismatched_or_expired_are_problems() {
 fn a_data_directory_that_is_open_or_not_a_directory_is_named() {
     let (dir, path) = private_dir();
     std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-    let sled =
-        |path: &str| Examined::of(&[("GIMLET_STORAGE__KIND", "sled"), ("GIMLET_DATA_DIR", path)]);
+    let sled = |path: &str| {
+        ExaminedInstallation::of(&[("GIMLET_STORAGE__KIND", "sled"), ("GIMLET_DATA_DIR", path)])
+    };
     sled(&path).has("warning", "data directory", &["mode 755", "chmod 700"]);
     let file = format!("{path}/file");
     std::fs::write(&file, "").unwrap();
@@ -177,7 +179,7 @@ fn a_data_directory_that_is_open_or_not_a_directory_is_named() {
 #[test]
 fn a_disk_with_too_little_room_is_a_problem() {
     let (_dir, path) = private_dir();
-    let it = Examined::of(&[
+    let it = ExaminedInstallation::of(&[
         ("GIMLET_STORAGE__KIND", "sled"),
         ("GIMLET_DATA_DIR", &path),
         ("GIMLET_STORAGE__MIN_FREE", "1000000GiB"),
@@ -187,7 +189,7 @@ fn a_disk_with_too_little_room_is_a_problem() {
 
 #[test]
 fn more_connections_than_descriptors_are_a_problem() {
-    let it = Examined::of(&[("GIMLET_LIMITS__MAX_CONNECTIONS", "2000000000")]);
+    let it = ExaminedInstallation::of(&[("GIMLET_LIMITS__MAX_CONNECTIONS", "2000000000")]);
     it.has_problem("descriptors", &["limits.max_connections", "LimitNOFILE"]);
 }
 
@@ -199,14 +201,14 @@ fn servers_that_cannot_be_reached_are_problems() {
         .local_addr()
         .unwrap();
     let url = format!("http://{free}");
-    let it = Examined::of(&[("GIMLET_BUSINESS__URL", &url)]);
+    let it = ExaminedInstallation::of(&[("GIMLET_BUSINESS__URL", &url)]);
     it.has_problem(
         "links",
         &["business.url", &free.to_string(), "start that server"],
     );
     let mysql = format!("mysql://gimlet:secret@{free}/gimlet");
     let redis = format!("redis://{free}/");
-    let it = Examined::of(&[
+    let it = ExaminedInstallation::of(&[
         ("GIMLET_STORAGE__KIND", "mysql"),
         ("GIMLET_STORAGE__MYSQL_URL", &mysql),
         ("GIMLET_STORAGE__REDIS_URL", &redis),
@@ -226,14 +228,14 @@ fn backends() -> Option<BackendAddresses> {
     servers
 }
 
-fn with_servers(servers: &BackendAddresses, more: &[(&str, &str)]) -> Examined {
+fn with_servers(servers: &BackendAddresses, more: &[(&str, &str)]) -> ExaminedInstallation {
     let mut env = vec![
         ("GIMLET_STORAGE__KIND", "mysql"),
         ("GIMLET_STORAGE__MYSQL_URL", servers.mysql.as_str()),
         ("GIMLET_STORAGE__REDIS_URL", servers.redis.as_str()),
     ];
     env.extend(more);
-    Examined::of(&env)
+    ExaminedInstallation::of(&env)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ mod report;
 
 use std::path::Path;
 
-pub use report::{DoctorReport, Finding, FindingLevel};
+pub use report::{DoctorFinding, DoctorReport, FindingLevel};
 
 use crate::config::{Config, StorageKind};
 

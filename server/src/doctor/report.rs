@@ -5,7 +5,7 @@ use std::fmt;
 /// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingLevel {
-    /// Nothing needs to be done.
+    /// The thing is as it should be.
     Fine,
     /// gimlet works, and something should be changed.
     Warning,
@@ -27,7 +27,7 @@ impl FindingLevel {
 
 /// A finding about one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct DoctorFinding {
     /// Severity.
     pub level: FindingLevel,
     /// The examined thing, in one or two words.
@@ -40,7 +40,7 @@ pub struct Finding {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DoctorReport {
     /// The findings.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<DoctorFinding>,
 }
 
 impl DoctorReport {
@@ -60,7 +60,7 @@ impl DoctorReport {
     }
 
     fn add(&mut self, level: FindingLevel, topic: &'static str, text: String) {
-        self.findings.push(Finding { level, topic, text });
+        self.findings.push(DoctorFinding { level, topic, text });
     }
 
     /// Returns the number of findings of a severity.
@@ -72,7 +72,7 @@ impl DoctorReport {
 
 impl fmt::Display for DoctorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Finding { level, topic, text } in &self.findings {
+        for DoctorFinding { level, topic, text } in &self.findings {
             writeln!(f, "{:<8} {topic}: {text}", level.name())?;
         }
         let (problems, warnings) = (

@@ -9,6 +9,7 @@ pub mod group;
 mod grpc_sender;
 pub mod hooks;
 pub mod idle;
+mod opened_target;
 pub mod post;
 mod progress;
 pub mod room;
@@ -32,8 +33,8 @@ use crate::test_account::TestAccount;
 
 pub use crate::simulated_users::obey;
 pub use command::ScenarioCommand;
-pub(crate) use command::with_target;
 pub(crate) use idle::IdleUsers;
+pub(crate) use opened_target::with_target;
 pub use progress::ProgressLine;
 pub(crate) use sampler::{ServerSampler, size_of_folder};
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Which of two values counts would be a guess: a retry under the second key would be stored again.
+/// A server could only guess at one of two values: a retry under the second key would be stored again.
 #[tokio::test(start_paused = true)]
 async fn a_header_that_is_given_twice_is_refused() {
     let api = TestApi::start();
