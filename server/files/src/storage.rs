@@ -13,7 +13,7 @@ use crate::stored_name::StoredName;
 
 /// A place that holds files under the names that the server made.
 ///
-/// [`testkit`](crate::testkit) has the cases that every storage passes.
+/// `testkit.rs` has the cases that every storage passes.
 #[async_trait]
 pub trait FileStorage: Debug + Send + Sync + 'static {
     /// Stores a file. It appears under its name complete and durable, or not at all.
