@@ -16,7 +16,8 @@ const profile = mkdtempSync(join(tmpdir(), "gimlet-docs-"));
 /** Starts a browser; resolves to it and the address of its debugger. */
 function browser(program) {
   const child = spawn(program, ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-    `--user-data-dir=${profile}`, "--remote-debugging-port=0", "about:blank"], { stdio: ["ignore", "ignore", "pipe"] });
+    `--user-data-dir=${profile}`, "--remote-debugging-port=0", "about:blank"],
+  { stdio: ["ignore", "ignore", "pipe"], detached: true });
   return new Promise((resolve, reject) => {
     let text = "";
     child.once("error", reject);
@@ -153,7 +154,8 @@ try {
   console.log("the page /docs works");
 } finally {
   child.removeAllListeners("exit");
-  child.kill("SIGKILL");
+  // The whole process group: Debian's Chromium is a script that starts the browser.
+  process.kill(-child.pid, "SIGKILL");
   rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
 }
 process.exit(0);
