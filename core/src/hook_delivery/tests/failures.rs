@@ -67,8 +67,10 @@ async fn a_poisoned_event_blocks_its_receiver_only() {
         fixture.request(&numbered(&[2, 3, 4, 5], 30)).await;
         let delivered = endpoint.wait_for(90).await;
         assert_in_order(&delivered, &[2, 3, 4], 30);
+        // Pauses are random, and each failure in a row may double the next one: mostly seconds, seldom
+        // minutes, never the day for which the poisoned event is tried.
         assert!(
-            begun.elapsed() < Duration::from_mins(2),
+            begun.elapsed() < Duration::from_hours(1),
             "{:?}",
             begun.elapsed()
         );
