@@ -127,8 +127,9 @@ async fn when_too_many_events_wait_behind_a_poisoned_one_it_is_given_up() {
     fixture.request(&numbered(&[2], 10)).await;
     let delivered = endpoint.wait_for(3_009).await;
     assert_in_order(&delivered, &[2], 10);
+    // The random pauses as above: seldom more than minutes, never the day.
     assert!(
-        begun.elapsed() < Duration::from_mins(10),
+        begun.elapsed() < Duration::from_hours(12),
         "{:?}",
         begun.elapsed()
     );
