@@ -3,6 +3,7 @@
 //! Order of the steps of a batch: mark its receivers as busy, deliver, remove the events from the
 //! outbox, and only then release the receivers. An event that is not removed is delivered again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ const STORE_RETRY_PAUSE: Duration = Duration::from_millis(500);
 const STOP_WAIT: Duration = Duration::from_secs(3);
 /// Attempts before an old event is given up: after a long stop it gets a chance.
 const MIN_ATTEMPTS: u32 = 5;
+/// Receivers whose events fail alone, one after the other, before the whole hook pauses.
+const ILL_RECEIVERS: usize = 5;
 /// Old events given up at a time when the endpoint is not reached.
 const GIVE_UP_ITEMS: usize = 500;
 /// Most slices of such events, and of surplus events, in one step.
@@ -78,8 +81,8 @@ pub(super) struct HookWorker {
 struct DeliveryState {
     pace: DeliveryPace,
     blocked: BlockedReceivers,
-    /// Failures of lone events since the last success.
-    lone_failures: u32,
+    /// Receivers of the lone events that failed since the last success, up to [`ILL_RECEIVERS`].
+    failed_alone: HashSet<MessageReceiver>,
 }
 
 impl HookWorker {
@@ -111,14 +114,14 @@ impl HookWorker {
         let mut state = DeliveryState {
             pace: DeliveryPace::new(self.rules.batch),
             blocked: BlockedReceivers::default(),
-            lone_failures: 0,
+            failed_alone: HashSet::new(),
         };
         let mut under_way = FuturesUnordered::new();
         let mut upkeep = interval(UPKEEP_INTERVAL);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some(batch) = self.next_batch(lease, &mut state, under_way.len()).await? {
-                under_way.push(self.attempt(batch));
+                under_way.push(self.attempt(lease, batch));
             }
             let wake = state.wake_at(Instant::now());
             tokio::select! {
@@ -127,7 +130,7 @@ impl HookWorker {
                 // Before the batches in this biased select: to a fast endpoint a batch is always done.
                 _ = upkeep.tick() => self.keep_up(lease).await?,
                 Some((batch, outcome)) = under_way.next(), if !under_way.is_empty() => {
-                    self.finish(lease, &mut state, &batch, outcome).await?;
+                    self.finish(lease, &mut state, &batch, outcome?).await?;
                 }
                 () = self.events.written(&self.hook) => {}
                 () = sleep_until(wake) => {}
@@ -135,7 +138,7 @@ impl HookWorker {
         }
         let rest = async {
             while let Some((batch, outcome)) = under_way.next().await {
-                self.finish(lease, &mut state, &batch, outcome).await?;
+                self.finish(lease, &mut state, &batch, outcome?).await?;
             }
             Ok::<(), LeaseLost>(())
         };
@@ -199,8 +202,13 @@ impl HookWorker {
         Ok(Some(read.batch).filter(|batch| !batch.rows.is_empty()))
     }
 
-    /// Attempts to deliver a batch.
-    async fn attempt(&self, batch: EventBatch) -> (EventBatch, DeliveryOutcome) {
+    /// Attempts to deliver a batch, and removes it if it arrived. The removal is here and not in
+    /// [`Self::finish`], so that the removals of several batches wait for the store side by side.
+    async fn attempt(
+        &self,
+        lease: &HookLease,
+        batch: EventBatch,
+    ) -> (EventBatch, Result<DeliveryOutcome, LeaseLost>) {
         let outcome = match self.maker.make(&batch.events()).await {
             Ok(notifications) if notifications.is_empty() => DeliveryOutcome::Delivered,
             Ok(notifications) => self.endpoint.deliver(&notifications).await,
@@ -209,10 +217,15 @@ impl HookWorker {
                 retry_after: None,
             },
         };
-        (batch, outcome)
+        if outcome == DeliveryOutcome::Delivered
+            && let Err(lost) = self.remove(lease, &batch.positions()).await
+        {
+            return (batch, Err(lost));
+        }
+        (batch, Ok(outcome))
     }
 
-    /// Records the outcome of an attempt.
+    /// Records the outcome of an attempt. A batch that arrived is removed by now.
     async fn finish(
         &self,
         lease: &HookLease,
@@ -223,7 +236,6 @@ impl HookWorker {
         let now = Instant::now();
         let (error, is_refused) = match outcome {
             DeliveryOutcome::Delivered => {
-                self.remove(lease, &batch.positions()).await?;
                 self.counters.delivered(batch.rows.len());
                 if state.succeeded(batch, now) {
                     crate::info_rated!(hook = %self.hook, "hook delivers again");
@@ -245,8 +257,7 @@ impl HookWorker {
         self.note_failure(&error);
         match batch.rows.as_slice() {
             [row] => {
-                self.fail_alone(lease, state, row, &error, is_refused)
-                    .await?;
+                self.fail_alone(lease, state, row, &error).await?;
             }
             rows => {
                 state.pace.split(rows.len());
@@ -266,16 +277,18 @@ impl HookWorker {
         state: &mut DeliveryState,
         row: &OutboxRow,
         error: &str,
-        is_refused: bool,
     ) -> Result<(), LeaseLost> {
         let now = Instant::now();
         let Some(event) = &row.event else {
             return Ok(());
         };
         let receiver = event.body.receiver();
-        state.lone_failures = state.lone_failures.saturating_add(1);
-        // An endpoint that refuses one event after the other is not asked about all of them.
-        if !is_refused || state.lone_failures >= MIN_ATTEMPTS {
+        // One event that fails is that event's fault, and only its receiver waits. If the events of several
+        // receivers fail one after the other, the endpoint is ill, and is not asked about all of them.
+        if state.failed_alone.len() < ILL_RECEIVERS {
+            state.failed_alone.insert(receiver);
+        }
+        if state.failed_alone.len() == ILL_RECEIVERS {
             state.pace.pause(now, None, rand::random());
         }
         let known = state.blocked.failing(receiver);
@@ -438,7 +451,7 @@ impl HookWorker {
 impl DeliveryState {
     /// Records a delivered batch; returns `true` if the endpoint had failed before.
     fn succeeded(&mut self, batch: &EventBatch, now: Instant) -> bool {
-        self.lone_failures = 0;
+        self.failed_alone.clear();
         let is_recovered = self.pace.succeeded();
         self.blocked.end(&batch.rows);
         if batch.is_trial {
