@@ -1,7 +1,7 @@
 //! Files: uploads and downloads. The rules are those of `gimlet-files`.
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use gimlet_core::error::RequestRefusal;
 use gimlet_core::scope::ApiScope;
 use gimlet_core::time::{SystemClock, TimeSource as _, UnixTimestamp};
@@ -246,10 +246,20 @@ async fn get_file(call: ApiCall, input: NamedFile) -> Result<FileContent, ApiPro
     checked_name(input.name.as_deref())?;
     let name = input.name.as_deref();
     let found = download(&files.store, &input.file_id, &call.headers, name).await?;
-    found.map(FileContent).ok_or_else(|| {
+    let response = found.ok_or_else(|| {
         let text = "there is no such file; it has never existed, or was removed";
         ApiProblem::of(StatusCode::NOT_FOUND, "no-such-file", text)
-    })
+    })?;
+    if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
+        return Ok(FileContent(response));
+    }
+    let text = "range begins behind the end of the file; the header content-range names its length";
+    let problem = ApiProblem::of(response.status(), "no-such-range", text);
+    let mut refused = problem.into_response();
+    refused
+        .headers_mut()
+        .extend(response.into_parts().0.headers);
+    Ok(FileContent(refused))
 }
 
 async fn presign_file(call: ApiCall, input: PresignFile) -> Result<PresignedFile, ApiProblem> {
@@ -314,10 +324,18 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
             "/files/{file_id}",
             OperationAccess::Open,
             "getFile",
-            "Returns the content of a file, or a part of it (206).",
+            "Returns the content of a file, or a part of it.",
             get_file,
         )
         .by_storing_node()
+        .answers(
+            StatusCode::PARTIAL_CONTENT,
+            "The part that the range names.",
+        )
+        .answers(
+            StatusCode::NOT_MODIFIED,
+            "The client has the file: If-None-Match names it.",
+        )
         .header(
             "range",
             "The part of the file that is requested, as `bytes=FIRST-LAST`.",

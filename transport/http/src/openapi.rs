@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document, made from the operations.
 
 use gimlet_core::scope::ApiScope;
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::json::{FieldDescription, SchemaDefinitions, object_schema};
@@ -162,29 +163,30 @@ fn security(operation: &ApiOperation) -> Value {
 
 fn responses(operation: &ApiOperation, definitions: &mut SchemaDefinitions) -> Value {
     let schema = (operation.schema)(definitions);
-    let success = match operation.media_type {
-        Some(media_type) => json!({
-            "description": "Success.",
+    let described = |about: &str, has_body: bool| match operation.media_type {
+        Some(media_type) if has_body => json!({
+            "description": about,
             "content": { (media_type): {"schema": schema} },
         }),
-        None => json!({"description": "Success."}),
+        _ => json!({"description": about}),
     };
-    let mut responses = json!({
-        (operation.status.as_str()): success,
-        "default": {
-            "description": "The request was refused.",
-            "content": {
-                "application/problem+json": {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
-                },
+    let mut responses = Map::new();
+    responses.insert(
+        operation.status.as_str().into(),
+        described("Success.", true),
+    );
+    for (status, about) in &operation.other_statuses {
+        let has_body = *status != StatusCode::NOT_MODIFIED;
+        responses.insert(status.as_str().into(), described(about, has_body));
+    }
+    let refusal = json!({
+        "description": "The request was refused.",
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/Problem"},
             },
         },
     });
-    if operation.is_cacheable
-        && let Some(responses) = responses.as_object_mut()
-    {
-        let unchanged = json!({"description": "The answer is the one that If-None-Match names."});
-        responses.insert("304".into(), unchanged);
-    }
-    responses
+    responses.insert("default".into(), refusal);
+    responses.into()
 }

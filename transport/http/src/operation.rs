@@ -137,7 +137,9 @@ pub(crate) struct ApiOperation {
     /// Set if the operation registers a device for a caller that names none.
     may_register: bool,
     /// Set if the answer has a validator, so that a client may keep it.
-    pub(crate) is_cacheable: bool,
+    is_cacheable: bool,
+    /// Statuses beside that of success and of a refusal, with their descriptions.
+    pub(crate) other_statuses: Vec<(StatusCode, &'static str)>,
     pub(crate) body: BodyKind,
     /// Topic, by which the documentation groups operations.
     pub(crate) topic: &'static str,
@@ -230,6 +232,7 @@ impl ApiOperation {
             node: ExecutingNode::Role(ApiRole::Logic),
             may_register: false,
             is_cacheable: false,
+            other_statuses: Vec::new(),
             topic: "",
             fields: I::fields,
             status: O::STATUS,
@@ -286,10 +289,17 @@ impl ApiOperation {
     /// Lets clients keep the answer, and ask whether it has changed.
     pub(crate) fn cacheable(mut self) -> Self {
         self.is_cacheable = true;
-        self.header(
+        let about = "The answer is the one that If-None-Match names.";
+        self.answers(StatusCode::NOT_MODIFIED, about).header(
             "if-none-match",
             "The ETag of an answer that the client has: if nothing has changed, the answer is 304.",
         )
+    }
+
+    /// Describes an answer that is neither the usual one nor a refusal.
+    pub(crate) fn answers(mut self, status: StatusCode, about: &'static str) -> Self {
+        self.other_statuses.push((status, about));
+        self
     }
 
     /// Returns whether the path names this field.

@@ -142,6 +142,8 @@ async fn a_part_a_known_file_and_a_missing_one_are_answered() {
     assert_eq!(content(part).await, b"345");
     let beyond = get(&[("Range", "bytes=10-")]).await;
     assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(beyond.headers()["content-range"], "bytes */10");
+    assert_eq!(beyond.headers()["content-type"], "application/problem+json");
     let known = [("If-None-Match", etag.as_str())];
     let known = api.respond(Method::GET, &path, "", &known, None).await;
     assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
