@@ -88,8 +88,8 @@ pub(crate) async fn a_logic_node_dies_between_the_parts_of_a_group_send(
          times"
     );
     let note = format!(
-        "all parts were there {:.1} s after the kill at most (a job that nobody holds is looked \
-         for every 30 s), {:.1} s when the group was sent to again",
+        "all parts were stored at most {:.1} s after the kill (nodes look every 30 s for jobs of \
+         nodes that died), or {:.1} s if the group was sent to again",
         quiet.as_secs_f64(),
         woken.as_secs_f64()
     );

@@ -128,7 +128,8 @@ pub(crate) async fn the_answer_to_a_commit_is_swallowed(stage: FaultStage) -> Fa
     }
     let fault = format!("the answer to a COMMIT swallowed, {} times", alone + rounds);
     let note = format!(
-        "of {alone} lone sends each was 4 and found stored when repeated; so were {} of the load",
+        "{alone} sends made one at a time all got 4 and were found stored when repeated; so were {} \
+         sends of the load",
         load.repeated()
     );
     load.row(&cluster, &fault, worst, &note).await
