@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gimlet_core::store::{DeviceRoute, RoomStore, StoreSet};
+use gimlet_core::store::{RoomStore, RouteStore, StoreSet};
 use gimlet_core::time::TimeSource;
 
 use crate::config::{Config, StorageKind};
@@ -18,7 +18,7 @@ pub(crate) struct OpenedStorage {
     /// Rooms.
     pub(crate) room: Arc<dyn RoomStore>,
     /// Routes: the node of each connected device.
-    pub(crate) route: Arc<dyn DeviceRoute>,
+    pub(crate) route: Arc<dyn RouteStore>,
     /// Health of the engine.
     pub(crate) watch: StorageWatch,
     /// The parts of the storage that the tools use.

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicU64;
 
 use gimlet_core::dependency::DependencyHealth;
 use gimlet_core::store::{
-    AccountStore, ApiKeyStore, DeviceRoute, DeviceStore, FriendStore, GroupStore, InboxStore,
-    JwtUserStore, OutboxStore, PushTokenStore, RoomStore, SeqStore, StoreSet,
+    AccountStore, ApiKeyStore, DeviceStore, FriendStore, GroupStore, InboxStore, JwtUserStore,
+    OutboxStore, PushTokenStore, RoomStore, RouteStore, SeqStore, StoreSet,
 };
 use gimlet_core::time::TimeSource;
 
@@ -132,7 +132,7 @@ pub struct RedisStores {
     /// Store of rooms and their brief history.
     pub room: Arc<dyn RoomStore>,
     /// Store of routes: the node that holds a device's connection.
-    pub route: Arc<dyn DeviceRoute>,
+    pub route: Arc<dyn RouteStore>,
     access: redis::RedisAccess,
 }
 

@@ -14,7 +14,7 @@ use crate::fanout::{LocalSink, plan, users};
 use crate::id::{DeviceId, Generation, NodeId, UserId};
 use crate::inbox_watch::InboxWatch;
 use crate::peer::PeerNodes;
-use crate::store::{Device, DeviceRoute, DeviceStore, Route};
+use crate::store::{Device, DeviceStore, Route, RouteStore};
 
 /// Timeout of one store call. After a read of routes that took longer, recipients on other nodes
 /// find their entries through the heads.
@@ -45,7 +45,7 @@ pub struct MessageFanout {
     here: NodeId,
     sink: Arc<dyn LocalSink>,
     peer: Arc<dyn PeerNodes>,
-    routes: Arc<dyn DeviceRoute>,
+    routes: Arc<dyn RouteStore>,
     devices: Option<Arc<dyn DeviceStore>>,
     watch: Option<InboxWatch>,
 }
@@ -57,7 +57,7 @@ impl MessageFanout {
         here: NodeId,
         sink: Arc<dyn LocalSink>,
         peer: Arc<dyn PeerNodes>,
-        routes: Arc<dyn DeviceRoute>,
+        routes: Arc<dyn RouteStore>,
     ) -> Self {
         Self {
             here,

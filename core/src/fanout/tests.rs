@@ -12,7 +12,7 @@ use crate::message::MessageReceiver;
 use crate::peer::{PeerNodes, SingleNodePeer};
 use crate::seq::Seq;
 use crate::store::{
-    AckMark, Device, DeviceInfo, DeviceRoute, DeviceStore, LeaseRenewal, Route, RouteClaimOutcome,
+    AckMark, Device, DeviceInfo, DeviceStore, LeaseRenewal, Route, RouteClaimOutcome, RouteStore,
     StoreError, StoreErrorKind, StoreSet,
 };
 use crate::test_fixtures::envelope;
@@ -24,11 +24,11 @@ use crate::time::UnixTimestamp;
 struct UnavailableRoutes {
     reads: Mutex<usize>,
     /// The store that takes claims; without it, claims fail as well.
-    claims: Option<Arc<dyn DeviceRoute>>,
+    claims: Option<Arc<dyn RouteStore>>,
 }
 
 #[async_trait]
-impl DeviceRoute for UnavailableRoutes {
+impl RouteStore for UnavailableRoutes {
     async fn claim(&self, route: &Route) -> Result<RouteClaimOutcome, StoreError> {
         match &self.claims {
             Some(claims) => claims.claim(route).await,
@@ -137,7 +137,7 @@ fn entry(to: u64) -> DeliveryBatch {
     }
 }
 
-async fn routed() -> Arc<dyn DeviceRoute> {
+async fn routed() -> Arc<dyn RouteStore> {
     let routes = memory::stores().route;
     for (n, on) in [(1, "here"), (2, "b"), (3, "c")] {
         assert!(routes.renew(&node(on)).await.is_ok());
@@ -186,7 +186,7 @@ async fn a_device_is_closed_on_every_node_whatever_its_route_says() {
     };
     assert!(routes.renew(&newer.node).await.is_ok());
     routes.claim(&newer).await.unwrap();
-    let broken: Arc<dyn DeviceRoute> = Arc::new(UnavailableRoutes::default());
+    let broken: Arc<dyn RouteStore> = Arc::new(UnavailableRoutes::default());
     let listed = vec!["b", "c"];
     let cases = [
         (1, &routes, listed.clone()),
@@ -396,7 +396,7 @@ async fn d4_all_devices_of_a_user_are_closed_on_every_node_although_no_route_is_
         Arc::new(RecordingPeerPair::default()),
     );
     let (local, others) = (Arc::clone(&sink), Arc::clone(&peer));
-    let lost: Arc<dyn DeviceRoute> = Arc::new(memory::MemoryRoute::default());
+    let lost: Arc<dyn RouteStore> = Arc::new(memory::MemoryRoute::default());
     let fanout = MessageFanout::new(node("here"), local, others, lost);
     assert!(fanout.disconnect(user(9), None, "banned").await);
     let mut closed = peer.closed.lock().unwrap().clone();

@@ -58,7 +58,7 @@ use crate::logic::LogicRole;
 use crate::peer::PeerNodes;
 use crate::rate::RateLimiter;
 use crate::seq::Seq;
-use crate::store::{DeviceRoute, RoomStore};
+use crate::store::{RoomStore, RouteStore};
 
 /// Credentials and properties of a client that signs in.
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ impl ConnectGateway {
         hub: Arc<ConnectionHub>,
         logic: Arc<dyn LogicRole>,
         room_store: Arc<dyn RoomStore>,
-        route: Arc<dyn DeviceRoute>,
+        route: Arc<dyn RouteStore>,
         peer: Arc<dyn PeerNodes>,
         limits: Limits,
         from_zero: SyncFromZero,

@@ -23,7 +23,7 @@ use crate::error::ErrorChain;
 use crate::hub::{ConnectionHandle, ConnectionIdentity};
 use crate::id::{Generation, NodeId};
 use crate::peer::PeerNodes;
-use crate::store::{DeviceRoute, ROUTE_CLAIM_INTERVAL, Route, RouteClaimOutcome, StoreError};
+use crate::store::{ROUTE_CLAIM_INTERVAL, Route, RouteClaimOutcome, RouteStore, StoreError};
 
 /// Routes registered in parallel after a lease has expired.
 const ROUTE_CLAIM_CONCURRENCY: usize = 64;
@@ -62,7 +62,7 @@ pub(super) struct RouteRegistration {
 #[derive(Debug)]
 struct NodeLease {
     node: NodeId,
-    store: Arc<dyn DeviceRoute>,
+    store: Arc<dyn RouteStore>,
     /// Set after a failed call: all routes are registered again.
     dirty: AtomicBool,
     /// Time at which the last registration of all routes was requested.
@@ -77,7 +77,7 @@ struct NodeLease {
 impl RouteRegistration {
     pub(super) fn new(
         node: NodeId,
-        store: Arc<dyn DeviceRoute>,
+        store: Arc<dyn RouteStore>,
         peer: Arc<dyn PeerNodes>,
         lease: Duration,
         tracker: &TaskTracker,

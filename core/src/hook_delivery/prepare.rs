@@ -15,7 +15,7 @@ use crate::events::{EventBody, EventKind, HookEvent};
 use crate::hook_delivery::{HookNotification, NotificationBody};
 use crate::id::UserId;
 use crate::message::{Message, UserProfile};
-use crate::store::{DeviceRoute, StoreError, StoreErrorKind};
+use crate::store::{RouteStore, StoreError, StoreErrorKind};
 use crate::time::UnixTimestamp;
 
 /// Users whose routes are read in one call.
@@ -28,7 +28,7 @@ const ROUTES_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct NotificationMaker {
     kinds: BTreeSet<EventKind>,
     directory: ProfileDirectory,
-    routes: Arc<dyn DeviceRoute>,
+    routes: Arc<dyn RouteStore>,
 }
 
 /// Messages of one user without a live connection.
@@ -43,7 +43,7 @@ impl NotificationMaker {
     pub(super) const fn new(
         kinds: BTreeSet<EventKind>,
         directory: ProfileDirectory,
-        routes: Arc<dyn DeviceRoute>,
+        routes: Arc<dyn RouteStore>,
     ) -> Self {
         Self {
             kinds,

@@ -20,7 +20,7 @@ use crate::hook_lease::HookLeaseHolder;
 use crate::id::NodeId;
 use crate::page::ListPage;
 use crate::store::{
-    DeadLetter, DeviceRoute, HookBacklog, OutboxBounds, OutboxPosition, OutboxStore, StoreError,
+    DeadLetter, HookBacklog, OutboxBounds, OutboxPosition, OutboxStore, RouteStore, StoreError,
 };
 use crate::time::TimeSource;
 
@@ -44,7 +44,7 @@ pub struct HookDeliveryParts {
     /// The stored events.
     pub outbox: Arc<dyn OutboxStore>,
     /// The routes: users without one are offline.
-    pub routes: Arc<dyn DeviceRoute>,
+    pub routes: Arc<dyn RouteStore>,
     /// The profiles of senders.
     pub directory: ProfileDirectory,
     /// The events of each hook.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::id::{DeviceId, Generation, NodeId, UserId};
 use crate::memory::helpers::lock;
-use crate::store::{DeviceRoute, LeaseRenewal, Route, RouteClaimOutcome, StoreError};
+use crate::store::{LeaseRenewal, Route, RouteClaimOutcome, RouteStore, StoreError};
 
 /// Routes: the node that holds each device's connection, valid while that node's lease is.
 ///
@@ -102,7 +102,7 @@ impl RouteTable {
 }
 
 #[async_trait]
-impl DeviceRoute for MemoryRoute {
+impl RouteStore for MemoryRoute {
     async fn claim(&self, route: &Route) -> Result<RouteClaimOutcome, StoreError> {
         let mut table = lock(&self.table);
         let key = (route.user, route.device);

@@ -23,7 +23,7 @@ use crate::error::ErrorChain;
 use crate::events::{EventBody, EventKind, EventSubscriptions, NewEvent};
 use crate::id::UserId;
 use crate::map::FastHashMap;
-use crate::store::DeviceRoute;
+use crate::store::RouteStore;
 use crate::time::TimeSource;
 
 use super::event_writer::EventWriter;
@@ -46,7 +46,7 @@ const MAX_WATCHED_USERS: usize = 1_000_000;
 /// Watches users for hooks that want to know who is online.
 #[derive(Debug)]
 pub(super) struct PresenceWatch {
-    routes: Arc<dyn DeviceRoute>,
+    routes: Arc<dyn RouteStore>,
     events: EventSubscriptions,
     writer: EventWriter,
     clock: Arc<dyn TimeSource>,
@@ -85,7 +85,7 @@ enum PresenceChange {
 impl PresenceWatch {
     /// Makes a watch; `None` if no hook wants to know who is online.
     pub(super) fn new(
-        routes: &Arc<dyn DeviceRoute>,
+        routes: &Arc<dyn RouteStore>,
         events: &EventSubscriptions,
         writer: &EventWriter,
         clock: &Arc<dyn TimeSource>,

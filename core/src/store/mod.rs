@@ -47,7 +47,7 @@ pub use outbox::{
 pub use push_token::{PushAddress, PushProvider, PushRegistration, PushTokenStore};
 pub use room::{RoomHistory, RoomItem, RoomSink, RoomStore, StreamId};
 pub use route::{
-    DeviceRoute, LeaseRenewal, ROUTE_CLAIM_INTERVAL, ROUTE_LIFETIME, Route, RouteClaimOutcome,
+    LeaseRenewal, ROUTE_CLAIM_INTERVAL, ROUTE_LIFETIME, Route, RouteClaimOutcome, RouteStore,
 };
 pub use seq::{Head, IdScope, SeqStore};
 
@@ -125,7 +125,7 @@ pub struct StoreSet {
     /// Rooms and their brief history.
     pub room: Arc<dyn RoomStore>,
     /// Routes: the node that holds each device's connection.
-    pub route: Arc<dyn DeviceRoute>,
+    pub route: Arc<dyn RouteStore>,
     /// Registered devices, generations and acks.
     pub device: Arc<dyn DeviceStore>,
     /// Users and tokens of the built-in business service.

@@ -36,7 +36,7 @@ pub struct Route {
 
 /// Store of routes. Routes are hints that can be lost and rebuilt: no durable data depends on them.
 #[async_trait]
-pub trait DeviceRoute: Debug + Send + Sync + 'static {
+pub trait RouteStore: Debug + Send + Sync + 'static {
     /// Sets the route of this user on this device, for [`ROUTE_LIFETIME`], if its generation is
     /// larger than that of the present route, or equal on the same node. Returns the route that was
     /// displaced.

@@ -1,4 +1,4 @@
-//! Cases of `DeviceRoute`: the node that holds a device's connection (laws 7 and 8).
+//! Cases of `RouteStore`: the node that holds a device's connection (laws 7 and 8).
 
 use super::StoreFixture;
 use super::helpers::{device, together, user, users};

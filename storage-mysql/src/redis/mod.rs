@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use gimlet_core::dependency::DependencyHealth;
-use gimlet_core::store::{DeviceRoute, RoomStore};
+use gimlet_core::store::{RoomStore, RouteStore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,7 +36,7 @@ use crate::mysql::CommitLog;
 #[derive(Debug)]
 pub(crate) struct RedisParts {
     pub(crate) room: Arc<dyn RoomStore>,
-    pub(crate) route: Arc<dyn DeviceRoute>,
+    pub(crate) route: Arc<dyn RouteStore>,
     pub(crate) commits: Arc<dyn CommitLog>,
     pub(crate) access: RedisAccess,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
 use gimlet_core::store::{
-    DeviceRoute, LeaseRenewal, ROUTE_LIFETIME, Route, RouteClaimOutcome, StoreError,
+    LeaseRenewal, ROUTE_LIFETIME, Route, RouteClaimOutcome, RouteStore, StoreError,
 };
 use redis::{Script, cmd};
 
@@ -202,7 +202,7 @@ impl RedisRoutes {
 }
 
 #[async_trait]
-impl DeviceRoute for RedisRoutes {
+impl RouteStore for RedisRoutes {
     async fn claim(&self, route: &Route) -> Result<RouteClaimOutcome, StoreError> {
         let done = Self::claim(self, route).await;
         done.map_err(|fault| fault.of("route.claim"))

@@ -16,7 +16,7 @@ struct BlockingRouteStore {
 }
 
 #[async_trait]
-impl DeviceRoute for BlockingRouteStore {
+impl RouteStore for BlockingRouteStore {
     async fn claim(&self, route: &Route) -> Result<RouteClaimOutcome, StoreError> {
         let _permit = self.gate.acquire().await.unwrap();
         self.inner.claim(route).await

@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use gimlet_core::delivery::DeliveryBatch;
 use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
 use gimlet_core::peer::PeerNodes;
-use gimlet_core::store::DeviceRoute;
+use gimlet_core::store::RouteStore;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -48,7 +48,7 @@ pub struct RemotePeer {
 struct PeerState {
     here: NodeId,
     caller: NodeCredentials,
-    route: Arc<dyn DeviceRoute>,
+    route: Arc<dyn RouteStore>,
     nodes: Mutex<HashMap<NodeId, Instant>>,
     links: Mutex<HashMap<NodeId, Arc<ConnectLink>>>,
     pending_takeovers: Mutex<PendingTakeovers>,
@@ -62,7 +62,7 @@ impl RemotePeer {
     #[must_use]
     pub fn start(
         here: NodeId,
-        route: Arc<dyn DeviceRoute>,
+        route: Arc<dyn RouteStore>,
         caller: NodeCredentials,
         tasks: &TaskTracker,
         stop: &CancellationToken,
