@@ -126,7 +126,7 @@ fn plans(bench: &mut BenchRunner) {
             })
             .collect();
         let envelope = envelope();
-        let parcels = || {
+        let deliveries = || {
             vec![DeliveryBatch::Entries {
                 envelope: Arc::clone(&envelope),
                 to: to.clone(),
@@ -134,8 +134,8 @@ fn plans(bench: &mut BenchRunner) {
         };
         bench.group("plan", members).fed(
             &format!("{members} on three nodes"),
-            parcels,
-            |parcels| fanout::plan(parcels, &routes, here, others),
+            deliveries,
+            |deliveries| fanout::plan(deliveries, &routes, here, others),
         );
     }
 }

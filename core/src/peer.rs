@@ -28,7 +28,7 @@ pub trait PeerNodes: Debug + Send + Sync + 'static {
 
     /// Hands delivery batches to a node; calls to one node arrive in order. Does not wait for the
     /// peer beyond a bounded queue; returns `false` if the batches were dropped.
-    async fn deliver(&self, node: &NodeId, parcels: Vec<DeliveryBatch>) -> bool;
+    async fn deliver(&self, node: &NodeId, deliveries: Vec<DeliveryBatch>) -> bool;
 
     /// Reports a takeover: the user has signed in elsewhere on this device with this generation,
     /// and an older connection of both on that node must not be served any more. Waits for the

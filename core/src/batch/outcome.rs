@@ -80,7 +80,7 @@ impl BatchWriter {
         outcomes: Vec<AppendOutcome>,
         took: f64,
     ) {
-        let mut parcels = Vec::with_capacity(outcomes.len());
+        let mut deliveries = Vec::with_capacity(outcomes.len());
         let mut written = Vec::new();
         // The tasks are woken after the loop: one that was woken at its own answer would run while
         // the others of the batch are still being answered.
@@ -99,7 +99,7 @@ impl BatchWriter {
                     if !append.hooks.is_empty() {
                         written.push(&append.hooks);
                     }
-                    parcels.push(DeliveryBatch::Entries {
+                    deliveries.push(DeliveryBatch::Entries {
                         envelope: Arc::clone(&caller.envelope),
                         to: seqs.clone(),
                     });
@@ -122,7 +122,7 @@ impl BatchWriter {
         // Before the next batch is formed: the answer must not wait for it.
         drop(wakes);
         written.into_iter().for_each(EventHooks::notify);
-        self.pushes.add(parcels);
+        self.pushes.add(deliveries);
     }
 
     /// Refuses all sends of a batch.

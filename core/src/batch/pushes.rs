@@ -14,7 +14,7 @@ const REMOTE_PUSH_QUEUE_LEN: usize = 64;
 pub(super) struct BatchPushes {
     fanout: MessageFanout,
     remote: mpsc::Sender<Vec<DeliveryBatch>>,
-    parcels: Vec<DeliveryBatch>,
+    deliveries: Vec<DeliveryBatch>,
 }
 
 impl BatchPushes {
@@ -22,41 +22,41 @@ impl BatchPushes {
     /// beside the batch writer, so that a slow read of routes delays pushes only. The task ends
     /// when the writer is dropped.
     pub(super) fn start(fanout: MessageFanout, tracker: &TaskTracker) -> Self {
-        let (remote, mut parcels) = mpsc::channel::<Vec<DeliveryBatch>>(REMOTE_PUSH_QUEUE_LEN);
-        let here = fanout.clone();
+        let (remote, mut queued) = mpsc::channel::<Vec<DeliveryBatch>>(REMOTE_PUSH_QUEUE_LEN);
+        let remote_fanout = fanout.clone();
         tracker.spawn(async move {
-            while let Some(parcels) = parcels.recv().await {
-                here.remote(parcels).await;
+            while let Some(deliveries) = queued.recv().await {
+                remote_fanout.remote(deliveries).await;
             }
         });
         Self {
             fanout,
             remote,
-            parcels: Vec::new(),
+            deliveries: Vec::new(),
         }
     }
 
     /// Adds the pushes of a batch that has ended.
-    pub(super) fn add(&mut self, parcels: Vec<DeliveryBatch>) {
-        if self.parcels.is_empty() {
-            self.parcels = parcels;
+    pub(super) fn add(&mut self, deliveries: Vec<DeliveryBatch>) {
+        if self.deliveries.is_empty() {
+            self.deliveries = deliveries;
         } else {
-            self.parcels.extend(parcels);
+            self.deliveries.extend(deliveries);
         }
     }
 
     /// Delivers the pushes without waiting: to this node's connections at once, to other nodes
     /// through the queue.
     pub(super) fn deliver(&mut self) {
-        let parcels = std::mem::take(&mut self.parcels);
-        if parcels.is_empty() {
+        let deliveries = std::mem::take(&mut self.deliveries);
+        if deliveries.is_empty() {
             return;
         }
-        self.fanout.local(&parcels);
+        self.fanout.local(&deliveries);
         if self.fanout.is_alone() {
             return;
         }
-        if let Err(error) = self.remote.try_send(parcels) {
+        if let Err(error) = self.remote.try_send(deliveries) {
             crate::warn_rated!(%error, "pushes to other nodes dropped; recipients read them later");
         }
     }

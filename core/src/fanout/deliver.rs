@@ -85,18 +85,18 @@ impl MessageFanout {
     }
 
     /// Hands delivery batches to this node's connections and to the other nodes, in order.
-    pub async fn deliver(&self, parcels: Vec<DeliveryBatch>) {
+    pub async fn deliver(&self, deliveries: Vec<DeliveryBatch>) {
         // Local first: it does not wait, and the connections here need not wait for the routes.
-        self.local(&parcels);
-        self.remote(parcels).await;
+        self.local(&deliveries);
+        self.remote(deliveries).await;
     }
 
     /// Hands delivery batches to this node's connections, and wakes callers that wait for an inbox;
     /// does not wait.
-    pub fn local(&self, parcels: &[DeliveryBatch]) {
-        self.sink.deliver(parcels);
+    pub fn local(&self, deliveries: &[DeliveryBatch]) {
+        self.sink.deliver(deliveries);
         if let Some(watch) = &self.watch {
-            watch.delivered(parcels);
+            watch.delivered(deliveries);
         }
     }
 
@@ -109,12 +109,12 @@ impl MessageFanout {
     /// Hands delivery batches to the other nodes that hold connections of their recipients. Routes
     /// are read once for all batches, and not at all if there are no other nodes. A route may name
     /// a node that is not listed yet.
-    pub async fn remote(&self, parcels: Vec<DeliveryBatch>) {
-        if parcels.is_empty() || self.peer.is_alone() {
+    pub async fn remote(&self, deliveries: Vec<DeliveryBatch>) {
+        if deliveries.is_empty() || self.peer.is_alone() {
             return;
         }
         let others = self.peer.nodes().await;
-        let named = users(&parcels);
+        let named = users(&deliveries);
         let routes = if named.is_empty() {
             Vec::new()
         } else {
@@ -131,7 +131,7 @@ impl MessageFanout {
                 }
             }
         };
-        for (node, part) in plan(parcels, &routes, &self.here, &others).remote {
+        for (node, part) in plan(deliveries, &routes, &self.here, &others).remote {
             if !self.peer.deliver(&node, part).await {
                 tracing::debug!(%node, "delivery batches dropped");
             }

@@ -23,7 +23,7 @@ use crate::id::{DeviceId, UserId};
 /// skipped.
 pub trait LocalSink: Debug + Send + Sync + 'static {
     /// Hands delivery batches, in order, to the recipients that are connected here.
-    fn deliver(&self, parcels: &[DeliveryBatch]);
+    fn deliver(&self, deliveries: &[DeliveryBatch]);
 
     /// Closes the user's connections here, on this device or on all its devices.
     fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str);

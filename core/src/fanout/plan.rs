@@ -19,9 +19,9 @@ pub struct FanoutPlan {
 
 /// Returns the users named by the batches, each once.
 #[must_use]
-pub fn users(parcels: &[DeliveryBatch]) -> Vec<UserId> {
+pub fn users(deliveries: &[DeliveryBatch]) -> Vec<UserId> {
     let mut seen = HashSet::with_hasher(FastHashState::default());
-    let named = parcels.iter().flat_map(|parcel| match parcel {
+    let named = deliveries.iter().flat_map(|delivery| match delivery {
         DeliveryBatch::Entries { to, .. } => to.iter().map(|(user, _)| *user).collect(),
         DeliveryBatch::Live { to, .. } => to.clone(),
         DeliveryBatch::Everyone { .. } => Vec::new(),
@@ -33,7 +33,7 @@ pub fn users(parcels: &[DeliveryBatch]) -> Vec<UserId> {
 /// broadcasts to all of `others`.
 #[must_use]
 pub fn plan(
-    parcels: Vec<DeliveryBatch>,
+    deliveries: Vec<DeliveryBatch>,
     routes: &[Route],
     here: &NodeId,
     others: &[NodeId],
@@ -48,8 +48,8 @@ pub fn plan(
         }
     }
     let mut remote: BTreeMap<NodeId, Vec<DeliveryBatch>> = BTreeMap::new();
-    for parcel in &parcels {
-        match parcel {
+    for delivery in &deliveries {
+        match delivery {
             DeliveryBatch::Entries { envelope, to } => {
                 for (node, to) in split(to, |(user, _)| *user, &nodes) {
                     let envelope = Arc::clone(envelope);
@@ -66,13 +66,16 @@ pub fn plan(
             }
             DeliveryBatch::Everyone { .. } => {
                 for node in others.iter().filter(|node| *node != here) {
-                    remote.entry(node.clone()).or_default().push(parcel.clone());
+                    remote
+                        .entry(node.clone())
+                        .or_default()
+                        .push(delivery.clone());
                 }
             }
         }
     }
     FanoutPlan {
-        local: parcels,
+        local: deliveries,
         remote,
     }
 }
@@ -151,7 +154,7 @@ mod tests {
 
     #[test]
     fn every_node_gets_the_entries_of_its_own_users_in_order() {
-        let parcels = vec![entries(&[(1, 5), (2, 9), (3, 1)]), entries(&[(2, 10)])];
+        let deliveries = vec![entries(&[(1, 5), (2, 9), (3, 1)]), entries(&[(2, 10)])];
         let routes = [
             route(11, 1, "here"),
             route(12, 1, "b"),
@@ -159,13 +162,13 @@ mod tests {
             route(14, 2, "b"),
             route(15, 2, "c"),
         ];
-        let plan = plan(parcels, &routes, &node("here"), &[node("b"), node("c")]);
+        let plan = plan(deliveries, &routes, &node("here"), &[node("b"), node("c")]);
         assert_eq!(plan.local.len(), 2);
         let seen: Vec<(String, Vec<u64>)> = plan
             .remote
             .iter()
-            .map(|(node, parcels)| {
-                let seqs = parcels.iter().flat_map(|parcel| match parcel {
+            .map(|(node, deliveries)| {
+                let seqs = deliveries.iter().flat_map(|delivery| match delivery {
                     DeliveryBatch::Entries { to, .. } => to.iter().map(|(_, s)| s.get()).collect(),
                     _ => Vec::new(),
                 });
@@ -180,11 +183,11 @@ mod tests {
 
     #[test]
     fn a_broadcast_goes_once_to_every_other_node() {
-        let parcels = vec![DeliveryBatch::Everyone {
+        let deliveries = vec![DeliveryBatch::Everyone {
             envelope: envelope(),
         }];
         let plan = plan(
-            parcels,
+            deliveries,
             &[route(1, 1, "b")],
             &node("here"),
             &[node("b"), node("c")],
@@ -194,7 +197,7 @@ mod tests {
 
     #[test]
     fn each_named_user_is_returned_once() {
-        let parcels = [entries(&[(1, 1), (2, 1)]), entries(&[(1, 2)])];
-        assert_eq!(users(&parcels), [user(1), user(2)]);
+        let deliveries = [entries(&[(1, 1), (2, 1)]), entries(&[(1, 2)])];
+        assert_eq!(users(&deliveries), [user(1), user(2)]);
     }
 }

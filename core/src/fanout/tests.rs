@@ -71,7 +71,7 @@ type RecordedSignIn = (Arc<dyn DeviceStore>, DeviceId, UserId);
 /// Two other nodes, with a record of the calls to them.
 #[derive(Debug, Default)]
 struct RecordingPeerPair {
-    parcels: Mutex<Vec<(String, usize)>>,
+    deliveries: Mutex<Vec<(String, usize)>>,
     closed: Mutex<Vec<String>>,
     takeovers: Mutex<Vec<(String, u64)>>,
     /// True if the nodes do not acknowledge revocations.
@@ -86,9 +86,9 @@ impl PeerNodes for RecordingPeerPair {
         vec![node("b"), node("c")]
     }
 
-    async fn deliver(&self, node: &NodeId, parcels: Vec<DeliveryBatch>) -> bool {
-        let noted = (node.name.clone(), parcels.len());
-        self.parcels.lock().unwrap().push(noted);
+    async fn deliver(&self, node: &NodeId, deliveries: Vec<DeliveryBatch>) -> bool {
+        let noted = (node.name.clone(), deliveries.len());
+        self.deliveries.lock().unwrap().push(noted);
         node.name != "c"
     }
 
@@ -113,8 +113,8 @@ impl PeerNodes for RecordingPeerPair {
 struct CountingSink(Mutex<usize>);
 
 impl LocalSink for CountingSink {
-    fn deliver(&self, parcels: &[DeliveryBatch]) {
-        *self.0.lock().unwrap() += parcels.len();
+    fn deliver(&self, deliveries: &[DeliveryBatch]) {
+        *self.0.lock().unwrap() += deliveries.len();
     }
 
     fn disconnect(&self, _: UserId, _: Option<DeviceId>, _: &str) {
@@ -169,7 +169,7 @@ async fn batches_reach_the_recipients_nodes_although_one_node_is_absent() {
         .deliver(vec![entry(1), entry(3), entry(2), entry(3)])
         .await;
     assert_eq!(*sink.0.lock().unwrap(), 4);
-    let handed = peer.parcels.lock().unwrap().clone();
+    let handed = peer.deliveries.lock().unwrap().clone();
     assert_eq!(handed, [("b".to_owned(), 1), ("c".to_owned(), 2)]);
 }
 
@@ -344,8 +344,8 @@ async fn a_node_that_is_not_listed_yet_gets_the_parcels_of_its_routes() {
             Vec::new()
         }
 
-        async fn deliver(&self, node: &NodeId, parcels: Vec<DeliveryBatch>) -> bool {
-            self.0.deliver(node, parcels).await
+        async fn deliver(&self, node: &NodeId, deliveries: Vec<DeliveryBatch>) -> bool {
+            self.0.deliver(node, deliveries).await
         }
 
         async fn supersede(&self, _: &NodeId, _: UserId, _: DeviceId, _: Generation) {}
@@ -359,7 +359,7 @@ async fn a_node_that_is_not_listed_yet_gets_the_parcels_of_its_routes() {
     let sink = Arc::new(CountingSink::default());
     let fanout = MessageFanout::new(node("here"), sink, Arc::clone(&peer) as _, routed().await);
     fanout.deliver(vec![entry(1), entry(2)]).await;
-    let handed = peer.0.parcels.lock().unwrap().clone();
+    let handed = peer.0.deliveries.lock().unwrap().clone();
     assert_eq!(handed, [("b".to_owned(), 1)]);
 }
 
@@ -377,14 +377,14 @@ async fn routes_are_read_once_a_batch_and_never_without_other_nodes() {
             Arc::clone(&routes) as _,
         )
     };
-    let parcels = || vec![entry(1), entry(2)];
-    fanout(Arc::new(SingleNodePeer)).deliver(parcels()).await;
+    let deliveries = || vec![entry(1), entry(2)];
+    fanout(Arc::new(SingleNodePeer)).deliver(deliveries()).await;
     assert_eq!(*routes.reads.lock().unwrap(), 0);
     // Unreadable routes delay recipients on other nodes, and none here.
     let peer = Arc::new(RecordingPeerPair::default());
-    fanout(Arc::clone(&peer) as _).deliver(parcels()).await;
+    fanout(Arc::clone(&peer) as _).deliver(deliveries()).await;
     assert_eq!(*routes.reads.lock().unwrap(), 1);
-    assert!(peer.parcels.lock().unwrap().is_empty());
+    assert!(peer.deliveries.lock().unwrap().is_empty());
     assert_eq!(*sink.0.lock().unwrap(), 4);
 }
 

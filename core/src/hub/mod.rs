@@ -246,15 +246,15 @@ impl ConnectionHub {
 
     /// Offers delivery batches to their recipients' connections, in order. A connection's task is
     /// woken after all of them were offered, so that it writes once.
-    pub fn deliver(&self, parcels: &[DeliveryBatch]) {
-        trace::deliver(parcels, || self.offer_all(parcels));
+    pub fn deliver(&self, deliveries: &[DeliveryBatch]) {
+        trace::deliver(deliveries, || self.offer_all(deliveries));
     }
 
-    fn offer_all(&self, parcels: &[DeliveryBatch]) {
-        let mut wakes = WakeList::default();
+    fn offer_all(&self, deliveries: &[DeliveryBatch]) {
+        let mut wake_list = WakeList::default();
         let mut offered = 0;
-        for parcel in parcels {
-            match parcel {
+        for delivery in deliveries {
+            match delivery {
                 DeliveryBatch::Entries { envelope, to } => {
                     for &(user, seq) in to {
                         self.each_of(user, |handle| {
@@ -399,8 +399,8 @@ impl ConnectionHub {
 }
 
 impl LocalSink for ConnectionHub {
-    fn deliver(&self, parcels: &[DeliveryBatch]) {
-        Self::deliver(self, parcels);
+    fn deliver(&self, deliveries: &[DeliveryBatch]) {
+        Self::deliver(self, deliveries);
     }
 
     fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str) {

@@ -163,8 +163,8 @@ impl JobRunner {
                 let envelope = Arc::new(Envelope::new(message, profile, 0));
                 if !seqs.is_empty() {
                     let to = seqs;
-                    let parcel = DeliveryBatch::Entries { envelope, to };
-                    self.fanout.deliver(vec![parcel]).await;
+                    let delivery = DeliveryBatch::Entries { envelope, to };
+                    self.fanout.deliver(vec![delivery]).await;
                 }
                 let lease = (!done).then_some(lease);
                 Ok(JobStep::GoesOn(JobWork {

@@ -132,7 +132,7 @@ impl LogicService {
         request_id: Option<i64>,
     ) {
         let request_id = request_id.unwrap_or_default();
-        let mut parcels = Vec::new();
+        let mut deliveries = Vec::new();
         for (push, appended) in pushes.iter().zip(appended) {
             let AppendOutcome::Stored { seqs, job } = appended else {
                 continue;
@@ -146,8 +146,8 @@ impl LogicService {
             let profile = self.inner.directory.nobody();
             let envelope = Arc::new(Envelope::new(message, profile, request_id));
             let to = seqs;
-            parcels.push(DeliveryBatch::Entries { envelope, to });
+            deliveries.push(DeliveryBatch::Entries { envelope, to });
         }
-        self.inner.fanout.deliver(parcels).await;
+        self.inner.fanout.deliver(deliveries).await;
     }
 }

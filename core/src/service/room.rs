@@ -111,8 +111,8 @@ impl LogicService {
         };
         let profile = self.inner.directory.sender(sender).await;
         let envelope = Arc::new(Envelope::new(Arc::new(message), profile, 0));
-        let parcel = DeliveryBatch::Everyone { envelope };
-        self.inner.fanout.deliver(vec![parcel]).await;
+        let delivery = DeliveryBatch::Everyone { envelope };
+        self.inner.fanout.deliver(vec![delivery]).await;
         Ok(())
     }
 }

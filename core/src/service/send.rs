@@ -437,8 +437,8 @@ impl LogicService {
     async fn push_live(&self, readers: SendRecipients, envelope: Arc<Envelope>) -> SendReceipt {
         let sent = unsequenced(&envelope);
         let to = readers.to.to_vec();
-        let parcel = DeliveryBatch::Live { envelope, to };
-        self.inner.fanout.deliver(vec![parcel]).await;
+        let delivery = DeliveryBatch::Live { envelope, to };
+        self.inner.fanout.deliver(vec![delivery]).await;
         sent
     }
 }

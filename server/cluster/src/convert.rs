@@ -183,8 +183,8 @@ pub(super) fn sent_in(sent: Option<node::Sent>) -> Result<SendReceipt, DecodeErr
     })
 }
 
-pub(super) fn batch_out(parcel: &DeliveryBatch, form: MessageForm) -> node::Parcel {
-    let (envelope, to) = match parcel {
+pub(super) fn batch_out(delivery: &DeliveryBatch, form: MessageForm) -> node::Parcel {
+    let (envelope, to) = match delivery {
         DeliveryBatch::Entries { envelope, to } => {
             let places = node::Places {
                 users: to.iter().map(|(user, _)| user.get()).collect(),
@@ -231,9 +231,9 @@ pub(super) fn batch_in(parcel: node::Parcel) -> Result<DeliveryBatch, DecodeErro
 }
 
 /// Bytes that a delivery batch counts for in a bounded queue.
-pub(super) fn batch_weight(parcel: &DeliveryBatch) -> usize {
+pub(super) fn batch_weight(delivery: &DeliveryBatch) -> usize {
     const ENTRY_BYTES: usize = 24;
-    match parcel {
+    match delivery {
         DeliveryBatch::Entries { envelope, to } => envelope.weight() + to.len() * ENTRY_BYTES,
         DeliveryBatch::Live { envelope, to } => envelope.weight() + to.len() * ENTRY_BYTES,
         DeliveryBatch::Everyone { envelope } => envelope.weight(),

@@ -299,9 +299,9 @@ async fn a_remembered_roster_opens_nothing_that_another_node_has_closed() {
         Err(out.clone())
     );
     two.service.send(from(1), typing()).await.unwrap();
-    let parcels = two.sink.batches.lock().unwrap();
-    let Some(DeliveryBatch::Live { to, .. }) = parcels.last() else {
-        panic!("a live push, not {parcels:?}");
+    let deliveries = two.sink.batches.lock().unwrap();
+    let Some(DeliveryBatch::Live { to, .. }) = deliveries.last() else {
+        panic!("a live push, not {deliveries:?}");
     };
     assert_eq!(*to, [user(1), user(2)]);
 }

@@ -163,9 +163,9 @@ async fn a_broadcast_is_one_delivery_batch() {
     let content = MessageContent("all".into());
     let push = world.service.push_all(MessageSender::Business, 1, content);
     push.await.unwrap();
-    let parcels = world.sink.batches.lock().unwrap();
-    let [DeliveryBatch::Everyone { envelope }] = &parcels[..] else {
-        panic!("one broadcast, not {parcels:?}");
+    let deliveries = world.sink.batches.lock().unwrap();
+    let [DeliveryBatch::Everyone { envelope }] = &deliveries[..] else {
+        panic!("one broadcast, not {deliveries:?}");
     };
     assert_eq!(envelope.message.receiver, MessageReceiver::Everyone);
     assert_eq!(envelope.message.sent_at, UnixTimestamp(5_000));

@@ -142,8 +142,8 @@ async fn what_is_not_persistent_is_pushed_and_forgotten() {
     }
     assert!(world.inbox(1).await.is_empty());
     assert!(world.inbox(2).await.is_empty());
-    let parcels = world.sink.batches.lock().unwrap();
-    let live = parcels.iter().filter_map(|parcel| match parcel {
+    let deliveries = world.sink.batches.lock().unwrap();
+    let live = deliveries.iter().filter_map(|delivery| match delivery {
         DeliveryBatch::Live { to, .. } => {
             Some(to.iter().map(|user| user.get()).collect::<Vec<_>>())
         }
@@ -173,10 +173,10 @@ async fn a_group_send_reaches_all_members_and_only_members_send() {
     let nowhere = GroupId::new(99).unwrap();
     let missing = world.service.send(from(1), to_group(nowhere, "hi")).await;
     assert_eq!(missing, Err(RequestRefusal::NoSuchGroup(nowhere)));
-    let parcels = world.sink.batches.lock().unwrap();
-    assert_eq!(parcels.len(), 1);
+    let deliveries = world.sink.batches.lock().unwrap();
+    assert_eq!(deliveries.len(), 1);
     assert!(
-        matches!(&parcels[0], DeliveryBatch::Entries { envelope, .. } if envelope.request_id == 77)
+        matches!(&deliveries[0], DeliveryBatch::Entries { envelope, .. } if envelope.request_id == 77)
     );
 }
 

@@ -43,8 +43,8 @@ fn known(envelope: &Envelope) -> Envelope {
 }
 
 /// Encodes a delivery batch for the wire and decodes it again.
-fn crossed(parcel: &DeliveryBatch, form: MessageForm) -> DeliveryBatch {
-    let bytes = batch_out(parcel, form).encode_to_vec();
+fn crossed(delivery: &DeliveryBatch, form: MessageForm) -> DeliveryBatch {
+    let bytes = batch_out(delivery, form).encode_to_vec();
     let parcel = node::Parcel::decode(bytes.as_slice()).unwrap();
     batch_in(parcel).unwrap()
 }
@@ -65,7 +65,7 @@ proptest! {
                 MessageForm::Legacy => Arc::new(known(&envelope)),
             };
             let DeliveryBatch::Everyone { envelope } = crossed(&everyone, form) else {
-                panic!("the kind of a parcel changed");
+                panic!("the kind of a delivery batch changed");
             };
             prop_assert_eq!(envelope.parts(), sent.parts());
             let bytes = page_out(&page, form).encode_to_vec();

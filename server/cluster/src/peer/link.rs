@@ -77,7 +77,7 @@ impl ConnectLink {
     }
 
     /// Puts the batches on the stream, in order; `false` if some were dropped.
-    pub(super) fn deliver(&self, parcels: &[DeliveryBatch]) -> bool {
+    pub(super) fn deliver(&self, deliveries: &[DeliveryBatch]) -> bool {
         // Locked over all items: two callers must not interleave, and `run` must not swap the queue
         // in between.
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,10 +89,10 @@ impl ConnectLink {
         let form = MessageForm::of(self.accepts_record.load(Ordering::Acquire));
         let mut batch = Vec::new();
         let mut weight = 0;
-        for (at, parcel) in parcels.iter().enumerate() {
-            weight += convert::batch_weight(parcel);
-            batch.push(convert::batch_out(parcel, form));
-            if weight < BATCH_BYTES && at + 1 < parcels.len() {
+        for (at, delivery) in deliveries.iter().enumerate() {
+            weight += convert::batch_weight(delivery);
+            batch.push(convert::batch_out(delivery, form));
+            if weight < BATCH_BYTES && at + 1 < deliveries.len() {
                 continue;
             }
             if !self.put(queue, std::mem::take(&mut batch), weight) {

@@ -200,8 +200,8 @@ impl PeerNodes for RemotePeer {
         lock(&self.inner.nodes).keys().cloned().collect()
     }
 
-    async fn deliver(&self, node: &NodeId, parcels: Vec<DeliveryBatch>) -> bool {
-        let count = parcels.len() as u64;
+    async fn deliver(&self, node: &NodeId, deliveries: Vec<DeliveryBatch>) -> bool {
+        let count = deliveries.len() as u64;
         let taken = self.inner.link(node).is_some_and(|link| {
             // A node with a pending takeover may still serve the superseded connection: a push
             // would reach a device that was taken over. The node compares heads later instead.
@@ -209,7 +209,7 @@ impl PeerNodes for RemotePeer {
             if held {
                 link.miss();
             }
-            !held && link.deliver(&parcels)
+            !held && link.deliver(&deliveries)
         });
         if !taken {
             self.inner.dropped.fetch_add(count, Ordering::Relaxed);
