@@ -11,14 +11,14 @@ pub(crate) const URL_MAX_BYTES: usize = 512;
 /// Longest free text, or data of a client or a backend, in bytes.
 pub(crate) const TEXT_MAX_BYTES: usize = 1_024;
 
-/// Refuses a text that is longer than `most` bytes.
-pub(crate) fn text(field: &str, value: &str, most: usize) -> Result<(), RequestRefusal> {
-    if value.len() <= most {
+/// Refuses a text that is longer than `max` bytes.
+pub(crate) fn text(field: &str, value: &str, max: usize) -> Result<(), RequestRefusal> {
+    if value.len() <= max {
         return Ok(());
     }
     let is = value.len();
     Err(RequestRefusal::bad(format!(
-        "{field} is {is} bytes; at most {most} are allowed"
+        "{field} is {is} bytes; at most {max} are allowed"
     )))
 }
 
@@ -44,8 +44,8 @@ pub(crate) fn name_if(field: &str, value: Option<&str>) -> Result<(), RequestRef
 }
 
 /// As [`text`], for an optional text.
-pub(crate) fn text_if(field: &str, value: Option<&str>, most: usize) -> Result<(), RequestRefusal> {
-    value.map_or(Ok(()), |value| text(field, value, most))
+pub(crate) fn text_if(field: &str, value: Option<&str>, max: usize) -> Result<(), RequestRefusal> {
+    value.map_or(Ok(()), |value| text(field, value, max))
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl ListenerLimits {
         }
         let each = |most: usize| match limits.per_address {
             0 => usize::MAX,
-            some => some.min(most),
+            some => some.min(max),
         };
         Self {
             clients: ConnectionLimiter::new(share.clients, each(usize::MAX)),

@@ -186,16 +186,17 @@ mod tests {
 
     #[tokio::test]
     async fn many_connections_can_wait_for_accept() {
-        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
-        let most = most.ok().and_then(|it| it.trim().parse().ok());
+        let queue_len = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+        let queue_len = queue_len.ok().and_then(|it| it.trim().parse().ok());
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
         let mut knocking = Vec::new();
         // No task accepts: the system completes the handshakes of all connections that fit into the
         // queue.
-        for _ in 0..most.unwrap_or(128).min(400_usize) {
-            let knock = tokio::time::timeout(Duration::from_millis(900), TcpStream::connect(addr));
-            knocking.push(knock.await.unwrap().unwrap());
+        for _ in 0..queue_len.unwrap_or(128).min(400_usize) {
+            let connecting =
+                tokio::time::timeout(Duration::from_millis(900), TcpStream::connect(addr));
+            connected.push(connecting.await.unwrap().unwrap());
         }
     }
 }

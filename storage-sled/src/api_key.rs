@@ -64,7 +64,7 @@ fn create(
     if txn.has(&name)? {
         return Ok(ApiKeyCreateOutcome::Taken);
     }
-    if kept >= bounds.most {
+    if kept >= bounds.max {
         return Ok(ApiKeyCreateOutcome::Full);
     }
     txn.put(&name, &record_of(key))?;

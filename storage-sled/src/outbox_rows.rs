@@ -128,12 +128,12 @@ pub(crate) fn remove_first(
     txn: &mut WriteTransaction<'_>,
     kind: u8,
     hook: &HookName,
-    most: usize,
+    max: usize,
 ) -> Result<u64, EngineError> {
     let names: Vec<IVec> = txn
         .rows()
         .scan(&key::hook_rows(kind, hook), None)
-        .take(most)
+        .take(max)
         .map(|row| row.map(|(name, _)| name))
         .collect::<Result<_, _>>()?;
     for name in &names {

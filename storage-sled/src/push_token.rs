@@ -110,7 +110,7 @@ fn put(
     txn: &mut WriteTransaction<'_>,
     user: UserId,
     registration: &PushRegistration,
-    most: usize,
+    max_devices: usize,
 ) -> Result<(), EngineError> {
     let device = registration.device;
     if let Some(old) = held(&txn.rows(), user, device)? {
@@ -129,7 +129,7 @@ fn put(
     txn.put(&key::push_token(user, device), &row(registration))?;
     let mut all = of(&txn.rows(), user)?;
     all.sort_by_key(|it| (it.registered_at, it.device));
-    let surplus = all.len().saturating_sub(most);
+    let surplus = all.len().saturating_sub(max_devices);
     for oldest in all.iter().take(surplus) {
         remove(txn, user, oldest)?;
     }
@@ -142,11 +142,11 @@ impl PushTokenStore for SledStore {
         &self,
         user: UserId,
         registration: &PushRegistration,
-        most: usize,
+        max_devices: usize,
     ) -> Result<(), StoreError> {
         let registration = registration.clone();
         let change = self.change("push_token.put", SpaceEffect::Adds, move |txn| {
-            put(txn, user, &registration, most)
+            put(txn, user, &registration, max_devices)
         });
         change.await
     }

@@ -150,8 +150,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Most direct dependencies of a crate: one with more has more than one task, and is split. The server
-/// composes all others and has the most.
+/// Largest number of direct dependencies of a crate: one with more has more than one task, and is split.
+/// The server composes all others and has the most.
 const MAX_DIRECT_DEPENDENCIES: usize = 25;
 
 /// External crates that `core` must not depend on.

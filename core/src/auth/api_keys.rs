@@ -145,7 +145,7 @@ impl ApiKeyService {
     async fn store_new(&self, new: NewApiKey) -> Result<CreatedApiKey, RequestRefusal> {
         let now = self.clock.now();
         let bounds = ApiKeyBounds {
-            most: MAX_KEYS,
+            max: MAX_KEYS,
             forget_before: now.before(ENDED_KEY_SHOWN),
         };
         for _ in 0..CREATE_ATTEMPTS {

@@ -51,7 +51,7 @@ pub struct SignInAttempt {
 /// Failed sign-ins of the last minute.
 #[derive(Debug)]
 pub struct SignInFailures {
-    most: u32,
+    max: u32,
     hasher: RandomState,
     failed: AtomicU64,
     /// A plain mutex: it is held for a few map operations and never over an await.
@@ -68,13 +68,13 @@ struct FailureState {
 }
 
 impl SignInFailures {
-    /// Allows `most` failures in a minute for one user from one address, after which that user is
+    /// Allows `max` failures in a minute for one user from one address, after which that user is
     /// refused from that address until the minute is over. An address is refused after ten times as
     /// many.
     #[must_use]
-    pub fn new(most: u32) -> Self {
+    pub fn new(max: u32) -> Self {
         Self {
-            most,
+            max,
             hasher: RandomState::new(),
             failed: AtomicU64::new(0),
             state: Mutex::default(),
@@ -120,10 +120,10 @@ impl SignInFailures {
         if state.right.has(attempt.token) {
             return Ok(());
         }
-        let most = self.most.saturating_mul(ADDRESS_LIMIT_FACTOR);
-        let by_address = attempt.address.map(|a| state.addresses.left(&a, most));
+        let max = self.max.saturating_mul(ADDRESS_LIMIT_FACTOR);
+        let by_address = attempt.address.map(|a| state.addresses.left(&a, max));
         let key = (attempt.address, attempt.user);
-        let mut by_user = state.users.left(&key, self.most);
+        let mut by_user = state.users.left(&key, self.max);
         if !by_user.is_zero() && attempt.address.is_none() {
             by_user = state.trickle(attempt.user);
         }
@@ -216,11 +216,9 @@ impl<K> Default for FailureCounts<K> {
 
 impl<K: Eq + Hash> FailureCounts<K> {
     /// Returns how long the key is still refused; zero if it is not.
-    fn left(&self, key: &K, most: u32) -> Duration {
+    fn left(&self, key: &K, max: u32) -> Duration {
         match self.0.get(key) {
-            Some((since, count)) if *count >= most => {
-                FAILURE_WINDOW.saturating_sub(since.elapsed())
-            }
+            Some((since, count)) if *count >= max => FAILURE_WINDOW.saturating_sub(since.elapsed()),
             _ => Duration::ZERO,
         }
     }

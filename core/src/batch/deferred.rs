@@ -209,7 +209,7 @@ impl DeferredSends {
         &mut self,
         now: Instant,
         in_flight: &InFlightBatches,
-        most: &BatchSize,
+        max: &BatchSize,
     ) -> (Option<(NoWaitBatch, Instant)>, Vec<QueuedSend>) {
         let mut given_up = Vec::new();
         if !self.locked.is_empty() {
@@ -242,7 +242,7 @@ impl DeferredSends {
                 || group.is_some_and(|it| groups.contains(&it))
                 || in_flight.blocker(&aside.send.append).is_some();
             let fits =
-                taken.sends < batch_max.min(aside.batch_max) && most.fits(&taken, &aside.send);
+                taken.sends < batch_max.min(aside.batch_max) && max.fits(&taken, &aside.send);
             if waits || !fits {
                 if !waits {
                     next_at = Some(now);

@@ -200,8 +200,8 @@ impl QueueState {
         let Some(flow) = self.flows.get(&send.flow()) else {
             return true;
         };
-        let share = |most: usize, taken| {
-            let left = most - most / NEW_FLOW_RESERVE_DIVISOR;
+        let share = |max: usize, taken| {
+            let left = max - max / NEW_FLOW_RESERVE_DIVISOR;
             left.saturating_sub(taken) / FLOW_SHARE_DIVISOR
         };
         flow.sends.is_empty()

@@ -42,7 +42,7 @@ use super::replan::{ReplanOutcome, ReplannedSends};
 #[derive(Debug)]
 pub(super) struct BatchWriter {
     inbox: Arc<dyn InboxStore>,
-    most: BatchSize,
+    max: BatchSize,
     tracker: TaskTracker,
     pub(super) jobs: OpenJobs,
     pub(super) retention: RetentionNotifier,
@@ -138,7 +138,7 @@ impl BatchWriter {
         let concurrency = inbox.append_concurrency().max(1);
         Self {
             inbox,
-            most: BatchSize::most(limits),
+            max: BatchSize::most(limits),
             tracker: tracker.clone(),
             jobs,
             retention,
@@ -258,7 +258,7 @@ impl BatchWriter {
             return None;
         }
         let now = Instant::now();
-        let (batch, given_up) = self.aside.take(now, &self.in_flight, &self.most);
+        let (batch, given_up) = self.aside.take(now, &self.in_flight, &self.max);
         for send in given_up {
             self.answer(send.caller, Err(RequestRefusal::Unavailable));
             self.parked.look_again = true;
@@ -274,7 +274,7 @@ impl BatchWriter {
             // No send may overtake an earlier one of its group that stays behind.
             let group = send.group();
             let waits = forming.full
-                || !self.most.fits(&forming.taken, &send)
+                || !self.max.fits(&forming.taken, &send)
                 || group.is_some_and(|it| passed.contains(&it))
                 || self.in_flight.blocker(&send.append).is_some();
             if waits {
@@ -359,7 +359,7 @@ impl BatchWriter {
             if let Some(id) = self.in_flight.blocker(&head.append) {
                 return FlowOutcome::Parked(ParkReason::Batch(id));
             }
-            if !self.most.fits(&forming.taken, head) {
+            if !self.max.fits(&forming.taken, head) {
                 forming.full = true;
                 return FlowOutcome::Full;
             }

@@ -301,8 +301,8 @@ impl BuiltinBusiness {
         } else {
             NicknameMatch::Begin
         };
-        let most = self.config.search_page;
-        let page = self.accounts.search(key, names, None, most).await?;
+        let max = self.config.search_page;
+        let page = self.accounts.search(key, names, None, max).await?;
         Ok(page.items.into_iter().map(info).collect())
     }
 

@@ -45,10 +45,10 @@ impl ConnectGateway {
         message: Message,
         profile: UserProfile,
     ) -> Result<(), RequestRefusal> {
-        let (length, most) = (message.content.len(), self.inner.context.limits.content);
-        if length > most {
+        let (length, max) = (message.content.len(), self.inner.context.limits.content);
+        if length > max {
             return Err(RequestRefusal::bad(format!(
-                "message_content is {length} bytes; at most {most} are allowed"
+                "message_content is {length} bytes; at most {max} are allowed"
             )));
         }
         let envelope = Envelope::new(Arc::new(message), Arc::new(profile), 0);

@@ -27,7 +27,7 @@ impl ApiKeyStore for MemoryApiKeys {
         if keys.contains_key(&key.id) {
             return Ok(ApiKeyCreateOutcome::Taken);
         }
-        if keys.len() >= bounds.most {
+        if keys.len() >= bounds.max {
             return Ok(ApiKeyCreateOutcome::Full);
         }
         keys.insert(key.id, key.clone());

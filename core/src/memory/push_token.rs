@@ -35,14 +35,14 @@ impl PushTokenTable {
         true
     }
 
-    /// Returns the device of the user that registered first, if the user has more than `most`.
-    fn surplus(&self, user: UserId, most: usize) -> Option<DeviceId> {
+    /// Returns the device of the user that registered first, if the user has more than `max_devices`.
+    fn surplus(&self, user: UserId, max_devices: usize) -> Option<DeviceId> {
         let devices = self.by_user.get(&user)?;
         let oldest = devices
             .values()
             .min_by_key(|it| (it.registered_at, it.device));
         oldest
-            .filter(|_| devices.len() > most)
+            .filter(|_| devices.len() > max_devices)
             .map(|oldest| oldest.device)
     }
 }
@@ -53,7 +53,7 @@ impl PushTokenStore for MemoryPushTokens {
         &self,
         user: UserId,
         registration: &PushRegistration,
-        most: usize,
+        max_devices: usize,
     ) -> Result<(), StoreError> {
         let mut table = lock(&self.0);
         let (device, fingerprint) = (registration.device, registration.address.fingerprint());
@@ -64,7 +64,7 @@ impl PushTokenStore for MemoryPushTokens {
         table.owners.insert(fingerprint, (user, device));
         let devices = table.by_user.entry(user).or_default();
         devices.insert(device, registration.clone());
-        while let Some(oldest) = table.surplus(user, most) {
+        while let Some(oldest) = table.surplus(user, max_devices) {
             table.remove(user, oldest);
         }
         Ok(())

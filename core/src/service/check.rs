@@ -65,7 +65,7 @@ pub(super) fn draft(limits: &Limits, draft: &MessageDraft) -> Result<(), Request
         Some(id) if id.is_empty() => Err(RequestRefusal::bad(
             "client_message_id is empty; leave it out, or set it to a new id of your own",
         )),
-        Some(id) => text("client_message_id", id, most),
+        Some(id) => text("client_message_id", id, max),
         None => Ok(()),
     }
 }

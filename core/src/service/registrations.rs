@@ -55,9 +55,9 @@ fn rate<K: Eq + std::hash::Hash>(per_second: u32) -> RateLimiter<K> {
 mod tests {
     use super::*;
 
-    fn first_refusal(limit: &RegistrationLimits, from: &str, most: u32) -> Option<RequestRefusal> {
+    fn first_refusal(limit: &RegistrationLimits, from: &str, max: u32) -> Option<RequestRefusal> {
         let from = Some(from.parse().unwrap());
-        (0..=most).find_map(|_| limit.take(from).err())
+        (0..=max).find_map(|_| limit.take(from).err())
     }
 
     #[test]

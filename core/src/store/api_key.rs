@@ -45,7 +45,7 @@ impl ApiKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApiKeyBounds {
     /// Largest number of keys, those that have ended included.
-    pub most: usize,
+    pub max: usize,
     /// Keys that ended before this time are removed when another one is created.
     pub forget_before: UnixTimestamp,
 }

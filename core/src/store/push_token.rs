@@ -129,13 +129,13 @@ pub struct PushRegistration {
 pub trait PushTokenStore: fmt::Debug + Send + Sync + 'static {
     /// Sets the push address of this user on this device, in one step with all that follows from
     /// it: an earlier address of the user on the device is replaced; the same address of another
-    /// user or device is removed; and of more than `most` devices of the user, those that
+    /// user or device is removed; and of more than `max_devices` devices of the user, those that
     /// registered first are removed.
     async fn put(
         &self,
         user: UserId,
         registration: &PushRegistration,
-        most: usize,
+        max_devices: usize,
     ) -> Result<(), StoreError>;
 
     /// Returns the registrations of these users, by ascending user and device id. The caller bounds

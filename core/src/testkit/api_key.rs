@@ -76,7 +76,7 @@ pub(super) async fn keys_are_paged_by_id(it: StoreFixture) {
 pub(super) async fn the_number_of_keys_is_bounded_and_old_ones_make_room(it: StoreFixture) {
     let s = &it.stores;
     let bounds = ApiKeyBounds {
-        most: 3,
+        max: 3,
         forget_before: NOW,
     };
     let expired = ApiKey {

@@ -62,7 +62,7 @@ pub fn room(n: u64) -> RoomId {
 
 /// Bounds of API keys that no test reaches by accident.
 pub const API_KEY_BOUNDS: ApiKeyBounds = ApiKeyBounds {
-    most: 1_000,
+    max: 1_000,
     forget_before: UnixTimestamp(0),
 };
 

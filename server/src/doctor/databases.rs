@@ -95,13 +95,13 @@ fn judge_mysql(config: &Config, facts: &MysqlExamination, report: &mut DoctorRep
              account with rights on its own database only",
         );
     }
-    if let Some(most) = facts.max_connections
-        && most < u64::from(config.storage.mysql_connections)
+    if let Some(max) = facts.max_connections
+        && max < u64::from(config.storage.mysql_connections)
     {
         report.warn(
             MYSQL,
             format!(
-                "max_connections is {most}, and storage.mysql_connections = {}: raise the one or lower the other",
+                "max_connections is {max}, and storage.mysql_connections = {}: raise the one or lower the other",
                 config.storage.mysql_connections
             ),
         );

@@ -12,7 +12,7 @@ pub(crate) struct PeerAddr(pub(crate) SocketAddr);
 
 impl PeerAddr {
     /// Returns the address that failed sign-ins count for. Without configured proxies it is `None`:
-    /// an unknown proxy stands in front of most HTTP listeners, and failures must not count for it.
+    /// an unknown proxy is in front of most HTTP listeners, and failures must not count for it.
     pub(crate) fn client(
         self,
         forwarding: &ForwardedHeaders,

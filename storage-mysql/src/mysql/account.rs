@@ -232,10 +232,10 @@ impl AccountStore for MysqlAccounts {
                 let select = sqlx::query(sql)
                     .bind(pattern(&key, names))
                     .bind(after)
-                    .bind(most)
+                    .bind(max)
                     .bind(key.as_bytes())
                     .bind(after)
-                    .bind(most);
+                    .bind(max);
                 super::page(&session.rows(select).await?, limit, read)
             }
             .boxed()

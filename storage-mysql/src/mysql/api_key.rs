@@ -65,7 +65,7 @@ async fn create(
         .row(sqlx::query("SELECT COUNT(*) FROM api_key"))
         .await?;
     let kept = row.map_or(Ok(0), |row| signed(&row, 0))?;
-    if usize::try_from(kept).unwrap_or(usize::MAX) >= bounds.most {
+    if usize::try_from(kept).unwrap_or(usize::MAX) >= bounds.max {
         return Ok(ApiKeyCreateOutcome::Full);
     }
     let sql = "INSERT INTO api_key (key_id, hash, name, scopes, created_at, expires_at, revoked_at, \

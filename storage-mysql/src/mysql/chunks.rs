@@ -62,11 +62,11 @@ pub(super) fn padded_chunks(rows: usize) -> Vec<StatementChunk> {
     pieces
 }
 
-/// Splits rows that must not be repeated. No statement exceeds `most` bytes, unless a single row
+/// Splits rows that must not be repeated. No statement exceeds `max_bytes`, unless a single row
 /// does.
 pub(super) fn unpadded_chunks(
     rows: usize,
-    most: usize,
+    max_bytes: usize,
     weight: impl Fn(usize) -> usize,
 ) -> Vec<StatementChunk> {
     let mut pieces = Vec::new();
@@ -75,7 +75,7 @@ pub(super) fn unpadded_chunks(
         let (mut end, mut bytes) = (from, 0);
         while end < rows && end - from < CHUNK_SIZES[0] {
             bytes += weight(end);
-            if bytes > most && end > from {
+            if bytes > max_bytes && end > from {
                 break;
             }
             end += 1;

@@ -119,7 +119,7 @@ pub(super) fn now<'a>(send: &'a AppendRequest, verdict: &SendDecision) -> &'a [U
         SendDecision::Job => 1,
         SendDecision::Answer(_) | SendDecision::Like(_) => 0,
     };
-    send.recipients.get(..most).unwrap_or_default()
+    send.recipients.get(..count).unwrap_or_default()
 }
 
 /// Returns the number of entries that each user gets, by ascending id.

@@ -22,8 +22,8 @@ pub(super) async fn read(
     known: &[OutboxPosition],
     limit: PageLimit,
 ) -> Result<ListPage<OutboxRow>, EngineError> {
-    let most = known.len().saturating_add(limit.items.max(1));
-    let (positions, more) = positions(session, hook, most).await?;
+    let max = known.len().saturating_add(limit.items.max(1));
+    let (positions, more) = positions(session, hook, max).await?;
     let unknown = |it: &&u64| known.binary_search(&OutboxPosition(**it)).is_err();
     let wanted: Vec<u64> = positions.iter().filter(unknown).copied().collect();
     let mut page = ListPage {
@@ -65,10 +65,10 @@ pub(super) async fn read(
 async fn positions(
     session: &mut MysqlSession,
     hook: &HookName,
-    most: usize,
+    max: usize,
 ) -> Result<(BTreeSet<u64>, bool), EngineError> {
     for _ in 0..POSITION_TRIES {
-        let first = read_positions(session, hook, most + 1, u64::MAX).await?;
+        let first = read_positions(session, hook, max + 1, u64::MAX).await?;
         let Some(last) = first.last().copied() else {
             return Ok((first, false));
         };
@@ -78,8 +78,8 @@ async fn positions(
         if let Some(late) = late {
             drop(whole.split_off(&late));
         }
-        let more = late.is_some() || whole.len() > most;
-        while whole.len() > most {
+        let more = late.is_some() || whole.len() > max;
+        while whole.len() > max {
             whole.pop_last();
         }
         if !whole.is_empty() {
@@ -93,7 +93,7 @@ async fn positions(
 async fn read_positions(
     session: &mut MysqlSession,
     hook: &HookName,
-    most: usize,
+    max: usize,
     upto: u64,
 ) -> Result<BTreeSet<u64>, EngineError> {
     let sql = "SELECT position FROM event_outbox FORCE INDEX (event_outbox_hook) \
@@ -101,7 +101,7 @@ async fn read_positions(
     let select = sqlx::query(sql)
         .bind(hook.as_str())
         .bind(upto)
-        .bind(most as u64);
+        .bind(max as u64);
     let rows = session.rows(select).await?;
     rows.iter().map(|row| number(row, 0)).collect()
 }

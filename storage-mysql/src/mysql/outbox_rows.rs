@@ -184,7 +184,7 @@ pub(super) async fn remove_first(
     session: &mut MysqlSession,
     table: &EventTable,
     hook: &HookName,
-    most: usize,
+    max: usize,
 ) -> Result<u64, EngineError> {
     let EventTable { name, by_hook } = table;
     let sql = format!(
@@ -193,7 +193,7 @@ pub(super) async fn remove_first(
     );
     let select = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(hook.as_str())
-        .bind(most as u64);
+        .bind(max as u64);
     let rows = session.rows(select).await?;
     let positions: Vec<u64> = rows
         .iter()

@@ -121,7 +121,7 @@ async fn put(
     session: &mut MysqlSession,
     user: UserId,
     registration: &PushRegistration,
-    most: usize,
+    max_devices: usize,
 ) -> Result<(), EngineError> {
     // First of all the user's row: its lock lets registrations of the same user follow each other, so
     // that each counts the devices of those before it.
@@ -134,7 +134,7 @@ async fn put(
     upsert(session, user, registration).await?;
     let mut all = of(session, &[user.get()]).await?;
     all.sort_by_key(|(_, it)| (it.registered_at, it.device));
-    let surplus = all.len().saturating_sub(most);
+    let surplus = all.len().saturating_sub(max_devices);
     for (_, oldest) in all.iter().take(surplus) {
         delete(session, user, oldest.device).await?;
     }
@@ -147,12 +147,12 @@ impl PushTokenStore for MysqlEngine {
         &self,
         user: UserId,
         registration: &PushRegistration,
-        most: usize,
+        max_devices: usize,
     ) -> Result<(), StoreError> {
         let registration = Arc::new(registration.clone());
         self.change("push_token.put", WorkPace::Prompt, move |session| {
             let registration = Arc::clone(&registration);
-            async move { put(session, user, &registration, most).await }.boxed()
+            async move { put(session, user, &registration, max_devices).await }.boxed()
         })
         .await
     }

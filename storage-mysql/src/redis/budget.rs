@@ -16,7 +16,7 @@ const WINDOW_SLOTS: u32 = 16;
 /// Bytes that may be kept within a sliding window of time.
 #[derive(Debug)]
 pub(super) struct KeepBudget {
-    most: usize,
+    max: usize,
     slot: Duration,
     window: Mutex<BudgetWindow>,
 }
@@ -29,9 +29,9 @@ struct BudgetWindow {
 }
 
 impl KeepBudget {
-    pub(super) fn new(most: usize, age: Duration) -> Self {
+    pub(super) fn new(max: usize, age: Duration) -> Self {
         Self {
-            most,
+            max,
             slot: (age / WINDOW_SLOTS).max(Duration::from_millis(1)),
             window: Mutex::default(),
         }
@@ -49,7 +49,7 @@ impl KeepBudget {
             window.slots.pop_front();
             window.bytes -= gone;
         }
-        if window.bytes.saturating_add(bytes) > self.most {
+        if window.bytes.saturating_add(bytes) > self.max {
             return false;
         }
         window.bytes += bytes;

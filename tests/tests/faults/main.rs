@@ -34,7 +34,7 @@ use tokio::time::timeout;
 use fault_stage::FaultStage;
 
 /// Longest duration of one fault test, in the short and in the long run.
-const MOST: (Duration, Duration) = (Duration::from_mins(3), Duration::from_mins(20));
+const MAX_DURATION: (Duration, Duration) = (Duration::from_mins(3), Duration::from_mins(20));
 
 /// Number of concurrent faults, each with a cluster of its own. They wait more than they work.
 const AT_ONCE: usize = 3;
@@ -113,9 +113,13 @@ fn main() -> ExitCode {
 fn run(stage: FaultStage, tell: fn(FaultStage) -> FaultFuture) -> FaultRow {
     let mut builder = Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build().unwrap();
-    let most = if is_long() { MOST.1 } else { MOST.0 };
+    let max_duration = if is_long() {
+        MAX_DURATION.1
+    } else {
+        MAX_DURATION.0
+    };
     runtime.block_on(async {
-        let told = timeout(most, tell(stage)).await;
-        told.unwrap_or_else(|_| panic!("not over within {most:?}"))
+        let done = timeout(max_duration, test(stage)).await;
+        done.unwrap_or_else(|_| panic!("not over within {max_duration:?}"))
     })
 }

@@ -42,7 +42,7 @@ const BATCH: usize = 20;
 const FAIL_EVERY: [(&str, &str); 2] = [("FAIL_EVERY", "60"), ("FAIL_EVERY", "600")];
 
 /// Longest duration of a test.
-const MOST: Duration = Duration::from_hours(2);
+const MAX_DURATION: Duration = Duration::from_hours(2);
 
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();
@@ -85,8 +85,8 @@ fn block_on(work: impl Future<Output = ()>) {
     let runtime = builder.worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     runtime.block_on(async {
-        let done = timeout(MOST, work).await;
-        done.unwrap_or_else(|_| panic!("not over within {MOST:?}"));
+        let done = timeout(MAX_DURATION, work).await;
+        done.unwrap_or_else(|_| panic!("not over within {MAX_DURATION:?}"));
     });
 }
 

@@ -38,9 +38,9 @@ pub(crate) fn ceiling(base: Duration, cap: Duration, attempt: u32) -> Duration {
     base.saturating_mul(2_u32.saturating_pow(attempt)).min(cap)
 }
 
-/// Returns a random duration from zero to `most`.
-pub(crate) fn random_part(most: Duration) -> Duration {
-    most.mul_f64(rand::random::<f64>())
+/// Returns a random duration from zero to `max`.
+pub(crate) fn random_part(max: Duration) -> Duration {
+    max.mul_f64(rand::random::<f64>())
 }
 
 #[cfg(test)]

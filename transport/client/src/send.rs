@@ -246,7 +246,7 @@ impl SendQueue {
             Ok(pb::RefusalCode::Unavailable | pb::RefusalCode::DeadlineExceeded) => {
                 let most = ceiling(self.backoff_base, MAX_RETRY_DELAY, job.attempts);
                 job.attempts = job.attempts.saturating_add(1);
-                let own = random_part(most);
+                let own = random_part(max);
                 Some(requested_wait(output).map_or(own, |asked| asked.max(own)))
             }
             Ok(pb::RefusalCode::ResourceExhausted) => requested_wait(output),

@@ -190,11 +190,11 @@ impl From<ApiProblem> for ItemProblem {
 }
 
 /// Refuses a list that is longer than it may be.
-fn within(field: &str, count: usize, most: usize) -> Result<(), ApiProblem> {
-    if count <= most {
+fn within(field: &str, count: usize, max: usize) -> Result<(), ApiProblem> {
+    if count <= max {
         return Ok(());
     }
-    let detail = format!("{field} has {count} items; it must have at most {most}");
+    let detail = format!("{field} has {count} items; it must have at most {max}");
     Err(ApiProblem::field(field, detail))
 }
 

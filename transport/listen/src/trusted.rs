@@ -57,10 +57,10 @@ impl FromStr for TrustedNetwork {
         }
         let most = if base.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
-            None => most,
+            None => max,
             Some(prefix) => {
                 let digits = prefix.bytes().all(|it| it.is_ascii_digit());
-                let prefix = prefix.parse().ok().filter(|it| digits && *it <= most);
+                let prefix = prefix.parse().ok().filter(|it| digits && *it <= max);
                 prefix.ok_or_else(wanted)?
             }
         };

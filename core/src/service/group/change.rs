@@ -94,14 +94,14 @@ impl LogicService {
             user: caller,
             request_id,
         } = caller.into();
-        let most = self.inner.limits.group_members;
-        plan::within(users.len(), most)?;
+        let max = self.inner.limits.group_members;
+        plan::within(users.len(), max)?;
         self.take_rate(sender(caller))?;
         let operator_name = self.name_of(caller).await;
         let mut counted = false;
         for _ in 0..MAX_PLAN_ATTEMPTS {
             let roster = self.inner.rosters.now(group).await?;
-            let (new, already) = plan::add(&roster, group, caller, users, most)?;
+            let (new, already) = plan::add(&roster, group, caller, users, max)?;
             if new.is_empty() {
                 return Ok(already);
             }

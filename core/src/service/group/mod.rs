@@ -59,8 +59,8 @@ impl LogicService {
             ("introduction", &draft.introduction, check::TEXT_MAX_BYTES),
             ("extra", &draft.extra, check::TEXT_MAX_BYTES),
         ];
-        for (field, value, most) in fields {
-            check::text(field, value, most)?;
+        for (field, value, max) in fields {
+            check::text(field, value, max)?;
         }
         let sender = MessageSender::User {
             user: creator,

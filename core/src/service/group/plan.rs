@@ -19,12 +19,12 @@ pub(super) fn role(
 }
 
 /// Refuses more members than a group may have.
-pub(super) fn within(members: usize, most: usize) -> Result<(), RequestRefusal> {
-    if members <= most {
+pub(super) fn within(members: usize, max: usize) -> Result<(), RequestRefusal> {
+    if members <= max {
         return Ok(());
     }
     Err(RequestRefusal::Exhausted(format!(
-        "the group would have {members} members; at most {most} are allowed"
+        "the group would have {members} members; at most {max} are allowed"
     )))
 }
 
@@ -55,7 +55,7 @@ pub(super) fn add(
     group: GroupId,
     caller: UserId,
     users: &[UserId],
-    most: usize,
+    max: usize,
 ) -> Result<(Vec<UserId>, Vec<UserId>), RequestRefusal> {
     role(roster, group, caller)?;
     let users: BTreeSet<UserId> = users.iter().copied().collect();
@@ -63,7 +63,7 @@ pub(super) fn add(
         .into_iter()
         .partition(|user| roster.role(*user).is_some());
     if !new.is_empty() {
-        within(roster.members.len() + new.len(), most)?;
+        within(roster.members.len() + new.len(), max)?;
     }
     Ok((new, already))
 }

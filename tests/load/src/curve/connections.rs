@@ -57,7 +57,8 @@ async fn line(
         // the next group is created, until the kernel's keepalive probes come all at once and the
         // loopback drops them.
         let mut users = stage.users(most).await?.into_iter();
-        let mut hall = IdleUsers::open(&idle.common, idle.heartbeat, stage.target, most).await?;
+        let mut idle_users =
+            IdleUsers::open(&idle.common, idle.heartbeat, stage.target, most).await?;
         let mut seats = 0;
         for &point in points {
             let newcomers = users.by_ref().take(point.saturating_sub(seats)).collect();

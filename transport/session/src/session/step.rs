@@ -447,7 +447,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
             Some(PackageType::PtSend) if !self.is_throttled() => self.shared.settings.in_flight,
             _ => 1,
         };
-        if in_flight >= most.max(1) {
+        if in_flight >= max.max(1) {
             return Ok(Poll::Pending);
         }
         // A delayed heartbeat answer goes first: answers keep the order of their packets.
