@@ -18,7 +18,7 @@ use crate::map::FastHashMap;
 use crate::seq::Seq;
 use crate::store::SeqStore;
 
-/// Callers that wait at a time; a further one does not wait.
+/// Largest number of callers that wait at a time; a further one does not wait.
 const MAX_WAITING: usize = 4_096;
 /// Interval at which the heads are read in a cluster.
 const READ_INTERVAL: Duration = Duration::from_millis(500);

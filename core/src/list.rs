@@ -8,7 +8,7 @@ use std::future::Future;
 use crate::error::RequestRefusal;
 use crate::page::ListPage;
 
-/// Most items that a caller can request.
+/// Largest number of items that a caller can request.
 const MAX_REQUESTED_ITEMS: usize = 1_000;
 
 /// Items read from the storage at a time.

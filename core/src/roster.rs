@@ -12,7 +12,7 @@ use crate::id::{GroupId, UserId};
 use crate::message::MessageSender;
 use crate::store::{GroupStore, Roster};
 
-/// Recipient lists kept with a roster, one for each recent sender.
+/// Largest number of recipient lists kept with a roster, one for each recent sender.
 const MAX_RECIPIENT_LISTS: usize = 4;
 
 /// A recipient list, with the sender for which it was made.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-/// Findings kept in full; further ones are only counted.
+/// Largest number of findings kept in full; further ones are only counted.
 const MAX_FINDINGS: usize = 1_000;
 
 /// A law that stored data can break.

@@ -30,7 +30,7 @@ use location::{SOCKET_NAME, runtime_dirs};
 
 /// Prefix of every request.
 const REQUEST_PREFIX: &str = "gimlet-control 1 ";
-/// Most bytes of a request, which is one short line.
+/// Largest size in bytes of a request, which is one short line.
 const REQUEST_MAX_BYTES: u64 = 256;
 /// Time limit for the request line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

@@ -13,11 +13,11 @@ const RESERVED_DESCRIPTORS: usize = 256;
 const ASSUMED_DESCRIPTORS: usize = 1_024;
 /// Fewer descriptors than this cause a warning.
 const FEW_DESCRIPTORS: usize = 1_024;
-/// Most connections of the ops listener.
+/// Largest number of connections of the ops listener.
 const MAX_OPS_CONNECTIONS: usize = 32;
-/// Most connections of the file service; each may have a file open.
+/// Largest number of connections of the file service; each may have a file open.
 const MAX_HTTP_CONNECTIONS: usize = 512;
-/// Most connections of the internal listener.
+/// Largest number of connections of the internal listener.
 const MAX_INTERNAL_CONNECTIONS: usize = 1_024;
 
 /// Descriptors that stay for the other listeners, however many connections an operator configures.

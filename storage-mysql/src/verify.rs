@@ -11,7 +11,7 @@ use crate::config::MysqlConfig;
 use crate::error::OpenError;
 use crate::{migrate, record};
 
-/// Findings reported per query.
+/// Largest number of findings reported per query.
 const MAX_FINDINGS: u32 = 1_000;
 
 /// A query each of whose rows is a finding: the place, and the fault there.

@@ -24,7 +24,7 @@ use crate::{key, record};
 const MAX_PHONE_BYTES: usize = 256;
 /// Rows of the index of names that a search reads while it holds the readers' lock once.
 const SEARCH_SLICE_ROWS: usize = 200;
-/// Rows of that index that a search reads in all.
+/// Largest number of rows of that index that a search reads in all.
 const SEARCH_MAX_ROWS: usize = 10_000;
 
 fn account(user: UserId, row: store::Account) -> UserAccount {

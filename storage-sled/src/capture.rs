@@ -7,8 +7,8 @@ use sled::IVec;
 /// A row that was set, or the key of one that was removed.
 pub(crate) type RowChange = (IVec, Option<IVec>);
 
-/// Bytes of commits that may wait to be written to the backup. Above it the backup is given up, and
-/// the storage continues.
+/// Largest number of bytes of commits that may wait to be written to the backup. Above it the
+/// backup is given up, and the storage continues.
 const MAX_PENDING_BYTES: usize = 128 << 20;
 
 /// The place where the writer finds the capture in progress; one backup at a time.

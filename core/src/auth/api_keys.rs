@@ -35,7 +35,7 @@ const MAX_KEYS: usize = 1_000;
 const ENDED_KEY_SHOWN: Duration = Duration::from_hours(90 * 24);
 /// Age at which a cached key is read again: a revocation takes effect within this time.
 const CACHE_AGE: Duration = Duration::from_secs(10);
-/// Cached keys; a guesser's wrong keys are cached too.
+/// Largest number of cached keys; a guesser's wrong keys are cached too.
 const MAX_CACHED_KEYS: u64 = 10_000;
 /// Interval at which the uses of keys are written.
 const USE_WRITE_INTERVAL: Duration = Duration::from_mins(1);

@@ -34,7 +34,7 @@ const CODE_MAX_BYTES: usize = 64;
 const MIN_PREFIX_LETTERS: usize = 3;
 /// Searches of one user per second, and their burst; beyond them a search is refused with 8.
 const SEARCH_RATE_AND_BURST: (u32, u32) = (5, 20);
-/// Ids in a row that may be taken while a new user is created.
+/// Largest number of ids in a row that may be taken while a new user is created.
 const MAX_TAKEN_IDS: usize = 64;
 /// Largest number of ids that are passed at a time: the store reserves no more.
 const MAX_ID_BLOCK: u64 = 1_000;

@@ -25,7 +25,8 @@ const FENCED_POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Time that a SYNC waits for a read permit.
 const READ_PERMIT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Pages that one SYNC of a legacy client reads while they hold nothing but its own sends.
+/// Largest number of pages that one SYNC of a legacy client reads while they hold nothing but its
+/// own sends.
 const MAX_OWN_SEND_PAGES: usize = 4;
 
 /// A page for SYNC, before the wire trims it to its frame.

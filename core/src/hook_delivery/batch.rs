@@ -12,7 +12,7 @@ const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Recipients of the messages of one batch, for `message.offline`; the event that passes them is its
 /// last.
 const MAX_BATCH_RECIPIENTS: usize = 20_000;
-/// Reads of the store for one batch. What they leave is read for the next one.
+/// Largest number of reads of the store for one batch. What they leave is read for the next one.
 const MAX_READS: usize = 16;
 
 /// Events that are delivered together.

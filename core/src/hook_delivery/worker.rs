@@ -43,7 +43,7 @@ const MIN_ATTEMPTS: u32 = 5;
 const ILL_RECEIVERS: usize = 5;
 /// Old events given up at a time when the endpoint is not reached.
 const GIVE_UP_ITEMS: usize = 500;
-/// Most slices of such events, and of surplus events, in one step.
+/// Largest number of slices of such events, and of surplus events, in one step.
 const MAX_SLICES: usize = 200;
 
 /// Rules of a hook's delivery.

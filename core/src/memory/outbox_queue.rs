@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::events::{EventBody, HookEvent, HookName, NewEvent};
 use crate::store::{DeadLetter, HookLease, LeaseMark, OutboxPosition};
 
-/// Bytes of the events of one hook. Above it the oldest events are removed, because this process
-/// has no disk to keep them on.
+/// Largest number of bytes of the events of one hook. Above it the oldest events are removed,
+/// because this process has no disk to keep them on.
 const MAX_HOOK_BYTES: usize = 256 << 20;
 /// Bytes added for each event to those of its content.
 const EVENT_OVERHEAD_BYTES: usize = 256;

@@ -40,7 +40,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 const ROUTES_TIMEOUT: Duration = Duration::from_secs(2);
 /// Users whose routes are read in one call.
 const USERS_PER_READ: usize = 500;
-/// Users that are watched; further ones are not reported.
+/// Largest number of users that are watched; further ones are not reported.
 const MAX_WATCHED_USERS: usize = 1_000_000;
 
 /// Watches users for hooks that want to know who is online.

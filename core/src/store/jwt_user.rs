@@ -8,8 +8,8 @@ use crate::id::UserId;
 use crate::store::StoreError;
 use crate::time::UnixTimestamp;
 
-/// Revoked ids of tokens that a user's record holds. One more revokes all tokens issued so far
-/// instead, so that a record cannot grow without bound.
+/// Largest number of revoked ids of tokens that a user's record holds. One more revokes all tokens
+/// issued so far instead, so that a record cannot grow without bound.
 pub const MAX_REVOKED_JWTS: usize = 64;
 
 /// A user with its JWTs.

@@ -24,11 +24,12 @@ use super::call::{ClusterId, check_caller};
 use super::convert::{self, DecodeError, MessageForm};
 use super::refusal::encode;
 
-/// Sends in flight of one connect node; beyond it its stream is not read. It is more than the batch
-/// writer queues (`limits.send_queue`, 8,192) and has in flight: an overload is refused there,
-/// fairly between users, and does not hold up the stream for all.
+/// Largest number of sends in flight of one connect node; beyond it its stream is not read. It is
+/// more than the batch writer queues (`limits.send_queue`, 8,192) and has in flight: an overload is
+/// refused there, fairly between users, and does not hold up the stream for all.
 const MAX_SENDS_IN_FLIGHT: usize = 16_384;
-/// Bytes of these sends; above `limits.send_queue_bytes`, 64 MiB, for the same reason.
+/// Largest number of bytes of these sends; above `limits.send_queue_bytes`, 64 MiB, for the same
+/// reason.
 const MAX_BYTES_IN_FLIGHT: usize = 80 << 20;
 /// Answers that may wait to be written.
 const ANSWER_QUEUE_LEN: usize = 1_024;

@@ -10,9 +10,9 @@ use gimlet_core::id::{DeviceId, GroupId, UserId};
 use gimlet_proto::node::refusal::Why;
 use gimlet_proto::node::{self, Plain};
 
-/// Different fixed texts that are remembered; the program has a few dozen.
+/// Largest number of different fixed texts that are remembered; the program has a few dozen.
 const MAX_TEXTS: usize = 512;
-/// Most bytes of such a text.
+/// Largest size of such a text, in bytes.
 const MAX_TEXT_BYTES: usize = 1_024;
 
 /// Encodes a refusal for the wire.

@@ -8,7 +8,8 @@ use tokio::sync::Semaphore;
 
 use crate::file_kind::FileKind;
 
-/// Pictures that are decoded at a time: each takes up to 200 MB, and one processor.
+/// Largest number of pictures that are decoded at a time: each takes up to 200 MB, and one
+/// processor.
 const MAX_CONCURRENT_PICTURES: usize = 2;
 
 /// Inspects pictures, a bounded number at a time.

@@ -15,7 +15,8 @@ use crate::disk::free_bytes;
 
 /// Period of a quota.
 const QUOTA_PERIOD: Duration = Duration::from_hours(24);
-/// Users that are counted at a time, some 64 MiB; with more, a new day begins for all.
+/// Largest number of users that are counted at a time, some 64 MiB; with more, a new day begins for
+/// all.
 const MAX_COUNTED_USERS: usize = 1 << 20;
 
 /// Bytes of an upload after which the free space is read again. All uploads at once may thus go

@@ -18,7 +18,7 @@ use crate::stored_name::StoredName;
 use crate::upload::{FileUpload, UploadedFile};
 use crate::upload_folder::UploadFolder;
 
-/// Concurrent uploads; more are asked to try again.
+/// Largest number of concurrent uploads; more are asked to try again.
 const MAX_CONCURRENT_UPLOADS: usize = 32;
 
 /// Time within which a client sends a file to the storage itself.

@@ -10,8 +10,8 @@ use gimlet_core::list::{self, AnswerBounds};
 use gimlet_core::page::ListPage;
 use prost::Message;
 
-/// Bytes of an answer that a gRPC client with its defaults takes: 4 MiB, less the room for what
-/// surrounds the items.
+/// Largest number of bytes of an answer that a gRPC client with its defaults takes: 4 MiB, less the
+/// room for what surrounds the items.
 pub(super) const MAX_ANSWER_BYTES: usize = (4 << 20) - 1_024;
 
 /// Reads a list after `after` until `limit` items are read, or the answer is full, or the list

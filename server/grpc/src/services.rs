@@ -55,8 +55,8 @@ const NODE_WINDOW_BYTES: (u32, u32) = (1 << 20, 4 << 20);
 /// clients cancels for all of them at once, and the library's default of 20 ended the connection
 /// for all of its clients. One costs some hundred bytes.
 const MAX_PENDING_RESETS: usize = 1_024;
-/// Streams that the library may reset because of a client's mistakes, over the life of a
-/// connection: four times its default, because a proxy keeps a connection for weeks.
+/// Largest number of streams that the library may reset because of a client's mistakes, over the
+/// life of a connection: four times its default, because a proxy keeps a connection for weeks.
 const MAX_LOCAL_RESETS: usize = 4_096;
 /// Services that every gRPC listener has.
 const HEALTH_AND_REFLECTION: [&str; 3] = [

@@ -19,7 +19,7 @@ use http_body_util::BodyExt as _;
 use tonic::Status;
 use tonic::body::Body;
 
-/// Bytes of the unread answers of one connection.
+/// Largest number of bytes of the unread answers of one connection.
 const MAX_CONNECTION_BYTES: usize = 16 << 20;
 /// Bytes of the unread answers of a listener above which only small answers are given out.
 const MAX_LISTENER_BYTES: usize = 256 << 20;

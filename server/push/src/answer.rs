@@ -7,7 +7,7 @@ use http::{HeaderMap, header};
 
 use crate::sender::SendOutcome;
 
-/// Characters of an answer's body in an error.
+/// Largest number of characters of an answer's body in an error.
 const MAX_SHOWN_CHARS: usize = 200;
 
 /// Describes an answer that is not a success: its status, and the beginning of its body.

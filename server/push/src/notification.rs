@@ -11,10 +11,10 @@ use crate::collapse::CollapseKeys;
 use crate::conversation::UnseenConversation;
 use crate::wording::NotificationLanguage;
 
-/// Characters of a title.
+/// Largest number of characters of a title.
 const TITLE_MAX_CHARS: usize = 100;
-/// Characters of a text; lock screens show fewer. With each of them written as an escape of six
-/// bytes, a notification is below the 4 KiB that every push service allows.
+/// Largest number of characters of a text; lock screens show fewer. With each of them written as an
+/// escape of six bytes, a notification is below the 4 KiB that every push service allows.
 const TEXT_MAX_CHARS: usize = 300;
 
 /// Rules of notifications.

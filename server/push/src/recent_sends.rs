@@ -8,7 +8,7 @@ use std::time::Duration;
 use gimlet_core::id::{DeviceId, MessageId, UserId};
 use tokio::time::Instant;
 
-/// Sends that one generation keeps.
+/// Largest number of sends that one generation keeps.
 const MAX_SENDS: usize = 50_000;
 /// Time after which a generation ends. A batch that failed is tried again within ten minutes.
 const GENERATION_TIME: Duration = Duration::from_mins(15);

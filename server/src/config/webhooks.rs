@@ -14,7 +14,7 @@ use super::values::{WebhookEvent, WebhookFailure, WebhookReceiver};
 use super::webhook_settings::WebhookConfig;
 use crate::secret::SecretString;
 
-/// Most secrets of a webhook: more signatures than that are never needed at a time.
+/// Largest number of secrets of a webhook: more signatures than that are never needed at a time.
 const MAX_SECRETS: usize = 5;
 
 /// Beginning of the names of gimlet's own hooks, which push services get their events by.

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 const DRAIN_TIME: Duration = Duration::from_secs(30);
 /// A client that sends nothing for this long is not waited for.
 const DRAIN_SILENCE: Duration = Duration::from_secs(5);
-/// Most bytes of the rest of a body: three times the default of `http.upload_max`.
+/// Largest size in bytes of the rest of a body: three times the default of `http.upload_max`.
 const DRAIN_BYTES: usize = 60 << 20;
 /// Bytes read at a time.
 const DRAIN_CHUNK: usize = 8 << 10;

@@ -17,7 +17,7 @@ pub struct ProcessUsage {
     pub threads: u64,
     /// Open descriptors.
     pub descriptors: u64,
-    /// Most descriptors that it may open.
+    /// Largest number of descriptors that it may open.
     pub descriptors_max: u64,
 }
 

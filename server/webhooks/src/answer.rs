@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::client::failure_text;
 
-/// Characters of an answer's body in an error.
+/// Largest number of characters of an answer's body in an error.
 const MAX_SHOWN_CHARS: usize = 200;
 /// Pause after 410: the program says that the address is gone for good.
 const GONE_PAUSE: Duration = Duration::from_mins(10);

@@ -47,7 +47,7 @@ pub(crate) struct EventFindings {
     pub(crate) examples: Vec<String>,
 }
 
-/// Most examples that are kept.
+/// Largest number of examples that are kept.
 const MAX_EXAMPLES: usize = 10;
 
 impl EventFindings {

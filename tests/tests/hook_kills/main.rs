@@ -34,7 +34,7 @@ const SHORT: (usize, usize) = (2_000, 2);
 /// The same in the long run.
 const LONG: (usize, usize) = (100_000, 20);
 
-/// Most events in a request: few, so that a kill hits many requests.
+/// Largest number of events in a request: small, so that a kill hits many requests.
 const BATCH: usize = 20;
 
 /// Every so many requests a program fails after it has received the events. Each failure costs a pause, so

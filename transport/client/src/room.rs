@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::error::ClientError;
 
-/// Messages that are remembered to recognise repeats; the server keeps 1,000 of a room.
+/// Largest number of messages that are remembered to recognise repeats; the server keeps 1,000 of a
+/// room.
 const MAX_REMEMBERED_MESSAGES: usize = 1_024;
 
 /// Time without progress after which missing messages are given up: the room does not keep them.

@@ -8,11 +8,12 @@ use gimlet_proto::pb::{Message, SyncOutput};
 
 use crate::cursor_store::ClientCursor;
 
-/// Entries ahead of the cursor that are kept until their predecessors arrive; entries beyond that
-/// are fetched.
+/// Largest number of entries ahead of the cursor that are kept until their predecessors arrive;
+/// entries beyond that are fetched.
 const MAX_PARKED: usize = 32;
-/// Own sends ahead of the cursor that are remembered, without their bodies, so that they do not
-/// come back as messages. They accumulate while a slow application delays the SYNC.
+/// Largest number of own sends ahead of the cursor that are remembered, without their bodies, so
+/// that they do not come back as messages. They accumulate while a slow application delays the
+/// SYNC.
 const MAX_OWN_SENDS: usize = 1_024;
 
 /// An action for one entry, or for a range of entries.

@@ -16,7 +16,7 @@ use crate::nodes::ApiRole;
 use crate::operation::{ApiOperation, NoContent, NoFields, OperationAccess};
 use crate::problem::ApiProblem;
 
-/// Users of one import.
+/// Largest number of users that one request imports.
 const MAX_IMPORTED: usize = 500;
 
 object! {

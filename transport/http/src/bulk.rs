@@ -16,11 +16,12 @@ use crate::nodes::ApiRole;
 use crate::operation::{ApiOperation, OperationAccess};
 use crate::problem::ApiProblem;
 
-/// Tokens that one request issues.
+/// Largest number of tokens that one request issues.
 const MAX_TOKENS: usize = 500;
-/// Groups that one request creates or changes.
+/// Largest number of groups that one request creates or changes.
 const MAX_GROUPS: usize = 100;
-/// Members that one request removes, from all of its groups: each removal is a change of its own.
+/// Largest number of members that one request removes, from all of its groups: each removal is a
+/// change of its own.
 const MAX_REMOVED: usize = 500;
 /// Items that are worked on at the same time, so that a storage can commit them together.
 const CONCURRENCY: usize = 16;

@@ -19,7 +19,8 @@ use tokio::sync::Semaphore;
 use crate::api::{ApiFiles, HttpApi, RestartTimeLimit, StreamAdmission, StreamPermit};
 use crate::problem::ApiProblem;
 
-/// Bodies that are read at a time for other nodes: 64 MiB, if all are as large as they may be.
+/// Largest number of bodies that are read at a time for other nodes: 64 MiB, if all are as large as
+/// they may be.
 const MAX_FORWARDED: usize = 256;
 
 /// State shared by all calls.

@@ -22,7 +22,8 @@ use crate::credentials::{RequestCredentials, USER_HEADER, credentials};
 use crate::nodes::{ApiRole, ForwardError};
 use crate::problem::ApiProblem;
 
-/// Nodes that pass a request on: from connect to logic, and from there to business.
+/// Largest number of nodes that pass a request on: from connect to logic, and from there to
+/// business.
 pub(crate) const MAX_HOPS: u32 = 2;
 /// Path of uploads.
 pub(crate) const UPLOAD_PATH: &str = "/files";

@@ -14,7 +14,7 @@ use crate::message::rfc3339;
 use crate::operation::{ApiOperation, NoContent, OperationAccess};
 use crate::problem::ApiProblem;
 
-/// Members that one request removes.
+/// Largest number of members that one request removes.
 const MAX_REMOVED: usize = 500;
 
 choice! {

@@ -15,7 +15,7 @@ use crate::message::rfc3339;
 use crate::operation::{ApiOperation, NoFields, OperationAccess};
 use crate::problem::ApiProblem;
 
-/// Most dead letters that one request names.
+/// Largest number of dead letters that one request names.
 const MAX_NAMED_LETTERS: usize = 1_000;
 
 object! {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// Characters of a wrong value that an error repeats.
+/// Largest number of characters of a wrong value that an error repeats.
 const MAX_SHOWN_CHARS: usize = 40;
 
 /// Origin of a value. In a URL every value is a text.

@@ -24,7 +24,7 @@ const FORWARDING_HEADERS: [&str; 6] = [
 /// First bytes of the PROXY protocol, versions 1 and 2.
 const PROXY_PREFIXES: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
-/// Bytes that are needed to recognise the PROXY protocol.
+/// Largest number of bytes that are needed to recognise the PROXY protocol.
 pub const PROXY_PREFIX_MAX: usize = 12;
 
 /// Answer to a connection that begins with the PROXY protocol.

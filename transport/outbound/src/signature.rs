@@ -25,9 +25,9 @@ pub const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("webhook-signat
 const SECRET_PREFIX: &str = "whsec_";
 /// Fewest bytes of a secret, by the standard.
 const SECRET_MIN_BYTES: usize = 24;
-/// Most bytes of a secret, by the standard.
+/// Largest size in bytes of a secret, by the standard.
 const SECRET_MAX_BYTES: usize = 64;
-/// Most secrets at a time.
+/// Largest number of secrets at a time.
 const MAX_SECRETS: usize = 5;
 
 /// A text that is not a secret.

@@ -22,7 +22,8 @@ use crate::gather::{FINAL_BINARY, FINAL_TEXT, GatheringSocket};
 /// Size up to which a received message is copied; a larger one keeps the buffer it was read into.
 const MAX_COPIED_BYTES: usize = 1024;
 
-/// Bytes of a close frame's reason: a control frame holds 125 bytes, and the code takes two.
+/// Largest number of bytes of a close frame's reason: a control frame holds 125 bytes, and the code
+/// takes two.
 const MAX_REASON_BYTES: usize = 123;
 
 /// One WebSocket connection of frames.

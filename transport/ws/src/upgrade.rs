@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{
     Request, Response, create_response, write_response,
 };
 
-/// Bytes of a request's head.
+/// Largest number of bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
 /// The path of the WebSocket; a trailing slash is allowed.

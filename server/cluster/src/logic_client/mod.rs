@@ -42,7 +42,7 @@ const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(4);
 const ROUND_TRIP_ALLOWANCE: Duration = Duration::from_millis(250);
 /// Nodes that are asked before a read fails.
 const MAX_READ_ATTEMPTS: usize = 2;
-/// Bytes of all sends in flight.
+/// Largest number of bytes of all sends in flight.
 const MAX_SEND_BYTES: usize = 64 << 20;
 /// Bytes that a send counts for besides its content.
 const SEND_OVERHEAD_BYTES: usize = 256;

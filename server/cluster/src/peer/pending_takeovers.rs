@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 /// A node that was unreachable for this long has no connections any more.
 const MAX_PENDING_TIME: Duration = Duration::from_mins(10);
-/// Takeovers kept for one node. Those beyond it are noticed when the node registers its routes
-/// again.
+/// Largest number of takeovers kept for one node. Those beyond it are noticed when the node
+/// registers its routes again.
 const MAX_TAKEOVERS_PER_NODE: usize = 100_000;
 
 /// A user on a device: the subject of a takeover.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::key::VerificationKey;
 use crate::json_fields::JsonFields;
 
-/// Most keys of a set.
+/// Largest number of keys of a set.
 const MAX_KEYS: usize = 64;
 
 /// Reads the keys of a set that can check signatures. Keys of other kinds and uses are left out, as

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 const PAUSE: Duration = Duration::from_secs(15);
 /// Longest pause that a host can ask for.
 const MAX_PAUSE: Duration = Duration::from_mins(10);
-/// Hosts that are kept; more of them get no pause.
+/// Largest number of hosts that are kept; more of them get no pause.
 const MAX_HOSTS: usize = 256;
 
 /// The hosts that failed a moment ago.

@@ -20,7 +20,7 @@ use crate::args::CommonArgs;
 use crate::report::RunReport;
 use crate::test_account::TestAccount;
 
-/// Most bytes of an answer's body.
+/// Largest size in bytes of an answer's body.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Arguments of `post`.

@@ -24,8 +24,8 @@ const MAX_ACK_WAIT: Duration = Duration::from_secs(2);
 /// Wait for an ack, in round trips.
 const ACK_WAIT_ROUND_TRIPS: u32 = 4;
 
-/// Consecutive acks that may be missed. After that the client counts as one that does not ack,
-/// until it acks again.
+/// Largest number of consecutive acks that may be missed. After that the client counts as one that
+/// does not ack, until it acks again.
 const MAX_MISSED_ACKS: u8 = 3;
 
 /// The frames that a legacy client has to confirm before its next push.
