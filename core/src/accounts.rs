@@ -1,4 +1,4 @@
-//! Accounts as every door serves them: sign-in, profile, search and sign-out, with their limits.
+//! Accounts as every entry point serves them: sign-in, profile, search and sign-out, with their limits.
 //!
 //! [`BuiltinBusiness`] stores accounts and tokens. This service adds the steps that belong to each
 //! change: it limits sign-ins of an address, closes the connections of a revoked token, and drops
@@ -99,7 +99,7 @@ impl AccountService {
     }
 
     /// Signs a user in on a device, and creates the user if the phone number is new. `from` is the
-    /// client's address, if the door knows it.
+    /// client's address, if the entry point knows it.
     ///
     /// # Errors
     /// [`RequestRefusal::RateLimited`] for an address with too many attempts; otherwise the

@@ -1,6 +1,6 @@
 //! Lists for clients: a caller requests a number of items, and gets as many as fit its answer.
 //!
-//! Each door has its own size of an answer; the number of items that a caller may request, and the
+//! Each entry point has its own size of an answer; the number of items that a caller may request, and the
 //! reads that make up one answer, are the same for all.
 
 use std::future::Future;

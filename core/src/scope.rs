@@ -1,6 +1,6 @@
 //! Scopes: the rights that an API key of a backend can have.
 //!
-//! The one list of them is in this file. A door names the scope that each of its operations needs;
+//! The one list of them is in this file. An entry point names the scope that each of its operations needs;
 //! storages keep the names, so that a release can read the keys of another one.
 
 use std::fmt;

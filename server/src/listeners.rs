@@ -169,12 +169,12 @@ mod tests {
     #[tokio::test]
     async fn a11_the_system_holds_little_for_a_client_that_does_not_read() {
         let (listeners, addrs) = BoundListeners::bind(&ListenConfig::any_port(), 64 << 10).unwrap();
-        let doors = [
+        let bound = [
             (listeners.tcp, addrs.tcp, 64 << 10),
             (listeners.ws, addrs.ws, 64 << 10),
             (listeners.http, addrs.http, CALLER_BUFFER_BYTES),
         ];
-        for (listener, addr, buffer) in doors {
+        for (listener, addr, buffer) in bound {
             let _client = TcpStream::connect(addr.unwrap()).await.unwrap();
             let (stream, _) = listener.unwrap().accept().await.unwrap();
             let socket = socket2::SockRef::from(&stream);

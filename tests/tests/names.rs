@@ -51,6 +51,8 @@ const DIALECT: &[(&str, &str)] = &[
     ("nonsense", "decode error"),
     ("trouble", "failure, call error"),
     ("doorman", "fake business server"),
+    ("door", "entry point"),
+    ("doors", "entry points, addresses"),
     ("dice", "seeded random numbers"),
     ("crew", "simulated users"),
     ("hall", "receivers"),

@@ -311,14 +311,14 @@ fn ids_are_made_from_wire_integers_only_where_the_wire_is_read() {
 }
 
 /// Crates that translate between a protocol and the services of core.
-const DOORS: &[&str] = &["server/grpc/src/", "server/web/src/", "transport/http/src/"];
+const ENTRY_POINTS: &[&str] = &["server/grpc/src/", "server/web/src/", "transport/http/src/"];
 
-/// A limit that one door has is a limit that the next door lacks.
+/// A limit that one entry point enforced itself would be missing at the next one.
 #[test]
-fn doors_have_no_limits_of_callers_of_their_own() {
+fn entry_points_have_no_limits_of_callers_of_their_own() {
     let mut seen = 0;
     for file in rust_files() {
-        if !DOORS.iter().any(|door| file.path.starts_with(door)) {
+        if !ENTRY_POINTS.iter().any(|it| file.path.starts_with(it)) {
             continue;
         }
         seen += 1;
@@ -327,12 +327,12 @@ fn doors_have_no_limits_of_callers_of_their_own() {
             assert!(
                 !code.contains(limit),
                 "{} has {limit}: limits belong to a service of core or to gimlet-files, so that \
-                 every door has them",
+                 every entry point has them",
                 file.path
             );
         }
     }
-    assert!(seen > 20, "the search for doors is broken");
+    assert!(seen > 20, "the search for entry points is broken");
 }
 
 /// A slice keeps the whole buffer that it was cut from alive.

@@ -1,4 +1,4 @@
-//! API keys: made, listed, revoked and checked, for every door that backends use.
+//! API keys: made, listed, revoked and checked, for every entry point that backends use.
 //!
 //! A key is `gk_` and 256 random bits. It is shown once; the store has its hash. A check reads the
 //! store at most once in ten seconds for each key, so on every node a revocation takes effect within
@@ -272,8 +272,8 @@ impl ApiKeyService {
         Ok(())
     }
 
-    /// Checks a presented key, and returns the backend with its rights. `from` is the client's address, if the door
-    /// knows it.
+    /// Checks a presented key, and returns the backend with its scopes. `from` is the client's address,
+    /// if the entry point knows it.
     ///
     /// # Errors
     /// The key is wrong or has ended, the caller presented too many wrong ones, or the store does

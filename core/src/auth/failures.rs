@@ -1,7 +1,7 @@
 //! Limits failed sign-ins per address, and per user from an address, so that tokens cannot be
 //! guessed in bulk.
 //!
-//! Used by every door that checks clients' tokens. A stranger can fail in
+//! Used by every entry point that checks clients' tokens. A stranger can fail in
 //! somebody else's name, so a count must not lock the real user out: failures for a user are
 //! counted separately for each address. Clients behind a proxy on this machine have no address of
 //! their own and share one count per user; there, once the count is reached, one token of the user

@@ -3,7 +3,7 @@
 //! [`JwtAuthority`] decides which of them count. The signature is checked by a [`JwtVerifier`] behind
 //! the seam, because core has no cryptography of signatures and no JSON; everything else is decided
 //! here: audience, times, revocation, the user and its profile. [`JwtBusiness`] puts the decision in
-//! front of the business role, so every door accepts the same tokens.
+//! front of the business role, so every entry point accepts the same tokens.
 
 mod authority;
 mod business;

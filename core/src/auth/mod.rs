@@ -1,7 +1,7 @@
 //! Authentication: the checks of a caller's token, API key or secret, and the limits of wrong ones.
 //!
-//! Serves every door: sockets, gRPC, uploads and HTTP use the same counts, so a guesser who is
-//! refused at one of them is refused at all. Nothing here knows how a door carries credentials.
+//! Serves every entry point: sockets, gRPC, uploads and HTTP use the same counts, so a guesser who is
+//! refused at one of them is refused at all. Nothing here knows how an entry point carries credentials.
 
 mod address;
 mod api_key_refusal;

@@ -1,4 +1,4 @@
-//! Checks clients' tokens: for doors whose calls carry one each time.
+//! Checks clients' tokens: for entry points whose calls carry one each time.
 //!
 //! Wrong tokens count together with the failed sign-ins of the sockets, so a guesser is refused at
 //! every listener. This module does not know what a valid token allows.
@@ -87,8 +87,8 @@ impl TokenChecker {
         ))
     }
 
-    /// Accepts a JWT and returns its user, or refuses it. `from` is the client's address, if the door
-    /// knows it.
+    /// Accepts a JWT and returns its user, or refuses it. `from` is the client's address, if the
+    /// entry point knows it.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -114,7 +114,7 @@ impl TokenChecker {
         self.failures.guard(&attempt, checked, is_wrong).await
     }
 
-    /// Accepts the token, or refuses it. `from` is the client's address, if the door knows it.
+    /// Accepts the token, or refuses it. `from` is the client's address, if the entry point knows it.
     ///
     /// # Errors
     /// [`RequestRefusal::Unauthorized`] for a wrong token, [`RequestRefusal::RateLimited`] after too

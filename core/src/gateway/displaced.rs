@@ -17,7 +17,7 @@ pub(super) fn was_overtaken(refusal: &RequestRefusal) -> bool {
 }
 
 /// Returns whether a request was refused because the device has a newer connection. The token is still
-/// valid, so a door closes the connection as superseded instead of asking for another sign-in.
+/// valid, so an entry point closes the connection as superseded instead of asking for another sign-in.
 #[must_use]
 pub fn was_displaced(refusal: &RequestRefusal) -> bool {
     let RequestRefusal::Unauthorized(why) = refusal else {

@@ -1,4 +1,4 @@
-//! Sign-ins within the limits of wrong tokens, which every door shares.
+//! Sign-ins within the limits of wrong tokens, which every entry point shares.
 
 use crate::auth::{SignInFailures, client_address};
 use crate::error::RequestRefusal;

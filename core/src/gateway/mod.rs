@@ -237,8 +237,9 @@ impl ConnectGateway {
         Ok(connection)
     }
 
-    /// Refuses a user that has no rate left for this many requests; takes none of it. A door asks before
-    /// a sign-in whose first requests would be refused after they have ended an older connection.
+    /// Refuses a user that has no rate left for this many requests; takes none of it. An entry point
+    /// asks before a sign-in whose first requests would be refused after they have ended an older
+    /// connection.
     ///
     /// # Errors
     /// [`RequestRefusal::RateLimited`] if the rate is used up.

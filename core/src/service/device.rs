@@ -9,7 +9,7 @@ use crate::store::{Device, DeviceInfo, Route, StoreErrorKind};
 
 impl LogicService {
     /// Registers a device and returns a new id that cannot be guessed. Each call makes another
-    /// device. `from` is the client's address, if the door knows it.
+    /// device. `from` is the client's address, if the entry point knows it.
     ///
     /// # Errors
     /// [`RequestRefusal::RateLimited`] for too many registrations from there, and a refusal that

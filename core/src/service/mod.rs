@@ -287,7 +287,8 @@ impl LogicService {
         self.inner.before_send.as_deref()
     }
 
-    /// Counts a read that a user requests by a call, for a door whose calls are not limited otherwise.
+    /// Counts a read that a user requests by a call, for an entry point whose calls are not limited
+    /// otherwise.
     ///
     /// # Errors
     /// [`RequestRefusal::RateLimited`] beyond the rate of a connection's requests.
@@ -296,8 +297,8 @@ impl LogicService {
         taken.map_err(|retry_after| RequestRefusal::RateLimited { retry_after })
     }
 
-    /// Refuses a user that does not exist, for a door whose callers act for users without their tokens.
-    /// A known user costs no call of the backend.
+    /// Refuses a user that does not exist, for an entry point whose callers act for users without
+    /// their tokens. A known user costs no call of the backend.
     ///
     /// # Errors
     /// [`RequestRefusal::NoSuchUser`], or [`RequestRefusal::Unavailable`] if the backend does not

@@ -1,6 +1,6 @@
 //! Uploaded files: the rules by which gimlet keeps them, and the folder that holds them.
 //!
-//! A [`FileStore`] is the service behind every door that takes or gives files: it decides who may
+//! A [`FileStore`] is the service behind every entry point that takes or gives files: it decides who may
 //! upload, how much, for how long and which kinds, and hands out what it stored. It knows neither
 //! HTTP nor forms. A file is received into a hidden file of a local folder, checked there, and given to a
 //! [`FileStorage`], which makes it visible.

@@ -113,13 +113,13 @@ impl FileStore {
         }
     }
 
-    /// Returns the rules, for doors that refuse a request by its header.
+    /// Returns the rules, for entry points that refuse a request by its header.
     #[must_use]
     pub const fn rules(&self) -> &FileRules {
         &self.rules
     }
 
-    /// Begins an upload of a user, whose sign-in the door has checked; `None` is a client without
+    /// Begins an upload of a user, whose sign-in the entry point has checked; `None` is a client without
     /// one.
     ///
     /// # Errors

@@ -318,29 +318,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_without_the_http2_preface_is_closed_and_frees_its_permit() {
-        let mut door = test_listener(1).await;
+        let mut listener = test_listener(1).await;
         for bytes in [
             &b""[..],
             &HTTP2_PREFACE[..10],
             b"\x01what is this? no preface, for sure",
         ] {
-            assert!(is_closed(said(door.addr, bytes).await).await);
+            assert!(is_closed(connect_and_send(listener.addr, bytes).await).await);
         }
-        let _client = said(door.addr, HTTP2_PREFACE).await;
-        let mut held = door.incoming.next().await.unwrap().unwrap();
+        let _client = connect_and_send(listener.addr, HTTP2_PREFACE).await;
+        let mut held = listener.incoming.next().await.unwrap().unwrap();
         let mut preface = [0; HTTP2_PREFACE.len()];
         held.read_exact(&mut preface).await.unwrap();
         assert_eq!(preface, *HTTP2_PREFACE, "and it is there to be read");
         assert!(held.connect_info().tcp.remote_addr().is_some());
         // The only permit is taken.
-        assert!(is_closed(said(door.addr, HTTP2_PREFACE).await).await);
+        assert!(is_closed(connect_and_send(listener.addr, HTTP2_PREFACE).await).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_proxy_line_is_refused_with_the_reason() {
-        let door = test_listener(1).await;
+        let listener = test_listener(1).await;
         let line = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n";
-        let mut proxy = said(door.addr, line).await;
+        let mut proxy = connect_and_send(listener.addr, line).await;
         proxy.shutdown().await.unwrap();
         let mut answer = String::new();
         proxy.read_to_string(&mut answer).await.unwrap();
@@ -349,9 +349,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a3_a_client_that_leaves_answers_unread_for_a_minute_is_closed() {
-        let mut door = test_listener(1).await;
-        let _client = said(door.addr, HTTP2_PREFACE).await;
-        let mut held = door.incoming.next().await.unwrap().unwrap();
+        let mut listener = test_listener(1).await;
+        let _client = connect_and_send(listener.addr, HTTP2_PREFACE).await;
+        let mut held = listener.incoming.next().await.unwrap().unwrap();
         let now = Instant::now();
         let minutes = |n: u64| now + Duration::from_mins(n);
         // A connection without answers is not unread, however quiet it is.
@@ -370,12 +370,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_browser_gets_an_answer_that_names_the_right_port() {
-        let door = test_listener(1).await;
+        let listener = test_listener(1).await;
         for request in [
             &b"GET / HTTP/1.0\r\n\r\n"[..],
             b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n",
         ] {
-            let mut client = said(door.addr, request).await;
+            let mut client = connect_and_send(listener.addr, request).await;
             let mut text = String::new();
             client.read_to_string(&mut text).await.unwrap();
             assert!(text.starts_with("HTTP/1.1 400"), "{text}");
@@ -388,15 +388,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_forced_close_ends_a_waiting_read() {
-        let mut door = test_listener(1).await;
-        let _client = said(door.addr, HTTP2_PREFACE).await;
-        let mut held = door.incoming.next().await.unwrap().unwrap();
-        door.ends.stop.cancel();
-        door.tasks.close();
-        door.tasks.wait().await;
+        let mut listener = test_listener(1).await;
+        let _client = connect_and_send(listener.addr, HTTP2_PREFACE).await;
+        let mut held = listener.incoming.next().await.unwrap().unwrap();
+        listener.ends.stop.cancel();
+        listener.tasks.close();
+        listener.tasks.wait().await;
         let mut bytes = Vec::new();
         let (read, ()) = tokio::join!(held.read_to_end(&mut bytes), async {
-            door.ends.force_close.cancel();
+            listener.ends.force_close.cancel();
         });
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }

@@ -2,7 +2,7 @@
 //!
 //! Each handler converts, calls core, and converts back. `call_layer` puts gim's status codes on the
 //! wire, `guard` authenticates callers, `accept` hands connections to tonic. This crate decides
-//! nothing that another door would have to decide as well.
+//! nothing that another entry point would have to decide as well.
 
 mod accept;
 #[cfg(test)]

@@ -283,7 +283,7 @@ settings! {
 settings! {
     /// `[auth]`.
     ///
-    /// JWTs that your backend issues (`docs/jwt.md`). With at least one key, every door accepts them
+    /// JWTs that your backend issues (`docs/jwt.md`). With at least one key, they are accepted
     /// besides the tokens of the business service.
     pub struct AuthConfig [auth] "auth." {
         /// The audience (`aud`) that a token must name. Required with keys.

@@ -50,7 +50,7 @@ struct FixtureState {
     /// Set on a wire with JSON: it stands between the clients and the relay.
     bridge: Option<WireBridge>,
     servers: tokio::sync::Mutex<Option<ScenarioServers>>,
-    doors: Mutex<(ServerAddresses, Option<ApiClient>)>,
+    addresses: Mutex<(ServerAddresses, Option<ApiClient>)>,
     /// Counts calls of [`ScenarioFixture::addrs`], so that all connect nodes are used.
     next_node: AtomicUsize,
     numbers: AtomicU64,
@@ -101,7 +101,7 @@ impl ScenarioFixture {
             relay,
             bridge,
             servers: tokio::sync::Mutex::new(None),
-            doors: Mutex::default(),
+            addresses: Mutex::default(),
             next_node: AtomicUsize::new(0),
             numbers: AtomicU64::new(numbers()),
             _dir: dir,
@@ -113,7 +113,7 @@ impl ScenarioFixture {
     /// Starts the server over the existing data, on other ports, and directs the relay to it.
     pub async fn start_servers(&self) {
         let house = ScenarioServers::start(self.0.store, &self.0.config).await;
-        *self.doors() = (house.doors.clone(), None);
+        *self.addresses() = (house.addresses.clone(), None);
         *self.0.servers.lock().await = Some(house);
         // Last: the relay's targets are read from the addresses stored above.
         self.0.relay.lead(&self.fronts());
@@ -145,16 +145,19 @@ impl ScenarioFixture {
         &self.0.relay
     }
 
-    fn doors(&self) -> MutexGuard<'_, (ServerAddresses, Option<ApiClient>)> {
-        self.0.doors.lock().expect("no holder of the lock panics")
+    fn addresses(&self) -> MutexGuard<'_, (ServerAddresses, Option<ApiClient>)> {
+        self.0
+            .addresses
+            .lock()
+            .expect("no holder of the lock panics")
     }
 
     /// Returns the addresses of the next connect node, round-robin, bypassing the relay.
     #[must_use]
     pub fn addrs(&self) -> ListenAddrs {
         let turn = self.0.next_node.fetch_add(1, Ordering::Relaxed);
-        let doors = &self.doors().0;
-        let some = doors.connect.get(turn % doors.connect.len().max(1));
+        let addresses = &self.addresses().0;
+        let some = addresses.connect.get(turn % addresses.connect.len().max(1));
         some.cloned().unwrap_or_default()
     }
 
@@ -166,7 +169,7 @@ impl ScenarioFixture {
             ScenarioWire::Ws | ScenarioWire::Wss | ScenarioWire::Json => addrs.ws,
             ScenarioWire::Events => addrs.http,
         };
-        self.doors().0.connect.iter().filter_map(each).collect()
+        self.addresses().0.connect.iter().filter_map(each).collect()
     }
 
     /// Returns a TCP address of the server, bypassing the relay.
@@ -210,15 +213,15 @@ impl ScenarioFixture {
     /// Returns the gRPC services without credentials.
     #[must_use]
     pub fn api(&self) -> ApiClient {
-        let mut kept = self.doors();
-        let (doors, api) = &mut *kept;
+        let mut kept = self.addresses();
+        let (addresses, api) = &mut *kept;
         let at = |addrs: &ListenAddrs| {
             let addr = addrs.grpc.first().expect("embedded servers listen on it");
             format!("http://{addr}")
         };
         let new = || {
-            let api = ApiClient::new(&at(&doors.logic)).expect("a good address");
-            api.with_business(&at(&doors.business))
+            let api = ApiClient::new(&at(&addresses.logic)).expect("a good address");
+            api.with_business(&at(&addresses.business))
                 .expect("a good address")
         };
         api.get_or_insert_with(new).clone()
@@ -226,8 +229,8 @@ impl ScenarioFixture {
 
     /// Connects to the gRPC services directly, for calls that the client library does not offer.
     pub async fn calls(&self) -> GrpcServices {
-        let doors = self.doors().0.clone();
-        GrpcServices::to(&doors.logic, &doors.business).await
+        let addresses = self.addresses().0.clone();
+        GrpcServices::to(&addresses.logic, &addresses.business).await
     }
 
     /// Returns an unused telephone number.

@@ -23,7 +23,7 @@ pub(crate) struct ScenarioServers {
     connect: Vec<Server>,
     behind: Vec<Server>,
     /// Addresses of the servers.
-    pub(crate) doors: ServerAddresses,
+    pub(crate) addresses: ServerAddresses,
 }
 
 /// Addresses of a test cluster.
@@ -43,7 +43,7 @@ impl ScenarioServers {
         match store {
             ScenarioStore::Memory | ScenarioStore::Sled => {
                 let server = start(config.clone()).await;
-                let doors = ServerAddresses {
+                let addresses = ServerAddresses {
                     connect: vec![server.addrs().clone()],
                     logic: server.addrs().clone(),
                     business: server.addrs().clone(),
@@ -51,7 +51,7 @@ impl ScenarioServers {
                 Self {
                     connect: vec![server],
                     behind: Vec::new(),
-                    doors,
+                    addresses,
                 }
             }
             ScenarioStore::Cluster => Self::apart(config).await,
@@ -75,7 +75,7 @@ impl ScenarioServers {
         let mut connect = with(NodeRole::Connect);
         connect.cluster.logic = logic.iter().map(inside).collect();
         let connect = all(connect, CONNECT).await;
-        let doors = ServerAddresses {
+        let addresses = ServerAddresses {
             connect: connect.iter().map(|it| it.addrs().clone()).collect(),
             logic: logic
                 .first()
@@ -94,7 +94,7 @@ impl ScenarioServers {
         Self {
             connect,
             behind,
-            doors,
+            addresses,
         }
     }
 

@@ -1,5 +1,5 @@
 //! docs/authorization.md is the truth about who may call what: it has a row for every operation of
-//! every door, and a real server answers every kind of caller as its cell says.
+//! every entry point, and a real server answers every kind of caller as its cell says.
 #![expect(
     clippy::indexing_slicing,
     reason = "a failed test should panic, its helpers too"

@@ -11,7 +11,7 @@ const RENAMED: [(&str, &str); 4] = [
     ("friend_id", "user_id"),
 ];
 
-/// The id of a send, which other doors have as a field.
+/// The id of a send, which other entry points have as a field.
 const CLIENT_ID: &str = "client_message_id";
 
 /// The header that has this id here.

@@ -130,7 +130,7 @@ async fn a_sign_in_that_continues_after_the_head_is_refused_and_ends_no_connecti
 
 /// Otherwise a client that reconnects a few times would lock itself out.
 #[tokio::test]
-async fn an_overtaken_sign_in_does_not_count_as_a_guess_at_any_door() {
+async fn an_overtaken_sign_in_does_not_count_as_a_guess_at_any_entry_point() {
     let stores = memory::stores();
     let node = node(&stores);
     sign_in_elsewhere(&stores, 1, 10).await;

@@ -51,7 +51,7 @@ async fn a_device_is_registered_and_found() {
 }
 
 #[tokio::test]
-async fn registrations_of_an_address_are_limited_whichever_door_they_come_by() {
+async fn registrations_of_an_address_are_limited_over_all_entry_points() {
     let policy = ServerPolicy {
         device_registrations: 1,
         ..ServerPolicy::default()
