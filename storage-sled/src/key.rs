@@ -350,11 +350,11 @@ pub(crate) fn push_owner(fingerprint: &[u8; 32]) -> Vec<u8> {
 }
 
 /// Key of a further row of a long value.
-pub(crate) fn value_chunk(of: &[u8], piece: u32) -> Vec<u8> {
+pub(crate) fn value_chunk(of: &[u8], number: u32) -> Vec<u8> {
     let mut key = Vec::with_capacity(of.len() + 5);
     key.push(b'Z');
     key.extend_from_slice(of);
-    key.extend_from_slice(&piece.to_be_bytes());
+    key.extend_from_slice(&number.to_be_bytes());
     key
 }
 

@@ -137,8 +137,8 @@ impl<'a> RowView<'a> {
             return Err(cut);
         };
         let mut value = first.to_vec();
-        for piece in 0..u32::from_be_bytes(*count) {
-            match self.raw(&key::value_chunk(key, piece))? {
+        for number in 0..u32::from_be_bytes(*count) {
+            match self.raw(&key::value_chunk(key, number))? {
                 Some(more) => value.extend_from_slice(&more),
                 None => return Err(cut),
             }

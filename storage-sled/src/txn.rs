@@ -201,15 +201,15 @@ impl<'a> WriteTransaction<'a> {
         }
         let value = value.get(1..).unwrap_or_default();
         let (first, rest) = value.split_at(value.len().min(MAX_ROW_BYTES - 5));
-        let pieces = u32::try_from(rest.len().div_ceil(MAX_ROW_BYTES))
+        let count = u32::try_from(rest.len().div_ceil(MAX_ROW_BYTES))
             .map_err(|_| EngineError::Misuse("the value needs more than 4,294,967,295 rows"))?;
         let mut row = Vec::with_capacity(MAX_ROW_BYTES);
         row.push(CHUNKED_ROW);
-        row.extend_from_slice(&pieces.to_be_bytes());
+        row.extend_from_slice(&count.to_be_bytes());
         row.extend_from_slice(first);
         self.set(key, Some(row.into()))?;
-        for (number, piece) in (0..pieces).zip(rest.chunks(MAX_ROW_BYTES)) {
-            self.set(&key::value_chunk(key, number), Some(piece.into()))?;
+        for (number, chunk) in (0..count).zip(rest.chunks(MAX_ROW_BYTES)) {
+            self.set(&key::value_chunk(key, number), Some(chunk.into()))?;
         }
         Ok(())
     }

@@ -174,7 +174,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
             let number = name
                 .last_chunk::<4>()
                 .map_or(0, |it| u32::from_be_bytes(*it));
-            let pieces = match it.rows.raw(of)? {
+            let count = match it.rows.raw(of)? {
                 Some(raw) => match raw.split_first() {
                     Some((&CHUNKED_ROW, rest)) => rest
                         .first_chunk::<4>()
@@ -183,7 +183,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> StorageCheck<'_, F> {
                 },
                 None => 0,
             };
-            if number >= pieces {
+            if number >= count {
                 it.report.find(
                     VerifyRule::Readable,
                     shown(of),

@@ -157,14 +157,14 @@ async fn lock_keys(
         let ids: Vec<&[u8]> = keys.iter().map(|(key, _)| key.id.as_slice()).collect();
         lock::lock(session, lock::KEYS, &ids, locks).await?;
     }
-    for piece in chunks::padded_chunks(keys.len()) {
+    for chunk in chunks::padded_chunks(keys.len()) {
         let mut insert = sqlx::query(chunks::text(
             "INSERT INTO send_key (id, digest, message_id, seq, expires_at) VALUES ",
             "(?, ?, ?, 0, ?)",
-            piece.size(),
+            chunk.size(),
             " ON DUPLICATE KEY UPDATE id = id",
         ));
-        for (at, _) in piece.rows() {
+        for (at, _) in chunk.rows() {
             let (key, message) = keys.get(at).expect("an index of these rows");
             insert = insert
                 .bind(key.id.as_slice())
@@ -175,17 +175,17 @@ async fn lock_keys(
         session.run(insert).await?;
     }
     let mut known = HashMap::new();
-    for piece in chunks::padded_chunks(keys.len()) {
+    for chunk in chunks::padded_chunks(keys.len()) {
         // Not a locking read: the upsert has locked the rows, and a locking scan could lock rows of
         // other batches as well.
         let mut select = sqlx::query(chunks::text(
             "SELECT id, digest, message_id, seq, expires_at FROM send_key FORCE INDEX (PRIMARY) \
              WHERE id IN (",
             "?",
-            piece.size(),
+            chunk.size(),
             ")",
         ));
-        for (at, _) in piece.rows() {
+        for (at, _) in chunk.rows() {
             let (key, _) = keys.get(at).expect("an index of these rows");
             select = select.bind(key.id.as_slice());
         }
@@ -240,22 +240,23 @@ async fn put_bodies(
         .collect();
     let weight = |at: usize| records.get(at).map_or(0, |(_, _, body)| body.len());
     let bytes: usize = (0..records.len()).map(weight).sum();
-    let pieces = if bytes <= session.packet {
+    // Padding repeats a statement's last row, but without its body, so it adds no bytes.
+    let chunks = if bytes <= session.packet {
         chunks::padded_chunks(records.len())
     } else {
         chunks::unpadded_chunks(records.len(), session.packet, weight)
     };
-    for piece in pieces {
+    for chunk in chunks {
         let mut insert = sqlx::query(chunks::text(
             "INSERT INTO message (message_id, refs, body) VALUES ",
             "(?, ?, ?)",
-            piece.size(),
+            chunk.size(),
             // A message that is already stored gets further references; a padding row adds none.
             " ON DUPLICATE KEY UPDATE refs = refs + VALUES(refs)",
         ));
-        for (at, filling) in piece.rows() {
+        for (at, is_padding) in chunk.rows() {
             let (id, refs, body) = records.get(at).expect("an index of these rows");
-            let (refs, body) = if filling {
+            let (refs, body) = if is_padding {
                 (0, &[] as &[u8])
             } else {
                 (*refs, body.as_slice())
@@ -281,15 +282,15 @@ async fn note_keys(
         }
     }
     let rows: Vec<_> = firsts.into_values().collect();
-    for piece in chunks::padded_chunks(rows.len()) {
+    for chunk in chunks::padded_chunks(rows.len()) {
         let mut upsert = sqlx::query(chunks::text(
             "INSERT INTO send_key (id, digest, message_id, seq, expires_at) VALUES ",
             "(?, ?, ?, ?, ?)",
-            piece.size(),
+            chunk.size(),
             " ON DUPLICATE KEY UPDATE digest = VALUES(digest), message_id = VALUES(message_id), \
              seq = VALUES(seq), expires_at = VALUES(expires_at)",
         ));
-        for (at, _) in piece.rows() {
+        for (at, _) in chunk.rows() {
             let (key, message, answer) = rows.get(at).expect("an index of these rows");
             upsert = upsert
                 .bind(key.id.as_slice())

@@ -28,17 +28,17 @@ impl StatementChunk {
 
     /// Returns the index of each row, and whether the row is only padding.
     pub(super) fn rows(&self) -> impl Iterator<Item = (usize, bool)> + use<> {
-        let filling = self.size - self.range.len();
+        let padding = self.size - self.range.len();
         let last = self.range.end - 1;
         let own = self.range.clone().map(|at| (at, false));
-        own.chain((0..filling).map(move |_| (last, true)))
+        own.chain((0..padding).map(move |_| (last, true)))
     }
 }
 
 /// Splits rows that may be repeated: at most one statement more than the number of started
 /// thousands of rows.
 pub(super) fn padded_chunks(rows: usize) -> Vec<StatementChunk> {
-    let mut pieces = Vec::new();
+    let mut chunks = Vec::new();
     let mut at = 0;
     while at < rows {
         let rest = rows - at;
@@ -49,17 +49,17 @@ pub(super) fn padded_chunks(rows: usize) -> Vec<StatementChunk> {
             .copied();
         let size = match next {
             // Padding by more than a fifth costs more than another statement.
-            Some(size) if size - rest <= size / 5 || pieces.len() % 2 == 1 || rest < 32 => size,
+            Some(size) if size - rest <= size / 5 || chunks.len() % 2 == 1 || rest < 32 => size,
             _ => largest(rest),
         };
         let end = rows.min(at + size);
-        pieces.push(StatementChunk {
+        chunks.push(StatementChunk {
             range: at..end,
             size,
         });
         at = end;
     }
-    pieces
+    chunks
 }
 
 /// Splits rows that must not be repeated. No statement exceeds `max_bytes`, unless a single row
@@ -69,7 +69,7 @@ pub(super) fn unpadded_chunks(
     max_bytes: usize,
     weight: impl Fn(usize) -> usize,
 ) -> Vec<StatementChunk> {
-    let mut pieces = Vec::new();
+    let mut chunks = Vec::new();
     let mut from = 0;
     while from < rows {
         let (mut end, mut bytes) = (from, 0);
@@ -82,14 +82,14 @@ pub(super) fn unpadded_chunks(
         }
         while from < end {
             let size = largest(end - from);
-            pieces.push(StatementChunk {
+            chunks.push(StatementChunk {
                 range: from..from + size,
                 size,
             });
             from += size;
         }
     }
-    pieces
+    chunks
 }
 
 /// Returns the largest size of at most `rows`, which is above zero.
@@ -117,9 +117,9 @@ pub(super) fn text(head: &str, row: &str, count: usize, tail: &str) -> AssertSql
 mod tests {
     use super::*;
 
-    fn covered(pieces: &[StatementChunk]) -> Vec<usize> {
-        let rows = pieces.iter().flat_map(StatementChunk::rows);
-        rows.filter(|(_, filling)| !filling)
+    fn covered(chunks: &[StatementChunk]) -> Vec<usize> {
+        let rows = chunks.iter().flat_map(StatementChunk::rows);
+        rows.filter(|(_, is_padding)| !is_padding)
             .map(|(at, _)| at)
             .collect()
     }
@@ -128,32 +128,32 @@ mod tests {
     fn every_row_stands_in_one_statement() {
         for rows in 0..3_500 {
             let all: Vec<usize> = (0..rows).collect();
-            let (filled, exact) = (
+            let (padded, unpadded) = (
                 padded_chunks(rows),
                 unpadded_chunks(rows, usize::MAX, |_| 1),
             );
-            assert_eq!(covered(&filled), all);
-            assert_eq!(covered(&exact), all);
+            assert_eq!(covered(&padded), all);
+            assert_eq!(covered(&unpadded), all);
             let thousands = rows.div_ceil(1_000);
-            assert!(filled.len() <= thousands + 1, "{rows}: {filled:?}");
-            assert!(exact.len() <= thousands + 8, "{rows}: {exact:?}");
-            for piece in filled.iter().chain(&exact) {
-                assert!(CHUNK_SIZES.contains(&piece.size()));
-                assert_eq!(piece.rows().count(), piece.size());
+            assert!(padded.len() <= thousands + 1, "{rows}: {padded:?}");
+            assert!(unpadded.len() <= thousands + 8, "{rows}: {unpadded:?}");
+            for chunk in padded.iter().chain(&unpadded) {
+                assert!(CHUNK_SIZES.contains(&chunk.size()));
+                assert_eq!(chunk.rows().count(), chunk.size());
             }
             assert!(
-                exact
+                unpadded
                     .iter()
-                    .all(|it| it.rows().all(|(_, filling)| !filling))
+                    .all(|it| it.rows().all(|(_, is_padding)| !is_padding))
             );
         }
     }
 
     #[test]
     fn heavy_rows_stand_in_smaller_statements() {
-        let pieces = unpadded_chunks(10, 100, |_| 60);
-        assert_eq!(pieces.len(), 10);
-        let pieces = unpadded_chunks(10, 100, |at| if at == 0 { 500 } else { 10 });
-        assert_eq!(covered(&pieces), (0..10).collect::<Vec<_>>());
+        let chunks = unpadded_chunks(10, 100, |_| 60);
+        assert_eq!(chunks.len(), 10);
+        let chunks = unpadded_chunks(10, 100, |at| if at == 0 { 500 } else { 10 });
+        assert_eq!(covered(&chunks), (0..10).collect::<Vec<_>>());
     }
 }

@@ -89,14 +89,14 @@ impl DeviceStore for MysqlEngine {
         self.once("device.ack", StatementEffect::Repeatable, move |session| {
             let marks = Arc::clone(&marks);
             async move {
-                for piece in chunks::padded_chunks(marks.len()) {
+                for chunk in chunks::padded_chunks(marks.len()) {
                     let mut upsert = sqlx::query(chunks::text(
                         "INSERT INTO device_ack (user_id, device_id, upto) VALUES ",
                         "(?, ?, ?)",
-                        piece.size(),
+                        chunk.size(),
                         " ON DUPLICATE KEY UPDATE upto = GREATEST(upto, VALUES(upto))",
                     ));
-                    for (at, _) in piece.rows() {
+                    for (at, _) in chunk.rows() {
                         let ((user, device), upto) = marks.get(at).expect("an index of these rows");
                         upsert = upsert.bind(*user).bind(*device).bind(*upto);
                     }
@@ -170,21 +170,21 @@ async fn raise(
         (*n, *last) = (*n + 1, user.get());
     }
     let rows: Vec<_> = counts.iter().map(|(device, it)| (*device, *it)).collect();
-    for piece in chunks::padded_chunks(rows.len()) {
+    for chunk in chunks::padded_chunks(rows.len()) {
         let mut upsert = sqlx::query(chunks::text(
             "INSERT INTO device (device_id, registered, kind, brand, model, system_version, \
              sdk_version, user_id, generation, created_at, updated_at) VALUES ",
             "(?, 0, 0, '', '', '', '', ?, ?, ?, ?)",
-            piece.size(),
+            chunk.size(),
             " ON DUPLICATE KEY UPDATE generation = generation + VALUES(generation), \
              user_id = VALUES(user_id), updated_at = VALUES(updated_at)",
         ));
-        for (row, filling) in piece.rows() {
+        for (row, is_padding) in chunk.rows() {
             let (device, (n, user)) = rows.get(row).copied().expect("an index of these rows");
             upsert = upsert
                 .bind(device)
                 .bind(user)
-                .bind(if filling { 0 } else { n })
+                .bind(if is_padding { 0 } else { n })
                 .bind(at.0)
                 .bind(at.0);
         }

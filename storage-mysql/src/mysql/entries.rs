@@ -54,16 +54,16 @@ pub(super) async fn take_seqs(
     counts: &BTreeMap<UserId, u64>,
 ) -> Result<NextSeqs, EngineError> {
     let rows: Vec<(u64, u64)> = counts.iter().map(|(it, n)| (it.get(), *n)).collect();
-    for piece in chunks::padded_chunks(rows.len()) {
+    for chunk in chunks::padded_chunks(rows.len()) {
         let mut upsert = sqlx::query(chunks::text(
             "INSERT INTO inbox_head (user_id, seq, floor) VALUES ",
             "(?, ?, 0)",
-            piece.size(),
+            chunk.size(),
             " ON DUPLICATE KEY UPDATE seq = seq + VALUES(seq)",
         ));
-        for (at, filling) in piece.rows() {
+        for (at, is_padding) in chunk.rows() {
             let (user, n) = rows.get(at).copied().expect("an index of these rows");
-            upsert = upsert.bind(user).bind(if filling { 0 } else { n });
+            upsert = upsert.bind(user).bind(if is_padding { 0 } else { n });
         }
         session.run(upsert).await?;
     }
@@ -94,14 +94,14 @@ pub(super) async fn put_entries(
     // Ascending by primary key, like every other lock of the batch.
     entries.sort_unstable_by_key(|(user, seq, _)| (*user, *seq));
     let weight = |at: usize| entries.get(at).map_or(0, |(_, _, body)| body.weight());
-    for piece in chunks::unpadded_chunks(entries.len(), session.packet, weight) {
+    for chunk in chunks::unpadded_chunks(entries.len(), session.packet, weight) {
         let mut insert = sqlx::query(chunks::text(
             "INSERT INTO inbox (user_id, seq, shared, body) VALUES ",
             "(?, ?, ?, ?)",
-            piece.size(),
+            chunk.size(),
             "",
         ));
-        for (at, _) in piece.rows() {
+        for (at, _) in chunk.rows() {
             let (user, seq, body) = entries.get(at).expect("an index of these rows");
             insert = insert.bind(user.get()).bind(seq.get());
             insert = match body {

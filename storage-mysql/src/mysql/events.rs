@@ -67,14 +67,14 @@ pub(super) async fn put_rows(
     rows: &[EventRow],
 ) -> Result<(), EngineError> {
     let weight = |at: usize| rows.get(at).map_or(0, |row| row.record.len() + 96);
-    for piece in chunks::unpadded_chunks(rows.len(), session.packet, weight) {
+    for chunk in chunks::unpadded_chunks(rows.len(), session.packet, weight) {
         let mut insert = sqlx::query(chunks::text(
             "INSERT INTO event_outbox (hook, created_at, record) VALUES ",
             "(?, ?, ?)",
-            piece.size(),
+            chunk.size(),
             "",
         ));
-        for (at, _) in piece.rows() {
+        for (at, _) in chunk.rows() {
             let row = rows.get(at).expect("an index of these rows");
             insert = insert
                 .bind(row.hook.as_str())

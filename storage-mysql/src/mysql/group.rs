@@ -249,14 +249,14 @@ async fn put_members(
 ) -> Result<(), EngineError> {
     let mut members = members.to_vec();
     members.sort_unstable_by_key(|(user, _)| *user);
-    for piece in chunks::unpadded_chunks(members.len(), usize::MAX, |_| 1) {
+    for chunk in chunks::unpadded_chunks(members.len(), usize::MAX, |_| 1) {
         let mut insert = sqlx::query(chunks::text(
             "INSERT INTO group_member (group_id, user_id, role, remarks, extra) VALUES ",
             "(?, ?, ?, '', '')",
-            piece.size(),
+            chunk.size(),
             "",
         ));
-        for (at, _) in piece.rows() {
+        for (at, _) in chunk.rows() {
             let (user, role) = members.get(at).expect("an index of these rows");
             insert = insert.bind(group.get()).bind(user.get()).bind(code(*role));
         }

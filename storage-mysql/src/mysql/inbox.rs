@@ -279,16 +279,16 @@ async fn large_bodies(
     seqs: &[u64],
 ) -> Result<HashMap<Seq, Message>, EngineError> {
     let mut bodies = HashMap::with_capacity(seqs.len());
-    for piece in chunks::padded_chunks(seqs.len()) {
+    for chunk in chunks::padded_chunks(seqs.len()) {
         let mut select = sqlx::query(chunks::text(
             "SELECT i.seq, COALESCE(i.body, m.body) FROM inbox i \
              LEFT JOIN message m ON m.message_id = i.shared WHERE i.user_id = ? AND i.seq IN (",
             "?",
-            piece.size(),
+            chunk.size(),
             ")",
         ));
         select = select.bind(user.get());
-        for (at, _) in piece.rows() {
+        for (at, _) in chunk.rows() {
             select = select.bind(seqs.get(at).copied());
         }
         for row in session.rows(select).await? {
@@ -337,27 +337,27 @@ async fn trim(session: &mut MysqlSession, user: UserId, upto: Seq) -> Result<boo
 /// Subtracts these numbers of entries from their bodies' reference counts, and deletes bodies
 /// without entries.
 async fn release(session: &mut MysqlSession, shared: &[(Vec<u8>, i64)]) -> Result<(), EngineError> {
-    for piece in chunks::padded_chunks(shared.len()) {
+    for chunk in chunks::padded_chunks(shared.len()) {
         let mut update = sqlx::query(chunks::text(
             "INSERT INTO message (message_id, refs, body) VALUES ",
             "(?, ?, '')",
-            piece.size(),
+            chunk.size(),
             " ON DUPLICATE KEY UPDATE refs = refs + VALUES(refs)",
         ));
-        for (at, filling) in piece.rows() {
+        for (at, is_padding) in chunk.rows() {
             let (id, entries) = shared.get(at).expect("an index of these rows");
             update = update
                 .bind(id.as_slice())
-                .bind(if filling { 0 } else { -entries });
+                .bind(if is_padding { 0 } else { -entries });
         }
         session.run(update).await?;
         let mut delete = sqlx::query(chunks::text(
             "DELETE FROM message WHERE refs <= 0 AND message_id IN (",
             "?",
-            piece.size(),
+            chunk.size(),
             ")",
         ));
-        for (at, _) in piece.rows() {
+        for (at, _) in chunk.rows() {
             let (id, _) = shared.get(at).expect("an index of these rows");
             delete = delete.bind(id.as_slice());
         }
@@ -383,15 +383,15 @@ async fn sweep(
     }
     ids.sort_unstable();
     let mut removed = 0;
-    for piece in chunks::padded_chunks(ids.len()) {
+    for chunk in chunks::padded_chunks(ids.len()) {
         let mut delete = sqlx::query(chunks::text(
             "DELETE FROM send_key WHERE expires_at <= ? AND id IN (",
             "?",
-            piece.size(),
+            chunk.size(),
             ")",
         ));
         delete = delete.bind(now.0);
-        for (at, _) in piece.rows() {
+        for (at, _) in chunk.rows() {
             let id = ids.get(at).expect("an index of these rows");
             delete = delete.bind(id.as_slice());
         }

@@ -64,14 +64,14 @@ pub(super) async fn open(
             .zip(rest.chunks(FANOUT_CHUNK).map(pack))
             .collect();
         let weight = |at: usize| parts.get(at).map_or(0, |(_, users)| users.len());
-        for piece in super::chunks::unpadded_chunks(parts.len(), RECIPIENT_BYTES, weight) {
+        for chunk in super::chunks::unpadded_chunks(parts.len(), RECIPIENT_BYTES, weight) {
             let mut insert = sqlx::query(super::chunks::text(
                 "INSERT INTO fanout_part (job, start, users) VALUES ",
                 "(?, ?, ?)",
-                piece.size(),
+                chunk.size(),
                 "",
             ));
-            for (at, _) in piece.rows() {
+            for (at, _) in chunk.rows() {
                 let (start, users) = parts.get(at).expect("an index of these rows");
                 insert = insert.bind(job).bind(*start).bind(users.as_slice());
             }

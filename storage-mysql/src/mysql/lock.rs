@@ -70,11 +70,11 @@ where
     T: Copy + Send + Sync + sqlx::Encode<'q, MySql> + sqlx::Type<MySql> + 'q,
 {
     let mut found = Vec::with_capacity(keys.len());
-    for chunk in keys.chunks(LOCKED_ROWS_PER_STATEMENT) {
-        for piece in chunks::padded_chunks(chunk.len()) {
-            let mut select = sqlx::query(text(rows, piece.size(), locks));
-            for (at, _) in piece.rows() {
-                select = select.bind(*chunk.get(at).expect("an index of these rows"));
+    for keys in keys.chunks(LOCKED_ROWS_PER_STATEMENT) {
+        for chunk in chunks::padded_chunks(keys.len()) {
+            let mut select = sqlx::query(text(rows, chunk.size(), locks));
+            for (at, _) in chunk.rows() {
+                select = select.bind(*keys.get(at).expect("an index of these rows"));
             }
             found.append(&mut session.rows(select).await?);
         }

@@ -168,10 +168,10 @@ pub(super) async fn remove_rows(
         "DELETE t FROM {name} t FORCE INDEX (PRIMARY) WHERE t.hook = ? AND t.position IN ("
     );
     let mut removed = 0;
-    for piece in chunks::padded_chunks(positions.len()) {
-        let mut delete = sqlx::query(chunks::text(&head, "?", piece.size(), ")"));
+    for chunk in chunks::padded_chunks(positions.len()) {
+        let mut delete = sqlx::query(chunks::text(&head, "?", chunk.size(), ")"));
         delete = delete.bind(hook.as_str());
-        for (at, _) in piece.rows() {
+        for (at, _) in chunk.rows() {
             delete = delete.bind(positions.get(at).copied());
         }
         removed += session.run(delete).await?.rows_affected();

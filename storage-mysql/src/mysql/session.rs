@@ -102,9 +102,9 @@ impl MysqlSession {
         tail: &str,
     ) -> Result<Vec<MySqlRow>, EngineError> {
         let mut found = Vec::with_capacity(numbers.len());
-        for piece in chunks::padded_chunks(numbers.len()) {
-            let mut statement = sqlx::query(chunks::text(head, "?", piece.size(), tail));
-            for (at, _) in piece.rows() {
+        for chunk in chunks::padded_chunks(numbers.len()) {
+            let mut statement = sqlx::query(chunks::text(head, "?", chunk.size(), tail));
+            for (at, _) in chunk.rows() {
                 statement = statement.bind(numbers.get(at).copied());
             }
             found.append(&mut self.rows(statement).await?);
