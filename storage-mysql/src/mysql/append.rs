@@ -49,19 +49,19 @@ pub(super) async fn append_with(
     now: UnixTimestamp,
     locks: LockMode,
 ) -> Result<Vec<AppendOutcome>, EngineError> {
-    let mut known = BatchFacts {
+    let mut facts = BatchFacts {
         keys: lock_keys(session, batch, now, locks).await?,
         ..BatchFacts::default()
     };
-    look_at_groups(session, batch, &mut known, locks).await?;
-    let verdicts = decide::decide(batch, &mut known);
-    let counts = decide::counts(batch, &verdicts);
+    lock_groups(session, batch, &mut facts, locks).await?;
+    let decisions = decide::decide(batch, &mut facts);
+    let counts = decide::counts(batch, &decisions);
     if counts.is_empty() {
-        return Ok(outcomes(&verdicts, &[], batch));
+        return Ok(outcomes(&decisions, &[], batch));
     }
     // Job numbers are taken under the group locks and before the heads: see the lock order at the
     // top of this file.
-    let jobs = job::number_jobs(session, &verdicts).await?;
+    let jobs = job::number_jobs(session, &decisions).await?;
     if locks == LockMode::NoWait {
         // Upserts do not support NOWAIT, so a locking read takes the locks first.
         let users: Vec<u64> = counts.keys().map(|it| it.get()).collect();
@@ -71,10 +71,12 @@ pub(super) async fn append_with(
     let mut seqs: Vec<Vec<(UserId, Seq)>> = Vec::with_capacity(batch.len());
     let mut entries: Vec<NewEntry> = Vec::new();
     let mut shared = Vec::new();
-    for (send, verdict) in batch.iter().zip(&verdicts) {
-        let users = decide::now(send, verdict);
-        let mut own = Vec::with_capacity(users.len());
-        let body = verdict.stores().then(|| body(send, verdict, &mut shared));
+    for (send, decision) in batch.iter().zip(&decisions) {
+        let users = decide::immediate_recipients(send, decision);
+        let mut send_seqs = Vec::with_capacity(users.len());
+        // All entries of a send have the same body. A send that stores nothing has neither a body
+        // nor users.
+        let body = decision.stores().then(|| body(send, decision, &mut shared));
         for (user, body) in users.iter().zip(body.into_iter().cycle()) {
             let seq = next.take(*user)?;
             own.push((*user, seq));
@@ -84,22 +86,22 @@ pub(super) async fn append_with(
     }
     put_bodies(session, &shared).await?;
     put_entries(session, entries).await?;
-    job::open(session, batch, &verdicts, jobs).await?;
+    job::open(session, batch, &decisions, jobs).await?;
     note_keys(session, batch, &seqs, now).await?;
-    let stored = batch.iter().zip(&verdicts);
-    let stored = stored.filter_map(|(send, verdict)| verdict.stores().then_some(send));
+    let stored = batch.iter().zip(&decisions);
+    let stored = stored.filter_map(|(send, decision)| decision.stores().then_some(send));
     put_rows(session, &EventRow::of_sends(stored, now)).await?;
-    Ok(outcomes(&verdicts, &seqs, batch))
+    Ok(outcomes(&decisions, &seqs, batch))
 }
 
 /// Returns the location of a send's body, and adds a body that is not stored in the entries to
 /// `shared`.
 fn body<'a>(
     send: &'a AppendRequest,
-    verdict: &SendDecision,
+    decision: &SendDecision,
     shared: &mut Vec<(&'a Arc<Message>, usize)>,
 ) -> BodyLocation {
-    if send.recipients.len() <= INLINE_RECIPIENTS && *verdict == SendDecision::Whole {
+    if send.recipients.len() <= INLINE_RECIPIENTS && *decision == SendDecision::Whole {
         return BodyLocation::Inline(record::encode(&send.message).into());
     }
     shared.push((&send.message, send.recipients.len()));
@@ -107,12 +109,12 @@ fn body<'a>(
 }
 
 fn outcomes(
-    verdicts: &[SendDecision],
+    decisions: &[SendDecision],
     seqs: &[Vec<(UserId, Seq)>],
     batch: &[AppendRequest],
 ) -> Vec<AppendOutcome> {
     let answer = |at: usize| seqs.get(at).and_then(|it| it.first()).map(|(_, seq)| *seq);
-    let outcome = |(at, verdict): (usize, &SendDecision)| match verdict {
+    let outcome = |(at, decision): (usize, &SendDecision)| match decision {
         SendDecision::Answer(answer) => answer.clone(),
         SendDecision::Like(first) => AppendOutcome::Repeated {
             message: batch
@@ -123,10 +125,10 @@ fn outcomes(
         },
         SendDecision::Whole | SendDecision::Job => AppendOutcome::Stored {
             seqs: seqs.get(at).cloned().unwrap_or_default(),
-            job: *verdict == SendDecision::Job,
+            job: *decision == SendDecision::Job,
         },
     };
-    verdicts.iter().enumerate().map(outcome).collect()
+    decisions.iter().enumerate().map(outcome).collect()
 }
 
 /// Returns the distinct keys of a batch, ascending, each with its first send.
@@ -207,10 +209,10 @@ async fn lock_keys(
 }
 
 /// Locks the batch's groups, and reads their versions and whether they have an open job.
-async fn look_at_groups(
+async fn lock_groups(
     session: &mut MysqlSession,
     batch: &[AppendRequest],
-    known: &mut BatchFacts,
+    facts: &mut BatchFacts,
     locks: LockMode,
 ) -> Result<(), EngineError> {
     let groups: BTreeSet<u64> = batch
@@ -220,11 +222,11 @@ async fn look_at_groups(
     let groups: Vec<u64> = groups.into_iter().collect();
     for row in lock::lock(session, lock::GROUPS, &groups, locks).await? {
         let version = RosterVersion(number(&row, 1)?);
-        known.rosters.insert(group(&row, 0)?, version);
+        facts.rosters.insert(group(&row, 0)?, version);
     }
     let head = "SELECT DISTINCT group_id FROM fanout_job WHERE group_id IN (";
     for row in session.rows_in(head, &groups, ")").await? {
-        known.busy.insert(group(&row, 0)?);
+        facts.busy.insert(group(&row, 0)?);
     }
     Ok(())
 }

@@ -46,35 +46,35 @@ impl SendDecision {
 }
 
 /// Decides on each send, in the batch's order.
-pub(super) fn decide(batch: &[AppendRequest], known: &mut BatchFacts) -> Vec<SendDecision> {
-    // Keys of this batch's sends that are stored.
+pub(super) fn decide(batch: &[AppendRequest], facts: &mut BatchFacts) -> Vec<SendDecision> {
+    // Keys of those sends of this batch that will be stored, each with the send's index.
     let mut fresh: HashMap<&[u8], usize> = HashMap::new();
-    let mut verdicts = Vec::with_capacity(batch.len());
+    let mut decisions = Vec::with_capacity(batch.len());
     for (at, send) in batch.iter().enumerate() {
         // The key is checked before the roster: a repeat of a stored send gets the first answer,
         // regardless of joins and leaves since.
-        let verdict = match repeat(batch, send, known, &fresh) {
-            Some(verdict) => verdict,
-            None => decide_new(send, known),
+        let decision = match repeat(batch, send, facts, &fresh) {
+            Some(decision) => decision,
+            None => decide_new(send, facts),
         };
-        if verdict.stores()
+        if decision.stores()
             && let Some(key) = &send.key
         {
             fresh.insert(&key.id, at);
         }
-        verdicts.push(verdict);
+        decisions.push(decision);
     }
-    verdicts
+    decisions
 }
 
 fn repeat(
     batch: &[AppendRequest],
     send: &AppendRequest,
-    known: &BatchFacts,
+    facts: &BatchFacts,
     fresh: &HashMap<&[u8], usize>,
 ) -> Option<SendDecision> {
     let key = send.key.as_ref()?;
-    if let Some(first) = known.keys.get(&key.id) {
+    if let Some(first) = facts.keys.get(&key.id) {
         return Some(SendDecision::Answer(if first.digest == key.digest {
             AppendOutcome::Repeated {
                 message: first.message,
@@ -93,28 +93,31 @@ fn repeat(
     })
 }
 
-fn decide_new(send: &AppendRequest, known: &mut BatchFacts) -> SendDecision {
+fn decide_new(send: &AppendRequest, facts: &mut BatchFacts) -> SendDecision {
     if let Some((group, version)) = send.roster
-        && known.rosters.get(&group) != Some(&version)
+        && facts.rosters.get(&group) != Some(&version)
     {
         return SendDecision::Answer(AppendOutcome::Stale);
     }
     let all = send.recipients.len();
     if let Some(group) = send.group()
         && all > 1
-        && (all > FANOUT_CHUNK || known.busy.contains(&group))
+        && (all > FANOUT_CHUNK || facts.busy.contains(&group))
     {
         // Every later send to the group becomes a job too until this one is done, so that the
         // group's order is kept.
-        known.busy.insert(group);
+        facts.busy.insert(group);
         return SendDecision::Job;
     }
     SendDecision::Whole
 }
 
-/// Returns the recipients that get an entry now.
-pub(super) fn now<'a>(send: &'a AppendRequest, verdict: &SendDecision) -> &'a [UserId] {
-    let most = match verdict {
+/// Returns the recipients whose entries are stored with the batch, not later by a job.
+pub(super) fn immediate_recipients<'a>(
+    send: &'a AppendRequest,
+    decision: &SendDecision,
+) -> &'a [UserId] {
+    let count = match decision {
         SendDecision::Whole => send.recipients.len(),
         SendDecision::Job => 1,
         SendDecision::Answer(_) | SendDecision::Like(_) => 0,
@@ -123,10 +126,10 @@ pub(super) fn now<'a>(send: &'a AppendRequest, verdict: &SendDecision) -> &'a [U
 }
 
 /// Returns the number of entries that each user gets, by ascending id.
-pub(super) fn counts(batch: &[AppendRequest], verdicts: &[SendDecision]) -> BTreeMap<UserId, u64> {
+pub(super) fn counts(batch: &[AppendRequest], decisions: &[SendDecision]) -> BTreeMap<UserId, u64> {
     let mut counts = BTreeMap::new();
-    for (send, verdict) in batch.iter().zip(verdicts) {
-        for user in now(send, verdict) {
+    for (send, decision) in batch.iter().zip(decisions) {
+        for user in immediate_recipients(send, decision) {
             *counts.entry(*user).or_default() += 1;
         }
     }

@@ -25,9 +25,9 @@ const RECIPIENT_BYTES: usize = 1 << 20;
 /// that the numbers follow the order in which a group's sends are stored.
 pub(super) async fn number_jobs(
     session: &mut MysqlSession,
-    verdicts: &[SendDecision],
+    decisions: &[SendDecision],
 ) -> Result<u64, EngineError> {
-    let jobs = verdicts
+    let jobs = decisions
         .iter()
         .filter(|it| **it == SendDecision::Job)
         .count();
@@ -41,11 +41,11 @@ pub(super) async fn number_jobs(
 pub(super) async fn open(
     session: &mut MysqlSession,
     batch: &[AppendRequest],
-    verdicts: &[SendDecision],
+    decisions: &[SendDecision],
     first: u64,
 ) -> Result<(), EngineError> {
-    let sends = batch.iter().zip(verdicts);
-    let jobs = sends.filter(|(_, verdict)| **verdict == SendDecision::Job);
+    let sends = batch.iter().zip(decisions);
+    let jobs = sends.filter(|(_, decision)| **decision == SendDecision::Job);
     for (job, (send, _)) in (first..).zip(jobs) {
         let group = send
             .group()

@@ -31,7 +31,8 @@ pub(crate) async fn open(
     let (mut conn, facts) = connector.open().await?;
     let statements = opening_step(allowed, async {
         settings::warn(&mut conn).await?;
-        let statements = statements(&mut conn, facts.prepared, config.connections).await?;
+        let statements =
+            statements_per_connection(&mut conn, facts.prepared, config.connections).await?;
         conn.close().await?;
         Ok(statements)
     });
