@@ -102,11 +102,11 @@ impl DependencyHealth {
         // Under the lock, as in `note_failure`: `well` and `current_failure` agree whenever the
         // lock is free.
         self.well.store(true, Ordering::Relaxed);
-        let Some(trouble) = state.current_failure.take() else {
+        let Some(failure) = state.current_failure.take() else {
             return;
         };
         if std::mem::take(&mut state.recovery_unlogged) {
-            let away_ms = trouble.since.elapsed().as_millis();
+            let away_ms = failure.since.elapsed().as_millis();
             let away_ms = u64::try_from(away_ms).unwrap_or(u64::MAX);
             tracing::info!(dependency = self.name, away_ms, "dependency recovered");
         }
@@ -157,10 +157,10 @@ mod tests {
             it.note_failure(&error, refused);
             tokio::time::advance(Duration::from_secs(7)).await;
         }
-        let trouble = it.current_failure().unwrap();
-        assert_eq!(trouble.cause, "route.claim: unavailable: NOAUTH");
-        assert_eq!(trouble.since.elapsed(), Duration::from_secs(14));
-        assert!(!trouble.refused);
+        let failure = it.current_failure().unwrap();
+        assert_eq!(failure.cause, "route.claim: unavailable: NOAUTH");
+        assert_eq!(failure.since.elapsed(), Duration::from_secs(14));
+        assert!(!failure.refused);
         it.note_answer();
         assert!(it.current_failure().is_none() && it.has_answered());
         assert_eq!(it.failures(), 2);

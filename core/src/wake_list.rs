@@ -54,16 +54,16 @@ mod tests {
     fn tasks_are_woken_at_the_end_or_when_there_are_too_many() {
         let count = Arc::new(WakeCounter::default());
         let woken = || count.0.load(Ordering::SeqCst);
-        let mut wakes = WakeList::default();
-        wakes.add(None);
+        let mut wake_list = WakeList::default();
+        wake_list.add(None);
         for _ in 1..MAX_WAKE_LIST_LEN {
-            wakes.add(Some(Arc::clone(&count).into()));
+            wake_list.add(Some(Arc::clone(&count).into()));
         }
         assert_eq!(woken(), 0);
-        wakes.add(Some(Arc::clone(&count).into()));
+        wake_list.add(Some(Arc::clone(&count).into()));
         assert_eq!(woken(), MAX_WAKE_LIST_LEN);
-        wakes.add(Some(Arc::clone(&count).into()));
-        drop(wakes);
+        wake_list.add(Some(Arc::clone(&count).into()));
+        drop(wake_list);
         assert_eq!(woken(), MAX_WAKE_LIST_LEN + 1);
     }
 }

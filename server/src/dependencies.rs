@@ -38,10 +38,10 @@ struct KnownDependency {
 }
 
 impl KnownDependency {
-    fn keeps_out(&self, trouble: &DependencyFailure) -> bool {
-        let long = trouble.since.elapsed() >= FAILURE_TOLERANCE;
+    fn keeps_out(&self, failure: &DependencyFailure) -> bool {
+        let long = failure.since.elapsed() >= FAILURE_TOLERANCE;
         let never = !self.server.has_answered();
-        never || (long && (self.needed || trouble.refused))
+        never || (long && (self.needed || failure.refused))
     }
 }
 
@@ -69,11 +69,11 @@ impl NodeDependencies {
     /// Returns the reason that this node cannot serve, if a dependency prevents it.
     pub(crate) fn keep_out(&self) -> Option<String> {
         let troubles = self.known.iter().filter_map(|known| {
-            let trouble = known
+            let failure = known
                 .server
                 .current_failure()
                 .filter(|it| known.keeps_out(it))?;
-            Some(format!("{} fails: {}", known.server.name(), trouble.cause))
+            Some(format!("{} fails: {}", known.server.name(), failure.cause))
         });
         let text = troubles.collect::<Vec<_>>().join("; ");
         (!text.is_empty()).then_some(text)
@@ -83,9 +83,9 @@ impl NodeDependencies {
     pub(crate) fn failing(&self) -> String {
         let mut text = String::new();
         for known in &self.known {
-            if let Some(trouble) = known.server.current_failure() {
-                let (name, seconds) = (known.server.name(), trouble.since.elapsed().as_secs());
-                let _ = writeln!(text, "{name} fails for {seconds} s: {}", trouble.cause);
+            if let Some(failure) = known.server.current_failure() {
+                let (name, seconds) = (known.server.name(), failure.since.elapsed().as_secs());
+                let _ = writeln!(text, "{name} fails for {seconds} s: {}", failure.cause);
             }
         }
         text

@@ -445,23 +445,23 @@ impl BuiltServer {
     /// Keeps the readiness up to date: ready while everything that this process cannot serve
     /// without is reached. Never returns.
     async fn follow(&self) {
-        let mut said = None;
+        let mut reported = None;
         loop {
             let why = self.servers.keep_out();
-            self.say(&mut said, why).await;
+            self.say(&mut reported, why).await;
             let looked = tokio::time::timeout(DEPENDENCY_CHECK_INTERVAL, self.roles.lost()).await;
             if looked.is_ok() {
                 let why = Some(NO_LOGIC_NODE_TEXT.to_owned());
-                self.say(&mut said, why).await;
+                self.say(&mut reported, why).await;
                 self.roles.reached().await;
             }
         }
     }
 
     /// Sets the readiness for probes, and logs a change of it.
-    async fn say(&self, said: &mut Option<bool>, why: Option<String>) {
+    async fn say(&self, reported: &mut Option<bool>, why: Option<String>) {
         let ready = why.is_none();
-        let before = said.replace(ready);
+        let before = reported.replace(ready);
         if before != Some(ready) {
             match &why {
                 Some(why) => gimlet_core::warn_rated!(why, "not ready"),

@@ -190,7 +190,7 @@ mod tests {
         let queue_len = queue_len.ok().and_then(|it| it.trim().parse().ok());
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
-        let mut knocking = Vec::new();
+        let mut connected = Vec::new();
         // No task accepts: the system completes the handshakes of all connections that fit into the
         // queue.
         for _ in 0..queue_len.unwrap_or(128).min(400_usize) {

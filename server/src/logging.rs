@@ -21,7 +21,7 @@ pub(crate) fn is_json() -> bool {
 /// the configuration is then a JSON line, too.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a mistake in the configuration is told before there is one"
+    reason = "a mistake in the configuration is reported before there is one"
 )]
 pub(crate) fn start_early() {
     if std::env::var("GIMLET_LOG__FORMAT").is_ok_and(|format| format == "json") {

@@ -301,8 +301,8 @@ async fn gims_codes_are_on_the_wire_as_numbers() -> GrpcTestResult {
     assert_eq!(code["grpc-status"], "10010");
     let unknown = raw(addr, "/pb.LogicExt/NoSuchMethod", Vec::new()).await;
     assert_eq!(unknown["grpc-status"], "10000", "the guard comes first");
-    let nonsense = raw(addr, "/pb.LogicExt/RegisterDevice", vec![0xFF; 9]).await;
-    assert_ne!(nonsense["grpc-status"], "0");
+    let undecodable = raw(addr, "/pb.LogicExt/RegisterDevice", vec![0xFF; 9]).await;
+    assert_ne!(undecodable["grpc-status"], "0");
     let internal = raw(addr, "/pb.LogicInt/PushAll", Vec::new()).await;
     assert_eq!(
         internal["grpc-status"], "12",

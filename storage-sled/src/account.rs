@@ -255,7 +255,7 @@ fn put_token(
     alone: bool,
 ) -> Result<Vec<UserId>, EngineError> {
     let user = record::user(row.user)?;
-    let mut gone = Vec::new();
+    let mut superseded = Vec::new();
     if alone {
         let mut others = Vec::new();
         let rows = txn.rows();
@@ -268,12 +268,12 @@ fn put_token(
         }
         for (name, holder) in others {
             txn.remove(&name)?;
-            gone.push(holder);
+            superseded.push(holder);
         }
     }
     revoke_token(txn, user, device)?;
     txn.put(&key::token(device, user), row)?;
-    Ok(gone)
+    Ok(superseded)
 }
 
 /// Removes the token, including one that an earlier version stored: that row would otherwise become

@@ -30,7 +30,7 @@ fn request(
     user: UserId,
     friend: UserId,
     asked: &store::Friend,
-    told: &ChangeNotices,
+    notices: &ChangeNotices,
 ) -> Result<FriendRequestOutcome, EngineError> {
     if txn.has(&key::friend(user, friend))? {
         return Ok(FriendRequestOutcome::Friends);
@@ -40,7 +40,7 @@ fn request(
         return Ok(FriendRequestOutcome::Pending);
     }
     txn.put(&name, asked)?;
-    Ok(FriendRequestOutcome::Sent(told.store(txn)?))
+    Ok(FriendRequestOutcome::Sent(notices.store(txn)?))
 }
 
 fn agree(
@@ -48,7 +48,7 @@ fn agree(
     user: UserId,
     requester: UserId,
     agreed: &store::Friend,
-    told: &ChangeNotices,
+    notices: &ChangeNotices,
 ) -> Result<FriendAcceptOutcome, EngineError> {
     if txn.has(&key::friend(requester, user))? {
         return Ok(FriendAcceptOutcome::Before);
@@ -70,7 +70,7 @@ fn agree(
     txn.remove(&key::request(user, requester))?;
     txn.put(&key::friend(requester, user), &asked)?;
     txn.put(&key::friend(user, requester), &agreed)?;
-    Ok(FriendAcceptOutcome::Now(told.store(txn)?))
+    Ok(FriendAcceptOutcome::Now(notices.store(txn)?))
 }
 
 #[async_trait]
@@ -85,8 +85,8 @@ impl FriendStore for SledStore {
         at: UnixTimestamp,
     ) -> Result<FriendRequestOutcome, StoreError> {
         AppendRequest::check("friend.request", pushes)?;
-        let (row, told) = (row(remarks, at), ChangeNotices::new(pushes, events));
-        let ask = move |txn: &mut WriteTransaction<'_>| request(txn, user, friend, &row, &told);
+        let (row, notices) = (row(remarks, at), ChangeNotices::new(pushes, events));
+        let ask = move |txn: &mut WriteTransaction<'_>| request(txn, user, friend, &row, &notices);
         self.change("friend.request", SpaceEffect::Adds, ask).await
     }
 
@@ -100,8 +100,9 @@ impl FriendStore for SledStore {
         at: UnixTimestamp,
     ) -> Result<FriendAcceptOutcome, StoreError> {
         AppendRequest::check("friend.agree", pushes)?;
-        let (row, told) = (row(remarks, at), ChangeNotices::new(pushes, events));
-        let agree = move |txn: &mut WriteTransaction<'_>| agree(txn, user, requester, &row, &told);
+        let (row, notices) = (row(remarks, at), ChangeNotices::new(pushes, events));
+        let agree =
+            move |txn: &mut WriteTransaction<'_>| agree(txn, user, requester, &row, &notices);
         self.change("friend.agree", SpaceEffect::Adds, agree).await
     }
 

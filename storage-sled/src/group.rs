@@ -140,7 +140,7 @@ fn update(
     id: GroupId,
     expected: RosterVersion,
     change: &GroupChange,
-    told: &ChangeNotices,
+    notices: &ChangeNotices,
     at: UnixTimestamp,
 ) -> Result<GroupChangeOutcome, EngineError> {
     // Compared and raised in one transaction: of two changes planned with one version only the
@@ -154,7 +154,7 @@ fn update(
     txn.put(&key::group(id), &row)?;
     Ok(GroupChangeOutcome::Done {
         version: RosterVersion(row.version),
-        pushes: told.store(txn)?,
+        pushes: notices.store(txn)?,
     })
 }
 
@@ -250,9 +250,10 @@ impl GroupStore for SledStore {
         at: UnixTimestamp,
     ) -> Result<GroupChangeOutcome, StoreError> {
         AppendRequest::check("group.update", pushes)?;
-        let (change, told) = (change.clone(), ChangeNotices::new(pushes, events));
-        let update =
-            move |txn: &mut WriteTransaction<'_>| update(txn, group, expected, &change, &told, at);
+        let (change, notices) = (change.clone(), ChangeNotices::new(pushes, events));
+        let update = move |txn: &mut WriteTransaction<'_>| {
+            update(txn, group, expected, &change, &notices, at)
+        };
         self.change("group.update", SpaceEffect::Adds, update).await
     }
 }

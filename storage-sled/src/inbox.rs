@@ -92,7 +92,7 @@ impl InboxStore for SledStore {
             let slice = self
                 .change("inbox.sweep", SpaceEffect::Removes, forget)
                 .await?;
-            swept += slice.gone;
+            swept += slice.removed;
             if !slice.more {
                 break;
             }

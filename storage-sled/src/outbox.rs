@@ -212,15 +212,15 @@ impl OutboxStore for SledStore {
     ) -> Result<usize, StoreError> {
         let (hook, letters) = (hook.clone(), letters.to_vec());
         let remove = move |txn: &mut WriteTransaction<'_>| {
-            let mut gone = 0;
+            let mut count = 0;
             for position in &letters {
                 let name = key::hook_row(key::DEAD_EVENTS, &hook, *position);
                 if txn.has(&name)? {
                     txn.remove(&name)?;
-                    gone += 1;
+                    count += 1;
                 }
             }
-            Ok(gone)
+            Ok(count)
         };
         self.change("outbox.drop_letters", SpaceEffect::Removes, remove)
             .await
@@ -237,7 +237,7 @@ impl OutboxStore for SledStore {
                 let slice = self.change("outbox.clear", SpaceEffect::Removes, slice);
                 match slice.await? {
                     0 => break,
-                    gone => removed += gone,
+                    count => removed += count,
                 }
             }
         }
@@ -284,7 +284,7 @@ impl SledStore {
                 .await?
             {
                 0 => break,
-                gone => removed += gone,
+                count => removed += count,
             }
         }
         Ok(removed)

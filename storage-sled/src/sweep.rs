@@ -10,7 +10,7 @@ use crate::{key, record};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SweptSlice {
     /// Keys that were removed.
-    pub(crate) gone: usize,
+    pub(crate) removed: usize,
     /// True if more expired keys may be left.
     pub(crate) more: bool,
 }
@@ -33,10 +33,10 @@ pub(crate) fn forget(
         left -= keys;
         lists.push((name, list.keys, keys));
     }
-    let mut gone = 0;
+    let mut removed = 0;
     for (name, mut keys, count) in lists {
         for id in keys.drain(..count) {
-            gone += usize::from(forget_one(txn, &id, now)?);
+            removed += usize::from(forget_one(txn, &id, now)?);
         }
         if keys.is_empty() {
             txn.remove(&name)?;
@@ -45,7 +45,7 @@ pub(crate) fn forget(
         }
     }
     Ok(SweptSlice {
-        gone,
+        removed,
         more: left == 0,
     })
 }

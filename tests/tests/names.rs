@@ -214,6 +214,48 @@ fn a_type_name_occurs_once_in_a_package() {
     );
 }
 
+/// Returns the names that `let` gives, with their lines.
+fn local_names(code: &str) -> Vec<(&str, usize)> {
+    let mut found = Vec::new();
+    let mut previous = "";
+    for (token, line) in tokens(code) {
+        if previous == "let" && token == "mut" {
+            continue;
+        }
+        if previous == "let" {
+            found.push((token, line));
+        }
+        previous = token;
+    }
+    found
+}
+
+#[test]
+fn no_local_name_is_a_private_word() {
+    let mut wrong = Vec::new();
+    for file in rust_files() {
+        for (name, line) in local_names(&code_only(&file.text)) {
+            // `Parcel` is the type of a delivery batch on the wire between nodes.
+            let private = DIALECT.iter().find(|it| it.0 == name && name != "parcel");
+            if let Some((_, term)) = private {
+                wrong.push(format!("{}:{line}: {name}: use the term {term}", file.path));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "private words as names of variables:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn local_names_are_found_after_let() {
+    let code = "let a = 1; let mut b = 2; if let Some(c) = d {} let (e, f) = g;";
+    let names: Vec<&str> = local_names(code).into_iter().map(|it| it.0).collect();
+    assert_eq!(names, ["a", "b", "Some", "("]);
+}
+
 #[test]
 fn no_definition_uses_a_private_word() {
     let mut wrong = Vec::new();

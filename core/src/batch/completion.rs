@@ -144,46 +144,46 @@ impl CompletionReceiver {
 mod tests {
     use super::*;
 
-    fn poll(stub: &CompletionReceiver) -> Poll<AppendResult> {
-        stub.poll(&Context::from_waker(Waker::noop()))
+    fn poll(receiver: &CompletionReceiver) -> Poll<AppendResult> {
+        receiver.poll(&Context::from_waker(Waker::noop()))
     }
 
     #[test]
     fn a_send_is_started_or_withdrawn_but_not_both() {
-        let (ticket, stub) = CompletionSender::new();
-        assert!(ticket.start());
-        assert!(!stub.withdraw());
-        let (ticket, stub) = CompletionSender::new();
-        assert!(stub.withdraw());
-        assert!(!ticket.start());
+        let (sender, receiver) = CompletionSender::new();
+        assert!(sender.start());
+        assert!(!receiver.withdraw());
+        let (sender, receiver) = CompletionSender::new();
+        assert!(receiver.withdraw());
+        assert!(!sender.start());
     }
 
     #[test]
     fn a_started_send_is_put_back_unless_its_sender_gave_up() {
-        let (ticket, stub) = CompletionSender::new();
-        assert!(ticket.start() && ticket.restart() && ticket.waits());
-        assert!(stub.withdraw(), "it waits again");
-        let (ticket, stub) = CompletionSender::new();
-        assert!(ticket.start());
-        assert!(!stub.withdraw());
-        assert!(!ticket.restart());
+        let (sender, receiver) = CompletionSender::new();
+        assert!(sender.start() && sender.restart() && sender.waits());
+        assert!(receiver.withdraw(), "it waits again");
+        let (sender, receiver) = CompletionSender::new();
+        assert!(sender.start());
+        assert!(!receiver.withdraw());
+        assert!(!sender.restart());
     }
 
     #[test]
     fn a_dropped_sender_reports_an_unknown_outcome() {
-        let (ticket, stub) = CompletionSender::new();
-        assert!(ticket.start());
-        assert_eq!(poll(&stub), Poll::Pending);
-        drop(ticket);
-        assert_eq!(poll(&stub), Poll::Ready(Err(RequestRefusal::Unknown)));
+        let (sender, receiver) = CompletionSender::new();
+        assert!(sender.start());
+        assert_eq!(poll(&receiver), Poll::Pending);
+        drop(sender);
+        assert_eq!(poll(&receiver), Poll::Ready(Err(RequestRefusal::Unknown)));
     }
 
     #[test]
     fn the_waiting_task_is_woken_with_the_answer() {
-        let (ticket, stub) = CompletionSender::new();
-        assert!(ticket.start());
-        assert_eq!(poll(&stub), Poll::Pending);
-        assert!(ticket.answer(Ok(AppendOutcome::Stale)).is_some());
-        assert_eq!(poll(&stub), Poll::Ready(Ok(AppendOutcome::Stale)));
+        let (sender, receiver) = CompletionSender::new();
+        assert!(sender.start());
+        assert_eq!(poll(&receiver), Poll::Pending);
+        assert!(sender.answer(Ok(AppendOutcome::Stale)).is_some());
+        assert_eq!(poll(&receiver), Poll::Ready(Ok(AppendOutcome::Stale)));
     }
 }

@@ -107,10 +107,10 @@ impl SendBatcher {
         envelope: Arc<Envelope>,
         share: Option<JobShare>,
     ) -> Result<CompletionHandle, RequestRefusal> {
-        let (ticket, stub) = CompletionSender::new();
-        let send = QueuedSend::new(append, envelope, share, ticket);
+        let (sender, receiver) = CompletionSender::new();
+        let send = QueuedSend::new(append, envelope, share, sender);
         self.queue.enter(send)?;
-        Ok(CompletionHandle { receiver: stub })
+        Ok(CompletionHandle { receiver })
     }
 
     /// Returns the number of sends that wait for a batch, and the bytes of sends not yet answered.

@@ -84,7 +84,7 @@ impl BatchWriter {
         let mut written = Vec::new();
         // The tasks are woken after the loop: one that was woken at its own answer would run while
         // the others of the batch are still being answered.
-        let mut wakes = WakeList::default();
+        let mut wake_list = WakeList::default();
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let (sends, side_by_side) = (outcomes.len() as f64, (self.running_ids.len() + 1) as f64);
         self.seconds_per_send = Some(took / sends / side_by_side);
@@ -111,16 +111,16 @@ impl BatchWriter {
                 }
                 AppendOutcome::Stale => {
                     self.freed += caller.bytes;
-                    wakes.add(caller.completion.answer(Err(RequestRefusal::Unavailable)));
+                    wake_list.add(caller.completion.answer(Err(RequestRefusal::Unavailable)));
                     continue;
                 }
                 AppendOutcome::Repeated { .. } | AppendOutcome::Conflict => {}
             }
             self.freed += caller.bytes;
-            wakes.add(caller.completion.answer(Ok(outcome)));
+            wake_list.add(caller.completion.answer(Ok(outcome)));
         }
         // Before the next batch is formed: the answer must not wait for it.
-        drop(wakes);
+        drop(wake_list);
         written.into_iter().for_each(EventHooks::notify);
         self.pushes.add(deliveries);
     }
@@ -139,10 +139,10 @@ impl BatchWriter {
                 self.jobs.wake(group);
             }
         }
-        let mut wakes = WakeList::default();
+        let mut wake_list = WakeList::default();
         for caller in callers {
             self.freed += caller.bytes;
-            wakes.add(caller.completion.answer(Err(refusal.clone())));
+            wake_list.add(caller.completion.answer(Err(refusal.clone())));
         }
     }
 

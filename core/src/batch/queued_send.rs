@@ -53,7 +53,7 @@ impl QueuedSend {
         append: AppendRequest,
         envelope: Arc<Envelope>,
         job_share: Option<JobShare>,
-        ticket: CompletionSender,
+        completion: CompletionSender,
     ) -> Self {
         let message = &append.message;
         // Counted as if no other send shared its recipient list, so the bound may be stricter than
@@ -67,7 +67,7 @@ impl QueuedSend {
             append,
             caller: CallerContext {
                 envelope,
-                completion: ticket,
+                completion,
                 bytes,
                 plans: 0,
                 job_share,

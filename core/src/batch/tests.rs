@@ -354,9 +354,9 @@ async fn two_hundred_concurrent_sends_are_numbered_without_a_hole_and_pushed_in_
     }
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=200).collect::<Vec<_>>());
-    let heard = Arc::clone(&bench.running.sink);
+    let sink = Arc::clone(&bench.running.sink);
     bench.stop().await;
-    assert_eq!(heard.seqs(), (1..=200).collect::<Vec<_>>());
+    assert_eq!(sink.seqs(), (1..=200).collect::<Vec<_>>());
 }
 
 /// Regression: the rest of a full batch went back into the queue under a second lock, and a send

@@ -166,8 +166,8 @@ impl MessageFanout {
         nodes.extend(routes.iter().flatten().map(|route| route.node.clone()));
         nodes.remove(&self.here);
         let asked = nodes.iter().map(async |node| {
-            let heard = self.peer.disconnect(node, user, device, reason).await;
-            (!heard).then_some(node)
+            let acknowledged = self.peer.disconnect(node, user, device, reason).await;
+            (!acknowledged).then_some(node)
         });
         let unreachable: Vec<&NodeId> = join_all(asked).await.into_iter().flatten().collect();
         if unreachable.is_empty() {
@@ -313,10 +313,10 @@ impl MessageFanout {
             // Other nodes still find the old route, so the device is not fenced.
             tracing::debug!(%device, "route of a revoked connection not replaced");
         }
-        let told = unreachable
+        let notifications = unreachable
             .iter()
             .map(|node| self.peer.supersede(node, user, device, generation));
-        join_all(told).await;
+        join_all(notifications).await;
         claimed
     }
 }

@@ -61,13 +61,13 @@ impl ClientConnection {
     pub(super) const fn new(
         inner: Arc<GatewayInner>,
         handle: Arc<ConnectionHandle>,
-        fragile: bool,
+        is_legacy: bool,
     ) -> Self {
         Self {
             inner,
             handle,
             own_upto: AtomicU64::new(0),
-            legacy: fragile,
+            legacy: is_legacy,
         }
     }
 
@@ -256,13 +256,13 @@ impl ClientConnection {
     /// pause of the process. Work taken before a pause is not written either until the routes were
     /// compared. Registers the task to be woken.
     pub fn poll_current(&self, cx: &Context<'_>, now: Instant) -> Poll<()> {
-        let pulse = &self.inner.pause_detector;
-        if pulse.is_current(now) {
+        let detector = &self.inner.pause_detector;
+        if detector.is_current(now) {
             return Poll::Ready(());
         }
         // Registers the task first, then checks again: the pause may have ended in between.
         let _ = self.handle.poll_close(cx);
-        if pulse.is_current(Instant::now()) {
+        if detector.is_current(Instant::now()) {
             return Poll::Ready(());
         }
         Poll::Pending

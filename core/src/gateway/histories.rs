@@ -47,7 +47,7 @@ pub(super) struct RoomHistories {
     store: Arc<dyn RoomStore>,
     tracker: TaskTracker,
     permits: Semaphore,
-    tickets: AtomicU64,
+    next_request_id: AtomicU64,
     /// Requests by room; a room is present while a task reads for it.
     rooms: Mutex<HashMap<RoomId, RoomRequests>>,
 }
@@ -58,7 +58,7 @@ impl RoomHistories {
             store,
             tracker,
             permits: Semaphore::new(HISTORY_READ_CONCURRENCY),
-            tickets: AtomicU64::new(1),
+            next_request_id: AtomicU64::new(1),
             rooms: Mutex::default(),
         }
     }
@@ -66,13 +66,13 @@ impl RoomHistories {
     /// Requests the next page for this connection if it needs one. Does not wait: the page is
     /// queued at the connection when it was read.
     pub(super) fn request(self: &Arc<Self>, handle: &Arc<ConnectionHandle>) {
-        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        let Some(room) = handle.request_history(ticket) else {
+        let request_id = self.next_request_id.fetch_add(1, Ordering::Relaxed);
+        let Some(room) = handle.request_history(request_id) else {
             return;
         };
         let request = HistoryRequest {
             handle: Arc::clone(handle),
-            request_id: ticket,
+            request_id,
         };
         let conn = handle.identity().conn;
         match self.lock().entry(room) {

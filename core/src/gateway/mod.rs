@@ -188,7 +188,7 @@ impl ConnectGateway {
             token,
             client,
             protocol,
-            legacy: fragile,
+            legacy: is_legacy,
             echo,
             resume_after,
         } = request;
@@ -216,7 +216,7 @@ impl ConnectGateway {
         };
         let limits = &inner.context.limits;
         let lags = inner.context.hub.lag_counter();
-        let handle = ConnectionHandle::new(identity, fragile, limits, lags);
+        let handle = ConnectionHandle::new(identity, is_legacy, limits, lags);
         let handle = Arc::new(handle.echoing(echo));
         if !inner.context.hub.insert(&handle) {
             return Err(RequestRefusal::Unauthorized(SIGNED_IN_AGAIN));
@@ -224,7 +224,7 @@ impl ConnectGateway {
         // After `insert`: the expiry task looks at the connections in the hub.
         inner.expiry.note(expires);
         // From here on, dropping this value removes the connection from the hub.
-        let connection = ClientConnection::new(Arc::clone(inner), handle, fragile);
+        let connection = ClientConnection::new(Arc::clone(inner), handle, is_legacy);
         if inner.context.hub.revoked_since(user, device, begin) {
             return Err(RequestRefusal::Unauthorized(TOKEN_REVOKED));
         }

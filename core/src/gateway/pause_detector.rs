@@ -85,7 +85,7 @@ impl PauseDetector {
 /// The order matters: fence, compare, lift the fence, wake the connections. A connection that is
 /// woken earlier would find itself fenced and wait on.
 pub(super) async fn run(
-    pulse: &PauseDetector,
+    detector: &PauseDetector,
     routes: &RouteRegistration,
     heads: &HeadComparisons,
     context: &GatewayContext,
@@ -96,29 +96,29 @@ pub(super) async fn run(
             () = context.token.cancelled() => break,
             () = tokio::time::sleep(TICK_INTERVAL) => {}
         }
-        let silence = pulse.silence(Instant::now());
+        let silence = detector.silence(Instant::now());
         if silence <= PAUSE_THRESHOLD {
-            pulse.tick();
+            detector.tick();
             continue;
         }
         let silent_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
         crate::warn_rated!(silent_ms, "process paused, verifying connection leases");
-        pulse.fenced.store(true, Ordering::Release);
+        detector.fenced.store(true, Ordering::Release);
         // A tick before and after the comparison, so that the comparison itself does not count as a
         // pause.
-        pulse.tick();
+        detector.tick();
         if timeout(ROUTE_CHECK_TIMEOUT, routes::refresh(routes, heads, context))
             .await
             .is_err()
         {
             crate::warn_rated!("routes not fully compared after a pause, retrying");
-            routes.doubt();
+            routes.request_registration();
         }
-        pulse.tick();
-        pulse.fenced.store(false, Ordering::Release);
-        pulse.opened.notify_waiters();
+        detector.tick();
+        detector.fenced.store(false, Ordering::Release);
+        detector.opened.notify_waiters();
         context.hub.each_open(|handle| handle.wake());
     }
-    // No tick follows. The connections that still drain are served as they are.
-    pulse.last_tick_ms.store(u64::MAX, Ordering::Release);
+    // No tick follows. The connections that still drain are served without a check.
+    detector.last_tick_ms.store(u64::MAX, Ordering::Release);
 }

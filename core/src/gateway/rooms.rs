@@ -51,20 +51,20 @@ impl RoomSubscriptions {
     /// Adds a subscriber; returns whether it is the room's first on this node.
     pub(super) fn enter(&self, room: RoomId, handle: &Arc<ConnectionHandle>) -> bool {
         let mut rooms = lock(&self.open);
-        let crowd = rooms.entry(room).or_insert_with(|| {
+        let fanout = rooms.entry(room).or_insert_with(|| {
             let (hub, tracker) = (Arc::clone(&self.hub), self.tracker.clone());
             Arc::new(RoomFanout::new(room, hub, tracker))
         });
-        crowd.enter(handle) == 1
+        fanout.enter(handle) == 1
     }
 
     /// Removes a subscriber; returns whether the room has none left on this node.
     pub(super) fn leave(&self, room: RoomId, conn: ConnId) -> bool {
         let mut rooms = lock(&self.open);
-        let Some(crowd) = rooms.get(&room) else {
+        let Some(fanout) = rooms.get(&room) else {
             return false;
         };
-        let (was_there, left) = crowd.leave(conn);
+        let (was_there, left) = fanout.leave(conn);
         if left == 0 {
             rooms.remove(&room);
         }
@@ -108,14 +108,14 @@ impl Drop for RoomGate<'_> {
 
 impl RoomSink for RoomSubscriptions {
     fn deliver(&self, item: &Arc<RoomItem>) {
-        if let Some(crowd) = self.fanout(item.room) {
-            crowd.deliver(item);
+        if let Some(fanout) = self.fanout(item.room) {
+            fanout.deliver(item);
         }
     }
 
     fn interrupted(&self, room: RoomId) {
-        if let Some(crowd) = self.fanout(room) {
-            crowd.interrupted();
+        if let Some(fanout) = self.fanout(room) {
+            fanout.interrupted();
         }
     }
 }

@@ -105,7 +105,7 @@ impl RouteRegistration {
     /// every node is notified. Returns `false` if the device has a newer connection on another
     /// node.
     pub(super) async fn claim_new(&self, handle: &ConnectionHandle) -> bool {
-        let hidden = match self.claim(handle).await {
+        let may_be_elsewhere = match self.claim(handle).await {
             ClaimResult::Overtaken => return false,
             ClaimResult::TookOver => false,
             // A generation above 1 means an earlier sign-in, whose route may have been lost.
@@ -114,7 +114,7 @@ impl RouteRegistration {
             }
             ClaimResult::Unanswered => true,
         };
-        if hidden {
+        if may_be_elsewhere {
             let ConnectionIdentity {
                 user,
                 device,
@@ -123,8 +123,9 @@ impl RouteRegistration {
             } = *handle.identity();
             let others = self.peer.nodes().await;
             let others = others.iter().filter(|node| **node != self.own.node);
-            let told = others.map(|node| self.peer.supersede(node, user, device, generation));
-            join_all(told).await;
+            let notifications =
+                others.map(|node| self.peer.supersede(node, user, device, generation));
+            join_all(notifications).await;
         }
         true
     }
@@ -152,7 +153,7 @@ impl RouteRegistration {
             Ok(RouteClaimOutcome::Superseded(_)) => ClaimResult::Overtaken,
             Err(error) => {
                 crate::warn_rated!(error = %ErrorChain(&error), "route not registered yet, retrying");
-                self.doubt();
+                self.request_registration();
                 ClaimResult::Unanswered
             }
         }
@@ -173,8 +174,8 @@ impl RouteRegistration {
     }
 
     /// Requests that all routes are registered again with the next renewal.
-    pub(super) fn doubt(&self) {
-        self.own.doubt();
+    pub(super) fn request_registration(&self) {
+        self.own.request_registration();
     }
 
     /// Releases the connection's route, unless a newer connection has replaced it.
@@ -197,8 +198,8 @@ impl NodeLease {
     /// renewed their leases.
     async fn renew(&self) -> Result<bool, StoreError> {
         let renewed = self.store.renew(&self.node).await;
-        let whole = matches!(&renewed, Ok(it) if it.held && !it.forgot);
-        if !whole {
+        let is_complete = matches!(&renewed, Ok(it) if it.held && !it.forgot);
+        if !is_complete {
             *lock(&self.forgotten) = Some(Instant::now());
         }
         renewed.map(|it| it.held)
@@ -216,7 +217,8 @@ impl NodeLease {
         }
     }
 
-    fn doubt(&self) {
+    /// Requests that all routes are registered again with the next renewal.
+    fn request_registration(&self) {
         self.dirty.store(true, Ordering::Relaxed);
     }
 
@@ -245,7 +247,7 @@ impl BatchLoader for LeaseChecker {
 
     async fn load(&self, sign_ins: &[()]) -> Result<Vec<()>, Infallible> {
         if !matches!(self.0.renew().await, Ok(true)) {
-            self.0.doubt();
+            self.0.request_registration();
         }
         Ok(vec![(); sign_ins.len()])
     }
@@ -319,7 +321,7 @@ pub(super) async fn refresh(
 ) {
     if let Err(error) = routes.own.renew().await {
         crate::warn_rated!(error = %ErrorChain(&error), "lease not renewed after a pause, retrying");
-        routes.doubt();
+        routes.request_registration();
     }
     register_all(routes, heads, context).await;
 }
@@ -414,7 +416,7 @@ mod tests {
         tokio::time::advance(ROUTE_CLAIM_INTERVAL / 10).await;
         assert!(routes.own.is_registration_due(true));
         assert!(!routes.own.is_registration_due(true));
-        routes.doubt();
+        routes.request_registration();
         assert!(routes.own.is_registration_due(true), "a claim had failed");
     }
 
@@ -433,7 +435,7 @@ mod tests {
             &TaskTracker::new(),
             &CancellationToken::new(),
         );
-        let told = || std::mem::take(&mut *lock(&other.0));
+        let notified = || std::mem::take(&mut *lock(&other.0));
         // The table is older than one lease.
         tokio::time::advance(lease).await;
         assert!(!store.renew(&here).await.unwrap().held);
@@ -444,23 +446,26 @@ mod tests {
         };
         for generation in [1, 2] {
             sign_in(generation).await;
-            assert!(told().is_empty(), "the store lost nothing");
+            assert!(notified().is_empty(), "the store lost nothing");
         }
         // The route of the other node is lost together with this node's lease.
         store.retire(&here).await.unwrap();
         sign_in(1).await;
-        assert!(told().is_empty(), "a first sign-in displaces no connection");
+        assert!(
+            notified().is_empty(),
+            "a first sign-in displaces no connection"
+        );
         sign_in(3).await;
-        assert_eq!(told(), [3]);
+        assert_eq!(notified(), [3]);
         // This node's lease is back, but the other node may not have renewed its own yet.
         sign_in(4).await;
-        assert_eq!(told(), [4]);
+        assert_eq!(notified(), [4]);
         for _ in 0..4 {
             tokio::time::advance(lease / 3).await;
             assert!(store.renew(&here).await.unwrap().held);
         }
         sign_in(5).await;
-        assert!(told().is_empty());
+        assert!(notified().is_empty());
     }
 
     /// D11: the routes were lost, and a node that has just started takes a device over.

@@ -39,7 +39,8 @@ const STORE_RETRY_PAUSE: Duration = Duration::from_millis(500);
 const STOP_WAIT: Duration = Duration::from_secs(3);
 /// Attempts before an old event is given up: after a long stop it gets a chance.
 const MIN_ATTEMPTS: u32 = 5;
-/// Receivers whose events fail alone, one after the other, before the whole hook pauses.
+/// Number of receivers whose events fail by themselves, one receiver after the other, before the whole
+/// hook pauses.
 const ILL_RECEIVERS: usize = 5;
 /// Old events given up at a time when the endpoint is not reached.
 const GIVE_UP_ITEMS: usize = 500;

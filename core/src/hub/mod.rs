@@ -261,7 +261,7 @@ impl ConnectionHub {
                             offered += 1;
                             let own = handle.was_answered(&envelope.message);
                             let entry = (!own).then(|| Arc::clone(envelope));
-                            wakes.add(handle.offer(seq, entry));
+                            wake_list.add(handle.offer(seq, entry));
                         });
                     }
                 }
@@ -270,7 +270,7 @@ impl ConnectionHub {
                         self.each_of(user, |handle| {
                             offered += 1;
                             if !handle.was_answered(&envelope.message) {
-                                wakes.add(handle.offer_live_quietly(Seq::ZERO, envelope));
+                                wake_list.add(handle.offer_live_quietly(Seq::ZERO, envelope));
                             }
                         });
                     }
@@ -278,7 +278,7 @@ impl ConnectionHub {
                 DeliveryBatch::Everyone { envelope } => {
                     self.each(|handle| {
                         offered += 1;
-                        wakes.add(handle.offer_live_quietly(Seq::ZERO, envelope));
+                        wake_list.add(handle.offer_live_quietly(Seq::ZERO, envelope));
                     });
                 }
             }

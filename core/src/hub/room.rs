@@ -61,15 +61,15 @@ impl RoomCursor {
     }
 
     /// Records a request for history.
-    pub(super) const fn request(&mut self, ticket: u64) {
-        self.requested = Some(ticket);
+    pub(super) const fn request(&mut self, request_id: u64) {
+        self.requested = Some(request_id);
         self.retry_at = None;
     }
 
     /// Returns the seq from which history must be read for this request; `None` if the request is
     /// outdated.
-    pub(super) fn requested_from(&self, ticket: u64) -> Option<Seq> {
-        (self.requested == Some(ticket)).then(|| self.served.next())
+    pub(super) fn requested_from(&self, request_id: u64) -> Option<Seq> {
+        (self.requested == Some(request_id)).then(|| self.served.next())
     }
 
     /// Ends a request that was served.

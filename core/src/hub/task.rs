@@ -122,11 +122,11 @@ impl ConnectionHandle {
     }
 
     /// Ends a request for the room's history that failed; it is repeated later.
-    pub(crate) fn history_failed(&self, room: RoomId, ticket: u64) {
+    pub(crate) fn history_failed(&self, room: RoomId, request_id: u64) {
         // Wakes the task, because its next deadline has changed.
         self.change(|state| {
             let mut cursor = state.room.as_mut().filter(|r| r.room == room);
-            let cursor = cursor.take_if(|it| it.requested_from(ticket).is_some());
+            let cursor = cursor.take_if(|it| it.requested_from(request_id).is_some());
             let failed = cursor.is_some();
             if let Some(cursor) = cursor {
                 cursor.fail_request();
@@ -204,28 +204,28 @@ impl ConnectionHandle {
     }
 
     /// Records a request for a page of the room's history if one is needed; returns the room.
-    pub(crate) fn request_history(&self, ticket: u64) -> Option<RoomId> {
+    pub(crate) fn request_history(&self, request_id: u64) -> Option<RoomId> {
         let mut state = self.lock();
         if state.superseded || state.hold_until_sync || !state.outbox.is_empty() {
             return None;
         }
         let room = state.room.as_mut();
         let room = room.filter(|room| room.wants_history(Instant::now()))?;
-        room.request(ticket);
+        room.request(request_id);
         Some(room.room)
     }
 
     /// Returns the seq from which history must be read for this request, if it is still needed.
-    pub(crate) fn requested_from(&self, room: RoomId, ticket: u64) -> Option<Seq> {
+    pub(crate) fn requested_from(&self, room: RoomId, request_id: u64) -> Option<Seq> {
         let state = self.lock();
         let cursor = state.room.as_ref().filter(|r| r.room == room);
-        cursor.and_then(|cursor| cursor.requested_from(ticket))
+        cursor.and_then(|cursor| cursor.requested_from(request_id))
     }
 
     /// Queues a page of a room's history; after the last page, also the messages published
-    /// meanwhile. Returns `false` if the page ends before the place of this request. The page must
-    /// have been read after the request was made, and must not begin after that place.
-    pub(crate) fn fill_room(&self, room: RoomId, ticket: u64, history: &RoomHistory) -> bool {
+    /// meanwhile. Returns `false` if the page ends before the seq from which this request asks. The
+    /// page must have been read after the request was made, and must not begin after that seq.
+    pub(crate) fn fill_room(&self, room: RoomId, request_id: u64, history: &RoomHistory) -> bool {
         let mut served = true;
         let RoomHistory {
             stream,
@@ -237,7 +237,7 @@ impl ConnectionHandle {
             let Some(cursor) = state.room.as_mut().filter(|r| r.room == room) else {
                 return false;
             };
-            let Some(from) = cursor.requested_from(ticket) else {
+            let Some(from) = cursor.requested_from(request_id) else {
                 return false;
             };
             served = !more || items.last().is_some_and(|last| from <= last.seq);

@@ -114,17 +114,17 @@ impl AccountStore for MemoryAccounts {
         alone: bool,
     ) -> Result<Vec<UserId>, StoreError> {
         let mut tokens = lock(&self.tokens);
-        let mut gone = Vec::new();
+        let mut superseded = Vec::new();
         if alone {
             let holders = tokens.range((device, UserId::MIN)..=(device, UserId::MAX));
-            gone.extend(holders.map(|((_, holder), _)| *holder));
-            gone.retain(|holder| *holder != user);
-            for holder in &gone {
+            superseded.extend(holders.map(|((_, holder), _)| *holder));
+            superseded.retain(|holder| *holder != user);
+            for holder in &superseded {
                 tokens.remove(&(device, *holder));
             }
         }
         tokens.insert((device, user), token.clone());
-        Ok(gone)
+        Ok(superseded)
     }
 
     async fn token(

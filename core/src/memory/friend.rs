@@ -22,8 +22,8 @@ impl EngineState {
         self.friends.get_mut(&user)?.get_mut(&other)
     }
 
-    fn set_edge(&mut self, user: UserId, other: UserId, tie: FriendEdge) {
-        self.friends.entry(user).or_default().insert(other, tie);
+    fn set_edge(&mut self, user: UserId, other: UserId, edge: FriendEdge) {
+        self.friends.entry(user).or_default().insert(other, edge);
     }
 }
 
@@ -72,14 +72,14 @@ impl FriendStore for MemoryEngine {
         }
         asked.agreed = true;
         // Mutual requests become one friendship, and each user keeps the data of its own request.
-        let mut tie = FriendEdge::new(true, remarks);
+        let mut edge = FriendEdge::new(true, remarks);
         if let Some(own) = state.edge(user, requester) {
-            own.extra.clone_into(&mut tie.extra);
+            own.extra.clone_into(&mut edge.extra);
             if remarks.is_empty() {
-                own.remarks.clone_into(&mut tie.remarks);
+                own.remarks.clone_into(&mut edge.remarks);
             }
         }
-        state.set_edge(user, requester, tie);
+        state.set_edge(user, requester, edge);
         state.outbox.put(events);
         Ok(FriendAcceptOutcome::Now(state.append(pushes, now)))
     }
@@ -93,19 +93,19 @@ impl FriendStore for MemoryEngine {
         _at: UnixTimestamp,
     ) -> Result<Option<Friend>, StoreError> {
         let mut state = self.lock();
-        let Some(tie) = state.edge_mut(user, friend) else {
+        let Some(edge) = state.edge_mut(user, friend) else {
             return Ok(None);
         };
         if let Some(remarks) = remarks {
-            remarks.clone_into(&mut tie.remarks);
+            remarks.clone_into(&mut edge.remarks);
         }
         if let Some(extra) = extra {
-            extra.clone_into(&mut tie.extra);
+            extra.clone_into(&mut edge.extra);
         }
         Ok(Some(Friend {
             user: friend,
-            remarks: tie.remarks.clone(),
-            extra: tie.extra.clone(),
+            remarks: edge.remarks.clone(),
+            extra: edge.extra.clone(),
         }))
     }
 
@@ -125,11 +125,11 @@ impl FriendStore for MemoryEngine {
         };
         let friends = ties
             .range(above(after))
-            .filter(|(_, tie)| tie.agreed)
-            .map(|(id, tie)| Friend {
+            .filter(|(_, edge)| edge.agreed)
+            .map(|(id, edge)| Friend {
                 user: *id,
-                remarks: tie.remarks.clone(),
-                extra: tie.extra.clone(),
+                remarks: edge.remarks.clone(),
+                extra: edge.extra.clone(),
             });
         Ok(page(friends, limit))
     }

@@ -227,10 +227,10 @@ impl OutboxStore for MemoryEngine {
         let Some(queue) = state.outbox.get_mut(hook) else {
             return Ok(0);
         };
-        let gone = letters
+        let removed_letters = letters
             .iter()
             .filter_map(|position| queue.dead.remove(position));
-        Ok(gone.count())
+        Ok(removed_letters.count())
     }
 
     async fn clear(&self, hook: &HookName) -> Result<u64, StoreError> {
@@ -239,8 +239,9 @@ impl OutboxStore for MemoryEngine {
             let before = removed;
             if let Some(queue) = self.lock().outbox.get_mut(hook) {
                 for _ in 0..SLICE_ROWS {
-                    let gone = queue.take_first().is_some() || queue.dead.pop_first().is_some();
-                    removed += u64::from(gone);
+                    let has_removed =
+                        queue.take_first().is_some() || queue.dead.pop_first().is_some();
+                    removed += u64::from(has_removed);
                 }
             }
             if removed == before {

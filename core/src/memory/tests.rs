@@ -275,7 +275,7 @@ async fn an_idle_room_is_dropped_and_comes_back_as_another_stream() {
     let bounds = RoomBounds::default();
     let (s, clock) = rooms(bounds);
     let first = say(&s, room(1), 1).await;
-    let heard = say(&s, room(2), 1).await;
+    let published = say(&s, room(2), 1).await;
     s.room
         .subscribe(room(2), Arc::new(NullRoomSink))
         .await
@@ -297,7 +297,7 @@ async fn an_idle_room_is_dropped_and_comes_back_as_another_stream() {
     let on = say(&s, room(2), 1).await;
     assert_eq!(
         (on.stream, on.seq.get()),
-        (heard.stream, 2),
+        (published.stream, 2),
         "the room has a subscriber"
     );
 }

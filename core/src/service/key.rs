@@ -41,7 +41,7 @@ pub(super) fn key(
         id.extend(client_id.as_bytes());
         return Some(IdempotencyKey {
             id,
-            digest: first_half(said(draft)),
+            digest: first_half(digest_of(draft)),
             window: limits.key_window,
         });
     }
@@ -59,7 +59,7 @@ pub(super) fn key(
     hash.update([u8::from(request.is_some())]);
     hash.update(request.unwrap_or_default().to_be_bytes());
     hash.update(draft.sent_at.0.to_be_bytes());
-    hash.update(said(draft));
+    hash.update(digest_of(draft));
     let mut id = vec![b'l'];
     id.extend(hash.finalize());
     Some(IdempotencyKey {
@@ -82,7 +82,7 @@ fn sender_bytes(sender: MessageSender) -> [u8; 9] {
 }
 
 /// Hashes the content and the addressee of a draft, without its time.
-fn said(draft: &MessageDraft) -> [u8; 32] {
+fn digest_of(draft: &MessageDraft) -> [u8; 32] {
     let (kind, id) = match draft.receiver {
         MessageReceiver::User(user) => (1, user.get()),
         MessageReceiver::Group(group) => (2, group.get()),

@@ -334,8 +334,10 @@ impl LogicService {
         device: Option<DeviceId>,
         reason: &str,
     ) -> Result<(), RequestRefusal> {
-        let heard = self.inner.fanout.disconnect(user, device, reason).await;
-        heard.then_some(()).ok_or(RequestRefusal::Unavailable)
+        let acknowledged = self.inner.fanout.disconnect(user, device, reason).await;
+        acknowledged
+            .then_some(())
+            .ok_or(RequestRefusal::Unavailable)
     }
 
     /// Revokes JWTs of a user, and closes the user's connection on this device, or on all its devices:

@@ -40,9 +40,9 @@ impl RecordingRoomSink {
             tokio::pin!(news);
             news.as_mut().enable();
             {
-                let heard = self.received.lock().unwrap();
-                if heard.len() >= n {
-                    return heard.iter().map(|it| it.seq.get()).collect();
+                let received = self.received.lock().unwrap();
+                if received.len() >= n {
+                    return received.iter().map(|it| it.seq.get()).collect();
                 }
             }
             news.await;
@@ -210,11 +210,11 @@ pub(super) async fn live_only_takes_a_seq_but_is_not_kept(it: StoreFixture) {
 /// in gim room messages overtake each other.
 pub(super) async fn a_sink_receives_a_room_in_order(it: StoreFixture) {
     let s = it.stores;
-    let ears = [
+    let subscribers = [
         Arc::new(RecordingRoomSink::default()),
         Arc::new(RecordingRoomSink::default()),
     ];
-    for ear in &ears {
+    for ear in &subscribers {
         s.room
             .subscribe(room(1), Arc::clone(ear) as _)
             .await
@@ -237,11 +237,11 @@ pub(super) async fn a_sink_receives_a_room_in_order(it: StoreFixture) {
     said.sort_unstable();
     let want: Vec<u64> = (1..=320).collect();
     assert_eq!(said, want);
-    for ear in &ears {
+    for ear in &subscribers {
         assert_eq!(ear.wait_for(320).await, want);
-        let heard = ear.received.lock().unwrap();
+        let received = ear.received.lock().unwrap();
         assert!(
-            heard.iter().all(|it| it.room == room(1)),
+            received.iter().all(|it| it.room == room(1)),
             "another room's message"
         );
     }
@@ -292,22 +292,22 @@ pub(super) async fn an_ended_subscription_receives_no_item(it: StoreFixture) {
         .subscribe(room(1), Arc::clone(&witness) as _)
         .await
         .unwrap();
-    let mut heard = 0;
+    let mut received = 0;
     for n in 0..50 {
         rooms
             .subscribe(room(1), Arc::clone(&ear) as _)
             .await
             .unwrap();
         say(rooms, room(1), "in").await;
-        heard += 1;
-        ear.wait_for(heard).await;
+        received += 1;
+        ear.wait_for(received).await;
         rooms
             .unsubscribe(room(1), Arc::clone(&ear) as _)
             .await
             .unwrap();
         say(rooms, room(1), "out").await;
         witness.wait_for(2 * n + 2).await;
-        assert_eq!(ear.wait_for(0).await.len(), heard);
+        assert_eq!(ear.wait_for(0).await.len(), received);
     }
 }
 

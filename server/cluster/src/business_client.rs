@@ -64,7 +64,7 @@ struct ServerFailures {
     /// End of the time in which it is asked last, after a failure.
     resting: Option<Instant>,
     /// Time of the last warning about it.
-    said: Option<Instant>,
+    logged_at: Option<Instant>,
     /// `true` after a warning, until it answers again.
     out: bool,
 }
@@ -192,11 +192,13 @@ impl BusinessServer {
         let (address, now) = (&self.address, Instant::now());
         let mut state = self.state();
         state.resting = Some(now + REST_AFTER_FAILURE);
-        let lately = state.said.is_some_and(|said| now < said + WARN_INTERVAL);
+        let lately = state
+            .logged_at
+            .is_some_and(|logged_at| now < logged_at + WARN_INTERVAL);
         if lately {
             tracing::debug!(address, what, %trouble, "the business server failed a call");
         } else {
-            (state.said, state.out) = (Some(now), true);
+            (state.logged_at, state.out) = (Some(now), true);
             tracing::warn!(address, what, %trouble, "the business server fails calls");
         }
     }
@@ -240,22 +242,22 @@ fn users_in(
     asked: &HashSet<i64>,
 ) -> Result<Vec<UserInfo>, BusinessCallError> {
     let known = users.into_iter().map(|(key, user)| {
-        let nonsense = |what: &str| {
+        let invalid_answer = |what: &str| {
             BusinessCallError::Inconsistent(format!("its answer is inconsistent: {what}"))
         };
         if user.user_id != 0 && user.user_id != key {
-            return Err(nonsense(&format!(
+            return Err(invalid_answer(&format!(
                 "under the key {key} it describes user {}",
                 user.user_id
             )));
         }
         if !asked.contains(&key) {
-            return Err(nonsense(&format!(
+            return Err(invalid_answer(&format!(
                 "it describes user {key}, which was not requested"
             )));
         }
-        let id =
-            UserId::from_wire(key).ok_or_else(|| nonsense(&format!("{key} is not a user id")))?;
+        let id = UserId::from_wire(key)
+            .ok_or_else(|| invalid_answer(&format!("{key} is not a user id")))?;
         Ok(UserInfo {
             user: id,
             profile: UserProfile {

@@ -203,11 +203,11 @@ pub fn check_address(address: &str) -> Result<(), &'static str> {
 /// not know its cluster yet, or is of a release that does not send it, is accepted.
 pub(super) fn check_caller(metadata: &MetadataMap, here: &ClusterId) -> Result<(), Status> {
     check_version(metadata)?;
-    let said = metadata.get(CLUSTER_KEY);
-    let said = said.and_then(|value| u64::from_str_radix(value.to_str().ok()?, 16).ok());
-    match (said, here.get()) {
-        (Some(said), Some(here)) if said != here => Err(Status::failed_precondition(format!(
-            "the caller belongs to the cluster {said:016x} and this node to {here:016x}: set \
+    let theirs = metadata.get(CLUSTER_KEY);
+    let theirs = theirs.and_then(|value| u64::from_str_radix(value.to_str().ok()?, 16).ok());
+    match (theirs, here.get()) {
+        (Some(theirs), Some(here)) if theirs != here => Err(Status::failed_precondition(format!(
+            "the caller belongs to the cluster {theirs:016x} and this node to {here:016x}: set \
              cluster.logic, storage.redis_url and storage.redis_prefix to those of one cluster"
         ))),
         _ => Ok(()),

@@ -146,15 +146,15 @@ impl ConnectNode for ConnectServer {
         request: Request<node::SupersedeRequest>,
     ) -> Result<Response<node::SupersedeReply>, Status> {
         check_caller(request.metadata(), &self.cluster)?;
-        let told = request.into_inner();
-        let device = convert::device(told.device).map_err(invalid_argument)?;
-        let (hub, generation) = (self.gateway.hub(), Generation(told.generation));
-        if told.user == 0 {
+        let request = request.into_inner();
+        let device = convert::device(request.device).map_err(invalid_argument)?;
+        let (hub, generation) = (self.gateway.hub(), Generation(request.generation));
+        if request.user == 0 {
             for handle in hub.on_device(device) {
                 hub.supersede(handle.identity().user, device, generation);
             }
         } else {
-            let user = convert::user(told.user).map_err(invalid_argument)?;
+            let user = convert::user(request.user).map_err(invalid_argument)?;
             hub.supersede(user, device, generation);
         }
         Ok(Response::new(node::SupersedeReply {}))
@@ -165,13 +165,13 @@ impl ConnectNode for ConnectServer {
         request: Request<node::DisconnectRequest>,
     ) -> Result<Response<node::DisconnectReply>, Status> {
         check_caller(request.metadata(), &self.cluster)?;
-        let told = request.into_inner();
-        let user = convert::user(told.user).map_err(invalid_argument)?;
-        let device = match told.device {
+        let request = request.into_inner();
+        let user = convert::user(request.user).map_err(invalid_argument)?;
+        let device = match request.device {
             0 => None,
             device => Some(convert::device(device).map_err(invalid_argument)?),
         };
-        self.gateway.hub().disconnect(user, device, &told.reason);
+        self.gateway.hub().disconnect(user, device, &request.reason);
         Ok(Response::new(node::DisconnectReply {}))
     }
 }

@@ -189,14 +189,14 @@ impl LogicNode for LogicServer {
     ) -> Result<Response<Self::SendStream>, Status> {
         let requests = self.open(request)?;
         let (answers, mut answered) = mpsc::channel(ANSWER_QUEUE_LEN);
-        let lane = SendWorker {
+        let worker = SendWorker {
             logic: Arc::clone(&self.logic),
             answers,
             stop: self.stop.clone(),
             work: FuturesUnordered::new(),
             bytes: 0,
         };
-        self.tasks.spawn(lane.run(requests));
+        self.tasks.spawn(worker.run(requests));
         let replies = stream::poll_fn(move |cx| answered.poll_recv(cx)).map(Ok);
         Ok(Response::new(Box::pin(replies)))
     }

@@ -127,12 +127,12 @@ impl ConnectionProtocol for GrpcProtocol {
 
 /// Reads the preface, or enough of something else to tell that it is not the preface. Returns the
 /// number of bytes read.
-async fn preface(stream: &mut Socket, said: &mut [u8; HTTP2_PREFACE.len()]) -> io::Result<usize> {
+async fn preface(stream: &mut Socket, buffer: &mut [u8; HTTP2_PREFACE.len()]) -> io::Result<usize> {
     let mut read = 0;
-    while let Some(rest) = said.get_mut(read..).filter(|rest| !rest.is_empty()) {
+    while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
         let more = stream.read(rest).await?;
         read += more;
-        let first = said.get(..read).unwrap_or_default();
+        let first = buffer.get(..read).unwrap_or_default();
         let is_foreign = !HTTP2_PREFACE.starts_with(first) && read >= development::PROXY_PREFIX_MAX;
         if more == 0 || is_foreign {
             break;
@@ -306,7 +306,7 @@ mod tests {
         }
     }
 
-    async fn said(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
+    async fn connect_and_send(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(addr).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream

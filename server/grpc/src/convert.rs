@@ -230,22 +230,22 @@ mod tests {
 
     #[test]
     fn a_wrong_field_is_named_with_what_is_right() {
-        let said = |req: pb::SendMessageReq| draft(req, None).unwrap_err().to_string();
+        let refusal = |req: pb::SendMessageReq| draft(req, None).unwrap_err().to_string();
         let to = |receiver_type, receiver_id| pb::SendMessageReq {
             receiver_type,
             receiver_id,
             ..Default::default()
         };
-        assert!(said(to(1, 0)).starts_with("receiver_id is 0; an id is from 1"));
-        assert!(said(to(2, -5)).starts_with("receiver_id is -5"));
-        assert!(said(to(3, 1)).contains("PushRoom"));
-        assert!(said(to(0, 1)).starts_with("receiver_type is 0"));
-        assert!(said(to(9, 1)).starts_with("receiver_type is 9"));
+        assert!(refusal(to(1, 0)).starts_with("receiver_id is 0; an id is from 1"));
+        assert!(refusal(to(2, -5)).starts_with("receiver_id is -5"));
+        assert!(refusal(to(3, 1)).contains("PushRoom"));
+        assert!(refusal(to(0, 1)).starts_with("receiver_type is 0"));
+        assert!(refusal(to(9, 1)).starts_with("receiver_type is 9"));
         let mentions = pb::SendMessageReq {
             to_user_ids: vec![1, 0],
             ..to(1, 1)
         };
-        assert!(said(mentions).starts_with("to_user_ids is 0"));
+        assert!(refusal(mentions).starts_with("to_user_ids is 0"));
         assert!(
             role(7)
                 .unwrap_err()

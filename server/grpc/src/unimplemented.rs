@@ -61,22 +61,22 @@ mod tests {
     fn an_unimplemented_call_says_where_the_service_is() {
         let mut served = ServedServices::default();
         served.add("pb.LogicExt");
-        let said = |path| served.explain(path);
+        let explanation = |path| served.explain(path);
         assert_eq!(
-            said("/pb.LogicInt/PushAll"),
+            explanation("/pb.LogicInt/PushAll"),
             "`pb.LogicInt` is not served on this listener; call `listen.internal` of a process with \
              the role `logic`"
         );
-        assert!(said("/pb.BusinessExt/SignIn").contains("`listen.grpc`"));
+        assert!(explanation("/pb.BusinessExt/SignIn").contains("`listen.grpc`"));
         assert_eq!(
-            said("/pb.LogicExt/Send"),
+            explanation("/pb.LogicExt/Send"),
             "`pb.LogicExt` has no method `Send`"
         );
         assert_eq!(
-            said("/im.Chat/Send"),
+            explanation("/im.Chat/Send"),
             "there is no service `im.Chat`; this listener serves pb.LogicExt"
         );
-        assert!(said("").starts_with("there is no service ``"));
+        assert!(explanation("").starts_with("there is no service ``"));
     }
 
     /// A service that is added to the descriptions must be found in this table.

@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
 
-    async fn said(min_free: u64, path: &str, status: StatusCode) -> String {
+    async fn answer(min_free: u64, path: &str, status: StatusCode) -> String {
         let router = Router::new()
             .route("/readyz", get(move || async move { (status, "as it was") }))
             .route("/healthz", get(|| async { "as it was" }));
@@ -78,14 +78,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_ready_node_reports_a_full_disk() {
-        let full = said(u64::MAX, "/readyz", StatusCode::OK).await;
+        let full = answer(u64::MAX, "/readyz", StatusCode::OK).await;
         assert!(full.starts_with("ready, read-only: "), "{full}");
         for (min_free, path, status) in [
             (0, "/readyz", StatusCode::OK),
             (u64::MAX, "/readyz", StatusCode::SERVICE_UNAVAILABLE),
             (u64::MAX, "/healthz", StatusCode::OK),
         ] {
-            assert_eq!(said(min_free, path, status).await, "as it was");
+            assert_eq!(answer(min_free, path, status).await, "as it was");
         }
     }
 }

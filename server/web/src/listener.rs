@@ -296,10 +296,10 @@ mod tests {
 
     #[tokio::test]
     async fn grpc_and_tls_get_an_answer_that_names_the_right_port() {
-        let said = answer(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
-        assert!(String::from_utf8_lossy(&said).contains("gRPC is on listen.grpc"));
-        let said = answer(&[0x16, 0x03, 0x01, 0x00, 0x05, 1, 0, 0, 1, 0]).await;
-        assert_eq!(said.first(), Some(&0x15), "an alert of TLS");
+        let received = answer(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+        assert!(String::from_utf8_lossy(&received).contains("gRPC is on listen.grpc"));
+        let received = answer(&[0x16, 0x03, 0x01, 0x00, 0x05, 1, 0, 0, 1, 0]).await;
+        assert_eq!(received.first(), Some(&0x15), "an alert of TLS");
     }
 
     #[tokio::test(start_paused = true)]

@@ -268,13 +268,13 @@ impl AccountStore for MysqlAccounts {
                 let sql = "SELECT user_id FROM user_token WHERE device_id = ? FOR UPDATE";
                 let rows = session.rows(sqlx::query(sql).bind(device.get())).await?;
                 let holders = rows.iter().map(|row| user_id(row, 0));
-                let mut gone: Vec<UserId> = holders.collect::<Result<_, _>>()?;
-                gone.retain(|holder| *holder != user);
+                let mut superseded: Vec<UserId> = holders.collect::<Result<_, _>>()?;
+                superseded.retain(|holder| *holder != user);
                 let sql = "DELETE FROM user_token WHERE device_id = ? AND user_id <> ?";
                 let delete = sqlx::query(sql).bind(device.get()).bind(user.get());
                 session.run(delete).await?;
                 put_token(session, user, device, &token).await?;
-                Ok(gone)
+                Ok(superseded)
             }
             .boxed()
         })

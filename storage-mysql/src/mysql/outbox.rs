@@ -265,7 +265,7 @@ impl OutboxStore for MysqlEngine {
                 });
                 match slice.await? {
                     0 => break,
-                    gone => removed += gone,
+                    count => removed += count,
                 }
             }
         }
@@ -302,7 +302,7 @@ impl MysqlEngine {
             });
             match trim.await? {
                 0 => break,
-                gone => removed += gone,
+                count => removed += count,
             }
         }
         Ok(removed)

@@ -41,13 +41,14 @@ impl KeepBudget {
     pub(super) fn take(&self, bytes: usize) -> bool {
         let now = Instant::now();
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        // A slot's last message is kept for one slot longer than its first.
-        let life = self.slot * (WINDOW_SLOTS + 1);
-        while let Some((begun, gone)) = window.slots.front().copied()
-            && begun + life <= now
+        // A slot is counted until its last message, which may be a whole slot younger than its first,
+        // is not kept any more.
+        let lifetime = self.slot * (WINDOW_SLOTS + 1);
+        while let Some((begun, slot_bytes)) = window.slots.front().copied()
+            && begun + lifetime <= now
         {
             window.slots.pop_front();
-            window.bytes -= gone;
+            window.bytes -= slot_bytes;
         }
         if window.bytes.saturating_add(bytes) > self.max {
             return false;

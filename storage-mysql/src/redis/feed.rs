@@ -250,10 +250,10 @@ impl FeedInner {
         self: &Arc<Self>,
         listener: &FeedConnector,
     ) -> Result<FeedConnection, EngineError> {
-        let (heard, broken) = (Arc::downgrade(self), Arc::new(Notify::new()));
+        let (weak, broken) = (Arc::downgrade(self), Arc::new(Notify::new()));
         let notice = Arc::clone(&broken);
         let hear = move |push: PushInfo| {
-            if let Some(inner) = heard.upgrade() {
+            if let Some(inner) = weak.upgrade() {
                 inner.hear(&push, &notice);
             }
             Ok(())

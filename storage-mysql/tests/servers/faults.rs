@@ -313,8 +313,8 @@ pub(super) async fn a_mysql_that_is_away_is_noticed_and_its_return_too(servers: 
     proxy.down().await;
     let read = opened.stores.account.get(&[user(1)]).await;
     assert_eq!(kind(read.map(drop)), StoreErrorKind::Unavailable);
-    let trouble = health.current_failure().unwrap();
-    assert!(trouble.cause.starts_with("mysql"), "{trouble:?}");
+    let failure = health.current_failure().unwrap();
+    assert!(failure.cause.starts_with("mysql"), "{failure:?}");
     proxy.set(ProxyMode::Pass);
     let begun = Instant::now();
     while health.current_failure().is_some() {

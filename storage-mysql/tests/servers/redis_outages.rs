@@ -154,13 +154,13 @@ pub(super) async fn a_room_feed_that_breaks_says_so(servers: BackendAddresses) {
         say(&far, "unheard").await;
         proxy.set(ProxyMode::Pass);
         ear.until(|_, now| now > before).await;
-        let heard = say(&far, "heard").await;
-        ear.until(|items, _| items.last().map(|it| it.seq) == Some(heard.seq))
+        let published = say(&far, "heard").await;
+        ear.until(|items, _| items.last().map(|it| it.seq) == Some(published.seq))
             .await;
         // The history has the missed message.
         let history = far
             .room
-            .history(room(), heard.seq.prev(), PageLimit::items(10))
+            .history(room(), published.seq.prev(), PageLimit::items(10))
             .await
             .unwrap();
         assert_eq!(history.items[0].envelope.message.content.0, "unheard");
@@ -172,8 +172,8 @@ pub(super) async fn a_room_feed_that_breaks_says_so(servers: BackendAddresses) {
     tokio::time::sleep(OUTAGE).await;
     proxy.set(ProxyMode::Pass);
     ear.until(|_, now| now > before).await;
-    let heard = say(&far, "heard").await;
-    ear.until(|items, _| items.last().map(|it| it.seq) == Some(heard.seq))
+    let published = say(&far, "heard").await;
+    ear.until(|items, _| items.last().map(|it| it.seq) == Some(published.seq))
         .await;
 }
 
@@ -676,14 +676,14 @@ pub(super) async fn a10_a_second_cluster_is_refused_and_the_right_one_is_not_loc
         StoreErrorKind::Unavailable
     );
     let ear = Arc::new(RecordingSink::default());
-    let heard = wrong.room.subscribe(room(), Arc::clone(&ear) as _).await;
-    assert_eq!(kind(heard), StoreErrorKind::Unavailable);
+    let subscribed = wrong.room.subscribe(room(), Arc::clone(&ear) as _).await;
+    assert_eq!(kind(subscribed), StoreErrorKind::Unavailable);
     let said = wrong.room.publish(room(), envelope("x"), true).await;
     assert_eq!(kind(said.map(drop)), StoreErrorKind::Unavailable);
-    let trouble = wrong.health().current_failure().unwrap();
+    let failure = wrong.health().current_failure().unwrap();
     assert!(
-        trouble.refused && trouble.cause.contains("redis_prefix"),
-        "{trouble:?}"
+        failure.refused && failure.cause.contains("redis_prefix"),
+        "{failure:?}"
     );
     // A node without a database accepts the identity that it finds.
     let connect = open_live(&config, None).unwrap();
@@ -703,8 +703,8 @@ pub(super) async fn p14_a_redis_that_refuses_is_named_with_its_cause(servers: Ba
     let live = open_live(&config(&url), Some(7)).unwrap();
     let refused = live.route.renew(&NodeId::boot("a")).await;
     assert_eq!(kind(refused), StoreErrorKind::Unavailable);
-    let trouble = live.health().current_failure().unwrap();
-    assert!(trouble.refused, "{trouble:?}");
-    assert!(trouble.cause.contains("uthentication"), "{trouble:?}");
+    let failure = live.health().current_failure().unwrap();
+    assert!(failure.refused, "{failure:?}");
+    assert!(failure.cause.contains("uthentication"), "{failure:?}");
     assert!(!live.health().has_answered());
 }

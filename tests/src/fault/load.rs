@@ -235,8 +235,8 @@ impl FaultLoad {
 
     /// Waits until this connection was shown a message that was sent after an instant.
     pub async fn wait_until_shown(&self, ear: &WatchedConnection, since: Instant) {
-        let heard = |shared: &LoadState| shared.log().shown_after(ear.watch(), since).is_some();
-        self.until("a message on the watched connection", PATIENCE, heard)
+        let is_shown = |shared: &LoadState| shared.log().shown_after(ear.watch(), since).is_some();
+        self.until("a message on the watched connection", PATIENCE, is_shown)
             .await;
     }
 

@@ -107,7 +107,7 @@ pub(crate) async fn a_device_signs_in_on_three_nodes_again_and_again(
     let (mut signed_in, mut slowest) = (0, Duration::ZERO);
     for wave in 0..waves {
         load.reads_one(cluster, wave % 3, device.user_id).await;
-        let mut ears: Vec<WatchedConnection> = survivor.into_iter().collect();
+        let mut connections: Vec<WatchedConnection> = survivor.into_iter().collect();
         if wave % 2 == 0 {
             // The sign-ins follow each other: the last one is the newest.
             for turn in 0..3 {
@@ -115,28 +115,29 @@ pub(crate) async fn a_device_signs_in_on_three_nodes_again_and_again(
                 let ear = connect_watched(cluster, &mut load, connect, &device)
                     .await
                     .unwrap();
-                ears.iter().for_each(WatchedConnection::is_fenced);
-                ears.push(ear);
+                connections.iter().for_each(WatchedConnection::is_fenced);
+                connections.push(ear);
             }
             signed_in += 3;
         } else {
             // The sign-ins run at once: any one of them is the newest.
             let from = load.judge().seen(device.user_id);
             let three = [0, 1, 2].map(|connect| live(cluster, connect, &device, from));
-            let before = ears.len();
+            let before = connections.len();
             for lived in futures_util::future::join_all(three).await {
                 signed_in += 1;
                 // A connection that was superseded before its SYNC was answered has failed.
                 if let Ok((raw, entries)) = lived {
-                    ears.push(load.listens(raw, &device, from, &entries));
+                    connections.push(load.listens(raw, &device, from, &entries));
                 }
             }
-            ears.iter()
+            connections
+                .iter()
                 .take(before)
                 .for_each(WatchedConnection::is_fenced);
         }
         let settled = Instant::now();
-        let live = the_last_one(&ears, wave % 2 == 0).await;
+        let live = the_last_one(&connections, wave % 2 == 0).await;
         slowest = slowest.max(settled.elapsed());
         load.wait_until_shown(&live, Instant::now()).await;
         survivor = Some(live);
@@ -156,8 +157,8 @@ pub(crate) async fn a_device_signs_in_on_three_nodes_again_and_again(
 }
 
 /// Waits until all connections but one have ended, each with the close code for a newer connection.
-async fn the_last_one(ears: &[WatchedConnection], in_order: bool) -> WatchedConnection {
-    let mut open: Vec<WatchedConnection> = ears.to_vec();
+async fn the_last_one(connections: &[WatchedConnection], in_order: bool) -> WatchedConnection {
+    let mut open: Vec<WatchedConnection> = connections.to_vec();
     while open.len() > 1 {
         WatchedConnection::one_ends(&open).await;
         for ear in open.iter().filter(|ear| ear.has_ended()) {
@@ -171,7 +172,7 @@ async fn the_last_one(ears: &[WatchedConnection], in_order: bool) -> WatchedConn
     }
     let last = open.pop().expect("the newest stays");
     if in_order {
-        assert!(ears.last().is_some_and(|newest| newest.is(&last)));
+        assert!(connections.last().is_some_and(|newest| newest.is(&last)));
     }
     last
 }

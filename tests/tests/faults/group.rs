@@ -42,8 +42,8 @@ pub(crate) async fn a_logic_node_dies_between_the_parts_of_a_group_send(
     let live: Vec<i64> = load.users();
     let api = cluster.api(0).signed_in(load.admin().clone());
     let group = api.create_group("crowd", &live[1..]).await.unwrap();
-    let crowd = add_accounts(&mut sql, group, MEMBERS - 8).await;
-    let readers: Arc<[i64]> = live.iter().chain(&crowd).copied().collect();
+    let members = add_accounts(&mut sql, group, MEMBERS - 8).await;
+    let readers: Arc<[i64]> = live.iter().chain(&members).copied().collect();
     let mut sent = HashMap::new();
     let (mut quiet, mut woken) = (Duration::ZERO, Duration::ZERO);
     let (mut interrupted, rounds) = (0, by_run(6, 2));
@@ -82,7 +82,7 @@ pub(crate) async fn a_logic_node_dies_between_the_parts_of_a_group_send(
         }
         cluster.restart(NodeRole::Logic, at).await.unwrap();
     }
-    read_account_inboxes(&mut sql, &load, &crowd, &sent).await;
+    read_account_inboxes(&mut sql, &load, &members, &sent).await;
     let fault = format!(
         "kill -9 of a logic node between the parts of a send to {MEMBERS} members, {interrupted} \
          times"
@@ -158,7 +158,7 @@ impl<'a> GroupSender<'a> {
 async fn read_account_inboxes(
     sql: &mut SqlConnection,
     load: &FaultLoad,
-    crowd: &[i64],
+    members: &[i64],
     sent: &HashMap<Vec<u8>, String>,
 ) {
     let entries = format!(
@@ -177,7 +177,7 @@ async fn read_account_inboxes(
         let user: i64 = row.get_unchecked(0);
         inboxes.entry(user).or_default().push(entry);
     }
-    for user in crowd {
+    for user in members {
         let inbox = inboxes.remove(user).unwrap_or_default();
         load.judge().read(*user, records(&inbox));
     }

@@ -253,10 +253,10 @@ async fn m4_one_member_without_an_account_cuts_off_nobody(cell: &MatrixCell) {
 async fn two_thousand_five_hundred_members_get_all_in_one_order(cell: &MatrixCell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
-    let crowd = world.users_without_devices(2_497).await;
+    let others = world.users_without_devices(2_497).await;
     // Created last: the last in the roster's order, in the last fan-out chunk of the job.
     let carol = world.person("Carol").await;
-    let mut members = crowd.clone();
+    let mut members = others.clone();
     members.extend([bob.id, carol.id]);
     let group = alice.phone.creates_a_group_of(&members).await;
     let sends = (0..5).flat_map(|n| {
@@ -275,7 +275,7 @@ async fn two_thousand_five_hundred_members_get_all_in_one_order(cell: &MatrixCel
         order.push(got.message_id.clone());
     }
     let calls = world.calls().await;
-    for user in crowd.iter().step_by(250) {
+    for user in others.iter().step_by(250) {
         let page = soon("the job's parts", async {
             loop {
                 let sync = gimlet_client::pb::SyncReq {

@@ -28,9 +28,9 @@ async fn follows(device: &Device, room: i64, from: i64) {
 }
 
 async fn expect_message(device: &Device, text: &str, seq: i64) {
-    let heard = device.receives_room_message().await;
+    let received = device.receives_room_message().await;
     assert_eq!(
-        (heard.content, heard.seq),
+        (received.content, received.seq),
         (MessageContent::text(text), seq)
     );
 }

@@ -86,26 +86,26 @@ impl ClientEngine {
         }
         let Self {
             token,
-            events: mut outlet,
-            cursor_saver: mut keeper,
+            mut events,
+            cursor_saver: mut saver,
             ..
         } = self;
-        // The application may still take events after the end. Dropping `outlet` ends its stream
+        // The application may still take events after the end. Dropping `events` ends its stream
         // behind the last one; then the loop saves the cursor as it handles them, until it drops
         // the events, which cancels the token.
         let left = async {
-            outlet.drain().await;
-            drop(outlet);
+            events.drain().await;
+            drop(events);
             loop {
                 // A save that failed is repeated when it is due; nothing is noticed before that.
-                match keeper.due() {
+                match saver.due() {
                     Some(due) => sleep_until(due).await,
-                    None => keeper.noticed().await,
+                    None => saver.noticed().await,
                 }
-                keeper.keep().await;
+                saver.keep().await;
             }
         };
         let () = token.run_until_cancelled(left).await.unwrap_or(());
-        keeper.keep().await;
+        saver.keep().await;
     }
 }

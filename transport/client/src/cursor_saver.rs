@@ -118,13 +118,13 @@ mod tests {
             ..FailingCursorStore::default()
         });
         let every = Duration::from_secs(1);
-        let mut keeper = CursorSaver::new(seen, Some(Arc::clone(&store) as _), every);
+        let mut saver = CursorSaver::new(seen, Some(Arc::clone(&store) as _), every);
         handled.send_replace(end);
-        keeper.noticed().await;
-        assert_eq!(keeper.keep().await, start);
-        assert!(keeper.due().is_some(), "it is saved again");
-        assert_eq!(keeper.keep().await, end);
+        saver.noticed().await;
+        assert_eq!(saver.keep().await, start);
+        assert!(saver.due().is_some(), "it is saved again");
+        assert_eq!(saver.keep().await, end);
         assert_eq!(store.load().unwrap(), Some(end));
-        assert_eq!(keeper.due(), None);
+        assert_eq!(saver.due(), None);
     }
 }

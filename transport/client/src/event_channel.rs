@@ -115,13 +115,13 @@ mod tests {
     #[tokio::test]
     async fn order_is_kept_and_bare_marks_fold() {
         let (tx, mut rx) = mpsc::channel(1);
-        let mut outlet = EventChannel::new(tx);
-        outlet.put(Some(ClientEvent::CaughtUp { seq: 1 }), Some(mark(1)));
-        assert!(!outlet.is_full());
-        outlet.put(None, Some(mark(2)));
-        outlet.put(None, Some(mark(3)));
-        outlet.put(Some(ClientEvent::CaughtUp { seq: 4 }), Some(mark(4)));
-        assert_eq!(outlet.waiting.len(), 2);
+        let mut channel = EventChannel::new(tx);
+        channel.put(Some(ClientEvent::CaughtUp { seq: 1 }), Some(mark(1)));
+        assert!(!channel.is_full());
+        channel.put(None, Some(mark(2)));
+        channel.put(None, Some(mark(3)));
+        channel.put(Some(ClientEvent::CaughtUp { seq: 4 }), Some(mark(4)));
+        assert_eq!(channel.waiting.len(), 2);
         let reader = async {
             let mut seen = Vec::new();
             while seen.len() < 3 {
@@ -129,9 +129,9 @@ mod tests {
             }
             seen
         };
-        let ((), seen) = tokio::join!(outlet.drain(), reader);
+        let ((), seen) = tokio::join!(channel.drain(), reader);
         assert_eq!(seen, [1, 3, 4]);
-        assert!(!outlet.is_full());
+        assert!(!channel.is_full());
     }
 
     fn live() -> ClientEvent {
@@ -146,15 +146,15 @@ mod tests {
     }
 
     fn full(tx: mpsc::Sender<QueuedEvent>) -> EventChannel {
-        let mut outlet = EventChannel::new(tx);
-        outlet.waiting.push_back(QueuedEvent {
+        let mut channel = EventChannel::new(tx);
+        channel.waiting.push_back(QueuedEvent {
             event: None,
             mark: Some(mark(1)),
         });
         for _ in 0..MAX_QUEUED_BEST_EFFORT + 5 {
-            outlet.put_best_effort(live(), None);
+            channel.put_best_effort(live(), None);
         }
-        outlet
+        channel
     }
 
     #[tokio::test]
@@ -172,15 +172,15 @@ mod tests {
     #[tokio::test]
     async fn the_latest_change_of_the_connection_is_never_dropped() {
         let (tx, mut rx) = mpsc::channel(2_000);
-        let mut outlet = full(tx);
+        let mut channel = full(tx);
         for n in 1..=5_000 {
             let connected = ClientEvent::Connected { epoch: 1, head: n };
-            outlet.put_change(connected, Some(mark(n)));
-            outlet.put(None, Some(mark(n)));
-            outlet.put_change(ClientEvent::CaughtUp { seq: n }, None);
+            channel.put_change(connected, Some(mark(n)));
+            channel.put(None, Some(mark(n)));
+            channel.put_change(ClientEvent::CaughtUp { seq: n }, None);
         }
-        assert!(outlet.waiting.len() <= MAX_QUEUED_BEST_EFFORT + 3);
-        outlet.drain().await;
+        assert!(channel.waiting.len() <= MAX_QUEUED_BEST_EFFORT + 3);
+        channel.drain().await;
         let (mut caught_up, mut missed, mut last) = (Vec::new(), 0, None);
         while let Ok(item) = rx.try_recv() {
             match item.event {

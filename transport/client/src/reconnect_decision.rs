@@ -91,7 +91,7 @@ impl ReconnectDecision {
     ) -> Self {
         let come_back = match close.come_back() {
             pb::ComeBack::Unknown => by_range(close.code),
-            said => said,
+            given => given,
         };
         let is_superseded = close.code == pb::CloseCode::Superseded as i32;
         let (code, message) = (close.code, close.message);
@@ -158,19 +158,19 @@ mod tests {
             matches!(decide(4000, C::NowWithJitter, -5), ReconnectDecision::Again { wait, .. }
             if wait <= Duration::from_secs(1))
         );
-        for said in [C::Unknown, C::SignInAgain] {
+        for given in [C::Unknown, C::SignInAgain] {
             assert!(matches!(
-                decide(4299, said, 0),
+                decide(4299, given, 0),
                 ReconnectDecision::Stop(ClientEvent::SignedOut { code: 4299, .. })
             ));
         }
-        for said in [C::Unknown, C::Never] {
+        for given in [C::Unknown, C::Never] {
             assert!(matches!(
-                decide(4300, said, 0),
+                decide(4300, given, 0),
                 ReconnectDecision::Stop(ClientEvent::Superseded)
             ));
             assert!(matches!(
-                decide(4302, said, 0),
+                decide(4302, given, 0),
                 ReconnectDecision::Stop(ClientEvent::TurnedAway { .. })
             ));
         }

@@ -386,7 +386,7 @@ impl<'a> ClientSession<'a> {
             }
             None
         };
-        let said = timeout(CLOSE_TIMEOUT, look).await.ok().flatten();
-        said.unwrap_or_else(|| broken.into())
+        let reason = timeout(CLOSE_TIMEOUT, look).await.ok().flatten();
+        reason.unwrap_or_else(|| broken.into())
     }
 }

@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_ca_file_without_a_certificate_says_what_it_must_be() {
-        for (text, said) in [
+        for (text, expected) in [
             ("", "no certificate"),
             ("hello", "no certificate"),
             (
@@ -155,7 +155,7 @@ mod tests {
             let error = TrustedRoots::with_pem(text.as_bytes())
                 .unwrap_err()
                 .to_string();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
         assert!(TrustedRoots::public().config.alpn_protocols.is_empty());
     }

@@ -260,9 +260,9 @@ async fn rejected_clients_that_stay_connected_do_not_block_others() {
     let mut first = TcpStream::connect(served.addr).await.unwrap();
     assert!(echoes(&mut first).await);
     // More clients than can be rejected with an answer at a time; none of them disconnects.
-    let mut crowd = Vec::new();
+    let mut connected = Vec::new();
     for _ in 0..100 {
-        crowd.push(TcpStream::connect(served.addr).await.unwrap());
+        connected.push(TcpStream::connect(served.addr).await.unwrap());
     }
     drop(first);
     let soon = async {

@@ -89,12 +89,12 @@ struct FanoutFixture {
 impl FanoutFixture {
     fn new() -> Self {
         let hub = Arc::new(ConnectionHub::new(1));
-        let crowd = Arc::new(RoomFanout::new(
+        let fanout = Arc::new(RoomFanout::new(
             room(),
             Arc::clone(&hub),
             TaskTracker::new(),
         ));
-        Self { hub, fanout: crowd }
+        Self { hub, fanout }
     }
 
     fn enter(&self, n: u64) -> FanoutMember {

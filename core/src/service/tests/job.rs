@@ -49,9 +49,9 @@ async fn a_large_group_gets_all_in_one_order() {
     for member in [4, 1_200, LARGE] {
         assert_eq!(world.texts(member).await, ["m1", "m2", "m3"]);
     }
-    let heard = Arc::clone(&world.sink);
+    let sink = Arc::clone(&world.sink);
     world.stop().await;
-    let entries = heard.entries();
+    let entries = sink.entries();
     assert_eq!(entries.len(), 3 * usize::try_from(LARGE).unwrap());
     assert_eq!(entries.iter().collect::<HashSet<_>>().len(), entries.len());
 }

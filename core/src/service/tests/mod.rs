@@ -112,7 +112,7 @@ fn service_fixture_of(
     events: EventSubscriptions,
     before_send: Option<Arc<BeforeSendPolicy>>,
 ) -> ServiceFixture {
-    let heard = Arc::new(RecordingSink::default());
+    let sink = Arc::new(RecordingSink::default());
     let backend = Arc::new(FakeBusinessBackend {
         users: 3_000,
         down: Mutex::new(false),
@@ -125,7 +125,7 @@ fn service_fixture_of(
         clock: Arc::new(ManualClock::at(UnixTimestamp(5_000))),
         business: Arc::clone(&backend) as _,
         peer: Arc::new(SingleNodePeer),
-        sink: Arc::clone(&heard) as _,
+        sink: Arc::clone(&sink) as _,
         node: NodeId::boot("here"),
         policy,
         codec: Arc::new(CodedTextPushCodec),
@@ -135,7 +135,7 @@ fn service_fixture_of(
     let service = LogicService::start(parts, &tracker, &token);
     ServiceFixture {
         service,
-        sink: heard,
+        sink,
         backend,
         tracker,
         token,

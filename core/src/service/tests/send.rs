@@ -21,9 +21,9 @@ async fn both_users_get_a_copy_and_the_sender_its_own_seq() {
         .unwrap();
     assert_eq!(own.seq, Seq::new(1));
     assert_eq!(world.texts(9).await, ["note"]);
-    let heard = Arc::clone(&world.sink);
+    let sink = Arc::clone(&world.sink);
     world.stop().await;
-    assert_eq!(heard.entries(), [(2, 1), (3, 1), (1, 1), (2, 2), (9, 1)]);
+    assert_eq!(sink.entries(), [(2, 1), (3, 1), (1, 1), (2, 2), (9, 1)]);
 }
 
 #[tokio::test]

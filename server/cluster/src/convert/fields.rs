@@ -62,11 +62,11 @@ pub(super) fn receiver_out(receiver: MessageReceiver) -> node::Receiver {
 pub(super) fn receiver_in(
     receiver: Option<node::Receiver>,
 ) -> Result<MessageReceiver, DecodeError> {
-    let nonsense = DecodeError("receiver");
-    Ok(match receiver.and_then(|it| it.whom).ok_or(nonsense)? {
+    let undecodable = DecodeError("receiver");
+    Ok(match receiver.and_then(|it| it.whom).ok_or(undecodable)? {
         receiver::Whom::User(raw) => MessageReceiver::User(user(raw)?),
-        receiver::Whom::Group(raw) => MessageReceiver::Group(GroupId::new(raw).ok_or(nonsense)?),
-        receiver::Whom::Room(raw) => MessageReceiver::Room(RoomId::new(raw).ok_or(nonsense)?),
+        receiver::Whom::Group(raw) => MessageReceiver::Group(GroupId::new(raw).ok_or(undecodable)?),
+        receiver::Whom::Room(raw) => MessageReceiver::Room(RoomId::new(raw).ok_or(undecodable)?),
         receiver::Whom::Everyone(_) => MessageReceiver::Everyone,
     })
 }

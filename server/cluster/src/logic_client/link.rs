@@ -113,18 +113,18 @@ impl LogicLink {
         // The send stream is locked until the send is queued: sends must be queued in the order of
         // their ids, which is the order in which callers started them.
         let mut place = lock(&self.send_stream);
-        let lane = place.as_mut()?;
-        lane.next += 1;
-        let id = lane.next;
+        let stream = place.as_mut()?;
+        stream.next += 1;
+        let id = stream.next;
         let (answer, answered) = oneshot::channel();
         // Registered before it is queued: the answer may come before `try_send` returns.
-        lock(&lane.pending).insert(id, (answer, room));
-        if lane
+        lock(&stream.pending).insert(id, (answer, room));
+        if stream
             .queue
             .try_send(convert::send_out(id, sender, draft))
             .is_err()
         {
-            lock(&lane.pending).remove(&id);
+            lock(&stream.pending).remove(&id);
             return None;
         }
         Some(answered)
@@ -139,7 +139,7 @@ impl LogicLink {
     /// Keeps the stream open until `stop`.
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut pause = RETRY_PAUSE.0;
-        let mut told = false;
+        let mut is_failure_logged = false;
         loop {
             let opened = tokio::select! {
                 biased;
@@ -151,7 +151,7 @@ impl LogicLink {
                     gimlet_core::info_rated!(node = self.address, "logic node reached");
                     // A new outage starts with the short pause again, and its first failure is
                     // logged again.
-                    (pause, told) = (RETRY_PAUSE.0, false);
+                    (pause, is_failure_logged) = (RETRY_PAUSE.0, false);
                     self.pump(replies, &pending, &stop).await
                 }
                 Ok(Err(status)) => StreamEnd::Broken(status.message().to_owned()),
@@ -165,8 +165,8 @@ impl LogicLink {
                 StreamEnd::Going => {
                     gimlet_core::info_rated!(node = self.address, "logic node stopping");
                 }
-                StreamEnd::Broken(why) if !told => {
-                    told = true;
+                StreamEnd::Broken(why) if !is_failure_logged => {
+                    is_failure_logged = true;
                     gimlet_core::warn_rated!(node = self.address, why, "logic node not reached");
                 }
                 StreamEnd::Broken(_) => {}

@@ -37,12 +37,14 @@ impl PendingTakeovers {
         generation: Generation,
     ) -> bool {
         let first = !self.0.contains_key(node);
-        let debt = self.0.entry(node.clone()).or_insert_with(|| NodeTakeovers {
+        let takeovers = self.0.entry(node.clone()).or_insert_with(|| NodeTakeovers {
             devices: HashMap::new(),
             since: Instant::now(),
         });
-        if debt.devices.len() < MAX_TAKEOVERS_PER_NODE || debt.devices.contains_key(&device) {
-            let noted = debt.devices.entry(device).or_insert(generation);
+        if takeovers.devices.len() < MAX_TAKEOVERS_PER_NODE
+            || takeovers.devices.contains_key(&device)
+        {
+            let noted = takeovers.devices.entry(device).or_insert(generation);
             *noted = generation.max(*noted);
         }
         first
@@ -56,14 +58,15 @@ impl PendingTakeovers {
     /// Returns the nodes with pending takeovers, after forgetting those that are gone for long.
     pub(super) fn nodes(&mut self) -> Vec<NodeId> {
         self.0
-            .retain(|_, debt| debt.since.elapsed() < MAX_PENDING_TIME);
+            .retain(|_, takeovers| takeovers.since.elapsed() < MAX_PENDING_TIME);
         self.0.keys().cloned().collect()
     }
 
     /// Returns the pending takeovers of a node.
     pub(super) fn of(&self, node: &NodeId) -> Vec<(UserDevice, Generation)> {
-        let debt = self.0.get(node).into_iter();
-        debt.flat_map(|debt| debt.devices.iter().map(|(device, it)| (*device, *it)))
+        let takeovers = self.0.get(node).into_iter();
+        takeovers
+            .flat_map(|takeovers| takeovers.devices.iter().map(|(device, it)| (*device, *it)))
             .collect()
     }
 
@@ -74,15 +77,15 @@ impl PendingTakeovers {
         device: UserDevice,
         generation: Generation,
     ) -> bool {
-        let Some(debt) = self.0.get_mut(node) else {
+        let Some(takeovers) = self.0.get_mut(node) else {
             return false;
         };
         // Only this generation is acknowledged: a newer takeover may have been recorded while the
         // call was under way, and it is still pending.
-        if debt.devices.get(&device) == Some(&generation) {
-            debt.devices.remove(&device);
+        if takeovers.devices.get(&device) == Some(&generation) {
+            takeovers.devices.remove(&device);
         }
-        let all = debt.devices.is_empty();
+        let all = takeovers.devices.is_empty();
         if all {
             self.0.remove(node);
         }
@@ -101,19 +104,19 @@ mod tests {
             name: "a:1".into(),
             boot: 1,
         };
-        let mut owed = PendingTakeovers::default();
-        assert!(owed.note(&node, device(1), Generation(3)));
-        assert!(!owed.note(&node, device(1), Generation(2)));
-        assert!(!owed.note(&node, device(2), Generation(1)));
-        assert_eq!(owed.of(&node).len(), 2);
+        let mut pending = PendingTakeovers::default();
+        assert!(pending.note(&node, device(1), Generation(3)));
+        assert!(!pending.note(&node, device(1), Generation(2)));
+        assert!(!pending.note(&node, device(2), Generation(1)));
+        assert_eq!(pending.of(&node).len(), 2);
         // A newer takeover came while the older one was being sent.
-        assert!(!owed.acknowledge(&node, device(1), Generation(2)));
-        assert!(!owed.acknowledge(&node, device(1), Generation(3)));
-        assert!(owed.has(&node) && owed.nodes().len() == 1);
-        assert!(owed.acknowledge(&node, device(2), Generation(1)));
-        assert!(!owed.has(&node));
-        owed.note(&node, device(1), Generation(1));
+        assert!(!pending.acknowledge(&node, device(1), Generation(2)));
+        assert!(!pending.acknowledge(&node, device(1), Generation(3)));
+        assert!(pending.has(&node) && pending.nodes().len() == 1);
+        assert!(pending.acknowledge(&node, device(2), Generation(1)));
+        assert!(!pending.has(&node));
+        pending.note(&node, device(1), Generation(1));
         tokio::time::advance(MAX_PENDING_TIME).await;
-        assert!(owed.nodes().is_empty() && !owed.has(&node));
+        assert!(pending.nodes().is_empty() && !pending.has(&node));
     }
 }

@@ -63,8 +63,8 @@ async fn line(
         for &point in points {
             let newcomers = users.by_ref().take(point.saturating_sub(seats)).collect();
             seats = point;
-            let seated = hall.seat(stage.target, newcomers).await?;
-            let (server, holders) = seated.memory(&hall);
+            let seated = idle_users.seat(stage.target, newcomers).await?;
+            let (server, holders) = seated.memory(&idle_users);
             data.add(CurvePoint {
                 series: series.to_owned(),
                 x: point as f64,
@@ -72,14 +72,14 @@ async fn line(
                 values: vec![
                     Some(server),
                     (args.nodes > 1 && idle.common.nodes.is_some()).then_some(holders),
-                    Some(seated.kernel(&hall)),
+                    Some(seated.kernel(&idle_users)),
                     Some(seated.rate()),
                     Some(seated.joining()),
                     Some(seated.sitting()),
                 ],
             });
         }
-        check(series, &hall.close().await?)
+        check(series, &idle_users.close().await?)
     })
     .await
 }

@@ -134,27 +134,27 @@ pub fn gather(
         failed: &failed,
     };
     // All members join before any thread reads: a burst must know the number of its deliveries.
-    let crowds = sections.iter_mut().map(|section| {
-        let crowd = MemberReader::new(&rooms, &section.members, stage, now);
-        (&mut section.net, crowd)
+    let readers = sections.iter_mut().map(|section| {
+        let reader = MemberReader::new(&rooms, &section.members, stage, now);
+        (&mut section.net, reader)
     });
-    let mut crowds: Vec<_> = crowds.collect();
-    let (net, mut leader) = crowds
+    let mut readers: Vec<_> = readers.collect();
+    let (net, mut leader) = readers
         .pop()
         .ok_or_else(|| io::Error::other("there is no section of members"))?;
     leader.marks = Some(marks);
     thread::scope(|scope| {
-        let read = |(net, mut crowd): (&mut ClientNet, MemberReader<'_>)| {
+        let read = |(net, mut reader): (&mut ClientNet, MemberReader<'_>)| {
             let _guard = FailOnPanic(&failed);
-            let read = drive(net, &mut crowd);
+            let read = drive(net, &mut reader);
             if read.is_err() {
                 failed.store(true, Ordering::Relaxed);
             }
-            read.map(|()| crowd.seen)
+            read.map(|()| reader.seen)
         };
-        let others: Vec<_> = crowds
+        let others: Vec<_> = readers
             .into_iter()
-            .map(|crowd| scope.spawn(move || read(crowd)))
+            .map(|reader| scope.spawn(move || read(reader)))
             .collect();
         let guard = FailOnPanic(&failed);
         let led = drive(net, &mut leader);

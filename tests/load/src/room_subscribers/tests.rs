@@ -35,16 +35,16 @@ fn found(deliver: impl Fn(&mut MemberReader<'_>, &[Vec<u8>])) -> JudgeFindings {
         failed: &failed,
     };
     let rooms = [Arc::new(SharedRoom::new(ROOM))];
-    let mut crowd = MemberReader::new(&rooms, &[(0, 0), (1, 0)], stage, 0);
-    let burst = crowd.rooms[0].publish_when_complete(3, 7).unwrap();
-    assert!(crowd.rooms[0].publish_when_complete(3, 7).is_none());
-    crowd.burst(0, burst);
+    let mut reader = MemberReader::new(&rooms, &[(0, 0), (1, 0)], stage, 0);
+    let burst = reader.rooms[0].publish_when_complete(3, 7).unwrap();
+    assert!(reader.rooms[0].publish_when_complete(3, 7).is_none());
+    reader.burst(0, burst);
     let all: Vec<Vec<u8>> = (0..3).map(|n| content(n, 7)).collect();
     for (seq, content) in (5..).zip(&all) {
-        crowd.deliver(0, &pushed(seq, content));
+        reader.deliver(0, &pushed(seq, content));
     }
-    deliver(&mut crowd, &all);
-    let findings = crowd.seen.findings;
+    deliver(&mut reader, &all);
+    let findings = reader.seen.findings;
     assert_eq!(*contents.lock().unwrap(), all);
     findings
 }
@@ -60,58 +60,58 @@ fn one(finding: FindingKind, deliver: impl Fn(&mut MemberReader<'_>, &[Vec<u8>])
 
 #[test]
 fn what_is_right_is_found_right() {
-    let findings = found(|crowd, all| {
+    let findings = found(|reader, all| {
         for (seq, content) in (5..).zip(all) {
-            crowd.deliver(1, &pushed(seq, content));
+            reader.deliver(1, &pushed(seq, content));
         }
-        assert!(crowd.rooms.iter().all(ReaderRoom::is_complete));
+        assert!(reader.rooms.iter().all(ReaderRoom::is_complete));
     });
     assert!(findings.is_empty(), "{:?}", findings.lines());
 }
 
 #[test]
 fn a_dropped_message_is_found() {
-    one(FindingKind::Dropped, |crowd, all| {
-        crowd.deliver(1, &pushed(5, &all[0]));
-        crowd.deliver(1, &pushed(7, &all[2]));
+    one(FindingKind::Dropped, |reader, all| {
+        reader.deliver(1, &pushed(5, &all[0]));
+        reader.deliver(1, &pushed(7, &all[2]));
     });
 }
 
 #[test]
 fn a_doubled_message_is_found() {
-    one(FindingKind::Doubled, |crowd, all| {
-        crowd.deliver(1, &pushed(5, &all[0]));
-        crowd.deliver(1, &pushed(5, &all[0]));
+    one(FindingKind::Doubled, |reader, all| {
+        reader.deliver(1, &pushed(5, &all[0]));
+        reader.deliver(1, &pushed(5, &all[0]));
     });
 }
 
 #[test]
 fn swapped_messages_are_found() {
-    one(FindingKind::Swapped, |crowd, all| {
-        crowd.deliver(1, &pushed(5, &all[1]));
+    one(FindingKind::Swapped, |reader, all| {
+        reader.deliver(1, &pushed(5, &all[1]));
     });
 }
 
 #[test]
 fn a_misdirected_message_is_found() {
-    one(FindingKind::Misdirected, |crowd, all| {
+    one(FindingKind::Misdirected, |reader, all| {
         let elsewhere = PushedMessage {
             receiver: ROOM + 1,
             ..pushed(5, &all[0])
         };
-        crowd.deliver(1, &elsewhere);
+        reader.deliver(1, &elsewhere);
     });
-    one(FindingKind::Misdirected, |crowd, all| {
-        crowd.deliver(2, &pushed(5, &all[0]));
+    one(FindingKind::Misdirected, |reader, all| {
+        reader.deliver(2, &pushed(5, &all[0]));
     });
 }
 
 #[test]
 fn a_damaged_message_is_found() {
-    one(FindingKind::Damaged, |crowd, all| {
+    one(FindingKind::Damaged, |reader, all| {
         let mut bytes = all[0].clone();
         bytes[50] ^= 1;
-        crowd.deliver(1, &pushed(5, &bytes));
+        reader.deliver(1, &pushed(5, &bytes));
     });
 }
 

@@ -104,10 +104,10 @@ pub async fn run(args: &GroupArgs, mut stage: ScenarioContext<'_>) -> Result<Run
             .map(|(account, joined)| FlowMember::new(account, joined, &mut judge))
             .collect();
         for (group, id) in members.chunks_mut(each).zip(ids) {
-            let ears: Vec<_> = group.iter().map(|member| member.ear).collect();
+            let connections: Vec<_> = group.iter().map(|member| member.ear).collect();
             for sender in group.iter_mut().take(senders) {
                 let stream = judge.stream(sender.account.user, StreamDestination::Group(id));
-                for &ear in ears.iter().filter(|&&ear| ear != sender.ear) {
+                for &ear in connections.iter().filter(|&&ear| ear != sender.ear) {
                     judge.listen(ear, stream);
                 }
                 sender.streams.push(stream);

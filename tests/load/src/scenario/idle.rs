@@ -124,17 +124,17 @@ impl IdleMeasurement {
 
     /// Returns the bytes of each connection in the server's processes, and in those that hold
     /// connections.
-    pub(crate) fn memory(&self, hall: &IdleUsers) -> (f64, f64) {
+    pub(crate) fn memory(&self, idle_users: &IdleUsers) -> (f64, f64) {
         let each = |now: u64, empty: u64| now.saturating_sub(empty) as f64 / self.users as f64;
         (
-            each(self.begin.server_rss, hall.empty.server_rss),
-            each(self.begin.holder_rss, hall.empty.holder_rss),
+            each(self.begin.server_rss, idle_users.empty.server_rss),
+            each(self.begin.holder_rss, idle_users.empty.holder_rss),
         )
     }
 
     /// Returns the bytes of each end of a connection in the kernel; both ends are on this machine.
-    pub(crate) fn kernel(&self, hall: &IdleUsers) -> f64 {
-        let slab = self.begin.slab.saturating_sub(hall.empty.slab) / 2;
+    pub(crate) fn kernel(&self, idle_users: &IdleUsers) -> f64 {
+        let slab = self.begin.slab.saturating_sub(idle_users.empty.slab) / 2;
         slab as f64 / self.users as f64
     }
 
@@ -161,12 +161,13 @@ pub async fn run(args: &IdleArgs, mut stage: ScenarioContext<'_>) -> Result<RunR
         return Err(LoadError::new("--users", "at least 2 are needed"));
     }
     let users = stage.users(args.users).await?;
-    let mut hall = IdleUsers::open(&args.common, args.heartbeat, stage.target, args.users).await?;
-    let seated = hall.seat(stage.target, users).await?;
-    let (memory, held) = seated.memory(&hall);
-    let kernel = seated.kernel(&hall);
-    let busy = hall.crews.note();
-    let findings = hall.close().await?;
+    let mut idle_users =
+        IdleUsers::open(&args.common, args.heartbeat, stage.target, args.users).await?;
+    let seated = idle_users.seat(stage.target, users).await?;
+    let (memory, held) = seated.memory(&idle_users);
+    let kernel = seated.kernel(&idle_users);
+    let busy = idle_users.crews.note();
+    let findings = idle_users.close().await?;
     let limit = super::connects(&stage, args.users).await?;
     let mut report = stage.report;
     report.share("live", seated.rate(), "connections/s", limit.as_ref());

@@ -121,10 +121,10 @@ fn create_streams(
         }
     }
     for (group, id) in members.chunks_exact_mut(each).zip(groups) {
-        let ears: Vec<_> = group.iter().map(|member| member.ear).collect();
+        let connections: Vec<_> = group.iter().map(|member| member.ear).collect();
         if let Some(sender) = group.first_mut() {
             let stream = judge.stream(sender.account.user, StreamDestination::Group(*id));
-            for &ear in ears.iter().filter(|&&ear| ear != sender.ear) {
+            for &ear in connections.iter().filter(|&&ear| ear != sender.ear) {
                 judge.listen(ear, stream);
             }
             sender.streams.push(stream);

@@ -47,11 +47,11 @@ pub async fn run(args: &SyncArgs, mut stage: ScenarioContext<'_>) -> Result<RunR
     let (each, at_once) = (args.backlog, args.at_once.max(1));
     let run = tokio::task::spawn_blocking(move || {
         let mut net = ClientNet::new(place)?;
-        let mut crew = SimulatedUsers::new(users, wire.protocol());
+        let mut simulated = SimulatedUsers::new(users, wire.protocol());
         for reader in 0..readers {
-            crew.writes_to(reader % WRITERS, WRITERS + reader);
+            simulated.writes_to(reader % WRITERS, WRITERS + reader);
         }
-        crew.reach(
+        simulated.reach(
             &mut net,
             UserGoal::Live {
                 from: 0,
@@ -64,10 +64,10 @@ pub async fn run(args: &SyncArgs, mut stage: ScenarioContext<'_>) -> Result<RunR
             window: 32,
             delivered: false,
         };
-        let filled = crew.reach(&mut net, fill)?;
+        let filled = simulated.reach(&mut net, fill)?;
         let before = usage();
-        let to = crew.len();
-        let took = crew.reach(
+        let to = simulated.len();
+        let took = simulated.reach(
             &mut net,
             UserGoal::Live {
                 from: WRITERS,
@@ -76,9 +76,9 @@ pub async fn run(args: &SyncArgs, mut stage: ScenarioContext<'_>) -> Result<RunR
             },
         )?;
         let load = usage().since(&before);
-        let (synced, times) = (crew.synced(), crew.times());
+        let (synced, times) = (simulated.synced(), simulated.times());
         // Live users must also get new messages.
-        crew.reach(
+        simulated.reach(
             &mut net,
             UserGoal::Written {
                 each: 1,
@@ -86,12 +86,12 @@ pub async fn run(args: &SyncArgs, mut stage: ScenarioContext<'_>) -> Result<RunR
                 delivered: true,
             },
         )?;
-        Ok::<_, std::io::Error>((crew, filled, took, load, synced, times))
+        Ok::<_, std::io::Error>((simulated, filled, took, load, synced, times))
     });
     let run = run
         .await
         .map_err(|error| LoadError::new("the run", error))?;
-    let (crew, filled, took, load, synced, times) = run?;
+    let (simulated, filled, took, load, synced, times) = run?;
     let mut report = stage.report;
     let per_second = |count: u64, nanos: u64| count as f64 * SECOND as f64 / nanos.max(1) as f64;
     report.figure(
@@ -119,6 +119,6 @@ pub async fn run(args: &SyncArgs, mut stage: ScenarioContext<'_>) -> Result<RunR
     report.share("synced", rate, "messages/s", limit.as_ref());
     report.load(&load, synced as f64, "message");
     report.times("to be live", times);
-    report.findings = crew.verdict();
+    report.findings = simulated.verdict();
     Ok(report)
 }

@@ -66,9 +66,9 @@ pub(crate) struct SimulatedUsers {
 impl SimulatedUsers {
     /// Creates users with empty inboxes.
     pub(crate) fn new(accounts: Vec<TestAccount>, protocol: u32) -> Self {
-        let mut crew = Self::empty(protocol);
-        crew.add(accounts);
-        crew
+        let mut users = Self::empty(protocol);
+        users.add(accounts);
+        users
     }
 
     fn empty(protocol: u32) -> Self {

@@ -76,12 +76,12 @@ impl SimulatedUser {
     /// Returns the stream of the next message, if there is one to write.
     pub(super) fn next_stream(&mut self) -> Option<StreamId> {
         self.left = self.left.checked_sub(1)?;
-        let lane = self
+        let stream = self
             .streams
             .get(self.next_stream_index % self.streams.len().max(1))
             .copied();
         self.next_stream_index += 1;
-        lane
+        stream
     }
 }
 

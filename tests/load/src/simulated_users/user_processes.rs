@@ -94,36 +94,38 @@ impl OrderWorker {
                 protocol,
                 accounts,
             } => {
-                let (_, crew) = match &mut self.users {
-                    Some(crew) => crew,
+                let (_, simulated) = match &mut self.users {
+                    Some(simulated) => simulated,
                     none => none.insert((ClientNet::new(place)?, SimulatedUsers::empty(protocol))),
                 };
-                let before = crew.len();
-                crew.add(accounts);
-                crew.people.ring(&mut crew.judge, before);
+                let before = simulated.len();
+                simulated.add(accounts);
+                simulated.people.ring(&mut simulated.judge, before);
             }
             ProcessOrder::Backlog { writers, accounts } => {
-                let (_, crew) = self.users()?;
-                let before = crew.len();
-                crew.add(accounts);
-                crew.people.backlog(&mut crew.judge, writers, before);
+                let (_, simulated) = self.users()?;
+                let before = simulated.len();
+                simulated.add(accounts);
+                simulated
+                    .people
+                    .backlog(&mut simulated.judge, writers, before);
             }
             ProcessOrder::Come { at_once } => {
-                let (net, crew) = self.users()?;
-                let (from, to) = (crew.people.first_away(), crew.len());
-                crew.reach(net, UserGoal::Live { from, to, at_once })?;
+                let (net, simulated) = self.users()?;
+                let (from, to) = (simulated.people.first_away(), simulated.len());
+                simulated.reach(net, UserGoal::Live { from, to, at_once })?;
             }
             ProcessOrder::Reach(goal) => {
-                let (net, crew) = self.users()?;
-                crew.reach(net, goal)?;
+                let (net, simulated) = self.users()?;
+                simulated.reach(net, goal)?;
             }
             ProcessOrder::Disconnect => {
-                let (net, crew) = self.users()?;
-                crew.disconnect_all(net);
+                let (net, simulated) = self.users()?;
+                simulated.disconnect_all(net);
             }
             ProcessOrder::Judge => {
-                let crew = self.users.take().map(|crew| crew.1);
-                findings = crew.map(SimulatedUsers::verdict).unwrap_or_default();
+                let simulated = self.users.take().map(|simulated| simulated.1);
+                findings = simulated.map(SimulatedUsers::verdict).unwrap_or_default();
             }
             ProcessOrder::Connect {
                 target: place,
@@ -140,21 +142,21 @@ impl OrderWorker {
             findings,
             ..ProcessAnswer::default()
         };
-        if let Some((_, crew)) = &mut self.users {
-            let (refused, unknown) = crew.judge.failures();
-            answer.sends = [crew.judge.answers(), refused, unknown];
-            (answer.synced, answer.beats) = (crew.synced(), crew.beats);
-            answer.turned_away = crew.busy.turned_away();
+        if let Some((_, simulated)) = &mut self.users {
+            let (refused, unknown) = simulated.judge.failures();
+            answer.sends = [simulated.judge.answers(), refused, unknown];
+            (answer.synced, answer.beats) = (simulated.synced(), simulated.beats);
+            answer.turned_away = simulated.busy.turned_away();
             if come {
-                answer.back = crew.coming.moments();
+                answer.back = simulated.coming.moments();
             }
         }
         Ok(answer)
     }
 
     fn users(&mut self) -> Result<&mut (ClientNet, SimulatedUsers), LoadError> {
-        let crew = self.users.as_mut();
-        crew.ok_or_else(|| LoadError::new("an order", "there are no users yet"))
+        let simulated = self.users.as_mut();
+        simulated.ok_or_else(|| LoadError::new("an order", "there are no users yet"))
     }
 }
 

@@ -220,8 +220,8 @@ struct ConnectionSession<'s, L> {
 
 impl<'s, L: FrameLink> ConnectionSession<'s, L> {
     fn new(shared: &'s SessionServer, link: L, addr: SocketAddr) -> Self {
-        let heard = Instant::now();
-        let silent = heard + shared.settings.silent_before_sign_in;
+        let now = Instant::now();
+        let silent = now + shared.settings.silent_before_sign_in;
         Self {
             shared,
             link,
@@ -234,7 +234,7 @@ impl<'s, L: FrameLink> ConnectionSession<'s, L> {
             phase: SessionPhase::AwaitingSignIn,
             undecodable: 0,
             unflushed: 0,
-            last_activity: heard,
+            last_activity: now,
             blocked: None,
             timer: Box::pin(tokio::time::sleep_until(silent)),
             packet: None,

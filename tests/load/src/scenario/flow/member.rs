@@ -41,12 +41,12 @@ impl FlowMember {
 
     /// Returns the stream of the user's next message.
     pub(super) fn next_stream(&mut self) -> Option<StreamId> {
-        let lane = self
+        let stream = self
             .streams
             .get(self.next_stream_index % self.streams.len().max(1))
             .copied();
-        self.next_stream_index += usize::from(lane.is_some());
-        lane
+        self.next_stream_index += usize::from(stream.is_some());
+        stream
     }
 
     /// Returns true if the user may call now; otherwise the send, due at `at`, waits for the call
