@@ -50,7 +50,7 @@ pub struct AccountService {
     jwts: Option<JwtAuthority>,
     /// Rate limit of sign-ins per address; a successful one is refunded.
     attempts: Arc<RateLimiter<IpAddr>>,
-    /// Wrong-token counts; a token made here is recorded as right.
+    /// Wrong-token counts; a token made here is recorded as valid.
     failures: Arc<SignInFailures>,
 }
 

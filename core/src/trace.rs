@@ -34,7 +34,7 @@ use crate::store::AppendRequest;
 /// Target of the spans and events, for the filters of a subscriber.
 pub const TARGET: &str = "gimlet::trace";
 
-/// One user of so many is sampled; 0 samples none.
+/// One in this many users is sampled; 0 samples none.
 static SAMPLE: AtomicU64 = AtomicU64::new(1);
 
 /// Sets the sampling for the whole process: the users whose id is a multiple of `one_in`; 1 samples

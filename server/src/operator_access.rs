@@ -7,7 +7,7 @@ use crate::config::{Config, ListenerName, SecretString};
 /// The address of a server's HTTP API, and a key that is valid while the process runs.
 ///
 /// The server gives it to programs that reach its control socket. Those may read the whole storage
-/// anyway, by a backup, so the key has every right.
+/// anyway, by a backup, so the key has all scopes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorAccess {
     /// The address.

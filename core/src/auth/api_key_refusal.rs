@@ -27,7 +27,7 @@ pub enum ApiKeyRefusal {
         /// The scopes of the key.
         scopes: ApiScopes,
     },
-    /// The key to make would have a right that its maker does not have.
+    /// The key to create would have a scope that its maker does not have.
     #[error(
         "scopes contains {scope}, which the calling key does not have, it has {}: leave {scope} out, \
          or call with a key that has it",

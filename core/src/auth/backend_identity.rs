@@ -9,7 +9,7 @@ use crate::scope::{ApiScope, ApiScopes};
 /// The program or person that calls as a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendIdentity {
-    /// A program with a key of the configuration, which has every right.
+    /// A program with a key of the configuration, which has all scopes.
     ConfiguredKey,
     /// A program with a key that was created at run time.
     CreatedKey {

@@ -168,7 +168,7 @@ impl SignInFailures {
         }
     }
 
-    /// Records that the token was right.
+    /// Records that the token was valid.
     pub fn right(&self, attempt: &SignInAttempt) {
         self.lock().right.note(attempt.token);
     }

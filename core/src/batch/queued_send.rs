@@ -125,7 +125,7 @@ impl BatchSize {
                 && taken.bytes + send.content_bytes() <= self.bytes)
     }
 
-    /// Returns whether this is at most so many times a batch of these limits.
+    /// Returns whether this is at most `times` batches of this size.
     pub(super) const fn is_within(&self, batch: &Self, times: usize) -> bool {
         self.sends <= batch.sends * times
             && self.entries <= batch.entries * times

@@ -400,10 +400,10 @@ pub(crate) fn check_change(change: &AccountChange) -> Result<(), RequestRefusal>
 /// Checks a phone number.
 pub(crate) fn check_phone(phone: &str) -> Result<(), RequestRefusal> {
     let digits = phone.strip_prefix('+').unwrap_or(phone);
-    let right = (3..=20).contains(&phone.len())
+    let is_valid = (3..=20).contains(&phone.len())
         && !digits.is_empty()
         && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if right {
+    if is_valid {
         return Ok(());
     }
     Err(RequestRefusal::bad(

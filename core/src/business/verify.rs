@@ -10,7 +10,7 @@ use crate::error::RequestRefusal;
 /// Checks the code that was sent to a phone.
 #[async_trait]
 pub trait CodeVerifier: fmt::Debug + Send + Sync + 'static {
-    /// Returns `true` if the code is right. A refusal means that the code could not be checked.
+    /// Returns `true` if the code is correct. A refusal means that the code could not be checked.
     async fn verify(&self, phone: &str, code: &str) -> Result<bool, RequestRefusal>;
 }
 

@@ -1,8 +1,8 @@
-//! Refusals of connections whose token is right: another connection, or a revocation, came before.
+//! Refusals of connections whose token is valid: another connection, or a revocation, came before.
 
 use crate::error::RequestRefusal;
 
-/// Reasons to refuse a sign-in whose token was right but which was overtaken.
+/// Reasons to refuse a sign-in whose token was valid but which was overtaken.
 pub(super) const SIGNED_IN_AGAIN: &str = "this device has signed in again meanwhile";
 pub(super) const SIGNED_IN_ELSEWHERE: &str = "this device has signed in elsewhere meanwhile";
 pub(super) const TOKEN_REVOKED: &str = "this token was revoked meanwhile";
@@ -10,7 +10,7 @@ pub(super) const TOKEN_REVOKED: &str = "this token was revoked meanwhile";
 /// Reason to refuse a request of a connection whose device has a newer one.
 pub(super) const NOT_OWNER: &str = "this connection does not own its device any more";
 
-/// Returns whether a sign-in was refused although its token was right, because a newer sign-in or a
+/// Returns whether a sign-in was refused although its token was valid, because a newer sign-in or a
 /// revocation overtook it. Such a refusal is not a guessed token.
 pub(super) fn was_overtaken(refusal: &RequestRefusal) -> bool {
     was_displaced(refusal) || *refusal == RequestRefusal::Unauthorized(TOKEN_REVOKED)

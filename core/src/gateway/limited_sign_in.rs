@@ -20,7 +20,7 @@ impl ConnectGateway {
             .client
             .and_then(|client| client_address(client.ip()));
         let attempt = failures.attempt(address, request.user, request.device, &request.token);
-        // A sign-in overtaken by a newer one, or by a revocation, had a right token: it is not
+        // A sign-in overtaken by a newer one, or by a revocation, had a valid token: it is not
         // counted as a guess.
         let is_wrong = |refusal: &RequestRefusal| {
             matches!(refusal, RequestRefusal::Unauthorized(_)) && !was_overtaken(refusal)

@@ -13,7 +13,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause: after an outage the delivery continues within this time.
 pub(super) const MAX_PAUSE: Duration = Duration::from_mins(10);
 
-/// Returns the pause after so many failures in a row: random up to a bound that grows ("full jitter"),
+/// Returns the pause after this many failures in a row: random up to a bound that grows ("full jitter"),
 /// so that the retries of many events and nodes do not come together. `random` is from 0 to 1.
 pub(super) fn pause_after(failures: u32, random: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(20);

@@ -70,7 +70,7 @@ impl ScriptedEndpoint {
         delivered_of(&self.attempts.borrow())
     }
 
-    /// Waits until so many notifications are delivered.
+    /// Waits until this many notifications are delivered.
     async fn wait_for(&self, count: usize) -> Vec<String> {
         let mut attempts = self.attempts.subscribe();
         let reached = attempts.wait_for(|attempts| delivered_of(attempts).len() >= count);

@@ -9,7 +9,7 @@ use crate::rate::RateLimiter;
 
 /// Registrations at once, as a multiple of those per second.
 const BURST_SECONDS: u32 = 10;
-/// Clients behind a proxy on this machine share one rate, so many times that of one address.
+/// Clients behind a proxy on this machine share one rate: this many times the rate of one address.
 const SHARED_FACTOR: u32 = 10;
 
 /// Counts registrations of each address, and of all clients without an address of their own.

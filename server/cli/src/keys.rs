@@ -32,7 +32,7 @@ pub(crate) trait KeyOperations: Sync {
     async fn list(&self) -> Result<Vec<Value>, CommandError>;
     /// Revokes a key.
     async fn revoke(&self, id: ApiKeyId) -> Result<Value, CommandError>;
-    /// Replaces a key by a new one, and keeps it for so many seconds; a day if there is no number.
+    /// Replaces a key by a new one, and keeps the old one for this many seconds, or for a day.
     async fn rotate(
         &self,
         id: ApiKeyId,

@@ -1,6 +1,6 @@
 //! `BusinessBackend` over HTTP: a business server that answers JSON.
 //!
-//! Two questions: whether a token is right, and who some users are. Each is a `POST`, signed as
+//! Two questions: whether a token is valid, and who some users are. Each is a `POST`, signed as
 //! webhooks are. Status 401 or 403, or `accepted: false`, refuses a token. Everything else that is not
 //! an answer, and an answer that contradicts itself, counts as a failed call, and the log gives the
 //! reason: as with a business server over gRPC.
@@ -200,7 +200,7 @@ fn object(answer: &OutboundResponse) -> Result<JsonFields, HttpCallError> {
 /// Answer to `auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TokenAnswer {
-    /// The token is right, and remains valid for this time if it expires.
+    /// The token is valid, and remains valid for this time if it expires.
     Accepted { left: Option<Duration> },
     /// The token is wrong.
     Refused,

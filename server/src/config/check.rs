@@ -110,16 +110,16 @@ impl Config {
         ];
         for (key, addresses) in all {
             for address in addresses {
-                if let Err(right) = check_address(address) {
+                if let Err(expected) = check_address(address) {
                     problems.push(format!(
-                        "{key} = {address:?} is not a host:port address: {right}"
+                        "{key} = {address:?} is not a host:port address: {expected}"
                     ));
                 }
             }
         }
         let secret = cluster.secret.as_ref().map(SecretString::reveal);
-        if let Err(right) = NodeCredentials::new(secret, ClusterId::default()) {
-            problems.push(format!("cluster.secret cannot be sent: {right}"));
+        if let Err(expected) = NodeCredentials::new(secret, ClusterId::default()) {
+            problems.push(format!("cluster.secret cannot be sent: {expected}"));
         }
         if clustered && connect && cluster.advertise.is_none() {
             match self.listen.internal {
@@ -253,9 +253,9 @@ impl Config {
 
     fn check_origins(&self, problems: &mut Vec<String>) {
         for origin in &self.http.origins {
-            if let Err(right) = AllowedOrigins::check(origin) {
+            if let Err(expected) = AllowedOrigins::check(origin) {
                 problems.push(format!(
-                    "http.origins has \"{origin}\", which is not {right}"
+                    "http.origins has \"{origin}\", which is not {expected}"
                 ));
             }
         }

@@ -228,8 +228,8 @@ pub(super) mod api_keys {
 
     pub(in crate::config) fn parse(text: &str) -> Result<Vec<SecretString>, String> {
         let keys = super::items(text).map(|key| {
-            let right = |right| format!("a key is {right}; separate several keys by commas");
-            ApiKeys::check(key).map_err(right)?;
+            let text = |expected| format!("a key is {expected}; separate several keys by commas");
+            ApiKeys::check(key).map_err(text)?;
             Ok(SecretString::new(key))
         });
         keys.collect()

@@ -208,7 +208,7 @@ fn introduction(doc: &'static str) -> impl Iterator<Item = String> {
     doc.split("\n\n").skip(1).map(joined)
 }
 
-/// Writes a text in lines of at most so many columns, each after `start`. Lines do not break within
+/// Writes a text in lines of at most this many columns, each after `start`. Lines do not break within
 /// backticks.
 fn wrap(text: &mut String, paragraph: &str, start: &str, columns: usize) {
     let mut line = String::new();

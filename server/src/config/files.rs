@@ -68,11 +68,11 @@ impl Config {
                     .into(),
             ),
             (Some(url), Some(secret)) => {
-                if let Err(right) = check_secret(secret.reveal()) {
-                    problems.push(format!("files.scan_secret: {right}"));
+                if let Err(remedy) = check_secret(secret.reveal()) {
+                    problems.push(format!("files.scan_secret: {remedy}"));
                 }
-                if let Err(right) = gimlet_webhooks::check_url(url, true) {
-                    problems.push(format!("files.scan_url: {right}"));
+                if let Err(remedy) = gimlet_webhooks::check_url(url, true) {
+                    problems.push(format!("files.scan_url: {remedy}"));
                 }
             }
             (None, None) => {}

@@ -30,11 +30,11 @@ impl SectionCheck {
         name: &str,
         value: Option<&'a str>,
         needs: &str,
-        right: &str,
+        expected: &str,
     ) -> Option<&'a str> {
         if value.is_none() {
             let env = env_name(name);
-            let text = format!("{name} is not set, and {needs} needs it; set {env} to {right}");
+            let text = format!("{name} is not set, and {needs} needs it; set {env} to {expected}");
             return self.refuse(text);
         }
         value
@@ -149,8 +149,8 @@ impl Config {
         let key_id = check.apple_id("push.apns.key_id", apns.key_id.as_deref());
         let team_id = check.apple_id("push.apns.team_id", apns.team_id.as_deref());
         let first = apns.topics.first().map(String::as_str);
-        let right = "the bundle ids of your apps";
-        check.needed("push.apns.topics", first, "push.apns.key", right);
+        let expected = "the bundle ids of your apps";
+        check.needed("push.apns.topics", first, "push.apns.key", expected);
         let is_topic = |topic: &str| topic.bytes().all(|byte| byte.is_ascii_graphic());
         for topic in apns.topics.iter().filter(|topic| !is_topic(topic)) {
             check.problems.push(format!(
@@ -192,9 +192,14 @@ impl Config {
             return None;
         };
         let key = check.file("push.webpush.key", path, EcSigningKey::from_pem);
-        let right = "mailto: and your address";
+        let expected = "mailto: and your address";
         let contact = webpush.contact.as_deref();
-        let contact = check.needed("push.webpush.contact", contact, "push.webpush.key", right);
+        let contact = check.needed(
+            "push.webpush.contact",
+            contact,
+            "push.webpush.key",
+            expected,
+        );
         let is_contact = |it: &str| it.starts_with("mailto:") || it.starts_with("https://");
         if let Some(wrong) = contact.filter(|it| !is_contact(it)) {
             check.problems.push(format!(

@@ -124,7 +124,7 @@ impl WebhookItem<'_> {
         self.problems.push(format!("{}.{field} {text}", self.key));
     }
 
-    /// Returns the connection, if its settings are right.
+    /// Returns the connection, or reports the mistakes in its settings.
     fn connection(&mut self) -> Option<HookConnection> {
         let config = self.config;
         let name = self.name();
@@ -141,8 +141,8 @@ impl WebhookItem<'_> {
             }
             Some(url) => match check_url(url, config.allow_private) {
                 Ok(()) => Some(url.clone()),
-                Err(right) => {
-                    self.refuse("url", &format!("cannot be used: {right}"));
+                Err(remedy) => {
+                    self.refuse("url", &format!("cannot be used: {remedy}"));
                     None
                 }
             },
@@ -199,8 +199,8 @@ impl WebhookItem<'_> {
         let wrong = secrets
             .clone()
             .find_map(|secret| check_secret(secret).err());
-        if let Some(right) = wrong {
-            self.refuse("secrets", &format!("cannot be used: {right}"));
+        if let Some(remedy) = wrong {
+            self.refuse("secrets", &format!("cannot be used: {remedy}"));
             return None;
         }
         Some(secrets.map(str::to_owned).collect())

@@ -1,5 +1,5 @@
 //! Checks verification codes with an external service: `POST {"phone_number", "code"}`, answered by
-//! 200 for right and 403 for wrong.
+//! 200 for a correct code and 403 for a wrong one.
 
 use async_trait::async_trait;
 use bytes::Bytes;

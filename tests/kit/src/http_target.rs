@@ -148,7 +148,7 @@ impl HttpTarget {
         lock(&self.state.requests).clone()
     }
 
-    /// Waits until there are at least so many requests.
+    /// Waits until there are at least this many requests.
     pub async fn wait_for(&self, requests: usize) {
         let mut count = self.state.count.subscribe();
         // The sender lives as long as the target.

@@ -24,7 +24,7 @@ pub enum ProxyMode {
     SwallowCommit,
     /// Closes the connection instead of passing the next COMMIT.
     DropCommit,
-    /// Delays every COMMIT by so many milliseconds, as if a replica had to acknowledge it first.
+    /// Delays every COMMIT by this many milliseconds, as if a replica had to acknowledge it first.
     SlowCommit(u64),
     /// Closes the connection at the next entry that is stored.
     DropEntry,

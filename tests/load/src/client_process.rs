@@ -157,7 +157,7 @@ pub fn obey<O: DeserializeOwned, A: Serialize>(
 /// Users that join at a time, of all processes together.
 pub(crate) const AT_ONCE: usize = 256;
 
-/// Returns the number of processes that so many connections need.
+/// Returns the number of processes that this many connections need.
 pub(crate) fn processes(connections: usize) -> Result<usize, LoadError> {
     Ok(connections.div_ceil(capacity()?).max(1))
 }

@@ -114,7 +114,7 @@ pub(crate) async fn send(
         .await;
 }
 
-/// Sends this many messages, with so many rounds of kills meanwhile, and judges the events.
+/// Sends this many messages, with this many rounds of kills meanwhile, and judges the events.
 pub(crate) async fn run(
     stage: &mut ServerStage,
     programs: &mut [ReceiverProgram],
@@ -210,7 +210,7 @@ async fn wait_for_last(program: &ReceiverProgram, mut missing: BTreeSet<String>)
     }
 }
 
-/// Kills gimlet, a program and MariaDB in turn, so many times each, spread over the answers. The number of
+/// Kills gimlet, a program and MariaDB in turn, this many times each, spread over the answers. The number of
 /// answers triggers a kill, not the clock, so sends and deliveries are under way.
 async fn kill_in_turn(
     stage: &mut ServerStage,

@@ -37,8 +37,9 @@ const LONG: (usize, usize) = (100_000, 20);
 /// Largest number of events in a request: small, so that a kill hits many requests.
 const BATCH: usize = 20;
 
-/// Every so many requests a program fails after it has received the events. Each failure costs a pause, so
-/// that a long run has fewer of them for each event.
+/// Number of requests from one failure of a program to the next, in a short and in a long run. A program
+/// fails after it has received the events. Each failure costs a pause, so a long run has fewer of them
+/// for each event.
 const FAIL_EVERY: [(&str, &str); 2] = [("FAIL_EVERY", "60"), ("FAIL_EVERY", "600")];
 
 /// Longest duration of a test.

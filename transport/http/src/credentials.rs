@@ -72,7 +72,7 @@ fn hash(key: &str) -> [u8; 32] {
 /// An API key that a request carries.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum PresentedKey {
-    /// One of the configuration, which is right.
+    /// A key of the configuration. It was compared, and is valid.
     Configured,
     /// A text of the form of a key that was created at run time; it is not checked yet.
     Created(String),
@@ -145,9 +145,9 @@ fn acting_for(headers: &HeaderMap) -> Result<Option<UserId>, RequestRefusal> {
     let text = value.to_str().unwrap_or_default();
     let user = text.parse().ok().and_then(UserId::from_wire);
     user.map(Some).ok_or_else(|| {
-        let right = "the id of the user that the backend acts for, or left out";
+        let expected = "the id of the user that the backend acts for, or left out";
         RequestRefusal::bad(format!(
-            "the header Gimlet-User is not a user's id; it must be {right}"
+            "the header Gimlet-User is not a user's id; it must be {expected}"
         ))
     })
 }

@@ -93,9 +93,9 @@ fn client_id(call: &ApiCall) -> Result<Option<String>, ApiProblem> {
     };
     let text = value.to_str().ok().filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| {
-        let right = "1 to 64 visible ASCII characters, for example a UUID";
+        let expected = "1 to 64 visible ASCII characters, for example a UUID";
         let detail =
-            format!("the header Idempotency-Key is empty or not ASCII; it must be {right}");
+            format!("the header Idempotency-Key is empty or not ASCII; it must be {expected}");
         ApiProblem::field("Idempotency-Key", detail)
     })?;
     Ok(Some(text.to_owned()))

@@ -268,7 +268,7 @@ fn unknown_field(name: &str, names: &'static [&'static str]) -> WrongValue {
         .map(|known| (strsim::osa_distance(&short(name), known), known))
         .min()
         .filter(|(edits, known)| *edits <= (known.len() / 3).max(1));
-    let right = match nearest {
+    let remedy = match nearest {
         Some((_, known)) => format!("did you mean {known}?"),
         None if names.is_empty() => "this request has no fields".into(),
         None => {
@@ -276,7 +276,7 @@ fn unknown_field(name: &str, names: &'static [&'static str]) -> WrongValue {
             format!("the fields are {}", all.join(", "))
         }
     };
-    WrongValue::new(format!("is not a field of this request; {right}")).inside(&short(name))
+    WrongValue::new(format!("is not a field of this request; {remedy}")).inside(&short(name))
 }
 
 /// Shortens a name that a client made up.

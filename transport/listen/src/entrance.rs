@@ -139,7 +139,7 @@ impl AdmittedConnection {
 
 /// The protocol of a listener: reads the first bytes of its connections and serves them.
 pub trait ConnectionProtocol: Send + Sync + 'static {
-    /// A connection whose first bytes were right. It holds the permit.
+    /// A connection whose first bytes were those of its protocol. It holds the permit.
     type Opened: Send;
 
     /// `true` if [`reject`](Self::reject) writes an answer, which on a TLS port needs a handshake.

@@ -86,7 +86,7 @@ pub enum SignatureError {
     /// The timestamp is too far from now.
     #[error("the timestamp is more than {0} s from now")]
     Timestamp(u64),
-    /// No signature is right.
+    /// No signature is valid.
     #[error("no signature was made with a known secret")]
     Mismatch,
 }
@@ -125,7 +125,7 @@ impl WebhookSigner {
     ///
     /// # Errors
     /// A header is missing, the time is more than `tolerance_secs` from `now_secs`, or no signature
-    /// is right.
+    /// is valid.
     pub fn verify(
         &self,
         headers: &HeaderMap,

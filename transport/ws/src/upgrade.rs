@@ -133,8 +133,8 @@ impl UpgradeRules {
     }
 }
 
-/// Reads the request and answers it; returns what it was answered, and the bytes that the client sent
-/// right after it. A request that cannot be upgraded gets an HTTP answer that says what would be right.
+/// Reads the request and answers it. Returns the answer, and the bytes that the client sent right
+/// after the request. A request that cannot be upgraded gets an HTTP answer that says how to connect.
 pub(crate) async fn upgrade(
     accepted: &mut AdmittedConnection,
     rules: &UpgradeRules,

@@ -9,7 +9,7 @@ use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
 use crate::time::UnixTimestamp;
 
-/// Claims of a token whose signature is right.
+/// Claims of a token whose signature is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtClaims {
     /// The user (`sub`).
@@ -44,7 +44,7 @@ pub struct ClaimedUser {
 /// Checks signatures and reads claims.
 #[async_trait]
 pub trait JwtVerifier: Debug + Send + Sync + 'static {
-    /// Returns the claims of a token whose signature is right.
+    /// Returns the claims of a token whose signature is valid.
     ///
     /// # Errors
     /// [`RequestRefusal::Unauthorized`] for a wrong or malformed token, and

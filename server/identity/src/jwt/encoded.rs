@@ -71,7 +71,7 @@ impl<'a> EncodedJwt<'a> {
     /// Returns the claims.
     ///
     /// # Errors
-    /// The claim that is missing or has another form, and its right form.
+    /// The claim that is missing or has another form, and the form that it must have.
     pub(crate) fn claims(&self) -> Result<JwtClaims, &'static str> {
         let fields = &self.claims;
         let user = fields.get("sub").ok_or("the JWT has no claim sub")?;

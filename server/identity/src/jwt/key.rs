@@ -176,7 +176,7 @@ impl VerificationKey {
         self.algorithm == algorithm && same_id
     }
 
-    /// Returns whether the signature is right.
+    /// Returns whether the signature is valid.
     pub(crate) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
         match &self.material {
             // Compares in constant time.

@@ -131,7 +131,7 @@ fn a_damaged_picture_is_refused() {
     }
 }
 
-/// A PNG of 100 bytes that claims so many pixels: a decompression bomb in its smallest form.
+/// A PNG of 100 bytes that claims this many pixels: a decompression bomb in its smallest form.
 fn bomb(width: u32, height: u32) -> Vec<u8> {
     let mut content = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut chunk = |kind: &[u8; 4], data: &[u8]| {

@@ -54,7 +54,7 @@ pub(super) fn encrypt(
     encrypt_with(text.as_bytes(), public_key, auth_secret, &own, salt, padded)
 }
 
-/// Encrypts with a given key and salt, padded to at least so many bytes.
+/// Encrypts with a given key and salt, padded to at least this many bytes.
 fn encrypt_with(
     text: &[u8],
     public_key: &[u8],

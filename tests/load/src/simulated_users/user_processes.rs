@@ -182,7 +182,7 @@ pub(crate) struct JoinFigures {
 }
 
 impl UserProcesses {
-    /// Starts as many processes as so many users need.
+    /// Starts as many processes as this many users need.
     pub(crate) async fn start(
         place: ConnectTarget,
         protocol: u32,

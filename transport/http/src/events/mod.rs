@@ -62,8 +62,9 @@ fn start(
         return position
             .map(|it| (StreamStartPoint::After(it), name))
             .ok_or_else(|| {
-                let right = "the id of an event of this stream";
-                let detail = format!("the header Last-Event-ID is not a seq; it must be {right}");
+                let expected = "the id of an event of this stream";
+                let detail =
+                    format!("the header Last-Event-ID is not a seq; it must be {expected}");
                 ApiProblem::field(name, detail)
             });
     }
@@ -124,7 +125,7 @@ async fn follow(call: ApiCall, input: FollowInbox) -> Result<EventStream, ApiPro
         begin(&call, connection, &start, &input, permit).await
     };
     match begun.await {
-        // The token is right. A refusal would have the client sign in again, so the stream ends as it
+        // The token is valid. A refusal would have the client sign in again, so the stream ends as it
         // would have ended a moment later.
         Err(refusal) if was_displaced(&refusal) => Ok(EventStream::displaced()),
         Err(RequestRefusal::BadRequest(detail)) => {

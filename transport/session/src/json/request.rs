@@ -54,10 +54,10 @@ pub(crate) fn read(frame: &[u8]) -> Result<ClientPacket, UnreadableText> {
 
 fn unknown_type(word: Option<&Value>) -> RequestRefusal {
     let words: Vec<_> = REQUEST_WORDS.iter().map(|(word, _)| *word).collect();
-    let right = format!("one of {}", words.join(", "));
+    let expected = format!("one of {}", words.join(", "));
     let wrong = match word {
-        Some(word) => WrongValue::value(word, &right),
-        None => WrongValue::missing(&right),
+        Some(word) => WrongValue::value(word, &expected),
+        None => WrongValue::missing(&expected),
     };
     refusal(wrong.inside("type"))
 }
@@ -129,9 +129,9 @@ fn sign_in(input: SignInPacket) -> Result<ClientRequest, WrongValue> {
             // The token itself is never repeated in an error.
             let named = BearerToken::parse(&token).and_then(|it| it.of_device());
             let named = named.ok_or_else(|| {
-                let right = "USER.DEVICE.TOKEN, as the HTTP API returns it, a JWT with the claim \
+                let expected = "USER.DEVICE.TOKEN, as the HTTP API returns it, a JWT with the claim \
                     device, or a token beside user_id and device_id";
-                WrongValue::new(format!("names no user and no device; it must be {right}"))
+                WrongValue::new(format!("names no user and no device; it must be {expected}"))
                     .inside("token")
             })?;
             (named.user, named.device, named.token)

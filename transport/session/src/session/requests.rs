@@ -121,7 +121,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         let knows_closes = self.link.codec() == FrameCodec::Json
             || credentials.as_ref().is_ok_and(|it| it.protocol > 0);
         let connection = match self.admit(credentials).await {
-            // The token is right: a refusal would have the client ask its user to sign in again.
+            // The token is valid: a refusal would have the client ask its user to sign in again.
             Err(refusal) if knows_closes && was_displaced(&refusal) => {
                 self.extension_client = true;
                 return Err(SessionEnd::close(CloseCode::Superseded, SUPERSEDED).into());
