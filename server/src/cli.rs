@@ -318,7 +318,7 @@ pub(crate) fn parse(
     }
 }
 
-/// Makes a key for Web Push, as the content of its file: the public key stands before it.
+/// Makes a key for Web Push, as the content of its file: the public key is in front of it.
 fn made_key() -> Result<String, CliMessage> {
     let failed = |text: String| CliMessage { text, code: 1 };
     let pem = EcSigningKey::generate_pem();

@@ -464,7 +464,7 @@ fn bash_takes_the_completions_and_completes_a_command() {
     }
 }
 
-/// Returns the commands of the page in the order in which they stand there.
+/// Returns the commands of the page in the order of the page.
 fn commands_of(page: &str) -> String {
     let blocks = page.split("```sh\n").skip(1);
     let blocks: Vec<_> = blocks.filter_map(|it| it.split("```").next()).collect();

@@ -1,5 +1,5 @@
 //! Sign-ins that the backend decides: by JWTs that it signs, and by a business server over HTTP. The
-//! programs of docs/business.md and docs/jwt.md are run as they stand there.
+//! programs of docs/business.md and docs/jwt.md are run unchanged.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! Cache of the heads as they stand in the tree, so that neither a send to a busy inbox nor a page
+//! Cache of the heads as they are in the tree, so that neither a send to a busy inbox nor a page
 //! of a long one has to search for the last entry.
 //!
 //! The cache always agrees with the tree. The writer updates it together with the tree, under the
@@ -25,7 +25,7 @@ use crate::rows::RowView;
 /// Inboxes of one generation; both together take some 8 MiB at most.
 const GENERATION_INBOXES: usize = 1 << 16;
 
-/// Cache of the heads as they stand in the tree.
+/// Cache of the heads as they are in the tree.
 #[derive(Debug, Default)]
 pub(crate) struct HeadCache {
     // A std mutex, held for one look-up; no other lock is taken under it.

@@ -106,7 +106,7 @@ impl<'a> RowView<'a> {
         Ok(M::decode(self.value_shared(key, raw)?)?)
     }
 
-    /// The value in a row of this key: shared with `raw` if it stands in one row.
+    /// The value in a row of this key: shared with `raw` if it fits one row.
     pub(crate) fn value_shared(&self, key: &[u8], mut raw: Bytes) -> Result<Bytes, EngineError> {
         match raw.split_first() {
             Some((&SINGLE_ROW, _)) => {

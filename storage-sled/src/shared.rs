@@ -39,7 +39,7 @@ pub(crate) struct SharedState {
     /// while a batch is applied (sled blocks readers then anyway), readers hold it for one read. It
     /// is never held over an await.
     pub(crate) shadowed: RwLock<RowOverlay>,
-    /// Cache of the heads as they stand in the tree.
+    /// Cache of the heads as they are in the tree.
     pub(crate) heads: HeadCache,
     pub(crate) health: StorageHealth,
     pub(crate) gate: FlushGate,

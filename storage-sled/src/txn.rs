@@ -51,7 +51,7 @@ pub(crate) struct CommitChanges {
 pub(crate) struct WriteTransaction<'a> {
     tree: &'a Tree,
     now: UnixTimestamp,
-    /// Cache of the heads as they stand in the tree.
+    /// Cache of the heads as they are in the tree.
     heads: &'a HeadCache,
     /// The new values.
     changes: RowOverlay,

@@ -11,7 +11,7 @@ use crate::seq::Seq;
 
 /// Interval between two reads of the epoch: one small read per node.
 const EPOCH_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// Period over which the connections of a node come back to the new history.
+/// Period over which the clients of a node reconnect to the new history.
 const RECONNECT_SPREAD: Duration = Duration::from_secs(3);
 
 /// Reads the epoch regularly, from the first connection on.
@@ -34,7 +34,7 @@ pub(super) async fn run(context: &GatewayContext) {
 
 /// Adopts an epoch that was read. If it differs from the one before, every connection is closed,
 /// because the entries it was served belong to a history that has ended. Clients of the extension
-/// learn the new epoch when they come back, and start over.
+/// learn the new epoch when they reconnect, and start over.
 pub(super) fn adopt(context: &GatewayContext, epoch: Epoch) {
     let before = context.epoch.swap(epoch.0, Ordering::Relaxed);
     if before == 0 || before == epoch.0 {

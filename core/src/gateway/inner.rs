@@ -80,7 +80,7 @@ impl GatewayInner {
     /// Removes a connection from a room, and ends the node's subscription with its last member.
     pub(super) async fn leave_room(&self, room: RoomId, handle: &ConnectionHandle) {
         let _gate = self.rooms.gate(room).await;
-        // The connection may have come back while this waited.
+        // The device may have reconnected while this waited.
         if handle.follows(room) {
             return;
         }

@@ -249,7 +249,7 @@ impl ConnectGateway {
     }
 
     /// Closes every connection because the node is shutting down. Each client gets its own random
-    /// time to come back, up to `spread` from now.
+    /// time to reconnect, up to `spread` from now.
     pub fn close_all(&self, spread: Duration) {
         self.inner.context.hub.each_open(|handle| {
             let after = spread.mul_f64(rand::random::<f64>());

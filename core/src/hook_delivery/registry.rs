@@ -250,7 +250,7 @@ impl HookDelivery {
         if let Some(letters) = letters {
             return outbox.replay(hook, letters).await;
         }
-        // Those that die again meanwhile stand behind the others, and are left.
+        // Events that become dead letters again meanwhile are behind the others, and are left.
         let all = outbox.backlog(hook).await?.dead_letters;
         let (mut moved, mut after) = (0, None);
         while (moved as u64) < all

@@ -22,10 +22,10 @@ pub enum CloseReason {
     Disconnected(String),
     /// The token it signed in with has expired.
     Expired,
-    /// The node is shutting down. The client may come back, to this node or another, after this
+    /// The node is shutting down. The client may reconnect, to this node or another, after this
     /// delay.
     Shutdown {
-        /// Random per client, so that the clients do not all come back at once.
+        /// Random per client, so that the clients do not all reconnect at once.
         after: Duration,
     },
 }

@@ -131,8 +131,8 @@ impl RoomCursor {
         true
     }
 
-    /// Compares the position with the history, which stands at `head` of `stream`. A position in
-    /// another stream, or past the end of this one, is invalid, and history is then read from its
+    /// Compares the position with the history, whose newest message is `head` of `stream`. A position
+    /// in another stream, or past the end of this one, is invalid, and history is then read from its
     /// start. Returns whether the items just read are still the ones to send.
     pub(super) fn meets(&mut self, stream: StreamId, head: Seq) -> bool {
         let other = self.stream.is_some_and(|known| known != stream);

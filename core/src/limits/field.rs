@@ -1,4 +1,5 @@
-//! Declares structs of limits: the doc, default and bound of each limit stand once, at its field.
+//! Declares structs of limits. The doc, default and bound of each limit are written once, at its
+//! field.
 //!
 //! The server reads them to check its configuration and to write the pages about it. This module
 //! knows no setting: a limit that is not one is declared in the same way.

@@ -2,7 +2,7 @@
 //!
 //! Events are written by the store method that makes their change, or by [`OutboxStore::put`]. They
 //! are read from the front of the queue and removed one by one after their delivery. There is no
-//! read position: an event whose transaction commits late stands before events that were read
+//! read position: an event whose transaction commits late has a position before events that were read
 //! already, and must not be skipped.
 
 use std::fmt;

@@ -152,7 +152,7 @@ pub(super) async fn events_of_a_receiver_are_delivered_in_its_order(it: StoreFix
         let s = sending.clone();
         async move {
             for round in 0..ROUNDS {
-                // The sender stands first, the receiver last, as in a send of the service.
+                // The sender comes first and the receiver last, as in a send of the service.
                 let batch: Vec<_> = (0..RECEIVERS)
                     .filter(|to| (to + round + sender) % 3 != 0)
                     .map(|to| {

@@ -1,6 +1,6 @@
 //! Authenticates callers: clients by their token, backends by the shared secret.
 //!
-//! A guard stands in front of one service. It puts the [`SignedInCaller`] beside the request, so a
+//! A guard is in front of one service. It puts the [`SignedInCaller`] beside the request, so a
 //! handler never sees metadata.
 
 use std::convert::Infallible;

@@ -2,7 +2,7 @@
 //! codec, default and bound. After a change, `cargo run -p gimlet-server --example settings` writes
 //! `gimlet.toml` and `docs/configuration.md`.
 //!
-//! Long because each setting stands here with its doc.
+//! Long because each setting is declared here with its doc.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! Declares the settings: the name, doc, codec, default and bound of each stand once, at its field.
+//! Declares the settings. The name, doc, codec, default and bound of each are written once, at its
+//! field.
 //!
 //! Everything else follows from the declaration: reading the file and the environment, the checks
 //! of bounds, `gimlet config default`, `gimlet check-config`, and docs/configuration.md.

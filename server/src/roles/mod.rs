@@ -335,7 +335,7 @@ impl RunningRoles {
         self.peer.as_ref().map_or(0, RemotePeer::dropped)
     }
 
-    /// Closes every connection and asks each client to come back after a random time up to
+    /// Closes every connection and asks each client to reconnect after a random time up to
     /// `spread`.
     pub(crate) fn close_all(&self, spread: Duration) {
         if let Some(gateway) = self.gateway() {

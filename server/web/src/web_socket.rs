@@ -16,7 +16,7 @@ use gimlet_http::StreamPermit;
 use gimlet_listen::ClientStream;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header, request};
 
-/// Seconds after which a client that found no place should come back.
+/// Seconds after which a client that was refused at the connection limit should reconnect.
 const FULL_RETRY_SECONDS: u16 = 5;
 
 /// The socket of a request that was answered with 101.

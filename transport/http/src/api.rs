@@ -18,7 +18,7 @@ use crate::credentials::ApiKeys;
 use crate::nodes::ApiNodes;
 
 /// The address that the limits of a request count for; `None` if a proxy that is not configured may
-/// stand before the client. The server adds it to the extensions of each request.
+/// be in front of the client. The server adds it to the extensions of each request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientAddr(pub Option<SocketAddr>);
 

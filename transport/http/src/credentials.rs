@@ -2,7 +2,7 @@
 //!
 //! A token belongs to a user on a device, so the bearer names all three: `USER.DEVICE.TOKEN`. A
 //! sign-in over this API returns that form; a token from gRPC or from a business server is put behind
-//! the two ids. A JWT may stand alone, because it names its user itself.
+//! the two ids. A JWT may be sent without them, because it names its user itself.
 
 use std::fmt;
 

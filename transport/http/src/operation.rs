@@ -131,7 +131,7 @@ pub(crate) struct ApiOperation {
     pub(crate) access: OperationAccess,
     /// Headers that the operation reads, with their descriptions.
     pub(crate) headers: Vec<(&'static str, &'static str)>,
-    /// Set if the token may stand in the query.
+    /// Set if the token may be given in the query.
     pub(crate) takes_query_token: bool,
     node: ExecutingNode,
     /// Set if the operation registers a device for a caller that names none.

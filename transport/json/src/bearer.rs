@@ -1,5 +1,5 @@
-//! A user's token as it stands alone, in a header or in a packet: with its user and device in front of it,
-//! or as a JWT, which names its user itself.
+//! A user's token in a header or in a packet, where no other field names its owner: with its user and
+//! device in front of it, or as a JWT, which names its user itself.
 
 use std::fmt;
 

@@ -186,7 +186,8 @@ pub fn plain(name: &'static str) -> &'static str {
 pub fn object_schema<'a>(about: &str, fields: impl Iterator<Item = &'a FieldDescription>) -> Value {
     let (mut properties, mut required) = (Map::new(), Vec::new());
     for field in fields {
-        // A reference has no room for a description of its own in older readers, so it stands beside.
+        // A reference has no room for a description of its own in older readers, so the description is
+        // put beside it.
         let mut schema = field.schema.clone();
         if let Some(schema) = schema.as_object_mut() {
             schema.insert("description".into(), field.about.clone().into());

@@ -1,4 +1,4 @@
-//! The accept loop, the only one for clients' sockets, and what stands between it and a protocol:
+//! The accept loop, the only one for clients' sockets, and what comes between it and a protocol:
 //! connection permit, PROXY header, TLS handshake, one deadline for all of it.
 
 use std::future::Future;
@@ -154,7 +154,7 @@ pub trait ConnectionProtocol: Send + Sync + 'static {
     /// Serves the connection until it ends.
     fn serve(&self, opened: Self::Opened) -> impl Future<Output = ()> + Send;
 
-    /// Tells a client that it is not served now and when to come back, as far as the protocol can.
+    /// Tells a client that it is not served now and when to reconnect, as far as the protocol can.
     fn reject(&self, stream: ClientStream, after: Duration) -> impl Future<Output = ()> + Send {
         drop((stream, after));
         std::future::ready(())

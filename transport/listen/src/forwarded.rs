@@ -2,7 +2,7 @@
 //! `Forwarded` (RFC 7239).
 //!
 //! Each proxy appends the address that it saw, so the list is read from its end, and only as far as
-//! trusted proxies wrote it: what stands before the first untrusted address is the client's own
+//! trusted proxies wrote it: what comes before the first untrusted address is the client's own
 //! claim. One header is read, the one that the proxies are configured to write: a client can add
 //! the other one at will.
 
@@ -120,7 +120,7 @@ mod tests {
         let found = |lines: &[&str]| client(ForwardedHeader::XForwardedFor, "10.0.0.1", lines);
         for (lines, expected) in [
             (&["203.0.113.9"][..], Some("203.0.113.9")),
-            // An address that the client itself claims stands before it.
+            // An address that the client itself claims comes before it.
             (&["1.2.3.4, 203.0.113.9"], Some("203.0.113.9")),
             (&["1.2.3.4", "203.0.113.9,10.0.0.7"], Some("203.0.113.9")),
             (

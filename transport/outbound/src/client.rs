@@ -153,7 +153,7 @@ impl OutboundClient {
         self.post(url, headers, body).await
     }
 
-    /// Posts a body whose type stands in the headers.
+    /// Posts a body whose type is in the headers.
     ///
     /// # Errors
     /// There is no answer, or it is too large.

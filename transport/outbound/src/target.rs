@@ -32,7 +32,7 @@ pub enum OutboundUrlError {
 }
 
 impl OutboundUrl {
-    /// Returns the host as it stands in the address.
+    /// Returns the host as it is written in the address.
     #[must_use]
     pub fn host(&self) -> &str {
         // A URL of these two schemes always has a host: `from_str` refuses others.

@@ -59,6 +59,6 @@ impl WireFraming for TcpFrameListener {
 
     async fn refuse(&self, _stream: ClientStream, _after: Duration) {
         // A client that has not signed in has not said that it understands PT_CLOSE; gim's clients
-        // come back by themselves after some seconds.
+        // reconnect by themselves after some seconds.
     }
 }

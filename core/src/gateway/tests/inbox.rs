@@ -213,7 +213,7 @@ async fn m10_fims_own_sends_do_not_hide_pushes_it_has_missed() {
     assert_eq!(sync(&fim, 3).await, [2]);
 }
 
-/// A legacy client that comes back after it has sent many messages from this device.
+/// A legacy client that reconnects after it has sent many messages from this device.
 #[tokio::test(start_paused = true)]
 async fn d12_a_sync_over_nothing_but_own_sends_reads_a_few_pages_at_a_time() {
     let stores = memory::stores();

@@ -58,7 +58,7 @@ fn a_small_picture_is_its_own_thumbnail() {
     let picture = decoded(&content, of("image/png"), 100).unwrap();
     assert_eq!((picture.width, picture.height), (100, 40));
     assert_eq!(picture.thumbnail, None);
-    // Few pixels may stand in a large file: an animation, or one full of metadata.
+    // A large file may have few pixels: an animation, or one full of metadata.
     let large = decode(Cursor::new(&content), 1 << 20, of("image/png"), 100).unwrap();
     let thumbnail = large.thumbnail.unwrap();
     let shown = image::load_from_memory(&thumbnail.content).unwrap();

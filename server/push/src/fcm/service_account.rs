@@ -16,7 +16,7 @@ pub struct ServiceAccount {
     pub(crate) key: RsaSigningKey,
     /// Name of the account.
     pub(crate) email: String,
-    /// Address that issues access tokens, as it stands in the file: the audience of the assertion.
+    /// Address that issues access tokens, as the file has it: the audience of the assertion.
     pub(crate) audience: String,
     /// The same address.
     pub(crate) token_url: OutboundUrl,

@@ -2,7 +2,7 @@
 //!
 //! A stream is a connection of its device, as a socket is: the same cursor over the inbox, the same
 //! order, the same takeover by a newer connection. Its events have the seq as their id, so a client
-//! that comes back with `Last-Event-ID` gets the next entry, and no entry twice.
+//! that reconnects with `Last-Event-ID` gets the next entry, and no entry twice.
 //!
 //! Nothing is buffered beyond the hub's bounded queue: an event is made when the socket takes it. A
 //! client that does not read makes its connection lag, and the inbox is read on when it reads again.

@@ -41,7 +41,7 @@ const FRAME_BYTES: usize = 16 * 1024;
 /// Pause before an `EventSource` that was displaced by another one comes back. Two pages with one
 /// token would otherwise displace each other without a pause.
 const DISPLACED_RETRY: Duration = Duration::from_secs(30);
-/// Pause before an `EventSource` comes back after any other end.
+/// Pause before an `EventSource` reconnects after any other end.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// A read of the inbox.
@@ -273,7 +273,7 @@ impl StreamState {
     }
 }
 
-/// Returns the code, the reason, whether the client may come back by itself, and after which time.
+/// Returns the code, the reason, whether the client may reconnect by itself, and after which time.
 fn close(reason: &CloseReason) -> (CloseCode, &str, bool, Option<Duration>) {
     match reason {
         CloseReason::Superseded => (

@@ -1,4 +1,4 @@
-//! The packets as JSON objects, each declared once. The fields `type` and `request_id` stand around
+//! The packets as JSON objects, each declared once. The fields `type` and `request_id` are around
 //! them.
 
 use gimlet_core::id::{DeviceId, GroupId, RoomId, UserId};
