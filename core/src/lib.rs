@@ -37,7 +37,7 @@
 //! - [`hook_delivery`]: delivers stored events to the hooks' endpoints.
 //! - [`before_send`]: the hook that is asked before a message is accepted.
 //! - [`auth`]: the checks of callers' tokens, API keys and secrets, and the limits of wrong ones;
-//!   [`scope`] lists the rights of API keys.
+//!   [`scope`] lists the scopes of API keys.
 //! - [`gateway`] and [`hub`]: the connect role: live connections, each with a cursor.
 //! - [`logic`], [`peer`], [`business`]: the seams between roles, between nodes, and to the business
 //!   backend.

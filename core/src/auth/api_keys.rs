@@ -51,7 +51,7 @@ const MAX_OVERLAP: Duration = Duration::from_hours(90 * 24);
 pub struct NewApiKey {
     /// A name for people.
     pub name: String,
-    /// Its rights.
+    /// Its scopes.
     pub scopes: ApiScopes,
     /// Time after which it expires; `None` if it does not.
     pub lifetime: Option<Duration>,
@@ -124,7 +124,7 @@ impl ApiKeyService {
         bearer.starts_with(KEY_PREFIX)
     }
 
-    /// Creates a key, with no more rights than its maker has.
+    /// Creates a key, with no scope that its maker does not have.
     ///
     /// # Errors
     /// A name that is empty or too long, no scope, a scope that the maker lacks, a lifetime out of

@@ -1,4 +1,4 @@
-//! Backends after the check of their key: their rights, and their name in the log.
+//! Backends after the check of their key: their scopes, and their name in the log.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub enum BackendIdentity {
     CreatedKey {
         /// The key.
         id: ApiKeyId,
-        /// Its rights.
+        /// Its scopes.
         scopes: ApiScopes,
     },
     /// The operator, by a command on the server's machine.
@@ -23,7 +23,7 @@ pub enum BackendIdentity {
 }
 
 impl BackendIdentity {
-    /// Returns its rights.
+    /// Returns its scopes.
     #[must_use]
     pub const fn scopes(self) -> ApiScopes {
         match self {
@@ -44,8 +44,8 @@ impl BackendIdentity {
         Err(ApiKeyRefusal::MissingScope { scope, scopes })
     }
 
-    /// Checks that it may make a key with these scopes: a key cannot make one with more rights than
-    /// it has itself.
+    /// Checks that it may create a key with these scopes: a key cannot create one with a scope that it
+    /// does not have itself.
     ///
     /// # Errors
     /// It lacks one of the scopes.

@@ -19,7 +19,7 @@ pub struct ApiKey {
     pub hash: [u8; 32],
     /// The name that its creator gave it.
     pub name: String,
-    /// Its rights.
+    /// Its scopes.
     pub scopes: ApiScopes,
     /// Time of creation.
     pub created_at: UnixTimestamp,
