@@ -62,8 +62,8 @@ pub async fn migrate(config: &MysqlConfig) -> Result<(), OpenError> {
         return Err(OpenError::Migrating);
     }
     let known = opening_step(allowed, async {
-        let made = conn.ensure_migrations_table(APPLIED_TABLE).await;
-        made.map_err(cause)?;
+        let ensured = conn.ensure_migrations_table(APPLIED_TABLE).await;
+        ensured.map_err(cause)?;
         Ok(known(&mut conn).await?)
     });
     let known = known.await?;

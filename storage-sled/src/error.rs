@@ -67,7 +67,7 @@ pub enum OpenError {
         /// The directory.
         dir: PathBuf,
     },
-    /// The directory lacks changes that were answered.
+    /// The directory lacks changes that callers were told are stored.
     #[error(
         "the data directory {dir} lacks changes that were answered: its database ends at commit {found}, and \
          commit {answered} was answered. Restore a backup, or run `gimlet new-epoch` to go on with what is there: \
@@ -78,7 +78,7 @@ pub enum OpenError {
         dir: PathBuf,
         /// The last commit in the database.
         found: u64,
-        /// The last commit that was answered.
+        /// The last commit whose callers were told that it is stored.
         answered: u64,
     },
     /// The content of the directory is inconsistent.
@@ -99,7 +99,7 @@ pub(crate) enum EngineError {
     /// sled failed.
     #[error("sled")]
     Sled(#[from] sled::Error),
-    /// The storage failed earlier.
+    /// The storage failed earlier, and takes no more calls until a restart.
     #[error("the storage has failed: {0}")]
     Failed(String),
     /// A stored record is inconsistent.

@@ -88,7 +88,10 @@ fn held(
     row.map(|row| registration(device, row)).transpose()
 }
 
-fn of(rows: &RowView<'_>, user: UserId) -> Result<Vec<PushRegistration>, EngineError> {
+fn registrations_of(
+    rows: &RowView<'_>,
+    user: UserId,
+) -> Result<Vec<PushRegistration>, EngineError> {
     let found = rows.scan(&key::push_tokens(user), None).map(|found| {
         let (name, value) = found?;
         let row: PushToken = rows.decode(&name, &value)?;
@@ -127,7 +130,7 @@ fn put(
     };
     txn.put(&owner_key, &owner)?;
     txn.put(&key::push_token(user, device), &row(registration))?;
-    let mut all = of(&txn.rows(), user)?;
+    let mut all = registrations_of(&txn.rows(), user)?;
     all.sort_by_key(|it| (it.registered_at, it.device));
     let surplus = all.len().saturating_sub(max_devices);
     for oldest in all.iter().take(surplus) {
@@ -156,7 +159,7 @@ impl PushTokenStore for SledStore {
         let read = self.read("push_token.of", move |rows| {
             let mut found = Vec::new();
             for user in users {
-                let held = of(rows, user)?.into_iter();
+                let held = registrations_of(rows, user)?.into_iter();
                 found.extend(held.map(|it| (user, it)));
             }
             Ok(found)

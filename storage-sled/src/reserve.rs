@@ -69,11 +69,11 @@ impl DiskReserve {
             return Ok(());
         }
         let file = File::create(&path)?;
-        let made = fallocate(&file, FallocateFlags::empty(), 0, bytes);
-        if made.is_err() {
+        let allocated = fallocate(&file, FallocateFlags::empty(), 0, bytes);
+        if allocated.is_err() {
             fs::remove_file(&path)?;
         }
-        Ok(made?)
+        Ok(allocated?)
     }
 
     /// Returns the size of the reserve; 0 if no space is to stay free.

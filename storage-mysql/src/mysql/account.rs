@@ -228,7 +228,7 @@ impl AccountStore for MysqlAccounts {
                     columns!(),
                     "WHERE phone = ? AND user_id > ?) ORDER BY user_id LIMIT ?"
                 );
-                let most = limit as u64 + 1;
+                let max = limit as u64 + 1;
                 let select = sqlx::query(sql)
                     .bind(pattern(&key, names))
                     .bind(after)

@@ -67,7 +67,7 @@ pub(super) async fn append_with(
         let users: Vec<u64> = counts.keys().map(|it| it.get()).collect();
         lock::lock(session, lock::HEADS, &users, locks).await?;
     }
-    let mut next = take_seqs(session, &counts).await?;
+    let mut next_seqs = take_seqs(session, &counts).await?;
     let mut seqs: Vec<Vec<(UserId, Seq)>> = Vec::with_capacity(batch.len());
     let mut entries: Vec<NewEntry> = Vec::new();
     let mut shared = Vec::new();
@@ -78,11 +78,11 @@ pub(super) async fn append_with(
         // nor users.
         let body = decision.stores().then(|| body(send, decision, &mut shared));
         for (user, body) in users.iter().zip(body.into_iter().cycle()) {
-            let seq = next.take(*user)?;
-            own.push((*user, seq));
+            let seq = next_seqs.take(*user)?;
+            send_seqs.push((*user, seq));
             entries.push((*user, seq, body));
         }
-        seqs.push(own);
+        seqs.push(send_seqs);
     }
     put_bodies(session, &shared).await?;
     put_entries(session, entries).await?;
@@ -113,6 +113,7 @@ fn outcomes(
     seqs: &[Vec<(UserId, Seq)>],
     batch: &[AppendRequest],
 ) -> Vec<AppendOutcome> {
+    // A repeat is answered with the seq of the send's first entry, which `note_keys` stores too.
     let answer = |at: usize| seqs.get(at).and_then(|it| it.first()).map(|(_, seq)| *seq);
     let outcome = |(at, decision): (usize, &SendDecision)| match decision {
         SendDecision::Answer(answer) => answer.clone(),
@@ -231,7 +232,7 @@ async fn lock_groups(
     Ok(())
 }
 
-/// Stores bodies with several recipients, with the number of entries that will refer to them.
+/// Stores the bodies that are shared by several entries, each with its number of entries.
 async fn put_bodies(
     session: &mut MysqlSession,
     bodies: &[(&Arc<Message>, usize)],
@@ -270,7 +271,8 @@ async fn put_bodies(
     Ok(())
 }
 
-/// Stores the answers under the keys of the sends that were stored.
+/// Stores each new send's answer (its message id and the seq of its first entry) under its key, for
+/// repeats of it.
 async fn note_keys(
     session: &mut MysqlSession,
     batch: &[AppendRequest],

@@ -31,11 +31,11 @@ pub(super) struct BatchFacts {
 pub(super) enum SendDecision {
     /// An answer; nothing is stored.
     Answer(AppendOutcome),
-    /// A repeat of an earlier send of the batch.
+    /// A repeat of the send with this index in the batch; it gets the same answer.
     Like(usize),
-    /// All of its entries are stored.
+    /// All of its entries are stored now.
     Whole,
-    /// Its first entry is stored, and a job for the rest.
+    /// Its first entry is stored now, and a fan-out job for the rest.
     Job,
 }
 

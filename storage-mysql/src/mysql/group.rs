@@ -231,8 +231,8 @@ async fn create(session: &mut MysqlSession, group: &NewGroup) -> Result<(), Engi
         .bind(group.members.len() as u64)
         .bind(group.at.0)
         .bind(group.at.0);
-    let made = session.run(insert).await;
-    made.map_err(|fault| {
+    let inserted = session.run(insert).await;
+    inserted.map_err(|fault| {
         if fault.is_duplicate() {
             EngineError::Misuse("the group's id is taken")
         } else {

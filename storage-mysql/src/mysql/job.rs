@@ -148,15 +148,15 @@ pub(super) async fn advance(
     let entries = entries.map(|(user, seq)| (*user, *seq, BodyLocation::Shared(message)));
     put_entries(session, entries.collect()).await?;
 
-    let made = from + seqs.len() as u64;
-    let done = made >= total;
-    let progress = if done {
+    let progress = from + seqs.len() as u64;
+    let done = progress >= total;
+    let update = if done {
         sqlx::query("DELETE FROM fanout_job WHERE job = ?").bind(lease.job)
     } else {
         let sql = "UPDATE fanout_job SET done = ? WHERE job = ?";
-        sqlx::query(sql).bind(made).bind(lease.job)
+        sqlx::query(sql).bind(progress).bind(lease.job)
     };
-    session.run(progress).await?;
+    session.run(update).await?;
     let sql = "DELETE FROM fanout_part WHERE job = ? AND start = ?";
     session
         .run(sqlx::query(sql).bind(lease.job).bind(from))

@@ -17,7 +17,7 @@ use super::settings::{self, ConnectionPurpose};
 use crate::config::MysqlConfig;
 use crate::error::{EngineError, OpenError, UnfitServer};
 
-/// Divisor of a server's prepared statements: one process may hold a quarter of them.
+/// One process may hold the server's limit of prepared statements divided by this number.
 const STATEMENT_SHARES: u64 = 4;
 
 /// Opens the pool, checks the server, and draws the epoch and the identity of a new store. Returns
@@ -58,9 +58,9 @@ pub(crate) async fn open(
     Ok((MysqlEngine::new(pool, clock, config, history), cluster))
 }
 
-/// Returns how many prepared statements a connection may keep, from what the server has left of its
-/// limit `found`.
-async fn statements(
+/// Returns how many prepared statements a connection may keep: its part of this process's share of the
+/// server's limit `found`, or of the statements that are still free, if they are fewer.
+async fn statements_per_connection(
     conn: &mut MySqlConnection,
     found: Option<u64>,
     connections: u32,

@@ -21,12 +21,13 @@ const fn provider_number(provider: PushProvider) -> u8 {
     }
 }
 
-/// Reads the columns that `read` reads, of the users whose list follows.
+/// Start of the query for the registrations of some users; their ids and `)` follow. `decode` relies
+/// on the order of the columns.
 const SELECT: &str = "SELECT device_id, provider, token, topic, sandbox, public_key, auth_secret, \
                       shows_content, locale, registered_at, user_id FROM push_token \
                       WHERE user_id IN (";
 
-fn read(row: &MySqlRow) -> Result<(UserId, PushRegistration), EngineError> {
+fn decode(row: &MySqlRow) -> Result<(UserId, PushRegistration), EngineError> {
     let token = text(row, 2)?;
     let address = match row.try_get::<u8, _>(1)? {
         1 => PushAddress::Apns {
@@ -52,12 +53,12 @@ fn read(row: &MySqlRow) -> Result<(UserId, PushRegistration), EngineError> {
     Ok((user_id(row, 10)?, registration))
 }
 
-async fn of(
+async fn registrations_of(
     session: &mut MysqlSession,
     users: &[u64],
 ) -> Result<Vec<(UserId, PushRegistration)>, EngineError> {
     let rows = session.rows_in(SELECT, users, ")").await?;
-    let mut found: Vec<_> = rows.iter().map(read).collect::<Result<_, _>>()?;
+    let mut found: Vec<_> = rows.iter().map(decode).collect::<Result<_, _>>()?;
     found.sort_by_key(|(user, it)| (*user, it.device));
     Ok(found)
 }
@@ -123,16 +124,17 @@ async fn put(
     registration: &PushRegistration,
     max_devices: usize,
 ) -> Result<(), EngineError> {
-    // First of all the user's row: its lock lets registrations of the same user follow each other, so
-    // that each counts the devices of those before it.
+    // The user's row is locked first: registrations of the same user then run one after another, and
+    // each counts the devices of those before it.
     let sql = "INSERT INTO push_user (user_id) VALUES (?) \
                ON DUPLICATE KEY UPDATE user_id = VALUES(user_id)";
     session.run(sqlx::query(sql).bind(user.get())).await?;
-    // Before the insert: the only key that it can then find taken is that of the address, and moving
-    // that row takes the address from its former owner.
+    // The user's old row for the device is deleted before the upsert, which can then meet only one
+    // existing row: that of another user or device with the same address. The upsert moves that row
+    // here, and so takes the address from its former owner.
     delete(session, user, registration.device).await?;
     upsert(session, user, registration).await?;
-    let mut all = of(session, &[user.get()]).await?;
+    let mut all = registrations_of(session, &[user.get()]).await?;
     all.sort_by_key(|(_, it)| (it.registered_at, it.device));
     let surplus = all.len().saturating_sub(max_devices);
     for (_, oldest) in all.iter().take(surplus) {
@@ -158,12 +160,12 @@ impl PushTokenStore for MysqlEngine {
     }
 
     async fn of(&self, users: &[UserId]) -> Result<Vec<(UserId, PushRegistration)>, StoreError> {
-        let mut numbers: Vec<u64> = users.iter().map(|it| it.get()).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
+        let mut ids: Vec<u64> = users.iter().map(|it| it.get()).collect();
+        ids.sort_unstable();
+        ids.dedup();
         self.once("push_token.of", StatementEffect::Read, move |session| {
-            let numbers = numbers.clone();
-            async move { of(session, &numbers).await }.boxed()
+            let ids = ids.clone();
+            async move { registrations_of(session, &ids).await }.boxed()
         })
         .await
     }

@@ -1,8 +1,9 @@
-//! A Redis that Sentinels watch: they name the current master.
+//! A Redis whose current master is named by Sentinels.
 //!
-//! `redis+sentinel://user:password@host:26379,host:26379/service/0`; `rediss+sentinel://` uses TLS,
-//! to the Sentinels as well. The account is the one of the Redis servers; the account of the
-//! Sentinels follows as `?sentinel_username=…&sentinel_password=…`.
+//! Its address is `redis+sentinel://user:password@host:26379,host:26379/service/0`; with
+//! `rediss+sentinel://`, the connections to the servers and to the Sentinels use TLS. The account in
+//! front of the hosts is the one of the Redis servers; the account of the Sentinels follows as
+//! `?sentinel_username=…&sentinel_password=…`.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +27,7 @@ pub(super) struct SentinelAddress {
     service: String,
     /// Account and database of the Redis servers.
     server: ConnectionInfo,
-    /// Account of the Sentinels.
+    /// Username and password for the Sentinels.
     account: (Option<String>, Option<String>),
     certificates: Option<TlsCertificates>,
     tls: bool,
@@ -70,16 +71,17 @@ impl SentinelAddress {
         }
         let sentinels = hosts.split(',').map(|host| sentinel(host.trim()));
         let sentinels = sentinels.collect::<RedisResult<Vec<_>>>()?;
-        // The parser of a plain address decodes the account, because it knows the escapes of a
-        // password.
-        let plain = |account: &str, database: &str| {
+        // The account may contain percent escapes. The parser of redis for the address of a single
+        // server decodes them, so it is given an address with this account.
+        let single_server = |account: &str, database: &str| {
             format!("redis://{account}@localhost/{database}").into_connection_info()
         };
         let mut account_of_sentinels = (None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let read = plain(&format!(":{value}"), "0")?;
-            let value = read.redis_settings().password().map(str::to_owned);
+            // Read as a password, so that it is decoded in the same way.
+            let decoded = single_server(&format!(":{value}"), "0")?;
+            let value = decoded.redis_settings().password().map(str::to_owned);
             match name {
                 "sentinel_username" => account_of_sentinels.0 = value,
                 "sentinel_password" => account_of_sentinels.1 = value,
@@ -93,7 +95,7 @@ impl SentinelAddress {
         Ok(Some(Self {
             sentinels,
             service: service.to_owned(),
-            server: plain(account, database)?,
+            server: single_server(account, database)?,
             account: account_of_sentinels,
             certificates: certificates.filter(|_| tls).cloned(),
             tls,
@@ -168,7 +170,8 @@ fn sentinel(host: &str) -> RedisResult<(String, u16)> {
 
 /// Connection to the current master, shared by all calls.
 pub(super) struct MasterConnection {
-    /// Locked while a connection is made.
+    /// Asks the Sentinels and connects. Locked meanwhile, so that calls which find no connection
+    /// make a single one.
     client: tokio::sync::Mutex<SentinelClient>,
     conn: Mutex<Option<MultiplexedConnection>>,
     settings: AsyncConnectionConfig,
