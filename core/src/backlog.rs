@@ -155,13 +155,13 @@ impl OpenJobs {
     /// Records that `entries` entries of a job were stored in `took`.
     pub(crate) fn advanced(&self, group: GroupId, entries: usize, took: Duration) {
         let mut state = self.lock();
-        let made = entries as u64;
-        if made > 0 {
+        let stored = entries as u64;
+        if stored > 0 {
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-            let each = took.as_secs_f64() / made as f64;
+            let each = took.as_secs_f64() / stored as f64;
             state.seconds_per_entry += (each - state.seconds_per_entry) * NEWEST_CHUNK_WEIGHT;
         }
-        state.take(group, |it| &mut it.open, made);
+        state.take(group, |it| &mut it.open, stored);
     }
 
     /// Returns the entries of the group's open jobs. The job runner reads them before it asks the

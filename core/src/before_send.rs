@@ -44,7 +44,7 @@ pub struct SendQuestion<'a> {
 /// The answer of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendVerdict {
-    /// The message is sent as it is.
+    /// The message is sent unchanged.
     Allow,
     /// The message is not sent; the sender gets the reason.
     Refuse(String),
@@ -102,7 +102,7 @@ pub struct BeforeSendRules {
 /// Counts of decisions since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BeforeSendCounts {
-    /// Messages that were allowed as they are.
+    /// Messages that were allowed unchanged.
     pub allowed: u64,
     /// Messages that were refused.
     pub refused: u64,
@@ -145,7 +145,7 @@ impl BeforeSendPolicy {
         }
     }
 
-    /// Decides about a message: `None` sends it as it is.
+    /// Decides about a message: `None` sends it unchanged.
     ///
     /// # Errors
     /// [`RequestRefusal::Rejected`] with the reason of the hook, or

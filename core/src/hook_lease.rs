@@ -12,7 +12,7 @@ use crate::store::{
     HOOK_LEASE, HookClaimOutcome, HookLease, LeaseMark, LeasedOutcome, OutboxStore,
 };
 
-/// Interval at which a node that waits for a hook looks at its lease.
+/// Interval at which a node that waits for a hook's lease tries to claim it.
 const CLAIM_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Claims and renews the lease of one hook for this node.
@@ -69,6 +69,8 @@ impl HookLeaseHolder {
             period.tick().await;
             let began = Instant::now();
             match self.store.renew(lease).await {
+                // Not the time of the answer: the store may have renewed the lease at any moment
+                // since the call began, and other nodes count from that moment.
                 Ok(LeasedOutcome::Done) => renewed = began,
                 Ok(LeasedOutcome::Lost) => return,
                 Err(error) => {

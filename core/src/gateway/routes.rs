@@ -49,6 +49,7 @@ enum ClaimResult {
     Unanswered,
 }
 
+/// Registers the routes of this node's connections, and notifies the nodes with older ones.
 #[derive(Debug)]
 pub(super) struct RouteRegistration {
     own: Arc<NodeLease>,

@@ -63,7 +63,7 @@ impl NotificationMaker {
     ) -> Result<Vec<HookNotification>, StoreError> {
         let profiles = self.profiles(events).await;
         let connected = self.connected(events).await?;
-        let mut made = Vec::with_capacity(events.len());
+        let mut notifications = Vec::with_capacity(events.len());
         let mut unseen: BTreeMap<UserId, UnseenMessages> = BTreeMap::new();
         for event in events {
             let Some(body) = self.body(event, &profiles) else {
@@ -80,14 +80,14 @@ impl NotificationMaker {
             }
             let is_message = matches!(body, NotificationBody::MessageCreated(_));
             if !is_message || self.kinds.contains(&EventKind::MessageCreated) {
-                made.push(HookNotification {
+                notifications.push(HookNotification {
                     id: uuid_text(*event.id.as_bytes()),
                     at: event.at,
                     body,
                 });
             }
         }
-        made.extend(unseen.into_iter().map(|(user, unseen)| HookNotification {
+        notifications.extend(unseen.into_iter().map(|(user, unseen)| HookNotification {
             id: id_of(user, &unseen.envelopes),
             at: unseen.at,
             body: NotificationBody::MessageOffline {
@@ -95,7 +95,7 @@ impl NotificationMaker {
                 messages: unseen.envelopes,
             },
         }));
-        Ok(made)
+        Ok(notifications)
     }
 
     /// Returns the notification of an event. That of a message is always `message.created`.

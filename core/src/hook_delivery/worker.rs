@@ -37,7 +37,8 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 const STORE_RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Time for the batches that are under way at a stop.
 const STOP_WAIT: Duration = Duration::from_secs(3);
-/// Attempts before an old event is given up: after a long stop it gets a chance.
+/// Attempts before an old event is given up, so that events which waited during a long stop are tried
+/// too.
 const MIN_ATTEMPTS: u32 = 5;
 /// Number of receivers whose events fail by themselves, one receiver after the other, before the whole
 /// hook pauses.

@@ -135,15 +135,15 @@ impl ConnectionHandle {
         });
     }
 
-    /// Queues the entries of a read; own sends need no body. Returns `false` if the inbox's history
-    /// went back.
+    /// Queues the entries of a read, except own sends that were answered here, which the client has.
+    /// Returns `false` if the inbox's history went back.
     pub(crate) fn fill(&self, items: Vec<(Seq, Arc<Envelope>)>, more: bool, head: Seq) -> bool {
-        let mut sound = true;
+        let mut history_holds = true;
         self.change(|state| {
             if state.superseded {
                 return false;
             }
-            let brought = !items.is_empty();
+            let has_entries = !items.is_empty();
             for (seq, envelope) in items {
                 if seq <= state.cursor.served() {
                     continue;
@@ -159,7 +159,7 @@ impl ConnectionHandle {
             }
             // The read ends before parked entries are queued, because they follow its entries; then
             // the cursor may have nothing left to read.
-            sound = state.cursor.end_read(brought, more, head);
+            history_holds = state.cursor.end_read(has_entries, more, head);
             self.unpark(state);
             state.cursor.settle();
             if state.outbox.is_empty() {
@@ -168,7 +168,7 @@ impl ConnectionHandle {
             }
             true
         });
-        sound
+        history_holds
     }
 
     /// Records that a SYNC from `asked` was answered with everything up to `upto`.
@@ -185,6 +185,8 @@ impl ConnectionHandle {
             state.hold_until_sync = false;
             state.live_at = (state.cursor.phase() != SyncPhase::Live)
                 .then(|| Instant::now() + self.limits.sync_wait);
+            // Acks may go down to the lowest seq from which a SYNC asked: the client has said that it
+            // has the entries up to there.
             let low = if first {
                 asked
             } else {

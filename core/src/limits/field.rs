@@ -1,8 +1,9 @@
 //! Declares structs of limits. The doc, default and bound of each limit are written once, at its
 //! field.
 //!
-//! The server reads them to check its configuration and to write the pages about it. This module
-//! knows no setting: a limit that is not one is declared in the same way.
+//! The server reads them to check its configuration and to generate its documentation. A limit that
+//! cannot be configured is declared in the same way: only the server knows which limits have a
+//! setting.
 
 /// Values that a limit may have, in its own unit: a count, bytes, or milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

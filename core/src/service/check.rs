@@ -60,7 +60,7 @@ pub(super) fn draft(limits: &Limits, draft: &MessageDraft) -> Result<(), Request
     }
     content(limits, &draft.content)?;
     mentions(limits, draft.mentions.len())?;
-    let most = limits.client_id.min(super::key::CLIENT_ID_MAX_BYTES);
+    let max = limits.client_id.min(super::key::CLIENT_ID_MAX_BYTES);
     match &draft.client_id {
         Some(id) if id.is_empty() => Err(RequestRefusal::bad(
             "client_message_id is empty; leave it out, or set it to a new id of your own",

@@ -13,7 +13,7 @@ use crate::id::{DeviceId, Generation, UserId};
 use crate::store::DeviceStore;
 use crate::time::TimeSource;
 
-/// Limits of the steps of the store.
+/// Limits of the batches of sign-ins, each of which is one step of the store.
 const SIGN_IN_LIMITS: CoalescerLimits = CoalescerLimits {
     queue_len: 8_192,
     batch_len: 256,
