@@ -1,5 +1,5 @@
 //! Stores for a client's cursor between runs. A cursor belongs to one user on one device; two
-//! clients must not share a store. Independent of connections.
+//! clients must not share a store.
 
 use std::fs;
 use std::io::{self, Write as _};

@@ -101,12 +101,13 @@ pub(crate) async fn connect(
                 .map_or(address.as_str(), |(host, _)| host);
             let stream = open(address.as_str()).await?;
             // Boxed: the handshake takes some 20 KB, which a connection without TLS need not carry.
-            tcp(Box::pin(trust(options).connect(bare(host), stream)).await?)
+            let host = without_brackets(host);
+            tcp(Box::pin(trust(options).connect(host, stream)).await?)
         }
         ServerEndpoint::Ws(url) => {
             let uri = http::Uri::try_from(url).map_err(io::Error::other)?;
             let tls = uri.scheme_str() == Some("wss");
-            let host = bare(uri.host().unwrap_or_default());
+            let host = without_brackets(uri.host().unwrap_or_default());
             let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
             let stream = open((host, port)).await?;
             if tls {
@@ -136,7 +137,7 @@ fn trust(options: &ClientOptions) -> TrustedRoots {
 }
 
 /// Returns the host without the brackets of an IPv6 address.
-fn bare(host: &str) -> &str {
+fn without_brackets(host: &str) -> &str {
     let inner = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));

@@ -117,7 +117,8 @@ impl ReconnectDecision {
     }
 }
 
-/// Returns the action for the hundreds of a close code, for codes that this client does not know.
+/// Returns the action for a close code that this client does not know, by the code's range: codes with
+/// the same first two digits have the same action.
 const fn by_range(code: i32) -> pb::ComeBack {
     match code {
         4000..=4099 => pb::ComeBack::NowWithJitter,

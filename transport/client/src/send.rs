@@ -244,7 +244,7 @@ impl SendQueue {
                 return None;
             }
             Ok(pb::RefusalCode::Unavailable | pb::RefusalCode::DeadlineExceeded) => {
-                let most = ceiling(self.backoff_base, MAX_RETRY_DELAY, job.attempts);
+                let max = ceiling(self.backoff_base, MAX_RETRY_DELAY, job.attempts);
                 job.attempts = job.attempts.saturating_add(1);
                 let own = random_part(max);
                 Some(requested_wait(output).map_or(own, |asked| asked.max(own)))

@@ -1,4 +1,4 @@
-//! Operations for those who operate a service: import, bans, connections, devices, statistics.
+//! Operations for administrators: imports, bans, connections, devices, statistics.
 
 use gimlet_core::account_import::AccountImport;
 use gimlet_core::gateway::ConnectGateway;
@@ -166,6 +166,7 @@ impl ConnectionInfo {
     }
 }
 
+/// Converts a count to a number of the API.
 fn count(number: usize) -> WholeNumber {
     WholeNumber(number.try_into().unwrap_or(u64::MAX))
 }

@@ -91,11 +91,8 @@ object! {
 }
 
 async fn create(call: ApiCall, input: CreateUser) -> Result<CreatedUser, ApiProblem> {
-    let created = call.accounts()?.create(input.phone_number).await?;
-    Ok(CreatedUser {
-        user_id: created.0,
-        is_new: created.1,
-    })
+    let (user_id, is_new) = call.accounts()?.create(input.phone_number).await?;
+    Ok(CreatedUser { user_id, is_new })
 }
 
 async fn get(call: ApiCall, input: NamedUser) -> Result<AccountInfo, ApiProblem> {

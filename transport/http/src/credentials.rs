@@ -20,7 +20,7 @@ pub(crate) const USER_HEADER: &str = "gimlet-user";
 /// Shortest API key, in characters.
 pub const MIN_API_KEY_LEN: usize = 32;
 
-/// Returns the bearer of a token.
+/// Returns the bearer for a token: `USER.DEVICE.TOKEN`.
 pub(crate) fn bearer_of(user: UserId, device: DeviceId, token: &str) -> String {
     format!("{}.{}.{token}", user.get(), device.get())
 }

@@ -137,7 +137,8 @@ pub fn identity(
             cert: cert.clone(),
             key: key.clone(),
         },
-        // The certificate cannot be parsed. Faults of a key are reported as general errors.
+        // rustls reports a certificate that cannot be parsed by an error of its own, and the faults
+        // of a key by general errors.
         error @ RustlsError::InvalidCertificate(_) => unusable(cert, &error),
         error => unusable(key, &error),
     })
@@ -167,14 +168,14 @@ pub struct ReloadablePem<T> {
 }
 
 /// Fingerprint of the files' contents, or the reason that they cannot be read.
-type PemContents = Result<u64, String>;
+type ContentFingerprint = Result<u64, String>;
 
-/// Contents of the files as seen by the checks.
+/// Fingerprints of the files at earlier checks.
 struct SeenFiles {
     /// At the last check.
-    last: PemContents,
+    last: ContentFingerprint,
     /// At the last check whose contents were used or refused.
-    handled: PemContents,
+    handled: ContentFingerprint,
 }
 
 /// Outcome of a check of the files.
@@ -200,21 +201,21 @@ impl<T> ReloadablePem<T> {
     ) -> Result<Self, PemError> {
         let texts = read(&files)?;
         let current = build(&files, &texts)?;
-        let print = fingerprint(&texts);
+        let fingerprint = fingerprint(&texts);
         Ok(Self {
             files,
             build: Box::new(build),
             current: RwLock::new(Arc::new(current)),
             seen: Mutex::new(SeenFiles {
-                last: Ok(print),
-                handled: Ok(print),
+                last: Ok(fingerprint),
+                handled: Ok(fingerprint),
             }),
             loads: AtomicU64::new(1),
         })
     }
 
-    fn replace(&self, made: T) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(made);
+    fn replace(&self, value: T) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
         self.loads.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -257,12 +258,12 @@ pub trait ReloadFiles: fmt::Debug + Send + Sync {
 impl<T: Send + Sync> ReloadFiles for ReloadablePem<T> {
     fn reload(&self) -> Result<(), PemError> {
         let texts = read(&self.files)?;
-        let made = (self.build)(&self.files, &texts)?;
+        let value = (self.build)(&self.files, &texts)?;
         let contents = Ok(fingerprint(&texts));
         // `seen` is locked before the value is replaced, here and in `look`: a check in between
         // must not mistake the contents that were just loaded for a change.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        self.replace(made);
+        self.replace(value);
         *seen = SeenFiles {
             last: contents.clone(),
             handled: contents,
@@ -277,6 +278,8 @@ impl<T: Send + Sync> ReloadFiles for ReloadablePem<T> {
             Ok(texts) => Ok(fingerprint(texts)),
             Err(error) => Err(error.to_string()),
         };
+        // A file may be half written, and a certificate is replaced before or after its key: only
+        // contents that stayed the same since the last check are used.
         let is_settled = contents == seen.last;
         seen.last.clone_from(&contents);
         if !is_settled || contents == seen.handled {
@@ -284,8 +287,8 @@ impl<T: Send + Sync> ReloadFiles for ReloadablePem<T> {
         }
         seen.handled = contents;
         match texts.and_then(|texts| (self.build)(&self.files, &texts)) {
-            Ok(made) => {
-                self.replace(made);
+            Ok(value) => {
+                self.replace(value);
                 FileCheck::Reloaded
             }
             Err(error) => FileCheck::Refused(error),

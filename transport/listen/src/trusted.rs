@@ -55,7 +55,7 @@ impl FromStr for TrustedNetwork {
                 base.to_canonical()
             ));
         }
-        let most = if base.is_ipv4() { 32 } else { 128 };
+        let max = if base.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             None => max,
             Some(prefix) => {

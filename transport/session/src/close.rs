@@ -1,8 +1,8 @@
 //! Reasons for closing a connection, as they appear on the wire.
 //!
 //! The codes and their meaning are defined in `connect.ext.proto`; this module maps the server's
-//! reasons onto them. The hundreds of a code tell the client what to do, so the action is derived
-//! from the code and not stated twice.
+//! reasons onto them. The range of a code (40xx, 41xx, …) tells the client what to do, so the
+//! action is derived from the code and not stated twice.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ impl From<CloseReason> for ConnectionClose {
     }
 }
 
-/// Returns the action of the client, which the hundreds of the code determine.
+/// Returns the action of the client, which the range of the code determines.
 fn come_back(code: CloseCode) -> ComeBack {
     match i32::from(code) / 100 {
         40 => ComeBack::NowWithJitter,

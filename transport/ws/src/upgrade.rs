@@ -44,13 +44,14 @@ const FULL: &str = "the server has as many connections as it may; come back late
 pub(crate) struct UpgradeRules {
     /// Origins whose pages may connect.
     pub(crate) origins: AllowedOrigins,
-    /// Set if requests of strangers are refused, as in a development run.
+    /// Set in a development run, which refuses requests that came through a proxy or name another
+    /// host.
     pub(crate) development: bool,
     /// Proxies that are believed when they name a client's address.
     pub(crate) forwarding: ForwardedHeaders,
 }
 
-/// A request that may be upgraded.
+/// The answer to a request that may be upgraded, and what the request says about its client.
 #[derive(Debug)]
 pub struct UpgradeAnswer {
     /// The answer, with status 101.
@@ -63,7 +64,7 @@ pub struct UpgradeAnswer {
     pub(crate) codec: FrameCodec,
 }
 
-/// A request that cannot be upgraded.
+/// The answer to a request that cannot be upgraded.
 #[derive(Debug)]
 pub struct UpgradeRefusal {
     /// The status of the answer.
@@ -179,6 +180,7 @@ pub(crate) async fn upgrade(
             return refuse(&mut accepted.stream, status, &text).await;
         }
     };
+    // Before the 101: a client beyond its limit is still answered by HTTP.
     count_client(accepted, answer.client).await?;
     let stream = &mut accepted.stream;
     stream.write_all(&head_of(&answer.response)?).await?;

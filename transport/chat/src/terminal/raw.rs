@@ -19,20 +19,21 @@ mod unix {
     /// Columns of a terminal that does not report its width.
     const DEFAULT_COLUMNS: usize = 80;
 
-    /// The previous settings; restored on drop.
+    /// The terminal in raw mode. Holds the previous settings, and restores them on drop.
     pub(in crate::terminal) struct RawMode(Termios);
 
     impl RawMode {
         /// Changes the settings, if input and output are a terminal that can move its cursor.
         pub(in crate::terminal) fn enter() -> Option<Self> {
-            let plain =
+            let is_dumb =
                 std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-            if plain || !stdin().is_terminal() || !stdout().is_terminal() {
+            if is_dumb || !stdin().is_terminal() || !stdout().is_terminal() {
                 return None;
             }
             let before = tcgetattr(stdin()).ok()?;
             let mut raw = before.clone();
-            // Without ISIG, Ctrl-C is read as a key, which clears the line first.
+            // Without ISIG, Ctrl-C is read as a key instead of ending the program: it clears the
+            // line, and ends the chat only if the line is empty.
             raw.local_modes -=
                 LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN;
             raw.input_modes -= InputModes::ICRNL | InputModes::INLCR | InputModes::IXON;
@@ -61,12 +62,15 @@ mod unix {
             Self(signal(SignalKind::window_change()).ok())
         }
 
+        /// Waits for the next change.
         pub(in crate::terminal) async fn next(&mut self) {
-            let came = match &mut self.0 {
+            let change = match &mut self.0 {
                 Some(signal) => signal.recv().await,
                 None => None,
             };
-            if came.is_none() {
+            // Without the signal the size is not known to change. Returning would redraw the screen
+            // in a busy loop.
+            if change.is_none() {
                 std::future::pending::<()>().await;
             }
         }

@@ -4,8 +4,9 @@
 //! order, the same takeover by a newer connection. Its events have the seq as their id, so a client
 //! that reconnects with `Last-Event-ID` gets the next entry, and no entry twice.
 //!
-//! Nothing is buffered beyond the hub's bounded queue: an event is made when the socket takes it. A
-//! client that does not read makes its connection lag, and the inbox is read on when it reads again.
+//! Nothing is buffered beyond the hub's bounded queue: an event is made when the socket takes it. The
+//! connection of a client that does not read lags, and continues from the inbox when the client reads
+//! again.
 
 mod frame;
 mod stream;
@@ -52,6 +53,9 @@ enum StreamStartPoint {
     Head,
 }
 
+/// Returns the start of a stream, and the name of the header or field that decides it, for refusals.
+/// The header goes before the field: `EventSource` sends it when it reconnects, to an address that
+/// still has the field of the first connection.
 fn start(
     call: &ApiCall,
     after: Option<&str>,
@@ -98,7 +102,8 @@ async fn follow(call: ApiCall, input: FollowInbox) -> Result<EventStream, ApiPro
         let detail = "room_from is set without room; set room to the id of the room";
         return Err(ApiProblem::field("room_from", detail));
     }
-    // All that may be refused is refused before the sign-in, which ends the device's older connection.
+    // Whatever can refuse the request comes before the sign-in, which ends the device's older
+    // connection: a refused request must not end it.
     if call.shared.api.stop.is_cancelled() {
         return Err(RequestRefusal::Unavailable.into());
     }
@@ -161,8 +166,8 @@ async fn begin(
     }
     let restart = call.restart_time_limit.clone();
     let stream = EventStream::open(&connection, (permit, restart), &page, position.room);
-    // The page is in the stream before the connection goes live, so that pushes come after it. What
-    // does not fit the page is read by the connection itself: it knows that the inbox goes on.
+    // The page is in the stream before the connection goes live, so that pushes come after it. The
+    // connection itself reads what does not fit the page: it compares the page's end with the head.
     connection.synced(page.from, page.upto, false);
     if call.headers.contains_key(LAST_EVENT_HEADER) {
         connection.ack(position.inbox);

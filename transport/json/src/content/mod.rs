@@ -1,7 +1,7 @@
 //! Contents of messages as JSON objects, and in the form that gim's clients store.
 //!
-//! Known contents have fields. Any other content, and one whose bytes the fields would not reproduce,
-//! is shown as its bytes, so nothing is lost on the way.
+//! Known contents have fields. Any other content is shown as its bytes. So is a known one that would
+//! lose bytes if it were converted to fields and back, for example a field of a newer client.
 
 mod decode;
 #[cfg(test)]

@@ -443,7 +443,7 @@ impl<L: FrameLink> ConnectionSession<'_, L> {
         packet: &ClientPacket,
     ) -> Result<Poll<()>, SessionEnd> {
         let in_flight = self.backlog_in_flight();
-        let most = match packet.package() {
+        let max = match packet.package() {
             Some(PackageType::PtSend) if !self.is_throttled() => self.shared.settings.in_flight,
             _ => 1,
         };
