@@ -73,7 +73,7 @@ impl ListenerLimits {
                  open files"
             );
         }
-        let each = |most: usize| match limits.per_address {
+        let each = |max: usize| match limits.per_address {
             0 => usize::MAX,
             some => some.min(max),
         };

@@ -33,7 +33,8 @@ pub enum CommandError {
     /// The server refused.
     #[error("{}", .0.detail)]
     Refused(ServerRefusal),
-    /// The command was not done.
+    /// The command failed without a call of the server, for example because its storage cannot be
+    /// opened.
     #[error("{0}")]
     Failed(String),
     /// The server did not answer.
@@ -68,7 +69,7 @@ impl CommandError {
         Value::Object(json)
     }
 
-    /// Puts words before the text.
+    /// Puts the place of the error before its text, for example the line of a file.
     #[must_use]
     pub(crate) fn inside(self, place: &str) -> Self {
         let within = |text: String| format!("{place}: {text}");

@@ -1,4 +1,4 @@
-//! Removes files after their time, and what unfinished uploads left behind.
+//! Removes files that are older than their retention, and the remains of unfinished uploads.
 
 use std::io;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use crate::counts::FileCounters;
 use crate::store::FileStore;
 
-/// Interval of the removal.
+/// Interval at which old files are removed.
 const REMOVAL_INTERVAL: Duration = Duration::from_hours(1);
-/// Age at which an upload that was not completed is removed: far above the time that it may take.
+/// Age at which an upload that was not completed is removed: far above the longest time of an upload.
 pub(crate) const UNFINISHED_AGE: Duration = Duration::from_hours(1);
-/// Names that are read at a time.
+/// Number of names that are read at a time, so that memory is bounded.
 const LIST_ITEMS: usize = 500;
 
 impl FileStore {

@@ -20,7 +20,7 @@ const STANDARD_CODES: std::ops::RangeInclusive<i32> = 0..=16;
 /// Converts a refusal into a status.
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "it is the end of the refusal: map_err(status)"
+    reason = "callers write map_err(status)"
 )]
 pub(super) fn status(refusal: RequestRefusal) -> Status {
     let code = refusal.code();
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_time_mends_says_when() {
+    fn refusals_that_pass_with_time_have_a_delay() {
         let after = |refusal| {
             let status = status(refusal);
             let value = status.metadata().get(RETRY_AFTER_HEADER)?;

@@ -105,11 +105,11 @@ impl ApnsSender {
         let header = json!({"alg": "ES256", "kid": settings.key_id});
         let claims = json!({"iss": settings.team_id, "iat": self.clock.now().seconds()});
         let text = sign_jwt(&header, &claims, |text| settings.key.sign(text));
-        let made = ProviderToken {
+        let new_token = ProviderToken {
             text: text.map_err(|_| "the token for APNs could not be signed")?,
             made_at: now,
         };
-        Ok(token.insert(made).clone())
+        Ok(token.insert(new_token).clone())
     }
 
     /// Forgets a token that APNs calls expired, so that the next send makes another one. Returns

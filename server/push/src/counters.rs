@@ -41,23 +41,28 @@ impl PushCounters {
         }
     }
 
-    pub(crate) fn sent(&self) {
+    /// Counts a notification that the service accepted.
+    pub(crate) fn count_sent(&self) {
         self.sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn removed(&self) {
+    /// Counts an address that was removed.
+    pub(crate) fn count_removed(&self) {
         self.removed.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn rejected(&self) {
+    /// Counts a notification that the service refused for good.
+    pub(crate) fn count_rejected(&self) {
         self.rejected.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn failed(&self) {
+    /// Counts an attempt that failed and is repeated.
+    pub(crate) fn count_failed(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn expired(&self) {
+    /// Counts a notification that was too old when it could be sent.
+    pub(crate) fn count_expired(&self) {
         self.expired.fetch_add(1, Ordering::Relaxed);
     }
 }

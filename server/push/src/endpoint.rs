@@ -171,22 +171,22 @@ impl PushEndpoint {
         let (keys, now) = (self.sender.collapse(), self.clock.now());
         let composed = DeviceNotification::compose(unseen, registration, &self.rules, keys, now);
         let Some(notification) = composed else {
-            self.counters.expired();
+            self.counters.count_expired();
             return SendOutcome::Sent;
         };
         let outcome = self.sender.send(registration, &notification).await;
         match &outcome {
-            SendOutcome::Sent => self.counters.sent(),
+            SendOutcome::Sent => self.counters.count_sent(),
             SendOutcome::Gone => self.remove(unseen.user, registration).await,
             SendOutcome::Rejected(error) => {
-                self.counters.rejected();
+                self.counters.count_rejected();
                 warn_rated!(
                     provider = self.sender.provider().name(),
                     error,
                     "notification rejected by the push service"
                 );
             }
-            SendOutcome::Delayed(_) | SendOutcome::Failed { .. } => self.counters.failed(),
+            SendOutcome::Delayed(_) | SendOutcome::Failed { .. } => self.counters.count_failed(),
         }
         outcome
     }
@@ -200,7 +200,7 @@ impl PushEndpoint {
             // The client has registered a new address in the meantime.
             Ok(false) => {}
             Ok(true) => {
-                self.counters.removed();
+                self.counters.count_removed();
                 info_rated!(
                     provider = self.sender.provider().name(),
                     "push address removed, the push service does not know it any more"

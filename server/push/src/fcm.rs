@@ -41,10 +41,11 @@ pub(crate) struct FcmSender {
 }
 
 impl FcmSender {
-    /// Creates a client. The settings were checked, so the address of the project is a URL.
+    /// Creates a client.
     ///
     /// # Errors
-    /// It is not.
+    /// The address that follows from the service's address and the project's id is not a URL. The
+    /// check of the configuration excludes that.
     pub(crate) fn new(
         settings: &FcmSettings,
         client: OutboundClient,

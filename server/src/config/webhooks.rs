@@ -17,7 +17,7 @@ use crate::secret::SecretString;
 /// Largest number of secrets of a webhook: more signatures than that are never needed at a time.
 const MAX_SECRETS: usize = 5;
 
-/// Beginning of the names of gimlet's own hooks, which push services get their events by.
+/// Prefix of the names of gimlet's own hooks, by which push services get their events.
 const PUSH_HOOK_PREFIX: &str = "push";
 
 impl NamedChoice for WebhookEvent {
@@ -74,6 +74,7 @@ impl Config {
                 problems: &mut problems,
             };
             let Some(connection) = item.connection() else {
+                // Mistakes in the events are reported in the same run.
                 item.check_events();
                 continue;
             };
@@ -206,7 +207,7 @@ impl WebhookItem<'_> {
         Some(secrets.map(str::to_owned).collect())
     }
 
-    /// Returns whether the events fit together.
+    /// Returns whether the events may be together in one section; reports a mistake in them.
     fn check_events(&mut self) -> bool {
         let config = self.config;
         let asks = config.events.contains(&WebhookEvent::BeforeSend);

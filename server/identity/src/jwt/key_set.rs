@@ -42,7 +42,7 @@ fn read_key(key: &JsonFields, secrets: bool) -> Option<VerificationKey> {
     }
     let id = text("kid").map(str::to_owned);
     let is_for = |algorithm: &str| text("alg").is_none_or(|it| it == algorithm);
-    let made = match text("kty")? {
+    let read = match text("kty")? {
         "RSA" if is_for("RS256") => VerificationKey::rsa(id, &bytes("n")?, &bytes("e")?),
         "EC" if is_for("ES256") && text("crv") == Some("P-256") => {
             VerificationKey::p256(id, &bytes("x")?, &bytes("y")?)
@@ -53,7 +53,7 @@ fn read_key(key: &JsonFields, secrets: bool) -> Option<VerificationKey> {
         "oct" if secrets && is_for("HS256") => VerificationKey::secret(id, &bytes("k")?),
         _ => return None,
     };
-    made.ok()
+    read.ok()
 }
 
 fn allows_verify(key: &JsonFields) -> bool {
