@@ -110,7 +110,7 @@ fn main() -> ExitCode {
     done.exit_code()
 }
 
-fn run(stage: FaultStage, tell: fn(FaultStage) -> FaultFuture) -> FaultRow {
+fn run(stage: FaultStage, test: fn(FaultStage) -> FaultFuture) -> FaultRow {
     let mut builder = Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build().unwrap();
     let max_duration = if is_long() {
