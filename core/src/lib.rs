@@ -89,6 +89,7 @@ pub mod events;
 pub mod fanout;
 pub mod frame_form;
 pub mod gateway;
+pub mod histogram;
 pub mod hook_delivery;
 pub mod hook_lease;
 pub mod hub;

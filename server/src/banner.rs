@@ -42,13 +42,9 @@ enum SignIn {
 impl StartBanner {
     /// Makes the banner of a server with this configuration.
     pub(crate) fn of(config: &Config) -> Self {
-        let roles = [
-            (NodeRole::Connect, "connect"),
-            (NodeRole::Logic, "logic"),
-            (NodeRole::Business, "business"),
-        ];
-        let roles = roles.iter().filter(|(role, _)| config.roles.has(*role));
-        let roles: Vec<_> = roles.map(|(_, name)| *name).collect();
+        let roles = NodeRole::ALL.into_iter();
+        let roles = roles.filter(|role| config.roles.has(*role));
+        let roles: Vec<_> = roles.map(NodeRole::name).collect();
         Self {
             program: program(std::env::args().next()),
             roles: roles.join(", "),

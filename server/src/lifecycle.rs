@@ -358,12 +358,16 @@ impl BuiltServer {
         let (watch, data_dir) = (self.watch.clone(), self.config.data_dir.clone());
         let (servers, files) = (self.servers.clone(), self.node_files.clone());
         let (started, space) = (Instant::now(), disk_space(&self.config));
+        let own_roles = self.config.roles.clone();
         Arc::new(move |metrics: &ServerMetrics| {
             servers.scrape(metrics);
             let read_only = u64::from(space.shortage().is_some());
             metrics.gauge("gimlet_read_only", read_only);
             metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
             metrics.gauge("gimlet_nodes", roles.nodes() as u64);
+            for role in &own_roles.0 {
+                metrics.gauge_of("gimlet_role", ("role", role.name().to_owned()), 1);
+            }
             scrape_process(metrics, &data_dir);
             if let Some(files) = &files {
                 files.scrape(metrics);
@@ -387,6 +391,10 @@ impl BuiltServer {
                 let (entries, groups) = service.job_backlog();
                 metrics.gauge("gimlet_job_backlog", entries);
                 metrics.gauge("gimlet_job_groups", groups as u64);
+                let batches = service.batch_counts();
+                metrics.counter("gimlet_batch_failures_total", batches.failures);
+                metrics.histogram("gimlet_batch_sends", &batches.sends, 1.0);
+                metrics.histogram("gimlet_batch_seconds", &batches.micros, 1_000_000.0);
             }
             crate::hook_metrics::scrape(metrics, &roles);
             crate::push_metrics::scrape(metrics, &roles);

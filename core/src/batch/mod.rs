@@ -9,6 +9,7 @@
 //!   a user or a group.
 //! - `deferred`: defers sends that met a lock held by another node.
 //! - `replan`: plans group sends again when their roster has changed.
+//! - `statistics`: sizes and times of the batches, for the metrics.
 
 mod completion;
 mod deferred;
@@ -18,6 +19,7 @@ mod pushes;
 mod queue;
 mod queued_send;
 mod replan;
+mod statistics;
 mod writer;
 
 #[cfg(test)]
@@ -44,6 +46,8 @@ use completion::{CompletionReceiver, CompletionSender};
 use queue::SendQueue;
 use queued_send::QueuedSend;
 use writer::BatchWriter;
+
+pub use statistics::BatchCounts;
 
 /// Entry point of the batch writer. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -117,6 +121,12 @@ impl SendBatcher {
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
         self.queue.depth()
+    }
+
+    /// Returns the counts of batches at the store.
+    #[must_use]
+    pub fn counts(&self) -> BatchCounts {
+        self.queue.statistics.counts()
     }
 
     /// Enters a send and waits for its answer.

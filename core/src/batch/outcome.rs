@@ -48,8 +48,9 @@ impl BatchWriter {
         let sends = callers.len();
         match outcome {
             Some(Ok(outcomes)) if outcomes.len() == sends => {
-                let took = began.elapsed().as_secs_f64();
-                self.finish(&appends, callers, outcomes, took);
+                let took = began.elapsed();
+                self.queue.statistics.record(sends, took);
+                self.finish(&appends, callers, outcomes, took.as_secs_f64());
             }
             Some(Ok(outcomes)) => {
                 let answered = outcomes.len();
@@ -125,13 +126,14 @@ impl BatchWriter {
         self.pushes.add(deliveries);
     }
 
-    /// Refuses all sends of a batch.
+    /// Refuses all sends of a batch that failed.
     fn refuse(
         &mut self,
         appends: &[AppendRequest],
         callers: Vec<CallerContext>,
         refusal: &RequestRefusal,
     ) {
+        self.queue.statistics.record_failure();
         if *refusal == RequestRefusal::Unknown {
             // The store may have kept the batch nevertheless and opened jobs, so the job runner
             // looks.

@@ -21,6 +21,7 @@ use crate::limits::Limits;
 use crate::map::FastHashMap;
 
 use super::queued_send::{BatchSize, FlowKey, QueuedSend};
+use super::statistics::BatchStatistics;
 
 /// Divisor of the free space: the part that a flow with waiting sends may take.
 const FLOW_SHARE_DIVISOR: usize = 4;
@@ -43,6 +44,8 @@ const NEWEST_BATCH_WEIGHT: f64 = 0.125;
 #[derive(Debug)]
 pub(super) struct SendQueue {
     state: Mutex<QueueState>,
+    /// Written by the batch writer.
+    pub(super) statistics: BatchStatistics,
 }
 
 /// State of the queue, under its lock.
@@ -128,6 +131,7 @@ impl SendQueue {
         };
         Self {
             state: Mutex::new(state),
+            statistics: BatchStatistics::default(),
         }
     }
 

@@ -123,6 +123,9 @@ async fn sends_that_arrive_while_a_batch_commits_form_the_next() {
         assert!(send.await.unwrap().is_ok());
     }
     assert_eq!(*bench.held.batches.lock().unwrap(), [1, 4, 2]);
+    let counts = bench.running.batcher.counts();
+    assert_eq!(counts.sends.counts[..4], [1, 1, 1, 0]);
+    assert_eq!((counts.sends.sum, counts.micros.counts[0]), (7, 3));
     assert_eq!(bench.running.sink.seqs(), [1, 2, 3, 4, 5, 6, 7]);
     bench.stop().await;
 }
@@ -264,6 +267,8 @@ async fn a_fault_is_answered_to_the_whole_batch_and_the_writer_goes_on() {
     assert!(bench.running.sink.seqs().is_empty());
     *bench.held.mood.lock().unwrap() = AppendBehavior::Work;
     assert!(bench.send(1).await.await.unwrap().is_ok());
+    let counts = bench.running.batcher.counts();
+    assert_eq!((counts.failures, counts.sends.sum), (4, 1));
     bench.stop().await;
 }
 

@@ -41,7 +41,7 @@ pub use push::{PushCodec, SystemPush};
 pub use room::RoomDraft;
 
 use crate::auth::{JwtAuthority, JwtSelection};
-use crate::batch::SendBatcher;
+use crate::batch::{BatchCounts, SendBatcher};
 use crate::before_send::BeforeSendPolicy;
 use crate::business::BusinessBackend;
 use crate::directory::ProfileDirectory;
@@ -266,6 +266,12 @@ impl LogicService {
     #[must_use]
     pub fn send_queue(&self) -> (usize, usize) {
         self.inner.batcher.depth()
+    }
+
+    /// Returns the counts of the batches in which sends are stored.
+    #[must_use]
+    pub fn batch_counts(&self) -> BatchCounts {
+        self.inner.batcher.counts()
     }
 
     /// Returns the entries of group jobs that are accepted and not stored yet, and the number of

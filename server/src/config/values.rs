@@ -15,6 +15,21 @@ pub enum NodeRole {
     Business,
 }
 
+impl NodeRole {
+    /// All roles.
+    pub const ALL: [Self; 3] = [Self::Connect, Self::Logic, Self::Business];
+
+    /// Returns the name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Logic => "logic",
+            Self::Business => "business",
+        }
+    }
+}
+
 /// The roles of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRoles(pub Vec<NodeRole>);
@@ -35,9 +50,7 @@ impl NodeRoles {
     /// Returns whether all three roles run here.
     #[must_use]
     pub fn all(&self) -> bool {
-        [NodeRole::Connect, NodeRole::Logic, NodeRole::Business]
-            .iter()
-            .all(|role| self.0.contains(role))
+        NodeRole::ALL.iter().all(|role| self.0.contains(role))
     }
 }
 

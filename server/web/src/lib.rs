@@ -14,6 +14,7 @@ mod event_stream;
 pub mod files;
 mod hand_off;
 pub mod health;
+mod histogram_text;
 mod linger;
 mod listener;
 pub mod metrics;

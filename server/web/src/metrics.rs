@@ -6,12 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gimlet_core::histogram::HistogramCounts;
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
+
+use crate::histogram_text::HistogramTexts;
 
 /// Upper bounds of the request histogram, in seconds.
 const REQUEST_SECONDS_BUCKETS: &[f64] = &[
@@ -23,6 +26,7 @@ const REQUEST_SECONDS_BUCKETS: &[f64] = &[
 pub struct ServerMetrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
+    histograms: HistogramTexts,
 }
 
 impl std::fmt::Debug for ServerMetrics {
@@ -57,6 +61,7 @@ impl ServerMetrics {
         let metrics = Self {
             recorder: Arc::new(recorder),
             handle,
+            histograms: HistogramTexts::default(),
         };
         metrics.with(describe);
         metrics
@@ -106,10 +111,20 @@ impl ServerMetrics {
         self.with(|| counter!(name, &labels).absolute(value));
     }
 
+    /// Sets a histogram to counts that are kept elsewhere. Their values are divided by `divisor`,
+    /// which changes their unit.
+    pub fn histogram(&self, name: &'static str, counts: &HistogramCounts, divisor: f64) {
+        let about = HISTOGRAMS.iter().find(|(known, _)| *known == name);
+        let about = about.map_or("", |(_, about)| about);
+        self.histograms.set(name, about, counts, divisor);
+    }
+
     /// Renders all metrics in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
-        self.handle.render()
+        let mut text = self.handle.render();
+        self.histograms.append_to(&mut text);
+        text
     }
 
     /// Drains the histograms' samples into buckets; called regularly so that they do not grow.
@@ -135,6 +150,18 @@ fn describe() {
         describe_counter!(*name, *text);
     }
 }
+
+/// Histograms read at scrape time.
+const HISTOGRAMS: &[(&str, &str)] = &[
+    (
+        "gimlet_batch_sends",
+        "Sends in a batch that the storage accepted",
+    ),
+    (
+        "gimlet_batch_seconds",
+        "Time of the storage for such a batch",
+    ),
+];
 
 /// Gauges set at scrape time.
 const GAUGES: &[(&str, &str)] = &[
@@ -183,6 +210,7 @@ const GAUGES: &[(&str, &str)] = &[
         "1 while MySQL or Redis answers this node, by dependency",
     ),
     ("gimlet_uptime_seconds", "Seconds since the start"),
+    ("gimlet_role", "1 for each role of the process, by role"),
     (
         "gimlet_webhook_backlog",
         "Events that wait for their delivery, by webhook; 0 on nodes that do not deliver it",
@@ -202,6 +230,10 @@ const COUNTERS: &[(&str, &str)] = &[
     (
         "gimlet_parcels_dropped_total",
         "Pushes to other nodes dropped: their recipients read them from the inbox",
+    ),
+    (
+        "gimlet_batch_failures_total",
+        "Batches of sends that the storage did not accept, or whose outcome is not known",
     ),
     (
         "gimlet_business_failures_total",
