@@ -88,6 +88,27 @@ impl<'a> ApiRequest<'a> {
     }
 }
 
+/// Makes a client that calls servers of this machine and of private networks, and others by TLS. `ca`
+/// is a file with an authority to trust besides the public ones.
+pub(crate) fn http_client(
+    ca: Option<PathBuf>,
+    timeout: Duration,
+) -> Result<OutboundClient, CommandError> {
+    let allowed = PRIVATE_NETWORKS.iter().map(|it| it.parse());
+    let allowed: Result<Vec<TrustedNetwork>, String> = allowed.collect();
+    let policy = OutboundPolicy {
+        allowed: allowed.map_err(CommandError::Usage)?,
+        ca: ca.map(|path| PemFile {
+            setting: "--ca",
+            path,
+        }),
+        exchange_timeout: timeout,
+        max_response_bytes: ANSWER_MAX_BYTES,
+        ..OutboundPolicy::default()
+    };
+    OutboundClient::new(&policy).map_err(|error| CommandError::Usage(error.to_string()))
+}
+
 /// A client of the API of one server.
 #[derive(Debug)]
 pub(crate) struct ApiClient {
@@ -98,20 +119,7 @@ pub(crate) struct ApiClient {
 impl ApiClient {
     /// Makes a client. `ca` is a file with an authority to trust besides the public ones.
     pub(crate) fn new(target: ServerTarget, ca: Option<PathBuf>) -> Result<Self, CommandError> {
-        let allowed = PRIVATE_NETWORKS.iter().map(|it| it.parse());
-        let allowed: Result<Vec<TrustedNetwork>, String> = allowed.collect();
-        let policy = OutboundPolicy {
-            allowed: allowed.map_err(CommandError::Usage)?,
-            ca: ca.map(|path| PemFile {
-                setting: "--ca",
-                path,
-            }),
-            exchange_timeout: CALL_TIMEOUT,
-            max_response_bytes: ANSWER_MAX_BYTES,
-            ..OutboundPolicy::default()
-        };
-        let http = OutboundClient::new(&policy);
-        let http = http.map_err(|error| CommandError::Usage(error.to_string()))?;
+        let http = http_client(ca, CALL_TIMEOUT)?;
         Ok(Self { http, target })
     }
 

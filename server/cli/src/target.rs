@@ -103,7 +103,7 @@ impl ServerTarget {
             None => return Err(no_key()),
         };
         Ok(Self {
-            url: parsed(&url)?,
+            url: parsed(&url, "http://127.0.0.1:8085")?,
             authorization: bearer(&key)?,
         })
     }
@@ -148,10 +148,11 @@ fn no_key() -> CommandError {
     )
 }
 
-fn parsed(text: &str) -> Result<Url, CommandError> {
+/// Reads the address of a server. `example` is one that would be right.
+pub(crate) fn parsed(text: &str, example: &str) -> Result<Url, CommandError> {
     let wrong = || {
         CommandError::Usage(format!(
-            "{text:?} is not the address of a server: write one such as http://127.0.0.1:8085"
+            "{text:?} is not the address of a server: write one such as {example}"
         ))
     };
     let url = Url::parse(text.trim()).map_err(|_| wrong())?;
