@@ -31,12 +31,23 @@ impl OperatorAccess {
 /// is called from the same machine.
 #[must_use]
 pub fn api_url(config: &Config, http: SocketAddr) -> String {
-    let scheme = if config.encrypted().contains(&ListenerName::Http) {
+    url_of(config, ListenerName::Http, http)
+}
+
+/// Returns the address of the ops listener of a server with this configuration that listens here, as
+/// it is called from the same machine.
+#[must_use]
+pub fn ops_url(config: &Config, ops: SocketAddr) -> String {
+    url_of(config, ListenerName::Ops, ops)
+}
+
+fn url_of(config: &Config, listener: ListenerName, addr: SocketAddr) -> String {
+    let scheme = if config.encrypted().contains(&listener) {
         "https"
     } else {
         "http"
     };
-    format!("{scheme}://{}", reachable(http))
+    format!("{scheme}://{}", reachable(addr))
 }
 
 /// Returns the address by which a listener is reached: the one of loopback if it listens on all.

@@ -20,7 +20,7 @@ pub use epoch::new_epoch;
 pub use operator::operator_access;
 pub use verify::verify;
 
-pub use crate::operator_access::{OperatorAccess, api_url};
+pub use crate::operator_access::{OperatorAccess, api_url, ops_url};
 
 use crate::config::StorageKind;
 
