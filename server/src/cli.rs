@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use gimlet_cli::{ClientCommand, ClientContext, ClientEnvironment, CompletionArgs, EXIT_USAGE};
+use gimlet_cli::{
+    ClientCommand, ClientContext, ClientEnvironment, CompletionArgs, EXIT_USAGE, TopArgs,
+};
 use gimlet_push::EcSigningKey;
 use gimlet_server::Config;
 use gimlet_server::config::{ConfigError, template};
 
-use crate::client_config::configured_server;
+use crate::client_config::{configured_ops, configured_server};
 use crate::key_storage::ConfiguredStorage;
 use crate::tool_output::ToolCommand;
 
@@ -18,6 +20,8 @@ use crate::tool_output::ToolCommand;
 const EXIT_SERVER_USAGE: u8 = 64;
 /// Name of the command that prints completions.
 const COMPLETION: &str = "completion";
+/// Name of the command that shows the state of nodes.
+const TOP: &str = "top";
 
 /// An instant-messaging server. Without a command it runs a single server with an embedded database
 /// under ./data, reachable from this machine only. `gimlet chat` connects to it.
@@ -73,6 +77,10 @@ enum CliCommand {
     Chat(gimlet_cli::chat::Args),
     #[command(flatten)]
     Client(ClientCommand),
+    /// Shows the state of running nodes, every second: connections, rates, latencies, failures.
+    ///
+    /// Reads their ops listeners, which need no key. q leaves.
+    Top(TopArgs),
     /// Prints a script with which a shell completes the commands.
     ///
     /// bash: eval "$(gimlet completion bash)"
@@ -165,6 +173,9 @@ pub(crate) enum ParsedCommand {
     Chat(Box<gimlet_cli::chat::Args>),
     /// Call a server.
     Client(Box<ClientCommand>, Box<ClientContext>),
+    /// Show the state of nodes; with the address of the configuration's ops listener, or the reason
+    /// that the configuration cannot be read.
+    Top(Box<TopArgs>, Result<Option<String>, String>),
     /// Print this text.
     Print(String),
 }
@@ -215,7 +226,7 @@ fn usage_code(args: &[OsString]) -> u8 {
         }
         command = args.next();
     }
-    let is_client = |name| ClientCommand::has_name(name) || name == COMPLETION;
+    let is_client = |name| ClientCommand::has_name(name) || [COMPLETION, TOP].contains(&name);
     if command.is_some_and(is_client) {
         EXIT_USAGE
     } else {
@@ -295,6 +306,13 @@ pub(crate) fn parse(
                 },
             };
             Ok(ParsedCommand::Client(Box::new(command), Box::new(context)))
+        }
+        Some(CliCommand::Top(args)) => {
+            let file = args.config().map(ToOwned::to_owned).or(before);
+            let read = Config::read(file.as_deref(), env.iter().cloned());
+            let ops = read.map(|config| configured_ops(&config));
+            let ops = ops.map_err(|error| error.to_string());
+            Ok(ParsedCommand::Top(Box::new(args), ops))
         }
         Some(CliCommand::Completion(args)) => Ok(ParsedCommand::Print(gimlet_cli::completion(
             args,
@@ -399,6 +417,7 @@ mod tests {
             &["--config", "x", "user", "show", "0"],
             &["--config=x", "send", "--from", "1", "hi"],
             &["completion", "cmd"],
+            &["top", "--never"],
         ] {
             assert_eq!(run(args, &[]).unwrap_err().code, 2, "{args:?}");
         }
@@ -412,6 +431,17 @@ mod tests {
         };
         // Without any configuration, this is a development run.
         assert!(config.is_development());
+    }
+
+    #[test]
+    fn top_reads_the_ops_listener_of_the_configuration() {
+        let ops = [("GIMLET_LISTEN__OPS", "127.0.0.1:81")];
+        let Ok(ParsedCommand::Top(_, Ok(url))) = run(&["top", "--once"], &ops) else {
+            panic!("it is a command");
+        };
+        assert_eq!(url.unwrap(), "http://127.0.0.1:81");
+        let broken = run(&["top"], &[("GIMLET_LISTEN__TPC", "x")]);
+        assert!(matches!(broken, Ok(ParsedCommand::Top(_, Err(_)))));
     }
 
     #[test]

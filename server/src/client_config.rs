@@ -3,7 +3,7 @@
 
 use gimlet_cli::ConfiguredServer;
 use gimlet_server::Config;
-use gimlet_server::tools::{api_url, operator_access};
+use gimlet_server::tools::{api_url, operator_access, ops_url};
 
 /// Returns the server that has this configuration, as it is called from its own machine: the running
 /// one if it can be asked, else as the configuration describes it.
@@ -23,9 +23,16 @@ pub(crate) fn configured_server(config: &Config) -> ConfiguredServer {
     }
 }
 
+/// Returns the address of the ops listener of this configuration; `None` if it opens none, or on a
+/// port of the system's choice.
+pub(crate) fn configured_ops(config: &Config) -> Option<String> {
+    let addr = config.opened().ops.filter(|addr| addr.port() != 0);
+    addr.map(|addr| ops_url(config, addr))
+}
+
 #[cfg(test)]
 mod tests {
-    use gimlet_server::config::{SecretString, StorageKind};
+    use gimlet_server::config::{ListenerName, SecretString, StorageKind};
 
     use super::*;
 
@@ -48,6 +55,8 @@ mod tests {
             let mut config = config();
             config.listen.http = listen.parse().ok();
             assert_eq!(configured_server(&config).url.as_deref(), url, "{listen}");
+            config.listen.ops = listen.parse().ok();
+            assert_eq!(configured_ops(&config).as_deref(), url, "{listen}");
         }
     }
 
@@ -60,5 +69,9 @@ mod tests {
         let server = configured_server(&config);
         assert_eq!(server.url.as_deref(), Some("https://127.0.0.1:8085"));
         assert_eq!(server.api_key.as_deref(), Some("first"));
+        let ops = |config: &Config| configured_ops(config).unwrap();
+        assert_eq!(ops(&config), "http://127.0.0.1:8086");
+        config.tls.listeners.push(ListenerName::Ops);
+        assert_eq!(ops(&config), "https://127.0.0.1:8086");
     }
 }

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use cli::{CliMessage, ParsedCommand};
-use gimlet_cli::{ClientCommand, ClientContext};
+use gimlet_cli::{ClientCommand, ClientContext, CommandError, CommandOutput, TopArgs};
 use gimlet_server::config::LogFormat;
 use gimlet_server::{CertificateFiles, Config, ListenAddrs, StartError, build};
 use reload::ConfigReloader;
@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "chat")]
         Ok(ParsedCommand::Chat(args)) => chat(*args),
         Ok(ParsedCommand::Client(command, context)) => client(*command, &context),
+        Ok(ParsedCommand::Top(args, configured)) => top(*args, configured),
         Ok(ParsedCommand::Print(text)) | Err(CliMessage { text, code: 0 }) => {
             banner::say(&text);
             ExitCode::SUCCESS
@@ -145,8 +146,28 @@ fn client(command: ClientCommand, context: &ClientContext) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start: {error}")),
     };
-    match runtime.block_on(gimlet_cli::run(command, context)) {
-        Ok(output) => {
+    let done = runtime.block_on(gimlet_cli::run(command, context));
+    end_command(done.map(Some), json)
+}
+
+fn top(args: TopArgs, configured: Result<Option<String>, String>) -> ExitCode {
+    let json = args.json();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format!("cannot start: {error}")),
+    };
+    let done = runtime.block_on(gimlet_cli::run_top(args, configured));
+    end_command(done, json)
+}
+
+/// Prints the output that is left to print, or the error, and returns the exit code.
+fn end_command(done: Result<Option<CommandOutput>, CommandError>, json: bool) -> ExitCode {
+    match done {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(output)) => {
             banner::say(&output.text(json));
             ExitCode::from(output.code())
         }

@@ -1,5 +1,5 @@
-//! Commands for operators: `gimlet key`, `user`, `token`, `webhook` and `send`, and completions of
-//! the shell.
+//! Commands for operators: `gimlet key`, `user`, `token`, `webhook` and `send`, `gimlet top`, and
+//! completions of the shell.
 //!
 //! A command is a call of the HTTP API of a running server, so it needs an API key and is refused
 //! with the server's own words. `args` has the command line, `target` decides which server is
@@ -8,6 +8,8 @@
 //!
 //! `gimlet key` works without a server too, since a new installation has no key to call one with:
 //! `stored_keys` does the same on the storage itself.
+//!
+//! `gimlet top` reads the ops listeners of nodes instead, which need no key.
 //!
 //! The crate opens no listener and reads no configuration: the binary passes on the parts that the
 //! commands need.
@@ -27,6 +29,7 @@ mod stored_keys;
 mod table;
 mod target;
 mod tokens;
+mod top;
 mod users;
 mod webhooks;
 
@@ -40,3 +43,4 @@ pub use run::{ClientContext, run};
 pub use server_args::ServerArgs;
 pub use stored_keys::{KeyStorage, KeyStorageError, OpenedKeys, OpeningKeys};
 pub use target::{ClientEnvironment, ConfiguredServer};
+pub use top::{TopArgs, run_top};
