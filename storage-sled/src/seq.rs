@@ -47,6 +47,13 @@ impl IdCounter {
         txn.put(&self.key(), &Number { value })?;
         Ok(last + 1)
     }
+
+    /// Skips the numbers up to and including `upto`.
+    fn skip(self, txn: &mut WriteTransaction<'_>, upto: u64) -> Result<(), EngineError> {
+        let last = txn.get::<Number>(&self.key())?.unwrap_or_default().value;
+        let value = last.max(upto);
+        txn.put(&self.key(), &Number { value })
+    }
 }
 
 #[async_trait]
@@ -90,5 +97,12 @@ impl SeqStore for SledStore {
             IdCounter::Of(scope).take(txn, n)
         });
         take.await
+    }
+
+    async fn skip(&self, scope: IdScope, upto: u64) -> Result<(), StoreError> {
+        let skip = self.change("seq.skip", SpaceEffect::Sets, move |txn| {
+            IdCounter::Of(scope).skip(txn, upto)
+        });
+        skip.await
     }
 }

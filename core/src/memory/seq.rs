@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::id::{Epoch, UserId};
-use crate::memory::state::MemoryEngine;
+use crate::memory::state::{EngineState, MemoryEngine};
 use crate::store::{Head, IdScope, SeqStore, StoreError, StoreErrorKind};
 
 #[async_trait]
@@ -33,14 +33,26 @@ impl SeqStore for MemoryEngine {
                 "a block holds 1 to 1,000 numbers",
             ));
         }
-        let [user, device, group] = &mut self.lock().reserved;
-        let last = match scope {
-            IdScope::User => user,
-            IdScope::Device => device,
-            IdScope::Group => group,
-        };
+        let mut state = self.lock();
+        let last = last_reserved(&mut state, scope);
         let first = *last + 1;
         *last += n;
         Ok(first)
+    }
+
+    async fn skip(&self, scope: IdScope, upto: u64) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let last = last_reserved(&mut state, scope);
+        *last = (*last).max(upto);
+        Ok(())
+    }
+}
+
+const fn last_reserved(state: &mut EngineState, scope: IdScope) -> &mut u64 {
+    let [user, device, group] = &mut state.reserved;
+    match scope {
+        IdScope::User => user,
+        IdScope::Device => device,
+        IdScope::Group => group,
     }
 }

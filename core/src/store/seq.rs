@@ -56,4 +56,8 @@ pub trait SeqStore: Debug + Send + Sync + 'static {
     /// The numbers strictly increase from 1 across all callers, nodes and restarts; some may be
     /// skipped.
     async fn reserve(&self, scope: IdScope, n: u64) -> Result<u64, StoreError>;
+
+    /// Skips the numbers up to and including `upto`: `reserve` returns larger ones from now on. For
+    /// an import of rows that have these ids.
+    async fn skip(&self, scope: IdScope, upto: u64) -> Result<(), StoreError>;
 }

@@ -22,6 +22,7 @@ contract! {
         reserved_numbers_only_increase,
         reserved_blocks_never_overlap,
         a_block_out_of_bounds_is_misuse,
+        skipped_numbers_are_not_reserved,
     }
     Nothing inbox {
         the_first_entry_is_one,

@@ -98,3 +98,14 @@ pub(super) async fn a_block_out_of_bounds_is_misuse(it: StoreFixture) {
         assert_eq!(refused.kind, StoreErrorKind::Misuse, "{n}");
     }
 }
+
+pub(super) async fn skipped_numbers_are_not_reserved(it: StoreFixture) {
+    let seq = &it.stores.seq;
+    seq.skip(IdScope::User, 1_234_567).await.unwrap();
+    let first = seq.reserve(IdScope::User, 1).await.unwrap();
+    assert!(first > 1_234_567, "{first}");
+    seq.skip(IdScope::User, 3).await.unwrap();
+    assert!(seq.reserve(IdScope::User, 1).await.unwrap() > first);
+    let other = seq.reserve(IdScope::Group, 1).await.unwrap();
+    assert!(other < 1_234_567, "each scope has its own counter");
+}

@@ -139,15 +139,34 @@ impl SeqStore for MysqlEngine {
                 text,
             ));
         }
-        let scope = match scope {
-            IdScope::User => 1,
-            IdScope::Device => 2,
-            IdScope::Group => 3,
-        };
+        let scope = counter_scope(scope);
         // A second run skips numbers, which is allowed.
         self.once("seq.reserve", StatementEffect::Repeatable, move |session| {
             take(session, scope, n).boxed()
         })
         .await
+    }
+
+    async fn skip(&self, scope: IdScope, upto: u64) -> Result<(), StoreError> {
+        let scope = counter_scope(scope);
+        self.once("seq.skip", StatementEffect::Repeatable, move |session| {
+            async move {
+                let sql = "UPDATE counter SET value = GREATEST(value, ?) WHERE scope = ?";
+                session
+                    .run(sqlx::query(sql).bind(upto).bind(scope))
+                    .await
+                    .map(drop)
+            }
+            .boxed()
+        })
+        .await
+    }
+}
+
+const fn counter_scope(scope: IdScope) -> u8 {
+    match scope {
+        IdScope::User => 1,
+        IdScope::Device => 2,
+        IdScope::Group => 3,
     }
 }

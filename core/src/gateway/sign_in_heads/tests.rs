@@ -41,6 +41,10 @@ impl SeqStore for HangingSeqStore {
     async fn reserve(&self, scope: IdScope, n: u64) -> Result<u64, StoreError> {
         self.inner.reserve(scope, n).await
     }
+
+    async fn skip(&self, scope: IdScope, upto: u64) -> Result<(), StoreError> {
+        self.inner.skip(scope, upto).await
+    }
 }
 
 fn request(n: u64) -> SignInRequest {

@@ -38,6 +38,10 @@ impl SeqStore for RewindingSeqStore {
     async fn reserve(&self, scope: IdScope, n: u64) -> Result<u64, StoreError> {
         self.inner.reserve(scope, n).await
     }
+
+    async fn skip(&self, scope: IdScope, upto: u64) -> Result<(), StoreError> {
+        self.inner.skip(scope, upto).await
+    }
 }
 
 fn is_closed(work: &ConnectionWork) -> bool {
