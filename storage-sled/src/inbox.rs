@@ -53,6 +53,12 @@ impl InboxStore for SledStore {
         self.with("inbox.after", read).await
     }
 
+    async fn begin(&self, inboxes: &[(UserId, Seq)]) -> Result<(), StoreError> {
+        let inboxes = inboxes.to_vec();
+        let begin = move |txn: &mut WriteTransaction<'_>| begin(txn, &inboxes);
+        self.change("inbox.begin", SpaceEffect::Adds, begin).await
+    }
+
     async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
         loop {
             let slice = move |txn: &mut WriteTransaction<'_>| trim(txn, user, upto);
@@ -181,6 +187,26 @@ pub(crate) fn message(
         },
         None => Err(EngineError::Corrupt("an entry without a message")),
     }
+}
+
+/// Begins inboxes without entries. The floor's row carries the head until an entry follows.
+fn begin(txn: &mut WriteTransaction<'_>, inboxes: &[(UserId, Seq)]) -> Result<(), EngineError> {
+    for (user, at) in inboxes {
+        let Head { head, floor } = txn.head(*user)?;
+        if head > floor || head > *at {
+            return Err(EngineError::Misuse(
+                "an inbox that begins has entries, or ends later",
+            ));
+        }
+        let value = at.get();
+        txn.put(&key::floor(*user), &Number { value })?;
+        let begun = Head {
+            head: *at,
+            floor: *at,
+        };
+        txn.set_head(*user, begun)?;
+    }
+    Ok(())
 }
 
 /// Removes a slice of the oldest entries. Returns true if none is left to remove.

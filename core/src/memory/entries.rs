@@ -61,6 +61,11 @@ impl Inbox {
         self.head().head
     }
 
+    /// Begins the inbox, which has no entries, after this seq.
+    pub(super) const fn begin(&mut self, at: Seq) {
+        self.floor = at;
+    }
+
     /// Removes up to `max` entries up to and including `upto`; returns whether none of these is
     /// left.
     pub(super) fn trim(&mut self, upto: Seq, max: u64) -> bool {

@@ -8,6 +8,7 @@ use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{
     AppendOutcome, AppendRequest, InboxSlice, InboxStore, JobLease, JobStepOutcome, StoreError,
+    StoreErrorKind,
 };
 
 /// Maximum number of entries removed under one hold of the lock.
@@ -30,6 +31,26 @@ impl InboxStore for MemoryEngine {
         let state = self.lock();
         let slice = state.inboxes.get(&user).map(|it| it.after(seq, limit));
         Ok(slice.unwrap_or_default())
+    }
+
+    async fn begin(&self, inboxes: &[(UserId, Seq)]) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let may_begin = |(user, at): &(UserId, Seq)| {
+            let head = state.head(*user);
+            head.head == head.floor && head.head <= *at
+        };
+        if !inboxes.iter().all(may_begin) {
+            let text = "an inbox that begins has entries, or ends later";
+            return Err(StoreError::with(
+                "inbox.begin",
+                StoreErrorKind::Misuse,
+                text,
+            ));
+        }
+        for (user, at) in inboxes {
+            state.inboxes.entry(*user).or_default().begin(*at);
+        }
+        Ok(())
     }
 
     async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {

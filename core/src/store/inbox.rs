@@ -205,6 +205,21 @@ pub trait InboxStore: Debug + Send + Sync + 'static {
         limit: PageLimit,
     ) -> Result<InboxSlice, StoreError>;
 
+    /// Begins inboxes without entries at a seq, durably and in one step: head and floor become that
+    /// seq, as if the entries up to it had been stored and trimmed. For an import from a system
+    /// that has assigned these seqs. A store without imports keeps the default.
+    ///
+    /// # Errors
+    /// `Misuse` if one of the inboxes has entries or a head above its seq; then nothing changed.
+    async fn begin(&self, inboxes: &[(UserId, Seq)]) -> Result<(), StoreError> {
+        let text = format!("this store cannot begin {} inboxes", inboxes.len());
+        Err(StoreError::with(
+            "inbox.begin",
+            StoreErrorKind::Misuse,
+            text,
+        ))
+    }
+
     /// Removes the entries up to and including `upto` (at most the head) and raises the floor. An
     /// `upto` below the floor changes nothing. Works in slices that do not block senders.
     async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError>;

@@ -47,6 +47,8 @@ contract! {
         trim_never_goes_back,
         trim_leaves_other_inboxes_alone,
         a_long_inbox_is_trimmed_whole,
+        an_inbox_begins_at_a_seq,
+        an_inbox_with_entries_does_not_begin,
     }
     Nothing key {
         a_repeat_returns_the_first_result,

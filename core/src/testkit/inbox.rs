@@ -414,3 +414,44 @@ pub(super) async fn a_long_inbox_is_trimmed_whole(it: StoreFixture) {
     while s.inbox.sweep(1_000).await.unwrap() > 0 {}
     assert_eq!(inbox(s, user(3)).await.len(), 2_500);
 }
+
+/// Law 3: an imported inbox continues with the next seq, and its page has no hole.
+pub(super) async fn an_inbox_begins_at_a_seq(it: StoreFixture) {
+    let s = &it.stores;
+    let begun = [(user(2), Seq::new(41)), (user(1), Seq::new(7))];
+    s.inbox.begin(&begun).await.unwrap();
+    for (who, at) in begun {
+        let want = Head {
+            head: at,
+            floor: at,
+        };
+        assert_eq!(head(s, who).await, want);
+        assert!(inbox(s, who).await.is_empty());
+    }
+    // It may begin later as long as it has no entries.
+    s.inbox.begin(&[(user(1), Seq::new(9))]).await.unwrap();
+    let made = put(s, &[user(1), user(2), user(3)], "first").await;
+    let want = [(1, 10), (2, 42), (3, 1)].map(|(who, seq)| (user(who), Seq::new(seq)));
+    assert_eq!(made, want);
+    let items = page(s, user(1), Seq::ZERO, PageLimit::items(9)).await;
+    assert_eq!(items[0].seq.get(), 10);
+    // A trimmed inbox has no entries either.
+    s.inbox.trim(user(2), Seq::new(42)).await.unwrap();
+    s.inbox.begin(&[(user(2), Seq::new(50))]).await.unwrap();
+    assert_eq!(put(s, &[user(2)], "on").await, [(user(2), Seq::new(51))]);
+}
+
+/// Law 10: no head goes back, and no entry disappears.
+pub(super) async fn an_inbox_with_entries_does_not_begin(it: StoreFixture) {
+    let s = &it.stores;
+    put(s, &[user(1)], "hi").await;
+    s.inbox.begin(&[(user(2), Seq::new(5))]).await.unwrap();
+    for (who, at) in [(1, 1), (1, 9), (2, 4)] {
+        let batch = [(user(3), Seq::new(5)), (user(who), Seq::new(at))];
+        let refused = s.inbox.begin(&batch).await.unwrap_err();
+        assert_eq!(refused.kind, StoreErrorKind::Misuse, "{who} at {at}");
+    }
+    assert_eq!(contents(s, user(1)).await, ["hi"]);
+    assert_eq!(last(s, user(2)).await, 5);
+    assert_eq!(last(s, user(3)).await, 0, "nothing of a batch was stored");
+}
