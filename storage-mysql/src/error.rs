@@ -94,6 +94,11 @@ pub enum OpenError {
         /// Names of the tables.
         tables: Vec<String>,
     },
+    /// An import into the database was interrupted, or runs.
+    #[error(
+        "the database holds an unfinished import: wait until `gimlet import` has ended; if it was interrupted, drop the database, create it again, and import again"
+    )]
+    UnfinishedImport,
     /// The server or its settings are unsuitable.
     #[error(transparent)]
     Unfit(#[from] UnfitServer),

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use gimlet_core::dependency::DependencyHealth;
 use gimlet_core::store::{
     AccountStore, ApiKeyStore, DeviceStore, FriendStore, GroupStore, InboxStore, JwtUserStore,
-    OutboxStore, PushTokenStore, RoomStore, RouteStore, SeqStore, StoreSet,
+    OutboxStore, PushTokenStore, RoomStore, RouteStore, SeqStore, StoreError, StoreSet,
 };
 use gimlet_core::time::TimeSource;
 
@@ -117,6 +117,18 @@ impl MysqlStores {
     #[must_use]
     pub fn epochs_renewed(&self) -> u64 {
         self.db.renewed()
+    }
+
+    /// Marks the database as one that is being imported: it does not open until
+    /// [`finish_import`](Self::finish_import). Returns false, and marks nothing, if it has users,
+    /// devices, friends, groups or inboxes already, or if another import has marked it.
+    pub async fn begin_import(&self) -> Result<bool, StoreError> {
+        self.db.begin_import().await
+    }
+
+    /// Marks the import as complete.
+    pub async fn finish_import(&self) -> Result<(), StoreError> {
+        self.db.finish_import().await
     }
 
     /// Waits for transactions in flight and closes the connections.

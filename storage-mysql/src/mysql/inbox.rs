@@ -19,7 +19,7 @@ use sqlx::Row as _;
 use super::engine::{MysqlEngine, StatementEffect, WorkPace};
 use super::lock::LockMode;
 use super::session::{MysqlSession, bytes, number};
-use super::{append, chunks, job};
+use super::{append, chunks, import, job};
 use crate::error::EngineError;
 use crate::record;
 
@@ -48,6 +48,17 @@ impl InboxStore for MysqlEngine {
     ) -> Result<InboxSlice, StoreError> {
         self.once("inbox.after", StatementEffect::Read, move |session| {
             page(session, user, seq, limit).boxed()
+        })
+        .await
+    }
+
+    async fn begin(&self, inboxes: &[(UserId, Seq)]) -> Result<(), StoreError> {
+        // Ascending, like every other lock of heads.
+        let inboxes: BTreeMap<UserId, Seq> = inboxes.iter().copied().collect();
+        let inboxes: Arc<[(UserId, Seq)]> = inboxes.into_iter().collect();
+        self.change("inbox.begin", WorkPace::Prompt, move |session| {
+            let inboxes = Arc::clone(&inboxes);
+            async move { import::begin(session, &inboxes).await }.boxed()
         })
         .await
     }

@@ -19,6 +19,7 @@ mod events;
 mod friend;
 mod group;
 mod history;
+mod import;
 mod inbox;
 mod job;
 mod jwt_user;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::connect::{MAX_PREPARED_STATEMENTS, MysqlConnector, opening_step};
 use super::engine::MysqlEngine;
 use super::history::StoreHistory;
+use super::import;
 use super::pool::{ConnectionPool, MIN_PREPARED_STATEMENTS};
 use super::seq;
 use super::session::MysqlSession;
@@ -51,10 +52,14 @@ pub(crate) async fn open(
         seq::settle_epoch(&mut session).await?;
         // Notes the epoch in force, which for a new database was drawn just now.
         session.check_server().await?;
-        seq::settle_cluster(&mut session).await
+        let cluster = seq::settle_cluster(&mut session).await?;
+        Ok((cluster, import::is_unfinished(&mut session).await?))
     });
-    let cluster = settled.await?;
+    let (cluster, is_unfinished) = settled.await?;
     session.give_back();
+    if is_unfinished {
+        return Err(OpenError::UnfinishedImport);
+    }
     Ok((MysqlEngine::new(pool, clock, config, history), cluster))
 }
 
