@@ -58,10 +58,10 @@ pub enum OpenError {
         /// The directory.
         dir: PathBuf,
     },
-    /// A restore into the directory has not ended.
+    /// A restore or an import into the directory has not ended.
     #[error(
-        "the data directory {dir} holds an unfinished restore: wait until `gimlet restore` has ended; if it was \
-         interrupted, remove the directory and restore the backup again"
+        "the data directory {dir} holds an unfinished restore or import: wait until `gimlet restore` or \
+         `gimlet import` has ended; if it was interrupted, remove the directory and run it again"
     )]
     Unfinished {
         /// The directory.

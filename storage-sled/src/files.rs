@@ -21,10 +21,10 @@ use crate::system::patiently;
 /// Version of the layout that this version reads and writes.
 pub(crate) const FORMAT_VERSION: u32 = 2;
 
-const FORMAT_FILE: &str = "FORMAT";
+pub(crate) const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_DRAFT_FILE: &str = "FORMAT.new";
 const FORMAT_NAME: &str = "gimlet-storage-sled";
-const LOCK_FILE: &str = "LOCK";
+pub(crate) const LOCK_FILE: &str = "LOCK";
 pub(crate) const DB_FILE: &str = "db";
 const BLOBS_DIR: &str = "blobs";
 /// Directory in which a restore builds the rows. It exists until all of them have moved.

@@ -91,7 +91,7 @@ mod writer;
 
 pub use backup::{
     BackupError, BackupExporter, BackupFrame, BackupReader, BackupWriter, ExportProgress,
-    RestoreSummary, export_closed, restore,
+    RestoreSummary, StorageDraft, export_closed, restore,
 };
 pub use config::{Config, DurabilityLevel, HistoryMode};
 pub use error::OpenError;

@@ -8,10 +8,12 @@
 //! the last commit in the backup: the walk read every unchanged row as it is, and every changed row
 //! is in a later commit.
 
+mod draft;
 mod export;
 mod format;
 mod restore;
 
+pub use draft::StorageDraft;
 pub use export::{BackupExporter, ExportProgress, export_closed};
 pub use format::{BackupFrame, BackupReader, BackupWriter};
 pub use restore::{RestoreSummary, restore};
@@ -54,10 +56,10 @@ pub enum BackupError {
     /// The storage was closed.
     #[error("the storage was closed meanwhile")]
     Closed,
-    /// The directory to restore into is not empty.
+    /// The directory to restore or to import into is not empty.
     #[error(
-        "{dir} is not empty: move it away, or name another directory; a backup is restored into an \
-         empty one"
+        "{dir} is not empty: move it away, or name another directory; a restore and an import need \
+         an empty one"
     )]
     NotEmpty {
         /// The directory.

@@ -62,18 +62,23 @@ pub fn restore(
         }
     };
     settle(dir, &draft)?;
-    // Open it once, so that everything an opening writes into a directory is there before its first
-    // use.
+    open_once(config)?;
+    Ok(restored)
+}
+
+/// Opens a directory once, so that everything an opening writes into it is there before its first
+/// use.
+pub(super) fn open_once(config: &Config) -> Result<(), BackupError> {
     let opened = crate::open(config, Arc::new(SystemClock))?;
     let health = opened.health.clone();
     drop(opened);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(health.closed());
-    Ok(restored)
+    Ok(())
 }
 
 /// Refuses a directory that is not empty; creates one that is missing.
-fn make_empty(dir: &Path) -> Result<(), BackupError> {
+pub(super) fn make_empty(dir: &Path) -> Result<(), BackupError> {
     match fs::read_dir(dir) {
         Ok(entries) => {
             for entry in entries {
@@ -222,7 +227,7 @@ impl UploadedFiles {
 }
 
 /// Syncs every file and directory below this one.
-fn sync_all(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_all(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
@@ -239,7 +244,7 @@ fn sync_all(dir: &Path) -> io::Result<()> {
 /// The order matters: the draft is removed when all its content has moved durably, and the format
 /// file, which marks a complete directory, is written last. Until then the draft or `db` is there,
 /// and the directory does not open.
-fn settle(dir: &Path, draft: &Path) -> Result<(), BackupError> {
+pub(super) fn settle(dir: &Path, draft: &Path) -> Result<(), BackupError> {
     for entry in fs::read_dir(draft)? {
         let name = entry?.file_name();
         fs::rename(draft.join(&name), dir.join(&name))?;
