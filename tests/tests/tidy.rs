@@ -32,6 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("gimlet-files", &["gimlet-core", "gimlet-images"]),
     ("gimlet-images", &[]),
+    ("gimlet-import", &["gimlet-core", "gimlet-proto"]),
     (
         "gimlet-s3",
         &["gimlet-files", "gimlet-listen", "gimlet-outbound"],
@@ -97,6 +98,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "gimlet-chat",
             "gimlet-core",
+            "gimlet-import",
             "gimlet-json",
             "gimlet-listen",
             "gimlet-outbound",
