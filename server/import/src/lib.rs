@@ -13,13 +13,26 @@
 //! `generation` recognises the schema, `source` reads rows, `message` converts them, `inbox` puts
 //! them in order, and `run` does one pass after the other.
 
+mod accounts;
+mod devices;
 mod error;
+mod findings;
+mod friends;
 mod generation;
+mod groups;
+mod inbox;
 mod message;
+mod pass;
 mod pushed;
 mod rows;
+mod run;
 mod source;
+mod summary;
+mod target;
 
 pub use error::ImportError;
 pub use generation::GimGeneration;
+pub use run::{ImportOptions, ProgressCallback, run};
 pub use source::GimDatabase;
+pub use summary::{ImportPhase, ImportProgress, ImportSummary};
+pub use target::ImportTarget;
