@@ -6,6 +6,7 @@ mod cli;
 mod client_config;
 mod key_storage;
 mod logging;
+mod progress_line;
 mod reload;
 mod signals;
 mod systemd;

@@ -1,22 +1,19 @@
 //! Output of the tools: progress on a terminal, a sentence for people, a line of JSON for scripts.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use gimlet_server::Config;
 use gimlet_server::doctor::{DoctorReport, FindingLevel};
 use gimlet_server::tools::{self, BackupSummary, ToolError, ToolProgress};
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::banner;
+use crate::progress_line::ProgressLine;
 
 /// The exit code of a check with findings.
 const EXIT_FINDINGS: u8 = 3;
-/// Interval at which progress is shown.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A tool with its arguments.
 #[derive(Debug)]
@@ -37,7 +34,11 @@ pub(crate) enum ToolCommand {
 pub(crate) fn run(config: &Config, tool: ToolCommand, json: bool) -> ExitCode {
     let mut shown = ProgressLine::new(json);
     let mut step = |progress| {
-        shown.show(progress);
+        shown.show(|| match progress {
+            ToolProgress::Bytes(bytes) => format!("{} MiB", bytes >> 20),
+            ToolProgress::Rows(rows) => format!("{rows} rows"),
+            ToolProgress::Question(at, of) => format!("{at} of {of}"),
+        });
         Ok(())
     };
     let done = match tool {
@@ -195,39 +196,5 @@ impl ToolResult {
             banner::say(&text);
         }
         ExitCode::from(self.code)
-    }
-}
-
-/// Progress on the terminal, in one line that is overwritten.
-struct ProgressLine {
-    on: bool,
-    last: Option<Instant>,
-}
-
-impl ProgressLine {
-    fn new(json: bool) -> Self {
-        Self {
-            on: !json && io::stderr().is_terminal(),
-            last: None,
-        }
-    }
-
-    fn show(&mut self, progress: ToolProgress) {
-        if !self.on || self.last.is_some_and(|it| it.elapsed() < PROGRESS_INTERVAL) {
-            return;
-        }
-        self.last = Some(Instant::now());
-        let text = match progress {
-            ToolProgress::Bytes(bytes) => format!("{} MiB", bytes >> 20),
-            ToolProgress::Rows(rows) => format!("{rows} rows"),
-            ToolProgress::Question(at, of) => format!("{at} of {of}"),
-        };
-        let _ = write!(io::stderr().lock(), "\r\x1b[K{text} …");
-    }
-
-    fn clear(&mut self) {
-        if self.last.is_some() {
-            let _ = write!(io::stderr().lock(), "\r\x1b[K");
-        }
     }
 }

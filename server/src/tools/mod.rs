@@ -7,6 +7,8 @@ mod api_keys;
 #[cfg(all(unix, feature = "sled"))]
 mod backup;
 mod epoch;
+#[cfg(feature = "mysql")]
+mod import;
 mod operator;
 mod verify;
 
@@ -17,6 +19,8 @@ pub use api_keys::StoredApiKeys;
 #[cfg(all(unix, feature = "sled"))]
 pub use backup::{backup, restore};
 pub use epoch::new_epoch;
+#[cfg(feature = "mysql")]
+pub use import::{ImportStorage, ImportedStores};
 pub use operator::operator_access;
 pub use verify::verify;
 
