@@ -13,6 +13,8 @@ use gimlet_server::Config;
 use gimlet_server::config::{ConfigError, template};
 
 use crate::client_config::{configured_ops, configured_server};
+#[cfg(feature = "mysql")]
+use crate::gim_import::GimImportArgs;
 use crate::key_storage::ConfiguredStorage;
 use crate::tool_output::ToolCommand;
 
@@ -68,6 +70,12 @@ enum CliCommand {
     /// MySQL may be in use; an embedded storage must not be, but a backup of it can be checked.
     /// Exit code 0: no findings; 3: findings; 1: it could not be read.
     Verify(VerifyArgs),
+    /// Commands that import the data of another system into an empty storage.
+    #[cfg(feature = "mysql")]
+    Import {
+        #[command(subcommand)]
+        command: ImportCommand,
+    },
     /// Examines configuration, machine, disk, certificates and databases, and says what to do.
     ///
     /// Changes nothing, and may run beside a server. Exit code 0: no problems; 3: problems.
@@ -103,6 +111,26 @@ enum CliCommand {
 enum PushCommand {
     /// Makes a VAPID key for Web Push and prints it: the content of the file of push.webpush.key.
     Keys,
+}
+
+#[cfg(feature = "mysql")]
+#[derive(Debug, Subcommand)]
+enum ImportCommand {
+    /// Imports users, devices, friends, groups and messages from the MySQL database of a gim server.
+    ///
+    /// Ids and the seqs of messages are kept. Stop gim first; no server may use the storage. Every
+    /// row is checked before the first is written. Exit code 0: the storage is ready for a start; 1:
+    /// nothing can be started, and the text says what to do.
+    Gim(GimImport),
+}
+
+#[cfg(feature = "mysql")]
+#[derive(Debug, Args)]
+struct GimImport {
+    #[command(flatten)]
+    args: GimImportArgs,
+    #[command(flatten)]
+    tool: ToolArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -166,6 +194,9 @@ pub(crate) enum ParsedCommand {
     Migrate(Box<Config>),
     /// Run a tool; `true` prints JSON.
     Tool(Box<Config>, ToolCommand, bool),
+    /// Import from gim; `true` prints JSON.
+    #[cfg(feature = "mysql")]
+    ImportGim(Box<Config>, Box<GimImportArgs>, bool),
     /// Examine the installation with this configuration file and environment; `true` prints JSON.
     Doctor(Option<PathBuf>, Vec<(String, String)>, bool),
     /// Chat.
@@ -263,11 +294,13 @@ pub(crate) fn parse(
     };
     // A tool needs only the storage's keys: a configuration that a server would refuse for other
     // reasons does not stop it.
+    let read = |file: ConfigFileArgs| {
+        let file = file.config.or(before.clone());
+        let read = Config::read(file.as_deref(), env.iter().cloned());
+        read.map(Box::new).map_err(|error| refuse(&error))
+    };
     let run = |tool: ToolCommand, args: ToolArgs| {
-        let file = args.file.config.or(before.clone());
-        let read =
-            Config::read(file.as_deref(), env.iter().cloned()).map_err(|error| refuse(&error))?;
-        Ok(ParsedCommand::Tool(Box::new(read), tool, args.json))
+        Ok(ParsedCommand::Tool(read(args.file)?, tool, args.json))
     };
     match cli.command {
         None => load(ConfigFileArgs { config: None }).map(serve),
@@ -283,6 +316,13 @@ pub(crate) fn parse(
         Some(CliCommand::NewEpoch(tool)) => run(ToolCommand::NewEpoch, tool),
         Some(CliCommand::Verify(VerifyArgs { backup, tool })) => {
             run(ToolCommand::Verify(backup), tool)
+        }
+        #[cfg(feature = "mysql")]
+        Some(CliCommand::Import {
+            command: ImportCommand::Gim(GimImport { args, tool }),
+        }) => {
+            let config = read(tool.file)?;
+            Ok(ParsedCommand::ImportGim(config, Box::new(args), tool.json))
         }
         Some(CliCommand::Doctor(args)) => {
             let file = args.file.config.or(before.clone());

@@ -4,6 +4,8 @@
 mod banner;
 mod cli;
 mod client_config;
+#[cfg(feature = "mysql")]
+mod gim_import;
 mod key_storage;
 mod logging;
 mod progress_line;
@@ -39,6 +41,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "mysql")]
         Ok(ParsedCommand::Migrate(config)) => migrate(&config),
         Ok(ParsedCommand::Tool(config, tool, json)) => tool_output::run(&config, tool, json),
+        #[cfg(feature = "mysql")]
+        Ok(ParsedCommand::ImportGim(config, args, json)) => gim_import::run(&config, &args, json),
         Ok(ParsedCommand::Doctor(file, env, json)) => doctor(file.as_deref(), env, json),
         #[cfg(feature = "chat")]
         Ok(ParsedCommand::Chat(args)) => chat(*args),

@@ -38,6 +38,8 @@ pub use completion::{CompletionArgs, completion};
 pub use error::{CommandError, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, ServerRefusal};
 #[cfg(feature = "chat")]
 pub use gimlet_chat as chat;
+#[cfg(feature = "import")]
+pub use gimlet_import as gim_import;
 pub use output::CommandOutput;
 pub use run::{ClientContext, run};
 pub use server_args::ServerArgs;
