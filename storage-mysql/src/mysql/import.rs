@@ -113,14 +113,14 @@ async fn put(
     tail: &str,
     with_seqs: bool,
 ) -> Result<(), EngineError> {
-    for piece in chunks::padded_chunks(inboxes.len()) {
+    for chunk in chunks::padded_chunks(inboxes.len()) {
         let mut upsert = sqlx::query(chunks::text(
             "INSERT INTO inbox_head (user_id, seq, floor) VALUES ",
             "(?, ?, ?)",
-            piece.size(),
+            chunk.size(),
             tail,
         ));
-        for (at, _) in piece.rows() {
+        for (at, _) in chunk.rows() {
             let (user, seq) = inboxes.get(at).expect("an index of these rows");
             let seq = if with_seqs { seq.get() } else { 0 };
             upsert = upsert.bind(user.get()).bind(seq).bind(seq);
