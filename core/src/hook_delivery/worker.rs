@@ -43,6 +43,9 @@ const MIN_ATTEMPTS: u32 = 5;
 /// Number of receivers whose events fail by themselves, one receiver after the other, before the whole
 /// hook pauses.
 const ILL_RECEIVERS: usize = 5;
+/// Time for which events gather into one batch while another is under way, unless they fill it at once. A
+/// request for each event would cost the node and the endpoint far more than the events do.
+const GATHER_TIME: Duration = Duration::from_millis(10);
 /// Old events given up at a time when the endpoint is not reached.
 const GIVE_UP_ITEMS: usize = 500;
 /// Largest number of slices of such events, and of surplus events, in one step.
@@ -85,6 +88,8 @@ struct DeliveryState {
     blocked: BlockedReceivers,
     /// Receivers of the lone events that failed since the last success, up to [`ILL_RECEIVERS`].
     failed_alone: HashSet<MessageReceiver>,
+    /// Set after a batch that was not full: events gather until then.
+    gather_until: Option<Instant>,
 }
 
 impl HookWorker {
@@ -117,6 +122,7 @@ impl HookWorker {
             pace: DeliveryPace::new(self.rules.batch),
             blocked: BlockedReceivers::default(),
             failed_alone: HashSet::new(),
+            gather_until: None,
         };
         let mut under_way = FuturesUnordered::new();
         let mut upkeep = interval(UPKEEP_INTERVAL);
@@ -125,7 +131,11 @@ impl HookWorker {
             while let Some(batch) = self.next_batch(lease, &mut state, under_way.len()).await? {
                 under_way.push(self.attempt(lease, batch));
             }
-            let wake = state.wake_at(Instant::now());
+            let now = Instant::now();
+            let (wake, may_read) = (
+                state.wake_at(now),
+                self.may_read(&state, under_way.len(), now),
+            );
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -134,7 +144,8 @@ impl HookWorker {
                 Some((batch, outcome)) = under_way.next(), if !under_way.is_empty() => {
                     self.finish(lease, &mut state, &batch, outcome?).await?;
                 }
-                () = self.events.written(&self.hook) => {}
+                // Not while nothing may be read: each send would wake this task.
+                () = self.events.written(&self.hook), if may_read => {}
                 () = sleep_until(wake) => {}
             }
         }
@@ -155,12 +166,7 @@ impl HookWorker {
         under_way: usize,
     ) -> Result<Option<EventBatch>, LeaseLost> {
         let now = Instant::now();
-        let allowed = if state.pace.is_healthy() {
-            self.rules.concurrency.max(1)
-        } else {
-            1
-        };
-        if under_way >= allowed || state.pace.paused_until(now).is_some() {
+        if !self.may_read(state, under_way, now) {
             return Ok(None);
         }
         let mut batch = self.read(lease, state, now).await?;
@@ -171,9 +177,22 @@ impl HookWorker {
             if batch.is_trial || state.pace.failures() > 0 {
                 self.counters.retried();
             }
+            let is_partial = batch.rows.len() < state.pace.batch() && !batch.is_trial;
+            state.gather_until = is_partial.then_some(now + GATHER_TIME);
             state.blocked.start(&batch.rows);
         }
         Ok(batch)
+    }
+
+    /// Returns whether another batch may be read now, beside those under way.
+    fn may_read(&self, state: &DeliveryState, under_way: usize, now: Instant) -> bool {
+        let allowed = if state.pace.is_healthy() {
+            self.rules.concurrency.max(1)
+        } else {
+            1
+        };
+        let is_gathering = under_way > 0 && state.gather_until.is_some_and(|until| until > now);
+        under_way < allowed && !is_gathering && state.pace.paused_until(now).is_none()
     }
 
     /// Reads the next batch; `None` if no event can be delivered now.
@@ -472,6 +491,8 @@ impl DeliveryState {
     /// Returns the time at which the outbox is read again without a notification.
     fn wake_at(&self, now: Instant) -> Instant {
         let poll = now + POLL_INTERVAL;
+        let gathered = self.gather_until.filter(|until| *until > now);
+        let poll = gathered.map_or(poll, |until| until.min(poll));
         match (self.pace.paused_until(now), self.blocked.next_retry()) {
             (Some(resume), _) => resume,
             (None, Some(retry)) if retry > now => retry.min(poll),

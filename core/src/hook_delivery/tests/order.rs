@@ -46,6 +46,30 @@ async fn concurrent_batches_never_share_a_receiver() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_gather_into_batches_while_one_is_under_way() {
+    let endpoint = ScriptedEndpoint::new();
+    *endpoint.delay.lock().unwrap() = Duration::from_millis(50);
+    let hooks = [(wants("crm", REQUESTED), Arc::clone(&endpoint))];
+    let rules = DeliveryRules {
+        batch: 100,
+        concurrency: 16,
+        ..RULES
+    };
+    let fixture = start(memory::stores(), &hooks, rules);
+    for receiver in 2..102 {
+        fixture.request(&numbered(&[receiver], 1)).await;
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    endpoint.wait_for(100).await;
+    let attempts = endpoint.attempts();
+    assert!(
+        attempts.len() <= 12,
+        "a batch each 10 ms at most: {attempts:?}"
+    );
+    fixture.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_hook_does_not_delay_another() {
     let (slow, fast) = (ScriptedEndpoint::new(), ScriptedEndpoint::new());
     *slow.delay.lock().unwrap() = Duration::from_secs(10);
