@@ -18,6 +18,7 @@ mod notification;
 mod pace;
 mod prepare;
 mod registry;
+mod state;
 #[cfg(test)]
 mod tests;
 mod worker;

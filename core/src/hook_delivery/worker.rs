@@ -3,7 +3,6 @@
 //! Order of the steps of a batch: mark its receivers as busy, deliver, remove the events from the
 //! outbox, and only then release the receivers. An event that is not removed is delivered again.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::error::ErrorChain;
 use crate::events::{EventSubscriptions, HookEvent, HookName};
 use crate::hook_delivery::batch::{EventBatch, read_batch};
-use crate::hook_delivery::blocked::BlockedReceivers;
 use crate::hook_delivery::counters::HookCounters;
-use crate::hook_delivery::pace::{DeliveryPace, pause_after};
+use crate::hook_delivery::pace::pause_after;
 use crate::hook_delivery::prepare::NotificationMaker;
+use crate::hook_delivery::state::DeliveryState;
 use crate::hook_delivery::{DeliveryOutcome, HookEndpoint};
 use crate::hook_lease::HookLeaseHolder;
-use crate::message::MessageReceiver;
 use crate::page::PageLimit;
 use crate::store::{
     FailedDelivery, HookLease, LeasedOutcome, OutboxBounds, OutboxPosition, OutboxRow, OutboxStore,
@@ -29,8 +27,6 @@ use crate::store::{
 };
 use crate::time::TimeSource;
 
-/// Interval at which the outbox is read without a notification: events of other nodes.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval at which the backlog is counted and trimmed.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// Pause after a call of the store that failed.
@@ -43,9 +39,6 @@ const MIN_ATTEMPTS: u32 = 5;
 /// Number of receivers whose events fail by themselves, one receiver after the other, before the whole
 /// hook pauses.
 const ILL_RECEIVERS: usize = 5;
-/// Time for which events gather into one batch while another is under way, unless they fill it at once. A
-/// request for each event would cost the node and the endpoint far more than the events do.
-const GATHER_TIME: Duration = Duration::from_millis(10);
 /// Old events given up at a time when the endpoint is not reached.
 const GIVE_UP_ITEMS: usize = 500;
 /// Largest number of slices of such events, and of surplus events, in one step.
@@ -81,17 +74,6 @@ pub(super) struct HookWorker {
     pub(super) counters: Arc<HookCounters>,
 }
 
-/// State of the delivery while the lease is held.
-#[derive(Debug)]
-struct DeliveryState {
-    pace: DeliveryPace,
-    blocked: BlockedReceivers,
-    /// Receivers of the lone events that failed since the last success, up to [`ILL_RECEIVERS`].
-    failed_alone: HashSet<MessageReceiver>,
-    /// Set after a batch that was not full: events gather until then.
-    gather_until: Option<Instant>,
-}
-
 impl HookWorker {
     /// Delivers until the token is cancelled.
     pub(super) async fn run(self, stop: CancellationToken) {
@@ -118,12 +100,7 @@ impl HookWorker {
 
     /// Delivers while the lease is held. `Ok` at a stop.
     async fn deliver(&self, lease: &HookLease, stop: &CancellationToken) -> Result<(), LeaseLost> {
-        let mut state = DeliveryState {
-            pace: DeliveryPace::new(self.rules.batch),
-            blocked: BlockedReceivers::default(),
-            failed_alone: HashSet::new(),
-            gather_until: None,
-        };
+        let mut state = DeliveryState::new(self.rules.batch);
         let mut under_way = FuturesUnordered::new();
         let mut upkeep = interval(UPKEEP_INTERVAL);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -134,7 +111,7 @@ impl HookWorker {
             let now = Instant::now();
             let (wake, may_read) = (
                 state.wake_at(now),
-                self.may_read(&state, under_way.len(), now),
+                state.may_read(under_way.len(), self.rules.concurrency, now),
             );
             tokio::select! {
                 biased;
@@ -166,7 +143,7 @@ impl HookWorker {
         under_way: usize,
     ) -> Result<Option<EventBatch>, LeaseLost> {
         let now = Instant::now();
-        if !self.may_read(state, under_way, now) {
+        if !state.may_read(under_way, self.rules.concurrency, now) {
             return Ok(None);
         }
         let mut batch = self.read(lease, state, now).await?;
@@ -177,22 +154,9 @@ impl HookWorker {
             if batch.is_trial || state.pace.failures() > 0 {
                 self.counters.retried();
             }
-            let is_partial = batch.rows.len() < state.pace.batch() && !batch.is_trial;
-            state.gather_until = is_partial.then_some(now + GATHER_TIME);
-            state.blocked.start(&batch.rows);
+            state.begin(batch, now);
         }
         Ok(batch)
-    }
-
-    /// Returns whether another batch may be read now, beside those under way.
-    fn may_read(&self, state: &DeliveryState, under_way: usize, now: Instant) -> bool {
-        let allowed = if state.pace.is_healthy() {
-            self.rules.concurrency.max(1)
-        } else {
-            1
-        };
-        let is_gathering = under_way > 0 && state.gather_until.is_some_and(|until| until > now);
-        under_way < allowed && !is_gathering && state.pace.paused_until(now).is_none()
     }
 
     /// Reads the next batch; `None` if no event can be delivered now.
@@ -466,38 +430,6 @@ impl HookWorker {
             self.counters.set_backlog(Some(backlog));
         }
         Ok(())
-    }
-}
-
-impl DeliveryState {
-    /// Records a delivered batch; returns `true` if the endpoint had failed before.
-    fn succeeded(&mut self, batch: &EventBatch, now: Instant) -> bool {
-        self.failed_alone.clear();
-        let is_recovered = self.pace.succeeded();
-        self.blocked.end(&batch.rows);
-        if batch.is_trial {
-            let receivers = batch.events().into_iter().map(|it| it.body.receiver());
-            for receiver in receivers.collect::<Vec<MessageReceiver>>() {
-                self.blocked.succeed(receiver);
-            }
-        }
-        if is_recovered {
-            // They may have failed because the endpoint did.
-            self.blocked.retry_all(now);
-        }
-        is_recovered
-    }
-
-    /// Returns the time at which the outbox is read again without a notification.
-    fn wake_at(&self, now: Instant) -> Instant {
-        let poll = now + POLL_INTERVAL;
-        let gathered = self.gather_until.filter(|until| *until > now);
-        let poll = gathered.map_or(poll, |until| until.min(poll));
-        match (self.pace.paused_until(now), self.blocked.next_retry()) {
-            (Some(resume), _) => resume,
-            (None, Some(retry)) if retry > now => retry.min(poll),
-            (None, _) => poll,
-        }
     }
 }
 
