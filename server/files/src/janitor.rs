@@ -88,6 +88,7 @@ impl FileStore {
 mod tests {
     use super::*;
     use crate::quota::UploadBounds;
+    use crate::refusal::FileRefusal;
     use crate::store::FileRules;
     use crate::upload_folder::UploadFolder;
 
@@ -109,7 +110,9 @@ mod tests {
         let mut upload = store.begin(None).unwrap();
         upload.name("a.txt");
         upload.write(b"text").await.unwrap();
-        upload.finish().await.unwrap().name.to_string()
+        let complete = upload.finish().await.unwrap();
+        let stored = complete.store::<FileRefusal>(async { Ok(()) }).await;
+        stored.unwrap().name.to_string()
     }
 
     #[tokio::test]

@@ -36,5 +36,5 @@ pub use storage::FileStorage;
 pub use store::{FileRules, FileStore, PresignedUpload, StoredFile};
 pub use store_parts::FileParts;
 pub use stored_name::StoredName;
-pub use upload::{FileUpload, UploadedFile, UploadedPicture};
+pub use upload::{CompleteUpload, FileUpload, UploadedFile, UploadedPicture};
 pub use upload_folder::UploadFolder;

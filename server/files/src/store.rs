@@ -15,7 +15,7 @@ use crate::refusal::FileRefusal;
 use crate::spool::FileReader;
 use crate::store_parts::{FileParts, StoreParts};
 use crate::stored_name::StoredName;
-use crate::upload::{FileUpload, UploadedFile};
+use crate::upload::{CompleteUpload, FileUpload};
 use crate::upload_folder::UploadFolder;
 
 /// Largest number of concurrent uploads; more are asked to try again.
@@ -166,16 +166,16 @@ impl FileStore {
     }
 
     /// Completes an upload that the user has sent to the storage: its content is read and checked like
-    /// that of any upload. `None` if the user has sent nothing under this id.
+    /// that of any upload, and is to be stored. `None` if the user has sent nothing under this id.
     ///
     /// # Errors
-    /// The file breaks a rule, or cannot be stored.
+    /// The file breaks a rule, or cannot be read.
     pub async fn complete(
         &self,
         user: UserId,
         id: &str,
         name: &str,
-    ) -> Result<Option<UploadedFile>, FileRefusal> {
+    ) -> Result<Option<CompleteUpload>, FileRefusal> {
         let direct = self.direct_uploads()?;
         let Some(pending) = PendingName::of(user, id) else {
             return Ok(None);
@@ -196,14 +196,15 @@ impl FileStore {
         } else {
             upload.take(reader).await
         };
-        let is_final = match &completed {
-            Ok(_) => true,
-            Err(refusal) => refusal.is_final(),
-        };
-        if is_final && let Err(error) = direct.discard(&pending).await {
-            tracing::debug!(%error, "a completed upload stays behind for an hour");
+        match completed {
+            Ok(completed) => Ok(Some(completed.sent_as(pending))),
+            Err(refusal) => {
+                if refusal.is_final() {
+                    self.parts.discard(&pending).await;
+                }
+                Err(refusal)
+            }
         }
-        completed.map(Some)
     }
 
     fn direct_uploads(&self) -> Result<&dyn DirectUploads, FileRefusal> {
@@ -248,6 +249,7 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
+    use crate::UploadedFile;
     use crate::counts::FileCounters;
     use crate::pictures::PictureInspector;
     use crate::spool::CompleteFile;
@@ -287,7 +289,7 @@ mod tests {
         for chunk in content.chunks(100) {
             upload.write(chunk).await?;
         }
-        upload.finish().await
+        upload.finish().await?.store(async { Ok(()) }).await
     }
 
     #[tokio::test]

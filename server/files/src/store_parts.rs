@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::counts::FileCounters;
+use crate::direct::PendingName;
 use crate::pictures::PictureInspector;
 use crate::scan::ScanPolicy;
 use crate::storage::FileStorage;
@@ -41,6 +42,15 @@ impl StoreParts {
             pictures: PictureInspector::new(thumbnail_side),
             scan: parts.scan,
             counters: FileCounters::default(),
+        }
+    }
+
+    /// Removes what a client has sent to the storage itself.
+    pub(crate) async fn discard(&self, sent: &PendingName) {
+        if let Some(direct) = self.storage.direct_uploads()
+            && let Err(error) = direct.discard(sent).await
+        {
+            tracing::debug!(%error, "a completed upload stays behind for an hour");
         }
     }
 

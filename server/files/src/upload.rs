@@ -13,11 +13,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use crate::counts::FileCounters;
+use crate::direct::PendingName;
 use crate::file_kind::{self, FileKind, HEAD_BYTES};
 use crate::quota::UploadUsage;
 use crate::refusal::FileRefusal;
 use crate::scan::ScanQuestion;
-use crate::spool::{FileReader, UnfinishedFile};
+use crate::spool::{CompleteFile, FileReader, UnfinishedFile};
 use crate::store_parts::StoreParts;
 use crate::stored_name::StoredName;
 
@@ -63,7 +64,7 @@ impl Drop for UploadOutcome {
     }
 }
 
-/// An upload in progress; dropped before [`finish`](Self::finish), it leaves nothing behind.
+/// An upload in progress; dropped before it is [stored](CompleteUpload::store), it leaves nothing behind.
 #[derive(Debug)]
 pub struct FileUpload {
     store: Arc<StoreParts>,
@@ -174,30 +175,30 @@ impl FileUpload {
         Ok(())
     }
 
-    /// Completes the file: stores it and, for a picture, its thumbnail.
+    /// Completes the file and checks its content. It is visible to nobody until it is
+    /// [stored](CompleteUpload::store).
     ///
     /// # Errors
-    /// The file is empty, of an unknown kind, or cannot be stored.
-    pub async fn finish(mut self) -> Result<UploadedFile, FileRefusal> {
+    /// The file is empty, of an unknown kind, or refused by the scanner.
+    pub async fn finish(mut self) -> Result<CompleteUpload, FileRefusal> {
         let until = self.until;
-        let stored = timeout_at(until, self.keep()).await;
-        let uploaded = stored.unwrap_or(Err(FileRefusal::TooSlow))?;
-        self.usage.keep();
-        self.outcome.is_stored = true;
-        let counters = &self.store.counters;
-        FileCounters::add(&counters.stored, 1);
-        FileCounters::add(&counters.stored_bytes, uploaded.length);
-        Ok(uploaded)
+        let inspected = timeout_at(until, self.inspect()).await;
+        let content = inspected.unwrap_or(Err(FileRefusal::TooSlow))?;
+        Ok(CompleteUpload {
+            upload: self,
+            content,
+            sent: None,
+        })
     }
 
-    /// Stores everything that a reader has, and completes the file.
+    /// Receives everything that a reader has, and completes the file.
     ///
     /// # Errors
-    /// The reader fails, or the file breaks a rule or cannot be stored.
+    /// The reader fails, or the file breaks a rule.
     pub(crate) async fn take(
         mut self,
         mut reader: FileReader,
-    ) -> Result<UploadedFile, FileRefusal> {
+    ) -> Result<CompleteUpload, FileRefusal> {
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             let read = self.within(reader.read(&mut chunk)).await?;
@@ -209,7 +210,7 @@ impl FileUpload {
         }
     }
 
-    async fn keep(&mut self) -> Result<UploadedFile, FileRefusal> {
+    async fn inspect(&mut self) -> Result<InspectedContent, FileRefusal> {
         if self.total == 0 {
             return Err(FileRefusal::Empty);
         }
@@ -219,7 +220,6 @@ impl FileUpload {
         }
         let (file, kind) = self.file.take().ok_or(FileRefusal::Empty)?;
         let file = file.complete().await.map_err(of_disk)?;
-        let length = file.length();
         let path = file.path().map_err(of_disk)?;
         if let Some(scan) = &self.store.scan {
             let question = ScanQuestion {
@@ -231,13 +231,22 @@ impl FileUpload {
             scan.check(question, &self.store.counters).await?;
         }
         let picture = self.store.pictures.inspect(path, kind).await;
-        let name = StoredName::random(kind);
+        Ok(InspectedContent {
+            file,
+            kind,
+            picture,
+        })
+    }
+
+    async fn keep(&self, content: InspectedContent) -> Result<UploadedFile, FileRefusal> {
+        let name = StoredName::random(content.kind);
+        let length = content.file.length();
         // The thumbnail first: the file is visible with everything that belongs to it.
-        let picture = match picture {
+        let picture = match content.picture {
             Some(picture) => Some(self.keep_thumbnail(&name, picture).await?),
             None => None,
         };
-        let stored = self.store.storage.put(&name, file).await;
+        let stored = self.store.storage.put(&name, content.file).await;
         if let Err(error) = stored {
             if let Some(picture) = picture {
                 self.remove_thumbnail(&picture.thumbnail).await;
@@ -289,6 +298,61 @@ impl FileUpload {
         if let Err(error) = self.store.storage.delete(name).await {
             tracing::debug!(%error, "a thumbnail without a file stays behind");
         }
+    }
+}
+
+/// The content of an upload after its checks.
+#[derive(Debug)]
+struct InspectedContent {
+    file: CompleteFile,
+    kind: FileKind,
+    picture: Option<InspectedPicture>,
+}
+
+/// An upload whose content is complete and accepted; dropped before [`store`](Self::store), it leaves
+/// nothing behind.
+#[derive(Debug)]
+pub struct CompleteUpload {
+    upload: FileUpload,
+    content: InspectedContent,
+    /// What the client has sent to the storage itself.
+    sent: Option<PendingName>,
+}
+
+impl CompleteUpload {
+    /// Names what the client has sent to the storage itself; it is discarded once the file is stored.
+    pub(crate) fn sent_as(self, sent: PendingName) -> Self {
+        let sent = Some(sent);
+        Self { sent, ..self }
+    }
+
+    /// Stores the file and, for a picture, its thumbnail, if the uploader may still upload. Every door
+    /// answers that anew: minutes may have passed since the upload began, and what ended meanwhile must
+    /// not leave a file.
+    ///
+    /// # Errors
+    /// The refusal of `may_upload`, or the file cannot be stored.
+    pub async fn store<E: From<FileRefusal>>(
+        self,
+        may_upload: impl Future<Output = Result<(), E>>,
+    ) -> Result<UploadedFile, E> {
+        let Self {
+            mut upload,
+            content,
+            sent,
+        } = self;
+        upload.within(may_upload).await??;
+        let stored = upload.within(upload.keep(content)).await;
+        let uploaded = stored.unwrap_or_else(Err)?;
+        upload.usage.keep();
+        upload.outcome.is_stored = true;
+        let counters = &upload.store.counters;
+        FileCounters::add(&counters.stored, 1);
+        FileCounters::add(&counters.stored_bytes, uploaded.length);
+        if let Some(sent) = sent {
+            upload.store.discard(&sent).await;
+        }
+        Ok(uploaded)
     }
 }
 

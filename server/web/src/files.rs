@@ -66,12 +66,9 @@ async fn upload(
         let why = "pages of this Origin may not upload; add it to http.origins of the server";
         return Err(UploadRefusal::Forbidden(why.into()));
     }
-    let user = if files.store.rules().anonymous {
-        None
-    } else {
-        let client = peer.and_then(|Extension(peer)| peer.client(&files.forwarding, &headers));
-        Some(check(client, &headers, &files.tokens).await?)
-    };
+    let client = peer.and_then(|Extension(peer)| peer.client(&files.forwarding, &headers));
+    let checked = || uploader(&files, client, &headers);
+    let user = checked().await?;
     // Begun after the sign-in check, so that strangers cannot use up the concurrent uploads.
     let begun = files.store.begin(user)?;
     let body = body.map_err(|error| {
@@ -80,9 +77,23 @@ async fn upload(
             error.body_text()
         ))
     })?;
-    let (uploaded, _) = gimlet_http::take_form(body, begun).await?;
+    let (complete, _) = gimlet_http::take_form(body, begun).await?;
+    let may_upload = async { checked().await.map(|_| ()) };
+    let uploaded = complete.store(may_upload).await?;
     let url = format!("{}/file/{}", files.base, uploaded.name);
     Ok(upload::stored(url))
+}
+
+/// Returns the user that uploads; `None` where uploads need no sign-in.
+async fn uploader(
+    files: &FileService,
+    client: Option<SocketAddr>,
+    headers: &HeaderMap,
+) -> Result<Option<UserId>, UploadRefusal> {
+    if files.store.rules().anonymous {
+        return Ok(None);
+    }
+    check(client, headers, &files.tokens).await.map(Some)
 }
 
 /// Checks gim's triple in the headers: `user_id`, `device_id`, `token`, or with hyphens, which

@@ -249,7 +249,10 @@ async fn upload(scan: ScanPolicy) -> (Result<(), FileRefusal>, usize) {
     let mut upload = store.begin(UserId::new(7)).unwrap();
     upload.name("caf\u{e9}.txt");
     upload.write(b"the content").await.unwrap();
-    let stored = upload.finish().await.map(|_| ());
+    let stored = match upload.finish().await {
+        Ok(complete) => complete.store(async { Ok(()) }).await.map(|_| ()),
+        Err(refusal) => Err(refusal),
+    };
     let files = std::fs::read_dir(folder.path().join("files")).unwrap();
     (stored, files.count())
 }

@@ -17,6 +17,7 @@ use http::HeaderMap;
 use tokio::sync::Semaphore;
 
 use crate::api::{ApiFiles, HttpApi, RestartTimeLimit, StreamAdmission, StreamPermit};
+use crate::nodes::ForwardHops;
 use crate::problem::ApiProblem;
 
 /// Largest number of bodies that are read at a time for other nodes: 64 MiB, if all are as large as
@@ -62,6 +63,8 @@ pub(crate) struct ApiCall {
     pub(crate) shared: Arc<ApiState>,
     pub(crate) caller: ApiCaller,
     pub(crate) client: Option<SocketAddr>,
+    /// Nodes that have passed the request on.
+    pub(crate) hops: ForwardHops,
     pub(crate) headers: HeaderMap,
     pub(crate) restart_time_limit: Option<RestartTimeLimit>,
     pub(crate) admission: Option<StreamAdmission>,

@@ -13,12 +13,14 @@ use serde_json::{Value, json};
 use crate::api::ApiFiles;
 use crate::call::ApiCall;
 use crate::download::download;
-use crate::forward::UPLOAD_PATH;
+use crate::forward::{UPLOAD_PATH, admit_again};
 use crate::json::{SchemaDefinitions, WholeNumber, object};
 use crate::operation::{ApiOperation, OperationAccess, OperationAnswer};
 use crate::problem::ApiProblem;
 use crate::upload::{self, UploadFailure};
 
+/// Callers that may upload.
+const UPLOAD_ACCESS: OperationAccess = OperationAccess::User(ApiScope::FilesWrite);
 /// Longest name of a file, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 /// gimlet's codes of refused files; `docs/errors.md` lists them.
@@ -237,7 +239,9 @@ async fn upload_file(call: ApiCall, input: UploadFile, body: Body) -> Result<Fil
     checked_name(input.name.as_deref())?;
     let begun = files.store.begin(Some(user))?;
     let taken = upload::take(&call.headers, body, input.name.as_deref(), begun).await;
-    let (uploaded, form_name) = taken?;
+    let (complete, form_name) = taken?;
+    let may_upload = admit_again(&call, UPLOAD_ACCESS);
+    let uploaded = complete.store(may_upload).await?;
     Ok(files.describe(&uploaded, input.name.or(form_name)))
 }
 
@@ -281,11 +285,14 @@ async fn complete_file(call: ApiCall, input: CompleteFile) -> Result<FileInfo, A
     checked_name(input.name.as_deref())?;
     let name = input.name.as_deref().unwrap_or_default();
     let completed = files.store.complete(user, &input.upload_id, name).await?;
-    let uploaded = completed.ok_or_else(|| {
+    let complete = completed.ok_or_else(|| {
         let text =
             "nothing was sent under this upload_id; send the file to the URL first, within an hour";
         ApiProblem::of(StatusCode::NOT_FOUND, "no-such-upload", text)
     })?;
+    // The storage may have taken minutes to give the content back.
+    let may_upload = admit_again(&call, UPLOAD_ACCESS);
+    let uploaded = complete.store(may_upload).await?;
     Ok(files.describe(&uploaded, input.name))
 }
 
@@ -294,7 +301,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
     vec![
         ApiOperation::upload(
             UPLOAD_PATH,
-            OperationAccess::User(ApiScope::FilesWrite),
+            UPLOAD_ACCESS,
             "uploadFile",
             "Stores the file that is the body, or the field `file` of a form. A picture gets its \
              dimensions and a thumbnail.",
@@ -303,7 +310,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/files/presigned",
-            OperationAccess::User(ApiScope::FilesWrite),
+            UPLOAD_ACCESS,
             "presignFile",
             "Returns a URL to which the client sends one file itself, on a server that stores files in \
              S3. The file is stored when the upload is completed.",
@@ -313,7 +320,7 @@ pub(crate) fn operations() -> Vec<ApiOperation> {
         ApiOperation::new(
             Method::POST,
             "/files/presigned/{upload_id}/complete",
-            OperationAccess::User(ApiScope::FilesWrite),
+            UPLOAD_ACCESS,
             "completeFile",
             "Checks the content that was sent to the URL, and stores it as a file.",
             complete_file,

@@ -16,10 +16,11 @@ use gimlet_proto::node::{ApiReply, ApiRequest, HttpHeader};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::access::OperationAccess;
 use crate::api::HttpApi;
 use crate::call::{ApiCall, ApiCaller, unauthorized};
 use crate::credentials::{RequestCredentials, USER_HEADER, credentials};
-use crate::nodes::{ApiRole, ForwardError};
+use crate::nodes::{ApiRole, ForwardError, ForwardHops};
 use crate::problem::ApiProblem;
 
 /// Largest number of nodes that pass a request on: from connect to logic, and from there to
@@ -30,15 +31,11 @@ pub(crate) const UPLOAD_PATH: &str = "/files";
 /// Time limit of a forwarded request, beside the time that it asks to wait.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Number of nodes that have passed a request on.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ForwardHops(pub(crate) u32);
-
 /// Returns the role to which this node passes a request on that needs `role`; `None` if it answers
 /// itself. `with_device` is set if the request may register a device first, which the logic role does.
 pub(crate) fn destination(
     api: &HttpApi,
-    extensions: &http::Extensions,
+    hops: ForwardHops,
     role: ApiRole,
     with_device: bool,
 ) -> Option<ApiRole> {
@@ -47,7 +44,6 @@ pub(crate) fn destination(
         ApiRole::Logic => has_logic,
         ApiRole::Business => has_business,
     };
-    let hops = extensions.get::<ForwardHops>().copied().unwrap_or_default();
     let nodes = api
         .nodes
         .as_ref()
@@ -81,12 +77,10 @@ pub(crate) struct ForwardedRequest {
 /// Passes a request on, and returns the answer.
 pub(crate) async fn forward(
     call: &ApiCall,
-    hops: &http::Extensions,
     to: ApiRole,
     request: ForwardedRequest,
 ) -> Result<Response, ApiProblem> {
-    let hops = hops.get::<ForwardHops>().copied().unwrap_or_default();
-    let reply = exchange(call, hops.0 + 1, to, request).await?;
+    let reply = exchange(call, call.hops.0 + 1, to, request).await?;
     response(reply)
 }
 
@@ -148,10 +142,7 @@ pub(crate) enum NodeAdmission {
 
 /// Checks the credentials of a request that stays on this node, which cannot check them itself: another
 /// node gets the request without its file, and refuses it exactly if the credentials are wrong.
-pub(crate) async fn admit(
-    call: &ApiCall,
-    extensions: &http::Extensions,
-) -> Result<NodeAdmission, ApiProblem> {
+pub(crate) async fn admit(call: &ApiCall) -> Result<NodeAdmission, ApiProblem> {
     let api = &call.shared.api;
     let caller = match credentials(&call.headers, None, &api.api_keys)? {
         RequestCredentials::Absent => return Err(unauthorized()),
@@ -165,12 +156,11 @@ pub(crate) async fn admit(
     let roles = [ApiRole::Logic, ApiRole::Business];
     let to = roles
         .into_iter()
-        .find_map(|role| destination(api, extensions, role, false));
+        .find_map(|role| destination(api, call.hops, role, false));
     let Some(to) = to else {
         call.tokens()?;
         return Err(RequestRefusal::Unavailable.into());
     };
-    let hops = extensions.get::<ForwardHops>().copied().unwrap_or_default();
     let question = ForwardedRequest {
         method: Method::POST,
         path: UPLOAD_PATH.into(),
@@ -179,7 +169,7 @@ pub(crate) async fn admit(
         wait: Duration::ZERO,
         space: None,
     };
-    let answer = response(exchange(call, hops.0 + 1, to, question).await?)?;
+    let answer = response(exchange(call, call.hops.0 + 1, to, question).await?)?;
     // The file is empty, or that node stores none either: the credentials are right.
     let is_admitted = matches!(
         answer.status(),
@@ -190,6 +180,27 @@ pub(crate) async fn admit(
     } else {
         NodeAdmission::Refused(answer)
     })
+}
+
+/// Checks the credentials of a call again, here or at another node: they may have ended while the file was
+/// sent.
+pub(crate) async fn admit_again(call: &ApiCall, access: OperationAccess) -> Result<(), ApiProblem> {
+    if call.shared.api.tokens.is_some() {
+        return access.admit(call, None).await.map(drop);
+    }
+    let NodeAdmission::Refused(answer) = admit(call).await? else {
+        return Ok(());
+    };
+    let refusal = match answer.status() {
+        StatusCode::UNAUTHORIZED => RequestRefusal::Unauthorized(
+            "the credentials ended while the file was sent; sign in and send it again",
+        ),
+        StatusCode::FORBIDDEN => {
+            RequestRefusal::Forbidden("the right to upload ended while the file was sent")
+        }
+        _ => RequestRefusal::Unavailable,
+    };
+    Err(refusal.into())
 }
 
 /// Returns the user that a request claims to be of; the node that executes it checks the claim.

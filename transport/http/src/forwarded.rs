@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Limited};
 use tower::ServiceExt as _;
 
 use crate::api::ClientAddr;
-use crate::forward::ForwardHops;
+use crate::nodes::ForwardHops;
 use crate::problem::ApiProblem;
 
 /// Largest answer to another node.

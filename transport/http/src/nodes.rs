@@ -17,6 +17,10 @@ pub enum ApiRole {
     Business,
 }
 
+/// Number of nodes that have passed a request on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ForwardHops(pub(crate) u32);
+
 /// Reasons another node has not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForwardError {

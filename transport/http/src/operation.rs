@@ -366,6 +366,7 @@ impl ApiOperation {
         let mut call = ApiCall {
             caller: ApiCaller::Stranger,
             client: client.unwrap_or_default().0,
+            hops: parts.extensions.get().copied().unwrap_or_default(),
             restart_time_limit: parts.extensions.get::<RestartTimeLimit>().cloned(),
             admission: parts.extensions.get::<StreamAdmission>().cloned(),
             headers: parts.headers,
@@ -374,13 +375,13 @@ impl ApiOperation {
         let destination = match self.node {
             ExecutingNode::Role(role) => {
                 let api = &call.shared.api;
-                forward::destination(api, &parts.extensions, role, self.may_register)
+                forward::destination(api, call.hops, role, self.may_register)
             }
             ExecutingNode::Connection | ExecutingNode::Storage => None,
         };
         if let Some(to) = destination {
             let request = self.to_forward(&mut call, &parts.uri, &query, body).await?;
-            return forward::forward(&call, &parts.extensions, to, request).await;
+            return forward::forward(&call, to, request).await;
         }
         let token = query_token.as_deref();
         // Before the body is read: a stranger's body costs nothing.
@@ -388,7 +389,7 @@ impl ApiOperation {
             && self.access != OperationAccess::Open
             && call.shared.api.tokens.is_none();
         call.caller = if is_checked_elsewhere {
-            match forward::admit(&call, &parts.extensions).await? {
+            match forward::admit(&call).await? {
                 NodeAdmission::Admitted(caller) => caller,
                 NodeAdmission::Refused(response) => return Ok(response),
             }

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::multipart::MultipartError;
 use axum::extract::{FromRequest as _, Multipart, Request};
-use gimlet_files::{FileRefusal, FileUpload, UploadedFile};
+use gimlet_files::{CompleteUpload, FileRefusal, FileUpload};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
 
@@ -26,14 +26,14 @@ impl From<FileRefusal> for UploadFailure {
     }
 }
 
-/// Stores the field `file` of a form; also returns the name that the form gives it.
+/// Receives the field `file` of a form; also returns the name that the form gives it.
 ///
 /// # Errors
 /// The form has no such field, or the file is refused.
 pub async fn take_form(
     mut form: Multipart,
     mut upload: FileUpload,
-) -> Result<(UploadedFile, Option<String>), UploadFailure> {
+) -> Result<(CompleteUpload, Option<String>), UploadFailure> {
     let max = upload.max();
     let broken = |error: MultipartError| broken(&error, max);
     while let Some(mut field) = upload.within(form.next_field()).await?.map_err(broken)? {
@@ -59,14 +59,14 @@ fn broken(error: &MultipartError, max: u64) -> UploadFailure {
     UploadFailure::Malformed(format!("the form could not be read: {}", error.body_text()))
 }
 
-/// Stores the file of a request; also returns its name, if a form gives one. `name` decides over that of
+/// Receives the file of a request; also returns its name, if a form gives one. `name` decides over that of
 /// a form.
 pub(crate) async fn take(
     headers: &HeaderMap,
     body: Body,
     name: Option<&str>,
     upload: FileUpload,
-) -> Result<(UploadedFile, Option<String>), UploadFailure> {
+) -> Result<(CompleteUpload, Option<String>), UploadFailure> {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|it| it.to_str().ok()).unwrap_or_default();
     if !kind.trim_start().starts_with("multipart/") {
@@ -92,7 +92,7 @@ async fn take_body(
     mut body: Body,
     name: Option<&str>,
     mut upload: FileUpload,
-) -> Result<UploadedFile, UploadFailure> {
+) -> Result<CompleteUpload, UploadFailure> {
     // A file of a declared length is refused before it is sent.
     let declared = headers.get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());

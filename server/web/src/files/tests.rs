@@ -1,5 +1,7 @@
 //! Uploads and downloads through the router, in gim's shape.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::body::Body;
 use axum::http::Request;
 use gimlet_core::auth::SignInFailures;
@@ -186,6 +188,39 @@ async fn outside_development_an_upload_needs_a_sign_in() {
     );
     let right = [("user_id", "1"), ("device-id", "2"), ("token", "t")];
     assert_eq!(post(&router, &right, body()).await.0, StatusCode::OK);
+}
+
+/// Accepts the first token that it is asked about.
+#[derive(Debug, Default)]
+struct FirstTokenBusiness(AtomicBool);
+
+#[async_trait::async_trait]
+impl BusinessBackend for FirstTokenBusiness {
+    async fn auth(&self, _: UserId, _: DeviceId, _: &str) -> Result<(), RequestRefusal> {
+        if self.0.swap(true, Ordering::Relaxed) {
+            return Err(RequestRefusal::Unauthorized("the token is wrong"));
+        }
+        Ok(())
+    }
+
+    async fn users(&self, _users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_ends_while_the_file_is_sent_stores_nothing() {
+    let business = Arc::new(FirstTokenBusiness::default());
+    let files = FileService {
+        tokens: TokenChecker::new(business, Arc::new(SignInFailures::new(10))),
+        ..files(false)
+    };
+    let store = files.store.clone();
+    let headers = [("user_id", "1"), ("device-id", "2"), ("token", "t")];
+    let upload = form("file", "a.png", &png(9));
+    let (status, answer) = post(&router(files), &headers, upload).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{answer}");
+    assert_eq!((store.counts().stored, store.counts().refused), (0, 1));
 }
 
 #[tokio::test]

@@ -110,6 +110,32 @@ impl TestApi {
     }
 }
 
+impl TestApi {
+    /// Starts a node that has files and no role, beside one that has all roles, and returns its files.
+    pub(super) fn storing_for_others() -> (Self, ApiFiles) {
+        let (whole, node, clock) = parts();
+        let (keys, files) = (whole.keys.clone().unwrap(), whole.files.clone().unwrap());
+        let others = crate::forwarded(HttpApi {
+            files: None,
+            ..whole.clone()
+        });
+        let api = HttpApi {
+            service: None,
+            gateway: None,
+            accounts: None,
+            tokens: None,
+            keys: None,
+            nodes: Some(Arc::new(OtherNodes {
+                logic: Some(others.clone()),
+                business: Some(others),
+                ..OtherNodes::default()
+            })),
+            ..whole
+        };
+        (Self::of(api, node, clock, keys), files)
+    }
+}
+
 /// Starts a node that has no role, beside these nodes.
 fn bare(nodes: &Arc<OtherNodes>) -> TestApi {
     let (whole, node, clock) = parts();

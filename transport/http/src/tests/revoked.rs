@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::*;
@@ -62,7 +63,7 @@ async fn a_body_that_comes_slowly_is_not_accepted_after_its_token_ended() {
         let (alice, bob) = (api.sign_in("100").await, api.sign_in("200").await);
         let text = json!({"type": "text", "text": "hi"});
         let message = json!({"to_user": alice.id, "content": text}).to_string();
-        let (rest, rest_comes) = tokio::sync::oneshot::channel();
+        let (rest, rest_comes) = oneshot::channel();
         let begin = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b" "))]);
         let body = begin.chain(stream::once(async {
             Ok::<Bytes, std::io::Error>(rest_comes.await.unwrap())
@@ -83,5 +84,72 @@ async fn a_body_that_comes_slowly_is_not_accepted_after_its_token_ended() {
         assert!(status == 401 || status == 403, "{end:?}: {status}");
         let inbox = api.get("/v1/inbox", &alice.token).await;
         assert_eq!(inbox["head"], "0", "{end:?}");
+    }
+}
+
+/// Sends a file whose last bytes come after the token has ended, and returns the status of the answer.
+async fn late_upload(api: &TestApi, end: RightsEnd, user: &TestUser, is_form: bool) -> u16 {
+    let (before, after) = if is_form {
+        let head =
+            "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.pdf\"\r\n\r\n%PDF";
+        (head, "-1.7\r\n--B--\r\n")
+    } else {
+        ("%PDF", "-1.7")
+    };
+    let media_type = if is_form {
+        "multipart/form-data; boundary=B"
+    } else {
+        "application/pdf"
+    };
+    let (asks, asked) = oneshot::channel();
+    let (rest, rest_comes) = oneshot::channel();
+    let begin = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(
+        before.as_bytes(),
+    ))]);
+    // Read for the first time after the first check of the token.
+    let body = begin.chain(stream::once(async move {
+        asks.send(()).unwrap();
+        Ok::<Bytes, std::io::Error>(rest_comes.await.unwrap())
+    }));
+    let request = Request::post("/v1/files")
+        .header(header::AUTHORIZATION, format!("Bearer {}", user.token))
+        .header(header::CONTENT_TYPE, media_type)
+        .body(Body::from_stream(body))
+        .unwrap();
+    let ends = async {
+        asked.await.unwrap();
+        end.happen(api, user).await;
+        rest.send(Bytes::from_static(after.as_bytes())).unwrap();
+    };
+    let (response, ()) = tokio::join!(api.raw(request), ends);
+    response.status().as_u16()
+}
+
+#[tokio::test]
+async fn a_file_that_comes_slowly_is_not_stored_after_its_token_ended() {
+    for end in ENDS {
+        for is_form in [false, true] {
+            let (parts, node, clock) = parts();
+            let (files, keys) = (parts.files.clone().unwrap(), parts.keys.clone().unwrap());
+            let api = TestApi::of(parts, node, clock, keys);
+            let user = api.sign_in("100").await;
+            let status = late_upload(&api, end, &user, is_form).await;
+            assert!(status == 401 || status == 403, "{end:?}: {status}");
+            let counts = files.store.counts();
+            assert_eq!((counts.stored, counts.refused), (0, 1), "{end:?}");
+        }
+    }
+}
+
+/// A node that stores files and asks another one about tokens.
+#[tokio::test]
+async fn a_node_that_cannot_check_tokens_asks_again_before_it_stores() {
+    for end in ENDS {
+        let (api, files) = TestApi::storing_for_others();
+        let user = api.sign_in("100").await;
+        let status = late_upload(&api, end, &user, false).await;
+        assert!(status == 401 || status == 403, "{end:?}: {status}");
+        let counts = files.store.counts();
+        assert_eq!((counts.stored, counts.refused), (0, 1), "{end:?}");
     }
 }
