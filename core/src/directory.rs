@@ -8,12 +8,13 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use moka::Expiry;
 use moka::future::Cache;
 use tokio::time::timeout;
 
-use crate::business::{BusinessBackend, UserInfo};
+use crate::business::{BusinessBackend, ProfileObserver, UserInfo};
 use crate::error::RequestRefusal;
 use crate::id::UserId;
 use crate::limits::Limits;
@@ -49,14 +50,40 @@ pub struct DirectoryEntry {
 #[derive(Clone, Debug)]
 pub struct ProfileDirectory {
     business: Arc<dyn BusinessBackend>,
-    /// Cached users, including those that are known not to exist.
-    known: Cache<UserId, CachedUser, FastHashState>,
+    cache: Arc<ProfileCache>,
     /// The empty profile, shared by all senders without a profile.
     nobody: Arc<UserProfile>,
-    /// Users whose profiles are being loaded.
-    loading: Arc<Mutex<HashMap<UserId, UserLoads>>>,
     /// End of the pause after a failed call, in which pages do not call the backend.
     away: Arc<Mutex<Option<tokio::time::Instant>>>,
+}
+
+/// The cached profiles. The backend holds them, to drop those that change, and they do not hold the
+/// backend.
+#[derive(Debug)]
+struct ProfileCache {
+    /// Cached users, including those that are known not to exist.
+    known: Cache<UserId, CachedUser, FastHashState>,
+    /// Users whose profiles are being loaded.
+    loading: Mutex<HashMap<UserId, UserLoads>>,
+}
+
+impl ProfileCache {
+    // Counts stay consistent after a panic, so poisoning is ignored.
+    fn loading(&self) -> MutexGuard<'_, HashMap<UserId, UserLoads>> {
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ProfileObserver for ProfileCache {
+    async fn profile_changed(&self, user: UserId) {
+        // The loads come first: a load that ends between the two steps then removes the profile
+        // itself.
+        if let Some(loading) = self.loading().get_mut(&user) {
+            loading.forgotten += 1;
+        }
+        self.known.invalidate(&user).await;
+    }
 }
 
 /// The loads in progress of one user's profile.
@@ -70,7 +97,7 @@ struct UserLoads {
 /// A load of profiles. It must live until the profiles are in the cache: dropping it removes those
 /// of users that were forgotten meanwhile.
 struct ProfileLoad<'a> {
-    directory: &'a ProfileDirectory,
+    cache: &'a ProfileCache,
     /// The users, each with its value of `forgotten` when this load began.
     users: Vec<(UserId, u64)>,
 }
@@ -78,7 +105,7 @@ struct ProfileLoad<'a> {
 impl ProfileLoad<'_> {
     /// Returns whether one of the users was forgotten since the load began.
     fn is_outdated(&self) -> bool {
-        let loading = self.directory.loading();
+        let loading = self.cache.loading();
         let mut users = self.users.iter();
         users.any(|(user, before)| {
             let it = loading.get(user);
@@ -91,7 +118,7 @@ impl Drop for ProfileLoad<'_> {
     fn drop(&mut self) {
         let mut forgotten = Vec::new();
         {
-            let mut loading = self.directory.loading();
+            let mut loading = self.cache.loading();
             for (user, before) in &self.users {
                 if let Entry::Occupied(mut it) = loading.entry(*user) {
                     if it.get().forgotten != *before {
@@ -106,7 +133,7 @@ impl Drop for ProfileLoad<'_> {
         }
         for user in forgotten {
             // The first poll removes the entry, and `now_or_never` polls once.
-            let _ = self.directory.known.invalidate(&user).now_or_never();
+            let _ = self.cache.known.invalidate(&user).now_or_never();
         }
     }
 }
@@ -142,11 +169,15 @@ impl ProfileDirectory {
             .max_capacity(limits.profiles)
             .expire_after(ProfileExpiry(limits.profile_ttl))
             .build_with_hasher(FastHashState::default());
+        let cache = Arc::new(ProfileCache {
+            known,
+            loading: Mutex::default(),
+        });
+        business.observe(&(Arc::clone(&cache) as Arc<dyn ProfileObserver>));
         Self {
             business,
-            known,
+            cache,
             nobody: Arc::default(),
-            loading: Arc::default(),
             away: Arc::default(),
         }
     }
@@ -167,7 +198,7 @@ impl ProfileDirectory {
     /// the user does not exist, `None` that nothing is cached.
     #[must_use]
     pub fn remembered(&self, user: UserId) -> Option<CachedUser> {
-        self.known.get(&user).now_or_never().flatten()
+        self.cache.known.get(&user).now_or_never().flatten()
     }
 
     /// Returns `true` if the user exists; a backend that does not answer is
@@ -195,7 +226,7 @@ impl ProfileDirectory {
             }
             Ok::<_, RequestRefusal>(found.remove(&user))
         };
-        match self.known.try_get_with(user, ask).await {
+        match self.cache.known.try_get_with(user, ask).await {
             Ok(known) => Ok(known),
             Err(refusal) => Err(RequestRefusal::clone(&refusal)),
         }
@@ -222,7 +253,7 @@ impl ProfileDirectory {
     ) -> Result<(), RequestRefusal> {
         let mut missing = Vec::new();
         for user in users {
-            match self.known.get(user).await {
+            match self.cache.known.get(user).await {
                 Some(Some(person)) => _ = found.insert(*user, person),
                 Some(None) => {}
                 None => missing.push(*user),
@@ -239,7 +270,7 @@ impl ProfileDirectory {
             let mut answer = self.ask(part).await?;
             for user in part {
                 let known = answer.remove(user);
-                self.known.insert(*user, known.clone()).await;
+                self.cache.known.insert(*user, known.clone()).await;
                 if let Some(person) = known {
                     found.insert(*user, person);
                 }
@@ -269,17 +300,12 @@ impl ProfileDirectory {
     /// Removes a user from the cache after its profile has changed. A load in progress does not
     /// leave the old profile in the cache.
     pub async fn forget(&self, user: UserId) {
-        // The loads come first: a load that ends between the two steps then removes the profile
-        // itself.
-        if let Some(loading) = self.loading().get_mut(&user) {
-            loading.forgotten += 1;
-        }
-        self.known.invalidate(&user).await;
+        self.cache.profile_changed(user).await;
     }
 
     /// Notes that these users' profiles are being loaded.
     fn begin_load(&self, users: &[UserId]) -> ProfileLoad<'_> {
-        let mut loading = self.loading();
+        let mut loading = self.cache.loading();
         let noted = users.iter().map(|user| {
             let it = loading.entry(*user).or_default();
             it.loads += 1;
@@ -287,13 +313,8 @@ impl ProfileDirectory {
         });
         ProfileLoad {
             users: noted.collect(),
-            directory: self,
+            cache: &self.cache,
         }
-    }
-
-    // Counts stay consistent after a panic, so poisoning is ignored.
-    fn loading(&self) -> MutexGuard<'_, HashMap<UserId, UserLoads>> {
-        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_away(&self) -> bool {
@@ -348,7 +369,6 @@ fn fit(mut profile: UserProfile) -> UserProfile {
 
 #[cfg(test)]
 mod tests {
-    use async_trait::async_trait;
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -415,7 +435,7 @@ mod tests {
             loaded.unwrap();
             let person = directory.person(user).await.unwrap().unwrap();
             assert_eq!(person.info.profile.nickname, "new");
-            assert!(directory.loading().is_empty());
+            assert!(directory.cache.loading().is_empty());
         }
     }
 }

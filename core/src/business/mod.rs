@@ -4,6 +4,7 @@
 //! gimlet's own, over [`AccountStore`](crate::store::AccountStore).
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -61,6 +62,13 @@ impl UserInfo {
     }
 }
 
+/// Receives the users that are new or whose profiles have changed.
+#[async_trait]
+pub trait ProfileObserver: Debug + Send + Sync + 'static {
+    /// Drops everything that is cached about this user.
+    async fn profile_changed(&self, user: UserId);
+}
+
 /// Requests to a business backend.
 #[async_trait]
 pub trait BusinessBackend: Debug + Send + Sync + 'static {
@@ -82,4 +90,8 @@ pub trait BusinessBackend: Debug + Send + Sync + 'static {
 
     /// Returns these users, in any order, without the unknown ones.
     async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, RequestRefusal>;
+
+    /// Reports the users that this process makes or changes from now on to the observer, after each
+    /// change. Changes that happen elsewhere are not reported: they are seen when a cached profile expires.
+    fn observe(&self, _observer: &Arc<dyn ProfileObserver>) {}
 }

@@ -1,12 +1,12 @@
 //! The decision about a token: its signature, its claims, its revocation, and the user's profile.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use super::claims::{ClaimedUser, JwtClaims, JwtPolicy, JwtVerifier};
-use crate::business::UserInfo;
+use crate::business::{ProfileObserver, UserInfo};
 use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
 use crate::message::UserProfile;
@@ -49,6 +49,8 @@ pub struct JwtAuthority {
     bans: Arc<dyn AccountStore>,
     clock: Arc<dyn TimeSource>,
     policy: Arc<JwtPolicy>,
+    /// Caches that may hold an earlier profile of a user, or the fact that there is none.
+    observers: Arc<Mutex<Vec<Arc<dyn ProfileObserver>>>>,
 }
 
 impl JwtAuthority {
@@ -66,7 +68,20 @@ impl JwtAuthority {
             bans: Arc::clone(&stores.account),
             clock,
             policy: Arc::new(policy),
+            observers: Arc::default(),
         }
+    }
+
+    /// Reports users whose profiles change to the observer.
+    pub(super) fn observe(&self, observer: Arc<dyn ProfileObserver>) {
+        self.observers().push(observer);
+    }
+
+    // A panic elsewhere cannot leave the list half-written, so poisoning is ignored.
+    fn observers(&self) -> MutexGuard<'_, Vec<Arc<dyn ProfileObserver>>> {
+        self.observers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Accepts the token, or refuses it. The profile that it claims becomes the user's.
@@ -189,7 +204,13 @@ impl JwtAuthority {
             nickname: claims.nickname.clone(),
             avatar_url: claims.avatar_url.clone(),
         };
-        self.users.set_profile(claims.user, &change, now).await
+        self.users.set_profile(claims.user, &change, now).await?;
+        // After the store: a cache that is filled between the two steps reads the new profile.
+        let observers = self.observers().clone();
+        for observer in observers {
+            observer.profile_changed(claims.user).await;
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::authority::JwtAuthority;
 use super::claims::is_jwt;
-use crate::business::{BusinessBackend, UserInfo};
+use crate::business::{BusinessBackend, ProfileObserver, UserInfo};
 use crate::error::RequestRefusal;
 use crate::id::{DeviceId, UserId};
 
@@ -73,6 +73,11 @@ impl BusinessBackend for JwtBusiness {
             found.extend(self.authority.users(&missing).await?);
         }
         Ok(found)
+    }
+
+    fn observe(&self, observer: &Arc<dyn ProfileObserver>) {
+        self.authority.observe(Arc::clone(observer));
+        self.inner.observe(observer);
     }
 }
 

@@ -3,6 +3,8 @@
 use super::*;
 use crate::auth::jwt::authority::JwtSelection;
 use crate::auth::jwt::claims::{ClaimedUser, JwtClaims, JwtPolicy, JwtVerifier};
+use crate::directory::ProfileDirectory;
+use crate::limits::Limits;
 use crate::memory;
 use crate::store::{StoreSet, UserBan};
 use crate::time::{ManualClock, UnixTimestamp};
@@ -224,6 +226,21 @@ async fn the_claims_are_the_profile_of_a_user_without_account() {
     // An account of the business role is not replaced.
     let account = it.business.users(&[user(1)]).await.unwrap();
     assert_eq!(account[0].created_at, UnixTimestamp(7));
+}
+
+/// Regression: a new user was unknown to others for two seconds, and a new name for a minute.
+#[tokio::test]
+async fn a_profile_that_a_token_sets_is_seen_at_once() {
+    let it = fixture(false);
+    let business = Arc::new(it.business.clone());
+    let directory = ProfileDirectory::new(business, &Limits::default());
+    assert!(!directory.exists(user(5)).await.unwrap());
+    for name in ["ann", "bella"] {
+        let token = format!("e.5,,1000060,,,{name}.ok");
+        it.signs_in(&token).await.unwrap();
+        let person = directory.person(user(5)).await.unwrap();
+        assert_eq!(person.unwrap().profile.nickname, name);
+    }
 }
 
 #[tokio::test]
