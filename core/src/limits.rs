@@ -29,6 +29,10 @@ declare_limits! {
         /// Maximum number of users that one user may add to groups in a day; more are refused with
         /// 8.
         group_adds: u32 = 20_000;
+        /// Maximum number of devices on which one user signs in for the first time in a day; on more
+        /// it is refused with 8, unless the device was registered. JWTs and tokens of a business
+        /// server may name devices that were not.
+        new_devices: u32 = 200, LimitBound::range(1, 1 << 30);
         /// Maximum number of sends in one append to the store.
         batch_sends: usize = 512;
         /// Maximum number of entries in one append to the store.

@@ -107,6 +107,18 @@ impl DeviceStore for SledStore {
         read.await
     }
 
+    async fn is_known(&self, user: UserId, id: DeviceId) -> Result<bool, StoreError> {
+        let read = self.read("device.is_known", move |rows| {
+            let row: Option<store::Device> = rows.get(&key::device(id))?;
+            if row.is_some() {
+                return Ok(true);
+            }
+            let ack: Option<Number> = rows.get(&key::ack(user, id))?;
+            Ok(ack.is_some())
+        });
+        read.await
+    }
+
     async fn raise(
         &self,
         sign_ins: &[(DeviceId, UserId)],

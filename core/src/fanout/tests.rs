@@ -458,6 +458,10 @@ impl DeviceStore for FaultyDevices {
         self.inner.get(device).await
     }
 
+    async fn is_known(&self, user: UserId, device: DeviceId) -> Result<bool, StoreError> {
+        self.inner.is_known(user, device).await
+    }
+
     async fn raise(
         &self,
         sign_ins: &[(DeviceId, UserId)],

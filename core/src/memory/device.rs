@@ -66,6 +66,14 @@ impl DeviceStore for MemoryDevices {
         Ok(found)
     }
 
+    async fn is_known(&self, user: UserId, device: DeviceId) -> Result<bool, StoreError> {
+        if lock(&self.rows).contains_key(&device) {
+            return Ok(true);
+        }
+        let acks = lock(&self.acks);
+        Ok(acks.get(&user).is_some_and(|it| it.contains_key(&device)))
+    }
+
     async fn raise(
         &self,
         sign_ins: &[(DeviceId, UserId)],

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 use crate::error::RequestRefusal;
-use crate::id::{DeviceId, Epoch, UserId};
+use crate::id::{DeviceId, Epoch, Generation, UserId};
 use crate::logic::{InboxPage, LogicRole, SignInGrant};
 use crate::message::{MessageDraft, MessageSender};
 use crate::page::PageLimit;
@@ -31,7 +31,12 @@ impl LogicRole for LogicService {
         if resume_after > Seq::ZERO {
             self.check_resume(user, resume_after).await?;
         }
+        let is_counted = self.inner.new_devices.admit_sign_in(user, device).await?;
+        // Given up here, or failed, it stays counted: the row may have been made.
         let generation = self.inner.sign_ins.raise(device, user).await?;
+        if is_counted && generation > Generation(1) {
+            self.inner.new_devices.refund(user);
+        }
         if let Some(presence) = &self.inner.presence {
             presence.note_sign_in(user);
         }

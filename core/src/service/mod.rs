@@ -13,6 +13,7 @@ mod group;
 pub(crate) mod job;
 mod key;
 mod logic;
+mod new_devices;
 mod order_locks;
 mod policy;
 mod presence;
@@ -62,6 +63,7 @@ use crate::rate::RateLimiter;
 use crate::roster::RosterCache;
 use event_writer::EventWriter;
 use job::JobRunner;
+use new_devices::NewDeviceLimits;
 use order_locks::OrderLocks;
 use presence::PresenceWatch;
 use registrations::RegistrationLimits;
@@ -123,6 +125,7 @@ struct ServiceInner {
     jobs: OpenJobs,
     rosters: RosterCache,
     sign_ins: SignIns,
+    new_devices: NewDeviceLimits,
     rate: RateLimiter<UserId>,
     /// Reads of a user by calls, beside those of its connections.
     reads: RateLimiter<UserId>,
@@ -191,6 +194,7 @@ impl LogicService {
             tracker,
             token,
         );
+        let new_devices = NewDeviceLimits::new(Arc::clone(&stores.device), limits.new_devices);
         let event_writer = EventWriter::start(&stores.outbox, &events, tracker, token);
         let presence = PresenceWatch::new(&stores.route, &events, &event_writer, &clock);
         if let Some(presence) = &presence {
@@ -220,6 +224,7 @@ impl LogicService {
                 jobs,
                 rosters,
                 sign_ins,
+                new_devices,
                 rate,
                 reads,
                 group_adds,

@@ -68,6 +68,21 @@ impl LogicService {
         Ok(())
     }
 
+    /// Records an ack of a user's client, as [`ack_up_to_head`](Self::ack_up_to_head). The client names the
+    /// device, which need not have signed in.
+    ///
+    /// # Errors
+    /// [`RequestRefusal::RateLimited`] for a new device beyond the user's limit.
+    pub async fn ack_of_client(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        upto: Seq,
+    ) -> Result<(), RequestRefusal> {
+        self.inner.new_devices.admit(user, device).await?;
+        self.ack_up_to_head(user, device, upto).await
+    }
+
     /// Records an ack of a caller that does not prove that the entries were served: it counts up to
     /// the inbox's head (law 9).
     pub async fn ack_up_to_head(

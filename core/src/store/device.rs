@@ -66,6 +66,10 @@ pub trait DeviceStore: Debug + Send + Sync + 'static {
     /// Returns the device; `None` if it was never registered.
     async fn get(&self, device: DeviceId) -> Result<Option<Device>, StoreError>;
 
+    /// Returns whether the device is stored: it was registered, has signed in, or has an ack of the
+    /// user.
+    async fn is_known(&self, user: UserId, device: DeviceId) -> Result<bool, StoreError>;
+
     /// Raises the generation of each device by one and binds it to the user, durably, in one step
     /// for the whole batch. Returns the new generations in order. An unregistered device counts
     /// too, from 1, because gim lets it sign in. A device named twice is raised twice (law 7).

@@ -108,6 +108,7 @@ contract! {
         a_registered_device_is_as_it_said,
         each_sign_in_raises_the_generation,
         a_device_named_twice_is_raised_twice,
+        a_device_is_known_by_each_row_that_it_has,
         an_unregistered_device_counts_too,
         no_generation_is_given_twice,
         acks_only_go_forward,

@@ -76,6 +76,28 @@ pub(super) async fn an_unregistered_device_counts_too(it: StoreFixture) {
     );
 }
 
+pub(super) async fn a_device_is_known_by_each_row_that_it_has(it: StoreFixture) {
+    let s = &it.stores.device;
+    let known = async |of, on| s.is_known(user(of), device(on)).await.unwrap();
+    for n in 1..=3 {
+        assert!(!known(1, n).await, "{n}");
+    }
+    s.register(device(1), &info(), NOW).await.unwrap();
+    s.raise(&[(device(2), user(1))], NOW).await.unwrap();
+    let ack = AckMark {
+        user: user(1),
+        device: device(3),
+        upto: Seq::new(1),
+    };
+    s.ack(&[ack]).await.unwrap();
+    for n in 1..=3 {
+        assert!(known(1, n).await, "{n}");
+    }
+    // An ack is of one user only; a device passes from user to user.
+    assert!(known(2, 1).await && known(2, 2).await && !known(2, 3).await);
+    assert!(!known(1, 4).await);
+}
+
 /// Law 7: no generation is given twice, even if many devices sign in at once.
 pub(super) async fn no_generation_is_given_twice(it: StoreFixture) {
     let s = it.stores;

@@ -482,6 +482,7 @@ settings_of_core! {
         mentions: number;
         group_members: number;
         group_adds: number;
+        new_devices: number;
         group_backlog: number;
         node_backlog: number;
         send_rate: number;

@@ -60,6 +60,22 @@ impl DeviceStore for MysqlEngine {
         .await
     }
 
+    async fn is_known(&self, user: UserId, device: DeviceId) -> Result<bool, StoreError> {
+        self.once("device.is_known", StatementEffect::Read, move |session| {
+            async move {
+                let sql = "SELECT device_id FROM device WHERE device_id = ? UNION ALL \
+                           SELECT device_id FROM device_ack WHERE user_id = ? AND device_id = ?";
+                let query = sqlx::query(sql)
+                    .bind(device.get())
+                    .bind(user.get())
+                    .bind(device.get());
+                Ok(!session.rows(query).await?.is_empty())
+            }
+            .boxed()
+        })
+        .await
+    }
+
     async fn raise(
         &self,
         sign_ins: &[(DeviceId, UserId)],

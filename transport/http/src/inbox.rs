@@ -98,7 +98,7 @@ async fn ack(call: ApiCall, input: AckInbox) -> Result<NoContent, ApiProblem> {
     let token = call.token()?;
     let service = call.reading(token.user)?;
     service
-        .ack_up_to_head(token.user, token.device, input.seq)
+        .ack_of_client(token.user, token.device, input.seq)
         .await?;
     Ok(NoContent)
 }

@@ -77,6 +77,61 @@ async fn registrations_of_an_address_are_limited_over_all_entry_points() {
     assert_eq!(register("192.0.2.2:1").await.unwrap_err().code(), 10001);
 }
 
+/// Regression: each id that a JWT's holder named became a row that is kept forever.
+#[tokio::test(start_paused = true)]
+async fn a_user_makes_a_limited_number_of_devices_by_naming_them() {
+    let limits = Limits {
+        new_devices: 3,
+        ..Limits::default()
+    };
+    let world = service_fixture_with(memory::stores(), limits, ServerPolicy::default());
+    let enter = async |who, on| {
+        let entered = world
+            .service
+            .sign_in(user(who), device(on), "right", Seq::ZERO)
+            .await;
+        entered.map(drop)
+    };
+    let ack = async |who, on| {
+        let acked = world
+            .service
+            .ack_of_client(user(who), device(on), Seq::ZERO);
+        acked.await
+    };
+    let is_limited = |it| matches!(it, Err(RequestRefusal::RateLimited { .. }));
+    for on in 1..=2 {
+        // Further sign-ins on the same device cost nothing.
+        for _ in 0..5 {
+            assert_eq!(enter(1, on).await, Ok(()), "{on}");
+        }
+        assert_eq!(ack(1, on).await, Ok(()), "{on}");
+    }
+    for _ in 0..5 {
+        assert_eq!(ack(1, 3).await, Ok(()), "its first ack makes it known");
+    }
+    let devices = &world.service.stores().device;
+    for on in 4..100 {
+        assert!(is_limited(enter(1, on).await), "{on}");
+        assert!(is_limited(ack(1, on).await), "{on}");
+        assert!(!devices.is_known(user(1), device(on)).await.unwrap());
+    }
+    // Known and registered devices go on, and so do other users.
+    assert_eq!(enter(1, 1).await, Ok(()));
+    let info = DeviceInfo {
+        kind: 5,
+        brand: "b".into(),
+        model: "m".into(),
+        system_version: "s".into(),
+        sdk_version: "k".into(),
+    };
+    let registered = world.service.register(None, &info).await.unwrap();
+    assert_eq!(enter(1, registered.get()).await, Ok(()));
+    assert_eq!(enter(2, 4).await, Ok(()));
+    tokio::time::advance(std::time::Duration::from_hours(8)).await;
+    assert_eq!(enter(1, 5).await, Ok(()), "a third of a day later");
+    assert!(is_limited(enter(1, 6).await));
+}
+
 #[tokio::test]
 async fn acks_go_forward() {
     let world = service_fixture();

@@ -25,6 +25,7 @@ const RAISED: &[(&str, &str)] = &[
     ("GIMLET_LIMITS__FAILED_SIGN_INS", "1000000"),
     ("GIMLET_LIMITS__PER_ADDRESS", "0"),
     ("GIMLET_LIMITS__DEVICE_REGISTRATIONS", "0"),
+    ("GIMLET_LIMITS__NEW_DEVICES", "1000000"),
 ];
 
 /// Descriptors that a server keeps for purposes other than clients.
