@@ -14,7 +14,7 @@ use gimlet_grpc::{GrpcHealth, GrpcServices};
 use gimlet_listen::StopTokens;
 use gimlet_listen::origins::AllowedOrigins;
 use gimlet_transport::{SessionServer, SessionSettings};
-use gimlet_web::api::{ApiKeys, ApiListener, HttpApi};
+use gimlet_web::api::{ApiKeys, ApiListener, HttpApi, StreamCounter};
 use gimlet_web::disk_space::DiskSpace;
 use gimlet_web::files::FileService;
 use gimlet_web::health::{ServerHealth, ServerPhase};
@@ -160,6 +160,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
         api_keys: api_keys(&config, operator.as_ref()),
         keys: created_keys(&storage, clock, &failures),
         nodes: Some(roles.api_nodes()),
+        streams: StreamCounter::default(),
         stop: ends.stop.clone(),
     };
     Ok(BuiltServer {
@@ -183,6 +184,7 @@ pub async fn build(config: Config) -> Result<BuiltServer, StartError> {
             api: http_api,
             origins: origins(&config),
             forwarding: config.forwarding(),
+            metrics: metrics.clone(),
         },
         failures,
         addrs,

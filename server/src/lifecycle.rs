@@ -359,6 +359,7 @@ impl BuiltServer {
         let (servers, files) = (self.servers.clone(), self.node_files.clone());
         let (started, space) = (Instant::now(), disk_space(&self.config));
         let own_roles = self.config.roles.clone();
+        let streams = self.http_api.api.streams.clone();
         Arc::new(move |metrics: &ServerMetrics| {
             servers.scrape(metrics);
             let read_only = u64::from(space.shortage().is_some());
@@ -368,6 +369,7 @@ impl BuiltServer {
             for role in &own_roles.0 {
                 metrics.gauge_of("gimlet_role", ("role", role.name().to_owned()), 1);
             }
+            metrics.gauge("gimlet_http_streams", streams.open());
             scrape_process(metrics, &data_dir);
             if let Some(files) = &files {
                 files.scrape(metrics);

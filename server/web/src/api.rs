@@ -11,11 +11,13 @@ use gimlet_listen::origins::AllowedOrigins;
 
 pub use gimlet_http::{
     ApiFiles, ApiKeys, ApiNodes, ApiReply, ApiRequest, ApiRole, ForwardError, ForwardFuture,
-    ForwardedApi, HttpApi, forwarded,
+    ForwardedApi, HttpApi, StreamCounter, forwarded,
 };
 
 use crate::cors;
+use crate::metrics::ServerMetrics;
 use crate::peer_addr::PeerAddr;
+use crate::request_metrics;
 
 /// The API, and the rules of the listener that it is on.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct ApiListener {
     pub origins: AllowedOrigins,
     /// Proxies that may name a request's client.
     pub forwarding: ForwardedHeaders,
+    /// Metrics that count its requests.
+    pub metrics: ServerMetrics,
 }
 
 /// Builds the routes of the API.
@@ -34,7 +38,10 @@ pub fn router(listener: ApiListener) -> Router {
         api,
         origins,
         forwarding,
+        metrics,
     } = listener;
+    let counted =
+        move |request: Request, next: Next| request_metrics::count(metrics.clone(), request, next);
     let cors = cors::api_layer(origins.clone());
     let checked = move |request: Request, next: Next| {
         let text = |name| {
@@ -59,9 +66,14 @@ pub fn router(listener: ApiListener) -> Router {
         std::future::ready(request)
     };
     // The last layer is the first to see a request: a preflight is answered before the Origin is
-    // checked, so that a page is told by its browser.
+    // checked, so that a page is told by its browser. It is a browser's question and no request of the
+    // API, so it is not counted; a request of a refused Origin is.
     gimlet_http::router(api)
         .layer(middleware::map_request(named))
         .layer(middleware::from_fn(checked))
+        .layer(middleware::from_fn(counted))
         .layer(cors)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ mod min_rate;
 pub mod ops;
 mod peer_addr;
 pub mod process;
+mod request_metrics;
 mod stream_seat;
 mod upload;
 pub mod verifier;

@@ -16,7 +16,7 @@ use metrics_exporter_prometheus::{
 
 use crate::histogram_text::HistogramTexts;
 
-/// Upper bounds of the request histogram, in seconds.
+/// Upper bounds of the histograms of requests, in seconds.
 const REQUEST_SECONDS_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 5.0,
 ];
@@ -55,6 +55,12 @@ impl ServerMetrics {
                 Matcher::Full("gimlet_request_seconds".into()),
                 REQUEST_SECONDS_BUCKETS,
             )
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(
+                    Matcher::Full("gimlet_http_request_seconds".into()),
+                    REQUEST_SECONDS_BUCKETS,
+                )
+            })
             .expect("the list of buckets is not empty");
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
@@ -84,6 +90,17 @@ impl ServerMetrics {
                 let labels = [("method", method.to_owned()), ("code", code.to_string())];
                 counter!("gimlet_refusals_total", &labels).increment(1);
             }
+        });
+    }
+
+    /// Counts a request to the HTTP/JSON API. Both labels come from fixed lists: a client's text would
+    /// let it make series.
+    pub fn http_request(&self, operation: &'static str, status: &'static str, took: Duration) {
+        let labels = [("operation", operation), ("status", status)];
+        self.with(|| {
+            histogram!("gimlet_http_request_seconds", "operation" => operation)
+                .record(took.as_secs_f64());
+            counter!("gimlet_http_requests_total", &labels).increment(1);
         });
     }
 
@@ -143,6 +160,15 @@ fn describe() {
         "gimlet_refusals_total",
         "gRPC requests answered with a code other than 0"
     );
+    describe_histogram!(
+        "gimlet_http_request_seconds",
+        Unit::Seconds,
+        "Time until the answer to a request of the HTTP/JSON API begins, by operation"
+    );
+    describe_counter!(
+        "gimlet_http_requests_total",
+        "Requests to the HTTP/JSON API, by operation and class of the status"
+    );
     for (name, text) in GAUGES {
         describe_gauge!(*name, *text);
     }
@@ -170,6 +196,7 @@ const GAUGES: &[(&str, &str)] = &[
         "Signed-in connections that are served",
     ),
     ("gimlet_sockets", "Clients' connections, signed in or not"),
+    ("gimlet_http_streams", "Event streams that are open"),
     ("gimlet_send_queue", "Sends that wait for the storage"),
     (
         "gimlet_send_queue_bytes",

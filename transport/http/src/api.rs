@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gimlet_core::accounts::AccountService;
 use gimlet_core::auth::{ApiKeyService, SignInFailures, TokenChecker};
@@ -21,6 +22,11 @@ use crate::nodes::ApiNodes;
 /// be in front of the client. The server adds it to the extensions of each request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientAddr(pub Option<SocketAddr>);
+
+/// The operation that has answered a request, by its id in the OpenAPI document. The API adds it to the
+/// extensions of each response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperationId(pub &'static str);
 
 /// Restarts the time limit of a request. An event stream calls it for each event, because its answer
 /// has no end. The server adds it to the extensions of each request.
@@ -48,6 +54,35 @@ impl StreamPermit {
 impl fmt::Debug for StreamPermit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("StreamPermit")
+    }
+}
+
+/// Counts the event streams that are open. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct StreamCounter(Arc<AtomicU64>);
+
+impl StreamCounter {
+    /// Returns the number of open streams.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts a stream until the value is dropped.
+    pub(crate) fn enter(&self) -> CountedStream {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        CountedStream(self.clone())
+    }
+}
+
+/// An event stream that is counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct CountedStream(StreamCounter);
+
+impl Drop for CountedStream {
+    fn drop(&mut self) {
+        let Self(StreamCounter(open)) = self;
+        open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -109,6 +144,8 @@ pub struct HttpApi {
     pub keys: Option<ApiKeyService>,
     /// Nodes with the roles that this process lacks.
     pub nodes: Option<Arc<dyn ApiNodes>>,
+    /// The event streams that are open.
+    pub streams: StreamCounter,
     /// Cancelled when the server stops: event streams are not opened any more.
     pub stop: CancellationToken,
 }

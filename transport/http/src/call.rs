@@ -146,11 +146,13 @@ impl ApiCall {
     }
 
     /// Takes a place among the clients' connections, for an event stream.
-    pub(crate) fn stream_permit(&self) -> Result<Option<StreamPermit>, ApiProblem> {
-        let Some(StreamAdmission(admit)) = &self.admission else {
-            return Ok(None);
+    pub(crate) fn stream_permit(&self) -> Result<StreamPermit, ApiProblem> {
+        let admitted = match &self.admission {
+            Some(StreamAdmission(admit)) => Some(admit(self.client).map_err(ApiProblem::of_limit)?),
+            None => None,
         };
-        admit(self.client).map(Some).map_err(ApiProblem::of_limit)
+        let counted = self.shared.api.streams.enter();
+        Ok(StreamPermit::new((counted, admitted)))
     }
 
     pub(crate) fn service(&self) -> Result<&LogicService, ApiProblem> {

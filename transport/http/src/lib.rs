@@ -54,7 +54,8 @@ use http::{StatusCode, Uri, header};
 use serde_json::Value;
 
 pub use api::{
-    ApiFiles, ClientAddr, HttpApi, RestartTimeLimit, StreamAdmission, StreamLimit, StreamPermit,
+    ApiFiles, ClientAddr, HttpApi, OperationId, RestartTimeLimit, StreamAdmission, StreamCounter,
+    StreamLimit, StreamPermit,
 };
 pub use credentials::{ApiKeys, MIN_API_KEY_LEN};
 pub use download::download;

@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 pub(crate) use crate::access::OperationAccess;
-use crate::api::{ClientAddr, RestartTimeLimit, StreamAdmission};
+use crate::api::{ClientAddr, OperationId, RestartTimeLimit, StreamAdmission};
 use crate::call::{ApiCall, ApiCaller, ApiState, unauthorized};
 use crate::credentials::USER_HEADER;
 use crate::device;
@@ -326,10 +326,10 @@ impl ApiOperation {
         request: Request,
     ) -> Response {
         let (parts, body) = request.into_parts();
-        let served = self.answer(shared, path, parts, body);
-        served
-            .await
-            .unwrap_or_else(|problem| self.named(problem).into_response())
+        let served = self.answer(shared, path, parts, body).await;
+        let mut response = served.unwrap_or_else(|problem| self.named(problem).into_response());
+        response.extensions_mut().insert(OperationId(self.id));
+        response
     }
 
     /// Names the field of a problem as this operation has it.

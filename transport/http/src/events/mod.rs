@@ -146,7 +146,7 @@ async fn begin(
     connection: Arc<ClientConnection>,
     start: &StreamStartPoint,
     input: &FollowInbox,
-    permit: Option<StreamPermit>,
+    permit: StreamPermit,
 ) -> Result<EventStream, RequestRefusal> {
     // The stop closes the connections that are in the hub; this one may have entered after that.
     if call.shared.api.stop.is_cancelled() {
@@ -165,7 +165,7 @@ async fn begin(
         return Ok(EventStream::displaced());
     }
     let restart = call.restart_time_limit.clone();
-    let stream = EventStream::open(&connection, (permit, restart), &page, position.room);
+    let stream = EventStream::open(&connection, (Some(permit), restart), &page, position.room);
     // The page is in the stream before the connection goes live, so that pushes come after it. The
     // connection itself reads what does not fit the page: it compares the page's end with the head.
     connection.synced(page.from, page.upto, false);

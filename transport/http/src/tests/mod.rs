@@ -40,7 +40,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{ApiFiles, ApiKeys, HttpApi};
+use crate::{ApiFiles, ApiKeys, HttpApi, StreamCounter};
 
 /// An API key.
 const KEY: &str = "key-0123456789abcdef0123456789abcdef";
@@ -101,6 +101,7 @@ fn parts() -> (HttpApi, RunningNode, Arc<ManualClock>) {
         api_keys: ApiKeys::new([KEY]),
         keys: Some(keys),
         nodes: None,
+        streams: StreamCounter::default(),
         stop: CancellationToken::new(),
     };
     (api, node, clock)

@@ -24,6 +24,24 @@ async fn a_stream_shows_the_inbox_and_then_what_arrives() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn open_streams_are_counted_and_refused_ones_are_not() {
+    let (parts, node, clock) = parts();
+    let (streams, keys) = (parts.streams.clone(), parts.keys.clone().unwrap());
+    let api = TestApi::of(parts, node, clock, keys);
+    let (alice, bob) = (api.sign_in("100").await, api.sign_in("200").await);
+    let first = api.events(PATH, &alice, None).await;
+    let second = api.events(PATH, &bob, None).await;
+    assert_eq!(streams.open(), 2);
+    let wrong = format!("{}.{}.wrong", alice.id, alice.device);
+    let refused = api.call(Method::GET, PATH, &wrong, None).await;
+    assert_eq!((refused.status.as_u16(), streams.open()), (401, 2));
+    drop(first);
+    assert_eq!(streams.open(), 1);
+    drop(second);
+    assert_eq!(streams.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_continues_after_its_last_event() {
     let api = TestApi::start();
     let (alice, bob) = (api.sign_in("100").await, api.sign_in("200").await);
