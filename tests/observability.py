@@ -80,10 +80,19 @@ def served(binary):
         with socket.create_connection(server.tcp_address, timeout=10) as client:
             client.sendall(b"\x00\x04\x08\x02\x10\x01")
             assert client.recv(100), "the packet was not answered"
+        # An operation without credentials, and paths that do not exist: these are one series.
+        status, _ = server.get(server.http_address, "/v1/inbox")
+        assert status == 401, status
+        for at in range(20):
+            status, _ = server.get(server.http_address, "/v1/unknown%d" % at)
+            assert status == 404, status
         status, body = server.get(server.ops_address, "/metrics")
         assert status == 200, status
         server.stop()
-        return body.decode()
+        text = body.decode()
+        counted = set(re.findall(r"^gimlet_http_requests_total\{(.*)\} (\d+)$", text, re.M))
+        assert counted == {('operation="readInbox",status="4xx"', "1"), ('operation="none",status="4xx"', "20")}, counted
+        return text
     finally:
         server.remove()
         key.close()

@@ -94,6 +94,19 @@ ROWS = [
         ("Refusals, by code", "ops", 8, [
             (rate("gimlet_refusals_total", by="method, code"), "{{method}} {{code}}")], ""),
     ]),
+    ("HTTP", [
+        ("Requests, by operation", "ops", 6, [
+            (rate("gimlet_http_requests_total", by="operation"), "{{operation}}")],
+         "Requests to the HTTP/JSON API; those of no operation are unknown paths."),
+        ("Requests, by status", "ops", 6, [
+            (rate("gimlet_http_requests_total", by="status"), "{{status}}")], "docs/errors.md explains the answers."),
+        ("HTTP 99th percentile, by operation", "s", 6, [
+            ("max by (operation) (instance_operation:gimlet_http_request_seconds:p99_5m{%s})" % NODES,
+             "{{operation}}")],
+         "Of the slowest node; a rule of recording.yml. A request that waits for an entry takes as long as it asks to."),
+        ("Event streams", "short", 6, [
+            (gauge("gimlet_http_streams"), "{{instance}}")], "Each is one of the connections above."),
+    ]),
     ("Storage and other servers", [
         ("MySQL and Redis answer", "none", 6, [
             (gauge("gimlet_dependency_up"), "{{dependency}} {{instance}}")], ""),
