@@ -15,6 +15,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for which events gather into one batch while another is under way, unless they fill it at once. A
 /// request for each event would cost the node and the endpoint far more than the events do.
 const GATHER_TIME: Duration = Duration::from_millis(10);
+/// Number of receivers whose events fail by themselves, one receiver after the other, before the whole
+/// hook pauses.
+const ILL_RECEIVERS: usize = 5;
 
 /// State of the delivery while the lease is held.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ pub(super) struct DeliveryState {
     pub(super) pace: DeliveryPace,
     pub(super) blocked: BlockedReceivers,
     /// Receivers of the lone events that failed since the last success, up to [`ILL_RECEIVERS`].
-    pub(super) failed_alone: HashSet<MessageReceiver>,
+    failed_alone: HashSet<MessageReceiver>,
     /// Set after a batch that was not full: events gather until then.
     gather_until: Option<Instant>,
 }
@@ -54,6 +57,14 @@ impl DeliveryState {
         let is_partial = batch.rows.len() < self.pace.batch() && !batch.is_trial;
         self.gather_until = is_partial.then_some(now + GATHER_TIME);
         self.blocked.start(&batch.rows);
+    }
+
+    /// Records that an event of this receiver failed alone; returns whether the endpoint is ill.
+    pub(super) fn is_ill_after(&mut self, receiver: MessageReceiver) -> bool {
+        if self.failed_alone.len() < ILL_RECEIVERS {
+            self.failed_alone.insert(receiver);
+        }
+        self.failed_alone.len() == ILL_RECEIVERS
     }
 
     /// Records a delivered batch; returns `true` if the endpoint had failed before.

@@ -36,9 +36,6 @@ const STOP_WAIT: Duration = Duration::from_secs(3);
 /// Attempts before an old event is given up, so that events which waited during a long stop are tried
 /// too.
 const MIN_ATTEMPTS: u32 = 5;
-/// Number of receivers whose events fail by themselves, one receiver after the other, before the whole
-/// hook pauses.
-const ILL_RECEIVERS: usize = 5;
 /// Old events given up at a time when the endpoint is not reached.
 const GIVE_UP_ITEMS: usize = 500;
 /// Largest number of slices of such events, and of surplus events, in one step.
@@ -270,10 +267,7 @@ impl HookWorker {
         let receiver = event.body.receiver();
         // One event that fails is that event's fault, and only its receiver waits. If the events of several
         // receivers fail one after the other, the endpoint is ill, and is not asked about all of them.
-        if state.failed_alone.len() < ILL_RECEIVERS {
-            state.failed_alone.insert(receiver);
-        }
-        if state.failed_alone.len() == ILL_RECEIVERS {
+        if state.is_ill_after(receiver) {
             state.pace.pause(now, None, rand::random());
         }
         let known = state.blocked.failing(receiver);
