@@ -140,6 +140,14 @@ pub struct CommonArgs {
 }
 
 impl CommonArgs {
+    /// Leaves the number of connections over sockets to the server. Raised to what its descriptors allow, it
+    /// would leave 19 connections to HTTP.
+    pub fn leave_descriptors_to_http(&mut self) {
+        // The first of a name is overridden by those that the user gives.
+        let setting = "GIMLET_LIMITS__MAX_CONNECTIONS=".to_owned();
+        self.settings.insert(0, setting);
+    }
+
     /// Returns the length of the measured part.
     #[must_use]
     pub fn duration(&self) -> Duration {

@@ -7,7 +7,7 @@ use super::{
     with_target,
 };
 use crate::LoadError;
-use crate::args::CommonArgs;
+use crate::args::{CommonArgs, WireKind};
 use crate::report::RunReport;
 
 /// Scenarios of the tool.
@@ -108,6 +108,9 @@ impl ScenarioCommand {
         let mut common = self.common().clone();
         // This scenario keeps the limits, because they protect the server from abuse.
         common.default_limits |= matches!(self, Self::Abuse(_));
+        if matches!(self, Self::Post(_)) || common.wire == WireKind::Events {
+            common.leave_descriptors_to_http();
+        }
         with_target(&common, async |target| {
             let stage = ScenarioContext::new(self.name(), &common, target)?;
             match self {

@@ -25,6 +25,7 @@ pub async fn run(args: &StreamsArgs) -> Result<RunReport, LoadError> {
     for wire in [WireKind::Gim, WireKind::Tcp, WireKind::Events] {
         let mut args = args.group.clone();
         args.common.wire = wire;
+        args.common.leave_descriptors_to_http();
         let done = with_target(&args.common, async |target| {
             let stage = ScenarioContext::new("streams", &args.common, target)?;
             group::run(&args, stage).await
