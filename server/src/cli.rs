@@ -265,6 +265,26 @@ fn usage_code(args: &[OsString]) -> u8 {
     }
 }
 
+/// Returns what a command of a client knows of this machine's configuration. A configuration that cannot be
+/// read stops nothing here: the server may be on another machine, where none of it matters.
+fn client_context(
+    environment: ClientEnvironment,
+    read: Result<Config, ConfigError>,
+) -> ClientContext {
+    match read {
+        Ok(config) => ClientContext {
+            environment,
+            configured: Ok(configured_server(&config)),
+            storage: Some(Box::new(ConfiguredStorage(config))),
+        },
+        Err(error) => ClientContext {
+            environment,
+            configured: Err(error.to_string()),
+            storage: None,
+        },
+    }
+}
+
 /// Parses arguments and environment. A variable that is not UTF-8 cannot be one of gimlet's keys.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
@@ -332,19 +352,8 @@ pub(crate) fn parse(
         Some(CliCommand::Chat(args)) => Ok(ParsedCommand::Chat(Box::new(args))),
         Some(CliCommand::Client(command)) => {
             let file = command.server().config().map(ToOwned::to_owned).or(before);
-            // Called are servers on other machines too, where nothing of this configuration matters.
-            let context = match Config::read(file.as_deref(), env.iter().cloned()) {
-                Ok(config) => ClientContext {
-                    environment: client,
-                    configured: Ok(configured_server(&config)),
-                    storage: Some(Box::new(ConfiguredStorage(config))),
-                },
-                Err(error) => ClientContext {
-                    environment: client,
-                    configured: Err(error.to_string()),
-                    storage: None,
-                },
-            };
+            let context =
+                client_context(client, Config::read(file.as_deref(), env.iter().cloned()));
             Ok(ParsedCommand::Client(Box::new(command), Box::new(context)))
         }
         Some(CliCommand::Top(args)) => {

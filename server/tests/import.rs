@@ -3,6 +3,7 @@
 #![cfg(all(unix, feature = "sled", feature = "mysql"))]
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a failed test should panic, its helpers too"
 )]
 

@@ -3,7 +3,7 @@
 //! Labels come from fixed lists. A path of a client's choice is never one of them, so that strangers
 //! cannot make series.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use axum::extract::Request;
 use axum::http::StatusCode;

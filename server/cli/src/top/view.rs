@@ -201,7 +201,7 @@ mod tests {
         let summary = summary(json!({
             "roles": ["connect", "logic"], "uptime_seconds": 3_725, "cpu_cores": 0.126,
             "memory_bytes": 89_128_960, "connections": 12, "lagging": 1,
-            "socket_sends_per_second": 3.14, "stored_sends_per_second": 1_234.4,
+            "socket_sends_per_second": 3.5, "stored_sends_per_second": 1_234.4,
             "deliveries_per_second": 0.0, "send_queue": 0,
             "grpc_seconds": {"p50": 0.00042, "p99": 1.31},
             "batch_seconds": {"p50": 0.012, "p99": null}, "sends_per_batch": 7.5,
@@ -215,7 +215,7 @@ mod tests {
         let text = words.join(" ");
         for words in [
             "connect, logic 1h 2m 13% 85 MiB ready; search fails",
-            "http://a:8086 12 1 3.1 1234 0 0",
+            "http://a:8086 12 1 3.5 1234 0 0",
             "http://a:8086 0.4 ms 1.3 s - - 12 ms - 7.5 -",
             "read-only, mysql up, redis DOWN (2.0 errors/s)",
             "crm: 12 waiting, oldest 3 s, 1 dead",
