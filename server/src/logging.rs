@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gimlet_core::auth::AUDIT_TARGET;
 use gimlet_core::trace;
 use gimlet_server::config::{LogConfig, LogFormat};
 use tracing_subscriber::EnvFilter;
@@ -98,7 +99,7 @@ fn keep_to_json() {
 /// Makes the filter of a configuration, whose check has refused invalid levels.
 fn parse(log: &LogConfig) -> Result<EnvFilter, String> {
     let level = &log.level;
-    EnvFilter::try_new(with_trace(filter(level), log.sample))
+    EnvFilter::try_new(with_audit(with_trace(filter(level), log.sample)))
         .map_err(|error| format!("log.level = \"{level}\" is not a filter: {error}"))
 }
 
@@ -108,6 +109,15 @@ fn with_trace(filter: Cow<'_, str>, sample: u64) -> Cow<'_, str> {
         return filter;
     }
     format!("{filter},{}=debug", trace::TARGET).into()
+}
+
+/// Adds the audit log to a filter that does not name it: a level that keeps the log short must not end
+/// it.
+fn with_audit(filter: Cow<'_, str>) -> Cow<'_, str> {
+    if filter.contains(AUDIT_TARGET) {
+        return filter;
+    }
+    format!("{filter},{AUDIT_TARGET}=info").into()
 }
 
 /// Limits a bare `debug` or `trace` to gimlet: the libraries below log so much that nothing could
@@ -175,6 +185,24 @@ mod tests {
         let traced = with_trace(filter("warn"), 100);
         assert_eq!(traced, "warn,gimlet::trace=debug");
         assert!(EnvFilter::try_new(traced).is_ok());
+    }
+
+    #[test]
+    fn the_audit_log_is_written_at_any_level_unless_a_filter_names_it() {
+        for (given, taken) in [
+            ("warn", "warn,gimlet::audit=info"),
+            ("off", "off,gimlet::audit=info"),
+            (
+                "info,gimlet_core=warn",
+                "info,gimlet_core=warn,gimlet::audit=info",
+            ),
+            ("info,gimlet=debug", "info,gimlet=debug,gimlet::audit=info"),
+            ("info,gimlet::audit=off", "info,gimlet::audit=off"),
+            ("info,gimlet::audit=debug", "info,gimlet::audit=debug"),
+        ] {
+            assert_eq!(with_audit(given.into()), taken);
+            assert!(EnvFilter::try_new(taken).is_ok());
+        }
     }
 
     #[test]

@@ -6,6 +6,9 @@ use crate::auth::api_key_refusal::ApiKeyRefusal;
 use crate::id::ApiKeyId;
 use crate::scope::{ApiScope, ApiScopes};
 
+/// Target of the log lines about changes by backends, for the filters of a subscriber.
+pub const AUDIT_TARGET: &str = "gimlet::audit";
+
 /// The program or person that calls as a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendIdentity {

@@ -16,7 +16,7 @@ pub use crate::digest::random_hex;
 pub use address::client_address;
 pub use api_key_refusal::ApiKeyRefusal;
 pub use api_keys::{ApiKeyService, CreatedApiKey, NewApiKey};
-pub use backend_identity::BackendIdentity;
+pub use backend_identity::{AUDIT_TARGET, BackendIdentity};
 pub use failures::{SignInAttempt, SignInFailures};
 pub use jwt::{
     CheckedJwt, ClaimedUser, JwtAuthority, JwtBusiness, JwtClaims, JwtPolicy, JwtSelection,

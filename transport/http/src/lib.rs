@@ -9,6 +9,7 @@
 mod access;
 mod admin;
 mod api;
+mod audit;
 mod backend;
 mod bounded;
 mod bulk;
@@ -114,8 +115,12 @@ pub fn request_headers() -> Vec<&'static str> {
 
 /// Builds the routes of the API, below `/v1`, and of its page `/docs`.
 pub fn router(api: HttpApi) -> Router {
+    routes(api, operations()).merge(docs::router())
+}
+
+fn routes(api: HttpApi, operations: Vec<ApiOperation>) -> Router {
     let mut routes = Router::new();
-    for operation in operations() {
+    for operation in operations {
         let (path, filter) = (operation.path, operation.filter());
         let operation = Arc::new(operation);
         let served = on(filter, move |state, path, request| {
@@ -133,7 +138,7 @@ pub fn router(api: HttpApi) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
         .with_state(Arc::new(ApiState::new(api)));
-    Router::new().nest("/v1", routes).merge(docs::router())
+    Router::new().nest("/v1", routes)
 }
 
 /// Makes the API for requests that other nodes pass on.

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 pub(crate) use crate::access::OperationAccess;
 use crate::api::{ClientAddr, OperationId, RestartTimeLimit, StreamAdmission};
+use crate::audit::{AuditLine, AuditedRequest};
 use crate::call::{ApiCall, ApiCaller, ApiState, unauthorized};
 use crate::credentials::USER_HEADER;
 use crate::device;
@@ -416,7 +417,36 @@ impl ApiOperation {
         for (name, text) in given {
             fields.add(name, text)?;
         }
-        if asks_to_wait(&query) {
+        let audit = AuditLine::begin(AuditedRequest {
+            operation: self.id,
+            method: &self.method,
+            scope: self.access.scope(),
+            path: parts.uri.path(),
+            caller: &call.caller,
+            client: call.client,
+            fields: &fields,
+        });
+        let waits = asks_to_wait(&query);
+        let executed = self.execute(call, fields, body, waits, token).await;
+        if let Some(audit) = audit {
+            audit.end(match &executed {
+                Ok(response) => response.status(),
+                Err(problem) => problem.status(),
+            });
+        }
+        executed
+    }
+
+    /// Executes a request whose caller is checked.
+    async fn execute(
+        &self,
+        call: ApiCall,
+        fields: RequestFields,
+        body: Body,
+        waits: bool,
+        token: Option<&str>,
+    ) -> Result<Response, ApiProblem> {
+        if waits {
             let waiting = call.clone();
             let response = (self.run)(call, fields, body).await?;
             // The token may have been revoked, or have expired, during the wait: what was accepted

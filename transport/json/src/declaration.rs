@@ -239,6 +239,17 @@ impl RequestFields {
         Ok(())
     }
 
+    /// Returns a field as text, without a check: a text as it is, another value as JSON.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<String> {
+        let (value, _) = self.0.get(name)?;
+        match value {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
+    }
+
     /// Reads an object that has no other fields than its own.
     pub fn read<T: JsonObject>(mut self) -> Result<T, WrongValue> {
         // Before the fields are read: of a misspelt field, the right name is more useful than the

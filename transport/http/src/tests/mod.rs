@@ -3,6 +3,7 @@
 mod access;
 mod acting;
 mod admin;
+mod audit;
 mod bad_input;
 mod bulk;
 mod chat;
