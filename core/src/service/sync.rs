@@ -12,7 +12,7 @@ use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::service::LogicService;
 use crate::service::check::check_after;
-use crate::store::AckMark;
+use crate::store::{AckMark, Head};
 use crate::trace;
 
 impl LogicService {
@@ -81,6 +81,22 @@ impl LogicService {
     ) -> Result<(), RequestRefusal> {
         self.inner.new_devices.admit(user, device).await?;
         self.ack_up_to_head(user, device, upto).await
+    }
+
+    /// Returns the head and floor of the user's inbox and the ack of each device, by ascending device
+    /// id: the state without a message.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn inbox_state(
+        &self,
+        user: UserId,
+    ) -> Result<(Head, Vec<(DeviceId, Seq)>), RequestRefusal> {
+        let stores = &self.inner.stores;
+        let acks = stores.device.acked(user).await?;
+        // Read after the acks: none of them is above the head then.
+        let heads = stores.seq.heads(&[user]).await?;
+        Ok((heads.first().copied().unwrap_or_default(), acks))
     }
 
     /// Records an ack of a caller that does not prove that the entries were served: it counts up to

@@ -17,6 +17,7 @@ mod logic_server;
 mod peer;
 mod placement;
 mod raw_status;
+mod reachability;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use connect_server::ConnectServer;
 pub use logic_client::RemoteLogic;
 pub use logic_server::LogicServer;
 pub use peer::RemotePeer;
+pub use reachability::reachable;
 pub use tls::{NodeFiles, NodeTls, ServerName};
 
 /// The error of an address at which no node can be called.

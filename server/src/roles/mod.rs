@@ -86,8 +86,6 @@ impl RunningRoles {
         let credentials = NodeCredentials::new(secret, storage.cluster.clone())
             .map_err(|what| StartError::Cluster(format!("cluster.secret: {what}")))?
             .with_tls(tls);
-        let api_nodes = RemoteRoles::new(config, &credentials)
-            .map_err(|error| StartError::Cluster(error.to_string()))?;
         let alone = config.storage.kind != StorageKind::Mysql;
         let name = config.cluster.advertise.clone().or(internal);
         let id = NodeId::boot(name.filter(|_| !alone).unwrap_or_else(|| "local".into()));
@@ -100,6 +98,10 @@ impl RunningRoles {
                 &cluster.token,
             )
         });
+        let api_nodes = RemoteRoles::new(config, &id, remote_peer.clone(), &credentials)
+            .map_err(|error| StartError::Cluster(error.to_string()));
+        // Tasks that have started by then must not outlive the error.
+        let api_nodes = api_nodes.inspect_err(|_| cluster.token.cancel())?;
         let peer: Arc<dyn PeerNodes> = match &remote_peer {
             Some(peer) => Arc::new(peer.clone()),
             None => Arc::new(SingleNodePeer),

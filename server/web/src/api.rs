@@ -10,8 +10,8 @@ use gimlet_listen::forwarded::ForwardedHeaders;
 use gimlet_listen::origins::AllowedOrigins;
 
 pub use gimlet_http::{
-    ApiFiles, ApiKeys, ApiNodes, ApiReply, ApiRequest, ApiRole, ForwardError, ForwardFuture,
-    ForwardedApi, HttpApi, StreamCounter, forwarded,
+    ApiFiles, ApiKeys, ApiNodes, ApiReply, ApiRequest, ApiRole, ClusterNode, ForwardError,
+    ForwardFuture, ForwardedApi, HttpApi, NodeListFuture, StreamCounter, forwarded,
 };
 
 use crate::cors;

@@ -28,6 +28,7 @@ mod forwarded;
 mod friends;
 mod groups;
 mod inbox;
+mod inspection;
 mod json;
 mod jwts;
 mod keys;
@@ -63,7 +64,7 @@ pub use download::download;
 pub use files::file_status;
 pub use forwarded::ForwardedApi;
 pub use gimlet_proto::node::{ApiReply, ApiRequest};
-pub use nodes::{ApiNodes, ApiRole, ForwardError, ForwardFuture};
+pub use nodes::{ApiNodes, ApiRole, ClusterNode, ForwardError, ForwardFuture, NodeListFuture};
 pub use upload::{FORM_OVERHEAD_BYTES, UploadFailure, take_form};
 
 use call::ApiState;
@@ -77,6 +78,7 @@ fn operations() -> Vec<ApiOperation> {
         ("Backends", bulk::operations()),
         ("Backends", jwts::operations()),
         ("Operation", admin::operations()),
+        ("Operation", inspection::operations()),
         ("Keys", keys::operations()),
         ("Friends", friends::operations()),
         ("Groups", groups::operations()),

@@ -36,6 +36,22 @@ pub enum ForwardError {
 pub type ForwardFuture<'a> =
     Pin<Box<dyn Future<Output = Result<ApiReply, ForwardError>> + Send + 'a>>;
 
+/// A node of the cluster, as this process knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterNode {
+    /// The address at which other nodes reach it.
+    pub address: String,
+    /// Its roles, as far as this process knows them.
+    pub roles: Vec<&'static str>,
+    /// True for this process.
+    pub is_here: bool,
+    /// True if its address accepts connections now.
+    pub is_reachable: bool,
+}
+
+/// The nodes of the cluster.
+pub type NodeListFuture<'a> = Pin<Box<dyn Future<Output = Vec<ClusterNode>> + Send + 'a>>;
+
 /// The nodes that have the roles which this process lacks.
 pub trait ApiNodes: Debug + Send + Sync + 'static {
     /// Returns whether nodes with this role are configured.
@@ -49,4 +65,7 @@ pub trait ApiNodes: Debug + Send + Sync + 'static {
         request: &'a ApiRequest,
         within: Duration,
     ) -> ForwardFuture<'a>;
+
+    /// Returns the nodes of the cluster that this process knows, with itself.
+    fn list(&self) -> NodeListFuture<'_>;
 }

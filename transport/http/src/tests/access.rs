@@ -47,6 +47,10 @@ const ACCESS: &[(&str, OperationAccess)] = &[
     ("getDevice", OperationAccess::Backend(ApiScope::DevicesRead)),
     ("getFile", OperationAccess::Open),
     ("getGroup", OperationAccess::User(ApiScope::GroupsRead)),
+    (
+        "getInboxState",
+        OperationAccess::Backend(ApiScope::DevicesRead),
+    ),
     ("getKey", OperationAccess::Backend(ApiScope::Admin)),
     ("getMe", OperationAccess::User(ApiScope::UsersRead)),
     (
@@ -84,6 +88,7 @@ const ACCESS: &[(&str, OperationAccess)] = &[
     ("listGroups", OperationAccess::User(ApiScope::GroupsRead)),
     ("listKeys", OperationAccess::Backend(ApiScope::Admin)),
     ("listMembers", OperationAccess::User(ApiScope::GroupsRead)),
+    ("listNodes", OperationAccess::Backend(ApiScope::StatsRead)),
     (
         "listWebhooks",
         OperationAccess::Backend(ApiScope::WebhooksRead),

@@ -9,6 +9,7 @@ mod bulk;
 mod chat;
 mod files;
 mod forward;
+mod inspection;
 mod keys;
 mod push;
 mod repeated;

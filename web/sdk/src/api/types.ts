@@ -24,6 +24,14 @@ export interface AccountList {
   users: AccountInfo[];
 }
 
+/** The ack of a device. */
+export interface AckState {
+  /** The device. */
+  device_id: string;
+  /** The seq up to which it has stored the inbox. */
+  seq: string;
+}
+
 /** Result of an addition. */
 export interface AddedMembers {
   /** The users that were members before. */
@@ -428,6 +436,16 @@ export interface InboxPage {
   more: boolean;
 }
 
+/** The state of a user's inbox, without its messages. */
+export interface InboxState {
+  /** The acks of the user's devices, by device. */
+  acks: AckState[];
+  /** The seq up to which the server has removed entries. */
+  floor: string;
+  /** The seq of the last entry. */
+  head: string;
+}
+
 /** An issued token. */
 export interface IssuedToken {
   /** The device that the token is for. */
@@ -591,6 +609,24 @@ export interface MessageInfo {
   sent_at: string;
   /** The time of sending, in milliseconds since 1970. */
   sent_at_ms: number;
+}
+
+/** A node of the cluster. */
+export interface NodeInfo {
+  /** The address at which other nodes reach it. */
+  address: string;
+  /** True if it accepts connections at this address now. */
+  is_reachable: boolean;
+  /** True for the node that answers. */
+  is_this_node: boolean;
+  /** Its roles, as far as the node that answers knows them. */
+  roles: string[];
+}
+
+/** The nodes of the cluster. */
+export interface NodeList {
+  /** The nodes, by address; the one that answers is the first. */
+  nodes: NodeInfo[];
 }
 
 /** Counts of the node that answers. */
