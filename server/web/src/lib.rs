@@ -20,6 +20,7 @@ mod listener;
 pub mod metrics;
 mod min_rate;
 pub mod ops;
+mod page_files;
 mod peer_addr;
 pub mod process;
 mod request_metrics;
