@@ -12,8 +12,8 @@ use super::load::env_name;
 use super::values::ListenerName;
 use gimlet_cluster::{NodeFiles, NodeTls};
 
-/// Listeners that carry tokens, messages or the cluster's secret. The ops listener has none of
-/// them.
+/// Listeners that carry tokens, messages or the cluster's secret. The ops listener refuses the keys of
+/// its console where a network would see them ([`Config::is_ops_encrypted`]).
 const CONFIDENTIAL: [&str; 5] = [
     "listen.tcp",
     "listen.ws",
@@ -43,6 +43,12 @@ impl Config {
     pub fn encrypted(&self) -> Vec<ListenerName> {
         let listeners = self.tls.listeners.iter().copied();
         listeners.filter(|it| self.has_tls(*it)).collect()
+    }
+
+    /// Returns whether the way to the ops listener is encrypted, by this process or by something else.
+    #[must_use]
+    pub fn is_ops_encrypted(&self) -> bool {
+        self.tls.terminated_elsewhere || self.has_tls(ListenerName::Ops)
     }
 
     /// Returns whether calls between nodes use TLS.
@@ -214,8 +220,13 @@ mod tests {
         let mut elsewhere = open.clone();
         elsewhere.tls.terminated_elsewhere = true;
         assert!(elsewhere.check().is_ok());
+        assert!(elsewhere.is_ops_encrypted() && !open.is_ops_encrypted());
         let _files = files(&mut open);
         assert!(open.check().is_ok());
+        assert!(!open.is_ops_encrypted(), "by default it has no TLS");
+        let mut with_ops = open.clone();
+        with_ops.tls.listeners.push(ListenerName::Ops);
+        assert!(with_ops.is_ops_encrypted());
         // TLS on some listeners says nothing of the others.
         open.tls.listeners = vec![ListenerName::Ws];
         assert!(refusal(&open).contains("listen.tcp"));

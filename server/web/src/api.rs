@@ -43,6 +43,20 @@ pub fn router(listener: ApiListener) -> Router {
     let counted =
         move |request: Request, next: Next| request_metrics::count(metrics.clone(), request, next);
     let cors = cors::api_layer(origins.clone());
+    // The last layer is the first to see a request: a preflight is answered before the Origin is
+    // checked, so that a page is told by its browser. It is a browser's question and no request of the
+    // API, so it is not counted; a request of a refused Origin is.
+    checked(gimlet_http::router(api), origins, forwarding)
+        .layer(middleware::from_fn(counted))
+        .layer(cors)
+}
+
+/// Adds the check of a request's origin, and the address of its client.
+pub(crate) fn checked(
+    routes: Router,
+    origins: AllowedOrigins,
+    forwarding: ForwardedHeaders,
+) -> Router {
     let checked = move |request: Request, next: Next| {
         let text = |name| {
             request
@@ -65,14 +79,9 @@ pub fn router(listener: ApiListener) -> Router {
         request.extensions_mut().insert(ClientAddr(client));
         std::future::ready(request)
     };
-    // The last layer is the first to see a request: a preflight is answered before the Origin is
-    // checked, so that a page is told by its browser. It is a browser's question and no request of the
-    // API, so it is not counted; a request of a refused Origin is.
-    gimlet_http::router(api)
+    routes
         .layer(middleware::map_request(named))
         .layer(middleware::from_fn(checked))
-        .layer(middleware::from_fn(counted))
-        .layer(cors)
 }
 
 #[cfg(test)]

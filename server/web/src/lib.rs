@@ -19,6 +19,7 @@ mod linger;
 mod listener;
 pub mod metrics;
 mod min_rate;
+pub mod operator_api;
 pub mod ops;
 mod page_files;
 mod peer_addr;

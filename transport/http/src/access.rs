@@ -42,6 +42,11 @@ impl OperationAccess {
         }
     }
 
+    /// Returns whether nobody but backends is admitted.
+    pub(crate) const fn is_for_backends(self) -> bool {
+        matches!(self, Self::Backend(_))
+    }
+
     /// Returns whether a backend may name the user that it acts for.
     pub(crate) const fn acts_for_users(self) -> bool {
         matches!(self, Self::User(_) | Self::UserOrBackend(_))

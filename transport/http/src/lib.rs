@@ -120,6 +120,13 @@ pub fn router(api: HttpApi) -> Router {
     routes(api, operations()).merge(docs::router())
 }
 
+/// Builds the routes of the operations that only backends call, below `/v1`.
+pub fn backend_router(api: HttpApi) -> Router {
+    let mut backends = operations();
+    backends.retain(|operation| operation.access.is_for_backends());
+    routes(api, backends)
+}
+
 fn routes(api: HttpApi, operations: Vec<ApiOperation>) -> Router {
     let mut routes = Router::new();
     for operation in operations {
@@ -154,6 +161,15 @@ pub fn forwarded(api: HttpApi) -> ForwardedApi {
 pub fn forbidden_origin() -> Response {
     let detail = "pages of this Origin may not call the API; add it to http.origins of the server";
     ApiProblem::of(StatusCode::FORBIDDEN, "forbidden-origin", detail).into_response()
+}
+
+/// Returns the answer to a request whose key would pass a network in the clear.
+#[must_use]
+pub fn unencrypted_operator() -> Response {
+    let detail = "the ops listener takes API keys from other machines only by TLS: open the console on \
+                  the server's machine or through a tunnel to it, add ops to tls.listeners, or set \
+                  tls.terminated_elsewhere if a proxy or a private network encrypts";
+    ApiProblem::of(StatusCode::FORBIDDEN, "unencrypted", detail).into_response()
 }
 
 async fn unknown_path(uri: Uri) -> Response {

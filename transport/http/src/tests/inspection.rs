@@ -37,3 +37,36 @@ async fn the_nodes_are_those_that_the_answering_node_knows() {
         assert_eq!(api.get("/v1/nodes", KEY).await, expected, "{node:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_ops_listener_has_the_operations_of_backends_and_no_other() {
+    let (parts, node, clock) = parts();
+    let keys = parts.keys.clone().unwrap();
+    let ops = crate::backend_router(parts.clone());
+    let api = TestApi::of(parts, node, clock, keys);
+    let user = api.sign_in("100").await;
+    let ask = async |method: Method, path: &str, bearer: &str| {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+        let request = request.body(Body::empty()).unwrap();
+        ops.clone().oneshot(request).await.unwrap().status()
+    };
+    let profile = format!("/v1/users/{}", user.id);
+    assert_eq!(ask(Method::GET, &profile, KEY).await, StatusCode::OK);
+    let refused = ask(Method::GET, &profile, &user.token).await;
+    assert_eq!(refused, StatusCode::FORBIDDEN);
+    for (method, path) in [
+        (Method::GET, "/v1/me"),
+        (Method::GET, "/v1/inbox/events"),
+        (Method::GET, "/v1/inbox"),
+        (Method::POST, "/v1/sign-in"),
+        (Method::POST, "/v1/messages"),
+        (Method::POST, "/v1/files"),
+        (Method::GET, "/docs"),
+    ] {
+        for bearer in [KEY, user.token.as_str()] {
+            let status = ask(method.clone(), path, bearer).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+}
