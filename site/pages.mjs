@@ -63,6 +63,7 @@ export const NAVIGATION = [
   { text: "Operations", items: [
     ["Deploy", "deploy.md"],
     ["Operate", "operations.md"],
+    ["Console", "console.md"],
     ["Cluster", "cluster.md"],
     ["MySQL", "mysql.md"],
     ["TLS", "tls.md"],

@@ -1,6 +1,6 @@
-// Builds the SDK (sdk/dist), the React hooks and the web chat. The chat's files are embedded in the
-// server and kept in the repository, so that the server builds without Node: server/web/assets/chat.
-// `--check` builds to a temporary place and compares; `--tests` builds the tests of the SDK.
+// Builds the SDK (sdk/dist), the React hooks, the web chat and the console. The files of the two pages are
+// embedded in the server and kept in the repository, so that the server builds without Node:
+// server/web/assets. `--check` builds to a temporary place and compares; `--tests` builds the tests.
 import { build } from "esbuild";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 const SDK_MAX_BYTES = 40_000;
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
-const assets = at("../server/web/assets/chat");
+const assets = at("../server/web/assets");
 const isCheck = process.argv.includes("--check");
 
 const common = {
@@ -25,12 +25,14 @@ const common = {
 };
 
 async function buildTests() {
-  const folder = at("sdk/test");
-  const entries = readdirSync(folder).filter((name) => name.endsWith(".test.ts"));
+  const entries = ["sdk/test", "console/test"].flatMap((folder) => {
+    const names = readdirSync(at(folder)).filter((name) => name.endsWith(".test.ts"));
+    return names.map((name) => [name.replace(/\.ts$/, ""), at(`${folder}/${name}`)]);
+  });
   await build({
     ...common,
     platform: "node",
-    entryPoints: entries.map((name) => join(folder, name)),
+    entryPoints: Object.fromEntries(entries),
     outdir: at("target/tests"),
     outExtension: { ".js": ".mjs" },
     sourcemap: "inline",
@@ -52,21 +54,31 @@ async function buildSdk() {
   if (bytes > SDK_MAX_BYTES) throw new Error("@gimlet/client is too large");
 }
 
-async function buildChat(outdir) {
+/** The pages, and their scripts beside `app`. */
+const PAGES = {
+  chat: { service_worker: "chat/src/service_worker.ts" },
+  console: {},
+};
+
+async function buildPage(name, scripts, outdir) {
   mkdirSync(outdir, { recursive: true });
+  const others = Object.entries(scripts).map(([script, path]) => [script, at(path)]);
   await build({
     ...common,
-    entryPoints: {
-      app: at("chat/src/main.tsx"),
-      service_worker: at("chat/src/service_worker.ts"),
-    },
+    entryPoints: { app: at(`${name}/src/main.tsx`), ...Object.fromEntries(others) },
     outdir,
     minify: true,
     jsx: "automatic",
     jsxImportSource: "preact",
   });
-  await build({ entryPoints: [at("chat/src/app.css")], outdir, minify: true, logLevel: "warning" });
-  for (const name of ["index.html", "icon.svg"]) cpSync(at(`chat/src/${name}`), join(outdir, name));
+  const style = at(`${name}/src/app.css`);
+  await build({ entryPoints: [style], outdir, bundle: true, minify: true, logLevel: "warning" });
+  cpSync(at(`${name}/src/index.html`), join(outdir, "index.html"));
+  cpSync(at("shared/icon.svg"), join(outdir, "icon.svg"));
+}
+
+async function buildPages(outdir) {
+  for (const [name, scripts] of Object.entries(PAGES)) await buildPage(name, scripts, join(outdir, name));
 }
 
 function filesOf(folder) {
@@ -80,7 +92,7 @@ if (process.argv.includes("--tests")) {
 } else if (isCheck) {
   await buildSdk();
   const fresh = mkdtempSync(join(tmpdir(), "gimlet-web-"));
-  await buildChat(fresh);
+  await buildPages(fresh);
   const same =
     filesOf(fresh).join() === filesOf(assets).join() &&
     filesOf(fresh).every((name) =>
@@ -88,13 +100,13 @@ if (process.argv.includes("--tests")) {
     );
   rmSync(fresh, { recursive: true });
   if (!same) {
-    console.error(`${relative(at(".."), assets)} is not built from web/chat: npm run build`);
+    console.error(`${relative(at(".."), assets)} is not built from web/chat and web/console: npm run build`);
     process.exit(1);
   }
 } else {
   await buildSdk();
   rmSync(assets, { recursive: true, force: true });
-  await buildChat(assets);
+  await buildPages(assets);
   for (const name of filesOf(assets)) {
     console.log(`${name}: ${gzipSync(readFileSync(join(assets, name))).length} bytes compressed`);
   }

@@ -118,7 +118,12 @@ impl StartBanner {
         line("files", addrs.http.as_ref(), before, "/upload");
         let ops = addrs.ops.as_ref();
         let before = scheme(ListenerName::Ops, "http://", "https://");
-        line("ops", ops, before, "/readyz /healthz /metrics");
+        line(
+            "ops",
+            ops,
+            before,
+            "/  (console; /readyz /healthz /metrics)",
+        );
         text.push_str(&self.chat(addrs));
         text.push_str("Ctrl-C stops it");
         text

@@ -15,7 +15,7 @@ use gimlet_transport::SessionProtocol;
 use gimlet_transport_tcp::TcpFrameListener;
 use gimlet_web::health::HealthState;
 use gimlet_web::metrics::ServerMetrics;
-use gimlet_web::{HttpServer, api, chat_page, files, ops, process};
+use gimlet_web::{HttpServer, api, chat_page, console_page, files, operator_api, ops, process};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -340,6 +340,13 @@ impl BuiltServer {
                 Arc::new(move || servers.failing()),
             );
             let router = disk_space(&self.config).tell(router);
+            let operators = operator_api::router(
+                self.http_api.api.clone(),
+                self.config.forwarding(),
+                self.config.is_ops_encrypted(),
+            );
+            // Merged last, so that the answer to an unknown path is that of the ops listener.
+            let router = operators.merge(console_page::router()).merge(router);
             let router = gimlet_web::direct_only(router, self.config.is_development());
             let entrance = self.entrance(ListenerName::Ops, listener, &self.listener_limits.ops);
             tasks.spawn(gimlet_web::serve(

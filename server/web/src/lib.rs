@@ -7,6 +7,7 @@
 pub mod api;
 pub mod chat_page;
 mod connection;
+pub mod console_page;
 mod cors;
 pub mod descriptors;
 pub mod disk_space;
