@@ -59,9 +59,9 @@ export function newContext(browser, options = {}) {
 }
 
 /** Answers with the files as they are built now, in place of those that are embedded in the program. */
-export async function useBuiltFiles(context) {
+export async function useBuiltFiles(context, folder) {
   for (const name of ["app.js", "app.css"]) {
-    const body = readFileSync(new URL(`../../server/web/assets/chat/${name}`, import.meta.url));
+    const body = readFileSync(new URL(`../../server/web/assets/${folder}/${name}`, import.meta.url));
     await context.route(`**/${name}`, async (route) =>
       route.fulfill({ response: await route.fetch(), body }),
     );

@@ -205,7 +205,7 @@ for (const name of wanted.length > 0 ? wanted : BROWSERS) {
       viewport: { width: 1280, height: 800 },
       serviceWorkers: "block",
     });
-    await useBuiltFiles(context);
+    await useBuiltFiles(context, "chat");
     const page = await openPage(context, `${server.address}/`);
     const { alice } = await useKeyboard(page, bob);
     await readLong(page, bob, alice);

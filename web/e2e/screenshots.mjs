@@ -1,15 +1,12 @@
 // Takes pictures of every page of the web chat: on a desktop and on a phone, light and dark, in English,
 // in Chinese, and mirrored as a right-to-left language would be: screenshots.mjs BINARY FOLDER. A page
 // that is wider than its window fails, and one in which axe finds a fault.
-import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 import { deflateSync } from "node:zlib";
 import * as sdk from "../sdk/dist/index.js";
-import { isAccessible, startBrowser, useBuiltFiles } from "./browser.mjs";
+import { Album } from "./album.mjs";
+import { startBrowser, useBuiltFiles } from "./browser.mjs";
 import { TestServer } from "./server.mjs";
-
-const SIZES = { desktop: { width: 1180, height: 760 }, phone: { width: 390, height: 844 } };
 
 const WORDS = {
   en: {
@@ -85,39 +82,6 @@ const sent = (client) =>
     look();
   });
 
-/** A page, and the pictures that are taken of it. */
-class Album {
-  constructor(page, folder, language) {
-    Object.assign(this, { page, folder, language });
-  }
-
-  /** Takes a state in both sizes and themes, and mirrored. */
-  async take(name) {
-    const { page, language } = this;
-    for (const [size, viewport] of Object.entries(SIZES)) {
-      await page.setViewportSize(viewport);
-      for (const theme of ["light", "dark", ...(language === "en" ? ["rtl"] : [])]) {
-        await page.emulateMedia({ colorScheme: theme === "dark" ? "dark" : "light" });
-        await page.evaluate((dir) => (document.documentElement.dir = dir), theme === "rtl" ? "rtl" : "ltr");
-        await page.evaluate(() => document.fonts.ready);
-        const wide = await page.evaluate(() => {
-          const limit = document.documentElement.clientWidth;
-          const parts = [...document.querySelectorAll("body *:not(.hidden)")];
-          const outside = parts.filter((it) => {
-            const { left, right, width } = it.getBoundingClientRect();
-            return width > 0 && (right > limit + 1 || left < -1) && !it.closest(".hidden, .suggestions");
-          });
-          return outside.map((it) => `${it.tagName}.${it.className}`);
-        });
-        assert.deepEqual(wide, [], `${name} is wider than a ${size}`);
-        await isAccessible(page, `${name} on a ${size}, ${theme}`);
-        await page.screenshot({ path: join(this.folder, `${name}-${language}-${size}-${theme}.png`) });
-      }
-    }
-    await page.evaluate(() => (document.documentElement.dir = "ltr"));
-  }
-}
-
 async function takeAll(browser, binary, folder, language) {
   const words = WORDS[language];
   const server = await TestServer.start(binary, "sled", { GIMLET_LIMITS__SEND_RATE: "100000" });
@@ -128,9 +92,9 @@ async function takeAll(browser, binary, folder, language) {
     reducedMotion: "reduce",
     serviceWorkers: "block",
   });
-  await useBuiltFiles(context);
+  await useBuiltFiles(context, "chat");
   const page = await context.newPage();
-  const album = new Album(page, folder, language);
+  const album = new Album(page, folder, language, ["light", "dark", ...(language === "en" ? ["rtl"] : [])]);
   try {
     const bob = await person(server, "13800000002", words.friend);
     const carol = await person(server, "13800000003", words.second);

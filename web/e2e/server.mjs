@@ -28,6 +28,9 @@ export class TestServer {
   #folder;
   #binary;
 
+  /** Everything that the server has logged. */
+  log = "";
+
   /** Starts the program; `storage` is `memory` or `sled`. */
   static async start(binary, storage = "sled", more = {}) {
     const server = new TestServer();
@@ -44,6 +47,7 @@ export class TestServer {
       const port = ports[at];
       server.#environment[`GIMLET_LISTEN__${name}`] = `127.0.0.1:${port}`;
       if (name === "HTTP") server.address = `http://127.0.0.1:${port}`;
+      if (name === "OPS") server.opsAddress = `http://127.0.0.1:${port}`;
     }
     await server.restart();
     return server;
@@ -53,7 +57,11 @@ export class TestServer {
   async restart() {
     const process_ = spawn(this.#binary, [], {
       env: { ...process.env, ...this.#environment },
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    process_.stderr.on("data", (piece) => {
+      this.log += piece;
+      process.stderr.write(piece);
     });
     this.#process = process_;
     await new Promise((resolve, reject) => {
