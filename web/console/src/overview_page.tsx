@@ -179,7 +179,7 @@ function Tiles({ view }: { view: NodeView }) {
   ];
   return (
     <dl class="tiles">
-      {tiles.map(([name, value]) => (
+      {tiles.filter(([, value]) => value !== "–").map(([name, value]) => (
         <div class="tile">
           <dt>{name}</dt>
           <dd>{value}</dd>

@@ -4,8 +4,8 @@ import { text } from "./texts.ts";
 /** Size of a drawing in its own units; it is stretched to its place. */
 const WIDTH = 300;
 const HEIGHT = 72;
-/** Time that a plot shows, in milliseconds. */
-const SHOWN_MS = 300_000;
+/** Time that a plot shows at least and at most, in milliseconds: it fills itself and then moves on. */
+const SHOWN_MS = { min: 60_000, max: 300_000 };
 
 /** A line of a plot. */
 export interface PlotLine {
@@ -23,6 +23,8 @@ export function Plot(props: {
   const { title, lines, points, show } = props;
   const last = points.at(-1);
   const end = last?.at ?? 0;
+  const age = end - (points[0]?.at ?? end);
+  const shown = Math.min(SHOWN_MS.max, Math.max(SHOWN_MS.min, age));
   const values = lines.flatMap(({ series }) => points.map((point) => point[series] ?? 0));
   const top = niceTop(Math.max(0, ...values));
   const told = lines.map(({ series, label }) => `${label}: ${spoken(last?.[series], show)}`).join(", ");
@@ -37,7 +39,7 @@ export function Plot(props: {
         <line class="grid" x1="0" x2={WIDTH} y1={HEIGHT / 2} y2={HEIGHT / 2} />
         <line class="grid" x1="0" x2={WIDTH} y1={HEIGHT - 0.5} y2={HEIGHT - 0.5} />
         {lines.map(({ series }, at) => (
-          <path class={`curve curve-${at}`} d={curve(points, series, top, end)} />
+          <path class={`curve curve-${at}`} d={curve(points, series, top, end, shown)} />
         ))}
       </svg>
       <ul class="legend" aria-hidden="true">
@@ -64,7 +66,7 @@ export function niceTop(value: number): number {
 }
 
 /** Returns the path of a line; where there is no value it is interrupted. */
-function curve(points: SeriesPoint[], series: SeriesName, top: number, end: number): string {
+function curve(points: SeriesPoint[], series: SeriesName, top: number, end: number, shown: number): string {
   const parts: string[] = [];
   let isDrawing = false;
   for (const point of points) {
@@ -73,7 +75,8 @@ function curve(points: SeriesPoint[], series: SeriesName, top: number, end: numb
       isDrawing = false;
       continue;
     }
-    const x = WIDTH - ((end - point.at) / SHOWN_MS) * WIDTH;
+    if (end - point.at > shown) continue;
+    const x = WIDTH - ((end - point.at) / shown) * WIDTH;
     const y = HEIGHT - 1 - (top > 0 ? (value / top) * (HEIGHT - 2) : 0);
     parts.push(`${isDrawing ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`);
     isDrawing = true;
