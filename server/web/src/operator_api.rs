@@ -57,8 +57,8 @@ mod tests {
         let peer = PeerAddr(peer.parse().unwrap());
         request.extensions_mut().insert(peer);
         let routes = Router::new().route("/v1/nodes", get(|| async { "nodes" }));
-        let router = guarded(routes, ForwardedHeaders::default(), is_encrypted);
-        router.oneshot(request).await.unwrap().status()
+        let guarded_routes = guarded(routes, ForwardedHeaders::default(), is_encrypted);
+        guarded_routes.oneshot(request).await.unwrap().status()
     }
 
     #[tokio::test]
