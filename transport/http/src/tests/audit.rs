@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use gimlet_core::auth::AUDIT_TARGET;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 
 use super::*;
 use crate::audit::{AuditLine, AuditedRequest};
@@ -20,6 +21,16 @@ use crate::operation::BodyKind;
 struct CapturedLines(Arc<Mutex<Vec<String>>>);
 
 impl CapturedLines {
+    /// Keeps the lines of this thread until the guards are dropped. The second subscriber gets none: while
+    /// there is only one, tracing asks the thread that is first at a line whether anybody wants it, and
+    /// the threads of other tests have no subscriber.
+    fn begin() -> (Self, (Dispatch, DefaultGuard)) {
+        let second = Dispatch::new(Self::default());
+        let lines = Self::default();
+        let guard = tracing::subscriber::set_default(lines.clone());
+        (lines, (second, guard))
+    }
+
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
@@ -60,8 +71,7 @@ impl Subscriber for CapturedLines {
 
 #[tokio::test(start_paused = true)]
 async fn every_operation_that_a_key_may_change_something_with_has_one_line() {
-    let lines = CapturedLines::default();
-    let _captured = tracing::subscriber::set_default(lines.clone());
+    let (lines, _captured) = CapturedLines::begin();
     let api = TestApi::start();
     let user = api.sign_in("100").await;
     let mut seen = 0;
@@ -111,8 +121,7 @@ async fn every_operation_that_a_key_may_change_something_with_has_one_line() {
 
 #[tokio::test(start_paused = true)]
 async fn a_line_names_the_key_the_user_and_the_outcome() {
-    let lines = CapturedLines::default();
-    let _captured = tracing::subscriber::set_default(lines.clone());
+    let (lines, _captured) = CapturedLines::begin();
     let api = TestApi::start();
     let user = api.sign_in("100").await;
     let created = api.key(ApiScopes::ADMIN, None).await;
@@ -156,8 +165,7 @@ async fn a_line_names_the_key_the_user_and_the_outcome() {
 
 #[test]
 fn a_change_whose_caller_has_left_has_a_line_without_a_status() {
-    let lines = CapturedLines::default();
-    let _captured = tracing::subscriber::set_default(lines.clone());
+    let (lines, _captured) = CapturedLines::begin();
     let begin = || {
         AuditLine::begin(AuditedRequest {
             operation: "banUser",
