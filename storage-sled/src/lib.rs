@@ -52,6 +52,7 @@ mod backup;
 mod capture;
 mod config;
 mod device;
+mod draft;
 mod entries;
 mod error;
 mod events;
@@ -91,9 +92,10 @@ mod writer;
 
 pub use backup::{
     BackupError, BackupExporter, BackupFrame, BackupReader, BackupWriter, ExportProgress,
-    RestoreSummary, StorageDraft, export_closed, restore,
+    RestoreSummary, export_closed, restore,
 };
 pub use config::{Config, DurabilityLevel, HistoryMode};
+pub use draft::StorageDraft;
 pub use error::OpenError;
 #[doc(hidden)]
 pub use gate::FlushGate;

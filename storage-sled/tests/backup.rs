@@ -323,7 +323,10 @@ async fn a_restore_that_was_cut_short_does_not_open() {
         let refused = open(&config(&to), Arc::new(SystemClock)).unwrap_err();
         assert!(matches!(refused, OpenError::Unfinished { .. }), "{refused}");
         let text = refused.to_string();
-        assert!(text.contains("restore the backup again"), "{text}");
+        assert!(
+            text.contains("remove the directory and run it again"),
+            "{text}"
+        );
     };
     refused();
     for name in &names {

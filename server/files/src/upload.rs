@@ -315,7 +315,7 @@ struct InspectedContent {
 pub struct CompleteUpload {
     upload: FileUpload,
     content: InspectedContent,
-    /// What the client has sent to the storage itself.
+    /// Object that the client has sent to the storage itself.
     sent: Option<PendingName>,
 }
 

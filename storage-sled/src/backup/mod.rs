@@ -8,12 +8,10 @@
 //! the last commit in the backup: the walk read every unchanged row as it is, and every changed row
 //! is in a later commit.
 
-mod draft;
 mod export;
 mod format;
-mod restore;
+pub(crate) mod restore;
 
-pub use draft::StorageDraft;
 pub use export::{BackupExporter, ExportProgress, export_closed};
 pub use format::{BackupFrame, BackupReader, BackupWriter};
 pub use restore::{RestoreSummary, restore};

@@ -68,7 +68,7 @@ pub fn restore(
 
 /// Opens a directory once, so that everything an opening writes into it is there before its first
 /// use.
-pub(super) fn open_once(config: &Config) -> Result<(), BackupError> {
+pub(crate) fn open_once(config: &Config) -> Result<(), BackupError> {
     let opened = crate::open(config, Arc::new(SystemClock))?;
     let health = opened.health.clone();
     drop(opened);
@@ -78,7 +78,7 @@ pub(super) fn open_once(config: &Config) -> Result<(), BackupError> {
 }
 
 /// Refuses a directory that is not empty; creates one that is missing.
-pub(super) fn make_empty(dir: &Path) -> Result<(), BackupError> {
+pub(crate) fn make_empty(dir: &Path) -> Result<(), BackupError> {
     match fs::read_dir(dir) {
         Ok(entries) => {
             for entry in entries {
@@ -227,7 +227,7 @@ impl UploadedFiles {
 }
 
 /// Syncs every file and directory below this one.
-pub(super) fn sync_all(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_all(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
@@ -244,7 +244,7 @@ pub(super) fn sync_all(dir: &Path) -> io::Result<()> {
 /// The order matters: the draft is removed when all its content has moved durably, and the format
 /// file, which marks a complete directory, is written last. Until then the draft or `db` is there,
 /// and the directory does not open.
-pub(super) fn settle(dir: &Path, draft: &Path) -> Result<(), BackupError> {
+pub(crate) fn settle(dir: &Path, draft: &Path) -> Result<(), BackupError> {
     for entry in fs::read_dir(draft)? {
         let name = entry?.file_name();
         fs::rename(draft.join(&name), dir.join(&name))?;

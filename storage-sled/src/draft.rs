@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use gimlet_core::time::TimeSource;
 
-use super::BackupError;
-use super::restore::{make_empty, open_once, settle, sync_all};
+use crate::backup::BackupError;
+use crate::backup::restore::{make_empty, open_once, settle, sync_all};
 use crate::config::{Config, DurabilityLevel};
 use crate::files::{FORMAT_FILE, LOCK_FILE, RESTORING};
 use crate::open::OpenStorage;
