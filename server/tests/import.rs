@@ -285,7 +285,7 @@ async fn goes_on(target: &ImportTarget) {
     assert_eq!(texts(&[push]), own(&[(7, "seven")]));
     assert_eq!(texts(&client.sync(6).await.unwrap()), own(&[(7, "seven")]));
 
-    // What gim had removed is not there, and the numbers go on.
+    // Entries that gim had removed stay removed, and the sequence numbers continue.
     let (bobs, bob) = sign_in(&server, "13800000002", 12).await;
     let mut client = connect(&server, &bob).await;
     let want = own(&[(41, "old"), (42, "one"), (43, "four")]);

@@ -44,8 +44,8 @@ pub fn router(listener: ApiListener) -> Router {
         move |request: Request, next: Next| request_metrics::count(metrics.clone(), request, next);
     let cors = cors::api_layer(origins.clone());
     // The last layer is the first to see a request: a preflight is answered before the Origin is
-    // checked, so that a page is told by its browser. It is a browser's question and no request of the
-    // API, so it is not counted; a request of a refused Origin is.
+    // checked, so that the browser can report the reason to the page. A preflight is not a request to
+    // the API, so it is not counted; a request of a refused Origin is.
     checked(gimlet_http::router(api), origins, forwarding)
         .layer(middleware::from_fn(counted))
         .layer(cors)

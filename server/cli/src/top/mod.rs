@@ -82,7 +82,7 @@ pub async fn run_top(
     if args.once {
         return Ok(Some(sample(monitor).await));
     }
-    // A reader of the lines, or a terminal, that is gone ends the command and is no error.
+    // If the terminal, or the program that reads the lines, has gone, the command ends without an error.
     let _ = if args.json {
         watch(monitor, print_line).await
     } else {
